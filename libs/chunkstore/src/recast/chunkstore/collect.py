@@ -1,0 +1,85 @@
+"""Deletes the chunks of a project that no index names: mark, then sweep."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from .errors import IndexCorrupt
+from .index import IndexRef
+from .project_objects import ProjectObjects
+from .source import Progress
+
+_BATCH = 1000  # the most that one DeleteObjects request of S3 takes
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection came to."""
+
+    chunks_deleted: int
+    bytes_deleted: int
+    """Stored bytes of the chunks deleted."""
+    chunks_kept: int
+    leftovers_removed: int
+    """Staged files of killed puts."""
+    unlisted: tuple[str, ...]
+    """Ids of indexes in the store that were not in `live`; for the caller to `delete_index`."""
+
+
+def collect(store: ProjectObjects, live: Iterable[IndexRef], progress: Progress | None) -> Collected:
+    """Mark and sweep; see ChunkStore.collect. `progress` counts indexes, and is told while marking only."""
+    named, unlisted = _mark(store, list(live), progress)
+    # An index must not come back, by a power cut, after chunks of it are gone (F9).
+    store.objects.barrier()
+    leftovers = store.objects.remove_leftovers(store.layout.chunks_prefix)
+    leftovers += store.objects.remove_leftovers(store.layout.indexes_prefix)
+    chunks_deleted = bytes_deleted = chunks_kept = 0
+
+    def garbage() -> Iterator[str]:
+        nonlocal chunks_deleted, bytes_deleted, chunks_kept
+        for name, size in store.objects.list(store.layout.chunks_prefix):
+            chunk_id = store.layout.chunk_id_of(name)
+            if chunk_id is None:
+                continue
+            if chunk_id in named:
+                chunks_kept += 1
+            else:
+                chunks_deleted += 1
+                bytes_deleted += size
+                yield name
+
+    names = garbage()
+    while batch := list(islice(names, _BATCH)):
+        store.objects.delete(batch)
+    return Collected(chunks_deleted, bytes_deleted, chunks_kept, leftovers, unlisted)
+
+
+def _mark(
+    store: ProjectObjects, live: list[IndexRef], progress: Progress | None
+) -> tuple[set[bytes], tuple[str, ...]]:
+    """Return the ids of all chunks to keep, about 100 bytes each, and the indexes that are not live."""
+    named: set[bytes] = set()
+    for done, ref in enumerate(live):
+        if progress:
+            progress(done, len(live))
+        named.update(chunk_id for _, chunk_id in store.load_index(ref).data_chunks())
+    live_ids = {ref.id for ref in live}
+    unlisted = tuple(sorted(index_id for index_id in list_indexes(store) if index_id not in live_ids))
+    for index_id in unlisted:
+        try:
+            index = store.load_unsealed_index(index_id)
+        except IndexCorrupt:
+            continue  # torn by a power cut before it could be sealed: nobody can hold a ref to it
+        if index is not None:
+            named.update(chunk_id for _, chunk_id in index.data_chunks())
+    if progress:
+        progress(len(live), len(live))
+    return named, unlisted
+
+
+def list_indexes(store: ProjectObjects) -> Iterator[str]:
+    """Yield the ids of the project's indexes, sealed or not, in no order."""
+    for name, _ in store.objects.list(store.layout.indexes_prefix):
+        index_id = store.layout.index_id_of(name)
+        if index_id is not None:
+            yield index_id

@@ -1,0 +1,29 @@
+"""What can go wrong with a store; every message names the object."""
+
+
+class ChunkStoreError(Exception):
+    """Anything the chunk store refuses or fails at."""
+
+
+class ChunkMissing(ChunkStoreError):
+    """An index names a chunk that is not in the store."""
+
+
+class ChunkCorrupt(ChunkStoreError):
+    """A chunk's bytes do not hash to its name, or cannot be decoded."""
+
+
+class IndexMissing(ChunkStoreError):
+    """There is no index object of this id."""
+
+
+class IndexCorrupt(ChunkStoreError):
+    """An index does not match its digest, or is no index of this version."""
+
+
+class StoreVersionUnknown(ChunkStoreError):
+    """The settings object is of another version, or is none of ours."""
+
+
+class StoreUnavailable(ChunkStoreError):
+    """The store could not be reached or did not carry out a request; it may later. Nothing is durable."""

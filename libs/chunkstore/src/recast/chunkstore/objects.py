@@ -1,0 +1,190 @@
+"""The role of an object store, and its implementation over obstore for memory and S3."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import MemoryStore, S3Store
+
+from .errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+Buffer = bytes | memoryview
+
+
+class Objects(Protocol):
+    """Named, immutable byte strings. Every method is safe in threads, and may raise StoreUnavailable."""
+
+    concurrency: int
+    """How many threads calling at once pay off."""
+    puts_are_durable: bool
+    """Whether a put that returned survives a power cut, whole. If not, only `barrier` makes it so."""
+
+    def get(self, name: str) -> memoryview | None:
+        """Return an object's bytes; None if there is none."""
+        ...
+
+    def read_back(self, name: str) -> memoryview | None:
+        """Return what the device holds, not what a cache believes; None if there is none."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """Return an object's size in bytes; None if there is none."""
+        ...
+
+    def put_new(self, name: str, data: Buffer) -> bool:
+        """Make an object, whole or not at all; False, and no change, if the name is taken."""
+        ...
+
+    def replace(self, name: str, data: Buffer) -> None:
+        """Make an object whose name may be taken; even a power cut leaves the old bytes or the new."""
+        ...
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete objects; those that are not there are no error."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield (name, size in bytes) of every object below the folder `prefix`, or all; in no order."""
+        ...
+
+    def barrier(self) -> None:
+        """Return once everything put, replaced and deleted before, by whomever, is durable."""
+        ...
+
+    def remove_leftovers(self, prefix: str) -> int:
+        """Remove what killed puts left below a folder, and return how many; nobody may be putting."""
+        ...
+
+    def close(self) -> None:
+        """Give up what is held; the object is of no use afterwards."""
+        ...
+
+
+@contextmanager
+def unavailable(doing: str, name: str) -> Iterator[None]:
+    """Turn every failure of the store into StoreUnavailable.
+
+    A missing object is for the block itself to catch; what is missing otherwise is the bucket.
+    """
+    try:
+        yield
+    except (BaseError, OSError) as error:
+        raise StoreUnavailable(f"{doing} {name}: {str(error).partition(chr(10))[0]}") from error
+
+
+class ObstoreObjects:
+    """Objects in any store of obstore whose PUT is atomic, and durable once acknowledged."""
+
+    concurrency: int
+    puts_are_durable: bool
+
+    def __init__(self, store: Any, *, concurrency: int, puts_are_durable: bool) -> None:
+        # Any: obstore's union of stores exists only in its stubs, and names backends we do not open.
+        self._store = store
+        self.concurrency = concurrency
+        self.puts_are_durable = puts_are_durable
+
+    @classmethod
+    def in_memory(cls) -> "ObstoreObjects":
+        """Make an empty store in memory. It is treated like files, so that tests take the stricter path."""
+        return cls(MemoryStore(), concurrency=2, puts_are_durable=False)
+
+    @classmethod
+    def in_s3(cls, url: str, options: Mapping[str, str]) -> "ObstoreObjects":
+        """Open `s3://bucket/prefix`; `options` are obstore's S3 settings, over the environment's (AWS_*).
+
+        Three options are ours: `allow_http=true` permits an endpoint without TLS; `timeout` is that of one
+        request; `max_retries` is how often obstore repeats what failed by the network or a 5xx, for three
+        minutes at most: every request here may be repeated. `conditional_put=disabled` is for stores that
+        do not know If-None-Match.
+        """
+        config: Any = dict(options)  # Any: obstore types its settings as a TypedDict
+        client: ClientConfig = {
+            "allow_http": config.pop("allow_http", "false").lower() == "true",
+            "timeout": config.pop("timeout", "30s"),
+        }
+        retry: RetryConfig = {"max_retries": int(config.pop("max_retries", "10"))}
+        try:
+            store = S3Store.from_url(url, config=config, client_options=client, retry_config=retry)
+        except (BaseError, ValueError) as error:
+            raise StoreUnavailable(f"open {url}: {str(error).partition(chr(10))[0]}") from error
+        return cls(store, concurrency=8, puts_are_durable=True)  # the wait for a PUT is hidden by others
+
+    def get(self, name: str) -> memoryview | None:
+        """Return an object's bytes without copying them; None if there is none."""
+        with unavailable("get", name):
+            try:
+                return memoryview(obstore.get(self._store, name).bytes())
+            except FileNotFoundError:
+                return None
+
+    def read_back(self, name: str) -> memoryview | None:
+        """Return an object's bytes: nothing is cached between us and the store."""
+        return self.get(name)
+
+    def size(self, name: str) -> int | None:
+        """Return an object's size in bytes; None if there is none."""
+        with unavailable("head", name):
+            try:
+                return obstore.head(self._store, name)["size"]
+            except FileNotFoundError:
+                return None
+
+    def put_new(self, name: str, data: Buffer) -> bool:
+        """Make an object unless its name is taken, by If-None-Match on S3."""
+        with unavailable("put", name):
+            try:
+                obstore.put(self._store, name, data, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                return False
+            except NotImplementedError:
+                # Conditional puts are off. Who loses a race now puts equal bytes over durable ones: no harm.
+                if self.size(name) is not None:
+                    return False
+                self.replace(name, data)
+        return True
+
+    def replace(self, name: str, data: Buffer) -> None:
+        """Make or replace an object, in one request."""
+        with unavailable("put", name):
+            obstore.put(self._store, name, data, mode="overwrite", use_multipart=False)
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete objects, in bulk where the store can; those that are not there are no error."""
+        if not names:
+            return
+        with unavailable("delete", names[0]):
+            try:
+                obstore.delete(self._store, names)
+            except FileNotFoundError:
+                # The bulk ended at a missing one, with others still there.
+                for name in names:
+                    self._delete_one(name)
+
+    def _delete_one(self, name: str) -> None:
+        try:
+            obstore.delete(self._store, name)
+        except FileNotFoundError:
+            return
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield (name, size in bytes) below a folder."""
+        with unavailable("list", prefix):
+            for page in obstore.list(self._store, prefix or None, chunk_size=1000):
+                for entry in page:
+                    yield entry["path"], entry["size"]
+
+    def barrier(self) -> None:
+        """Nothing to wait for."""
+
+    def remove_leftovers(self, prefix: str) -> int:  # noqa: ARG002 - the role's
+        """Nothing is ever left: a PUT is one request, never a multipart upload."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,95 @@
+"""What one project has in the store: chunks and indexes, saved and loaded by the rules of FORMAT.md."""
+
+from .chunk import ChunkCodec
+from .errors import ChunkCorrupt, ChunkMissing, IndexCorrupt, IndexMissing
+from .index import DiskIndex, IndexRef, decode_index, digest_index, encode_index
+from .keys import KEY_BYTES, index_key
+from .layout import ProjectLayout
+from .objects import Buffer, Objects
+
+
+class ProjectObjects:
+    """The chunks and indexes of one project. Safe to use from several threads."""
+
+    def __init__(self, objects: Objects, project: str, key: bytes, chunk_bytes: int) -> None:
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"the project's key has {len(key)} bytes, not {KEY_BYTES}")
+        self.objects = objects
+        self.layout = ProjectLayout(project)
+        self.chunk_bytes = chunk_bytes
+        self.codec = ChunkCodec(key, chunk_bytes)
+        self._index_key = index_key(key)
+
+    def load_chunk(self, chunk_id: bytes, length: int) -> tuple[Buffer, int]:
+        """Return a chunk's `length` plain bytes, checked, and the size of its object."""
+        name = self.layout.chunk(chunk_id)
+        stored = self.objects.get(name)
+        if stored is None:
+            raise ChunkMissing(f"chunk {name}: not in the store")
+        return self.codec.decode(stored, chunk_id, length, name), len(stored)
+
+    def save_chunk(self, chunk_id: bytes, data: bytes) -> int:
+        """See to it that a chunk is in the store, whole; return the bytes put, 0 if it was there.
+
+        It is durable after the next barrier. A name that is taken is counted on only when its bytes were read
+        back (F6): a power cut leaves names of torn files. Right bytes are never put over (F4).
+        """
+        name = self.layout.chunk(chunk_id)
+        if self._is_whole(name, chunk_id, len(data)):
+            return 0
+        stored = self.codec.encode(data)
+        if not self.objects.put_new(name, stored):
+            # Taken: by wrong bytes, or since we looked by another writer.
+            if self._is_whole(name, chunk_id, len(data)):
+                return 0
+            self.objects.replace(name, stored)
+        return len(stored)
+
+    def load_index(self, ref: IndexRef) -> DiskIndex:
+        """Return an index whose bytes match the digest of its ref."""
+        name = self.layout.index(ref.id)
+        stored = self.objects.get(name)
+        if stored is None:
+            raise IndexMissing(f"index {name}: not in the store")
+        if digest_index(self._index_key, stored) != ref.digest:
+            raise IndexCorrupt(f"index {name}: does not match its digest")
+        return decode_index(ref, stored, name)
+
+    def load_unsealed_index(self, index_id: str) -> DiskIndex | None:
+        """Return an index as the device holds it, though no ref vouches for it; None if there is none."""
+        name = self.layout.index(index_id)
+        stored = self.objects.read_back(name)
+        if stored is None:
+            return None
+        ref = IndexRef(index_id, digest_index(self._index_key, stored))
+        return decode_index(ref, stored, name)
+
+    def save_index(self, index_id: str, size_bytes: int, ids: bytes) -> IndexRef:
+        """Put an index; it is durable after the next barrier.
+
+        An equal one stays as it is: it may be sealed already, and this call a late duplicate (F4).
+        """
+        name = self.layout.index(index_id)
+        stored = encode_index(size_bytes, self.chunk_bytes, ids)
+        if not self.objects.put_new(name, stored):
+            try:
+                found = self.load_unsealed_index(index_id)
+            except IndexCorrupt:
+                found = None  # torn by a power cut: what an attempt that ended there left
+            if found and (found.size_bytes, found.chunk_bytes, found.ids) == (
+                size_bytes,
+                self.chunk_bytes,
+                ids,
+            ):
+                return found.ref
+            self.objects.replace(name, stored)
+        return IndexRef(index_id, digest_index(self._index_key, stored))
+
+    def _is_whole(self, name: str, chunk_id: bytes, length: int) -> bool:
+        if self.objects.puts_are_durable:
+            return self.objects.size(name) is not None
+        stored = self.objects.read_back(name)
+        try:
+            return stored is not None and bool(self.codec.decode(stored, chunk_id, length, name))
+        except ChunkCorrupt:
+            return False

@@ -1,0 +1,167 @@
+"""The chunk store of one project: the library's front."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+from .chunk import CHUNK_BYTES
+from .collect import Collected, collect, list_indexes
+from .index import DiskIndex, IndexRef
+from .local_objects import LocalObjects
+from .objects import Objects, ObstoreObjects
+from .project_objects import ProjectObjects
+from .reader import DiskContentReader, restore_disk
+from .settings import open_settings
+from .source import DiskSource, Progress
+from .verify import DiskProblem, verify_disk
+from .writer import DiskWriter, WrittenDisk
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a project's chunks take."""
+
+    chunks: int
+    bytes: int
+    """Stored bytes, compressed; indexes not counted."""
+
+
+def open_objects(url: str, options: Mapping[str, str] | None = None) -> Objects:
+    """Open `file:///absolute/path`, `s3://bucket/prefix` or `memory://` (empty, and nobody else's).
+
+    `options`: see ObstoreObjects.in_s3. ValueError for any other URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
+        return LocalObjects(Path(unquote(parts.path)))
+    if parts.scheme == "s3" and parts.netloc:
+        return ObstoreObjects.in_s3(url, options or {})
+    if url == "memory://":
+        return ObstoreObjects.in_memory()
+    raise ValueError(f"{url!r} is not file:///path, s3://bucket/prefix or memory://")
+
+
+class ChunkStore:
+    """Keeps the disks of one project. Safe to use from several threads and processes; locks as in FORMAT.md.
+
+    Every method raises StoreUnavailable when the store does not answer.
+    """
+
+    def __init__(self, store: ProjectObjects) -> None:
+        self._store = store
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        project: str,
+        key: bytes,
+        options: Mapping[str, str] | None = None,
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> Self:
+        """Open the store at a URL (see open_objects), and make it if there is none.
+
+        `key` is `project_key(master, project)`. `chunk_bytes` counts only when the store is made here.
+        StoreVersionUnknown if the store is of another version.
+        """
+        return cls.over(open_objects(url, options), project=project, key=key, chunk_bytes=chunk_bytes)
+
+    @classmethod
+    def over(cls, objects: Objects, *, project: str, key: bytes, chunk_bytes: int = CHUNK_BYTES) -> Self:
+        """Open the store that lies in `objects`; the same as `open` otherwise. `close` closes `objects`."""
+        return cls(ProjectObjects(objects, project, key, open_settings(objects, chunk_bytes)))
+
+    @property
+    def chunk_bytes(self) -> int:
+        """The store's chunk size."""
+        return self._store.chunk_bytes
+
+    def write_disk(
+        self,
+        source: DiskSource,
+        index_id: str,
+        *,
+        parent: DiskIndex | None = None,
+        changed: Iterable[tuple[int, int]] | None = None,
+        progress: Progress | None = None,
+    ) -> WrittenDisk:
+        """Store a disk's content; when this returns, it is durable.
+
+        With `parent`, a sealed index of an earlier state, chunks that stand there at the same position are
+        neither put nor checked. With `changed` besides, (offset, length) extents in bytes, only chunks that
+        an extent touches are read, whole; all others are the parent's. The disk may have grown or shrunk:
+        what lies beyond the smaller size counts as changed. `changed` without `parent` means nothing.
+
+        Caller: hold the project's shared store lock from before `read_index(parent)` until the ref is
+        committed. Repeating a call after a kill, with the same id, replaces what was left and comes to an
+        equal result. On any error no index was sealed; chunks may be left, and a repeat makes use of them.
+        """
+        return DiskWriter(self._store, source, parent).write(index_id, changed, progress)
+
+    def read_index(self, ref: IndexRef) -> DiskIndex:
+        """Return an index; IndexMissing, or IndexCorrupt if it does not match the digest of its ref."""
+        return self._store.load_index(ref)
+
+    def restore_disk(self, index: DiskIndex, fd: int, *, progress: Progress | None = None) -> None:
+        """Write a disk into a file, sized by the caller and all holes: zero chunks are not written.
+
+        Every chunk is checked before it is written; ChunkMissing and ChunkCorrupt end the restore, OSError
+        is the file's. Chunks are written out of order; the caller syncs.
+        """
+        restore_disk(self._store, index, fd, progress)
+
+    def reader(self, index: DiskIndex, *, cache_chunks: int = 16) -> DiskContentReader:
+        """Return a reader of a disk's content, a DiskSource; it fetches chunks as they are needed."""
+        return DiskContentReader(self._store, index, cache_chunks)
+
+    def verify_disk(
+        self, ref: IndexRef, *, deep: bool, progress: Progress | None = None
+    ) -> list[DiskProblem]:
+        """Return everything that keeps a disk from being restored, the index included; empty if it can be.
+
+        Shallow: every chunk is there, and not empty. Deep: every chunk decodes, and hashes to its name.
+        """
+        return verify_disk(self._store, ref, deep=deep, progress=progress)
+
+    def delete_index(self, index_id: str) -> None:
+        """Delete an index, if it is there; its chunks stay until `collect`. Caller: first drop the ref."""
+        self._store.objects.delete([self._store.layout.index(index_id)])
+
+    def list_indexes(self) -> Iterator[str]:
+        """Yield the ids of the project's indexes, sealed or not, in no order."""
+        return list_indexes(self._store)
+
+    def collect(self, live: Iterable[IndexRef], progress: Progress | None = None) -> Collected:
+        """Delete the project's chunks that no index names.
+
+        `live` is every ref that the caller's database holds. If one of them cannot be read, IndexMissing or
+        IndexCorrupt is raised before anything was deleted. Indexes that are not in `live` are not deleted,
+        and their chunks are kept too; `Collected.unlisted` names them. Caller: hold the project's exclusive
+        store lock. `progress` counts indexes, and can abort only before the first deletion.
+        """
+        return collect(self._store, live, progress)
+
+    def usage(self) -> Usage:
+        """Count the project's chunks; this lists them all."""
+        sizes = [
+            size
+            for name, size in self._store.objects.list(self._store.layout.chunks_prefix)
+            if self._store.layout.chunk_id_of(name) is not None
+        ]
+        return Usage(len(sizes), sum(sizes))
+
+    def close(self) -> None:
+        """Give up what the store holds open."""
+        self._store.objects.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

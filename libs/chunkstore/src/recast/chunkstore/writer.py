@@ -1,0 +1,161 @@
+"""Writes one disk: chunks, barrier, index, barrier. The order is derived in FORMAT.md."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from .chunk import CHUNK_ID_BYTES, HOLE
+from .errors import ChunkStoreError
+from .index import DiskIndex, IndexRef, count_positions
+from .pipeline import in_order
+from .project_objects import ProjectObjects
+from .runs import Run, runs_in_both, runs_touched
+from .source import DiskSource, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenDisk:
+    """What writing a disk came to; durable. All sizes in bytes."""
+
+    ref: IndexRef
+    size_bytes: int
+    data_bytes: int
+    """Plain bytes of the chunks that are no holes."""
+    read_bytes: int
+    """Read from the source."""
+    stored_bytes: int
+    """Newly put for chunks, compressed."""
+    chunks_new: int
+    """Chunks put."""
+    chunks_reused: int
+    """Positions that needed no put: the parent's, found in the store, or met before in this disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """Which positions are read, and what stands at all others."""
+
+    ids: bytearray
+    """32 bytes a position: the parent's where nothing changed, else zero."""
+    runs: list[Run]
+    """Positions to read, ascending."""
+    read_bytes: int
+
+
+def plan_read(
+    size_bytes: int,
+    chunk_bytes: int,
+    data_extents: Iterable[tuple[int, int]],
+    parent: DiskIndex | None,
+    changed: Iterable[tuple[int, int]] | None,
+) -> ReadPlan:
+    """Decide what to read of a disk. Extents are (offset, length) in bytes."""
+    count = count_positions(size_bytes, chunk_bytes)
+    ids = bytearray(count * CHUNK_ID_BYTES)
+    renewed: list[Run] = [(0, count)]
+    if parent is not None and changed is not None:
+        extents = list(changed)
+        if parent.size_bytes != size_bytes:
+            # From the smaller end on: chunks beyond it, and a last chunk that was short or has become so.
+            smaller = min(parent.size_bytes, size_bytes)
+            extents.append((smaller // chunk_bytes * chunk_bytes, max(parent.size_bytes, size_bytes)))
+        renewed = runs_touched(extents, chunk_bytes, size_bytes)
+        kept = min(len(ids), len(parent.ids))
+        ids[:kept] = parent.ids[:kept]
+        for first, end in renewed:
+            ids[first * CHUNK_ID_BYTES : end * CHUNK_ID_BYTES] = bytes((end - first) * CHUNK_ID_BYTES)
+    runs = list(runs_in_both(runs_touched(data_extents, chunk_bytes, size_bytes), renewed))
+    read_bytes = sum(min(end * chunk_bytes, size_bytes) - first * chunk_bytes for first, end in runs)
+    return ReadPlan(ids, runs, read_bytes)
+
+
+class DiskWriter:
+    """One write of one disk."""
+
+    def __init__(self, store: ProjectObjects, source: DiskSource, parent: DiskIndex | None) -> None:
+        if parent is not None and parent.chunk_bytes != store.chunk_bytes:
+            raise ValueError(f"parent {parent.ref.id} has chunks of {parent.chunk_bytes} bytes")
+        self._store = store
+        self._source = source
+        self._size_bytes = source.size_bytes
+        self._parent = parent
+        self._met: set[bytes] = set()  # about 100 bytes each: 100 MB for a TiB of new chunks
+        self._met_lock = threading.Lock()  # two workers may meet the same chunk at once; one of them puts it
+
+    def write(
+        self, index_id: str, changed: Iterable[tuple[int, int]] | None, progress: Progress | None
+    ) -> WrittenDisk:
+        """Write the disk and return once it is durable; see ChunkStore.write_disk."""
+        objects = self._store.objects
+        self._store.layout.index(index_id)  # an id that cannot be is refused before the work, not after
+        plan = plan_read(
+            self._size_bytes, self._store.chunk_bytes, self._source.data_extents(), self._parent, changed
+        )
+        chunks_new, stored_bytes = self._write_chunks(plan, progress)
+        objects.barrier()
+        ids = bytes(plan.ids)
+        ref = self._store.save_index(index_id, self._size_bytes, ids)
+        objects.barrier()
+        index = DiskIndex(ref, self._size_bytes, self._store.chunk_bytes, ids)
+        return WrittenDisk(
+            ref=ref,
+            size_bytes=self._size_bytes,
+            data_bytes=index.data_bytes,
+            read_bytes=plan.read_bytes,
+            stored_bytes=stored_bytes,
+            chunks_new=chunks_new,
+            chunks_reused=sum(1 for _ in index.data_chunks()) - chunks_new,
+        )
+
+    def _write_chunks(self, plan: ReadPlan, progress: Progress | None) -> tuple[int, int]:
+        """Fill in the plan's ids; return how many chunks were put, and their stored bytes."""
+        chunks_new = stored_bytes = done = 0
+        if progress:
+            progress(0, plan.read_bytes)
+        chunks = in_order(self._save, self._read(plan.runs), threads=self._store.objects.concurrency)
+        with closing(chunks):
+            for position, length, chunk_id, put in chunks:
+                plan.ids[position * CHUNK_ID_BYTES : (position + 1) * CHUNK_ID_BYTES] = chunk_id
+                chunks_new += put > 0
+                stored_bytes += put
+                done += length
+                if progress:
+                    progress(done, plan.read_bytes)
+        return chunks_new, stored_bytes
+
+    def _read(self, runs: list[Run]) -> Iterator[tuple[int, bytes]]:
+        """Yield (position, bytes); drawn by the calling thread, so that the disk is read in sequence."""
+        chunk_bytes = self._store.chunk_bytes
+        for first, end in runs:
+            for position in range(first, end):
+                offset = position * chunk_bytes
+                length = min(chunk_bytes, self._size_bytes - offset)
+                data = self._source.pread(offset, length)
+                if len(data) != length:
+                    raise ChunkStoreError(f"the source gave {len(data)} of {length} bytes at {offset}")
+                yield position, data
+
+    def _save(self, chunk: tuple[int, bytes]) -> tuple[int, int, bytes, int]:
+        """Return (position, plain bytes, id or HOLE, bytes put), from a worker thread."""
+        position, data = chunk
+        codec = self._store.codec
+        if codec.is_zero(data):
+            return position, len(data), HOLE, 0
+        chunk_id = codec.id_of(data)
+        if self._is_parents(position, chunk_id) or not self._is_first_met(chunk_id):
+            return position, len(data), chunk_id, 0
+        return position, len(data), chunk_id, self._store.save_chunk(chunk_id, data)
+
+    def _is_parents(self, position: int, chunk_id: bytes) -> bool:
+        """Tell whether the sealed parent has this chunk here. Only here: a set of all its ids would cost more
+        memory than the chunks that moved cost reads."""
+        parent = self._parent
+        return parent is not None and position < parent.chunk_count and parent.id_at(position) == chunk_id
+
+    def _is_first_met(self, chunk_id: bytes) -> bool:
+        with self._met_lock:
+            if chunk_id in self._met:
+                return False
+            self._met.add(chunk_id)
+            return True

@@ -1,0 +1,92 @@
+"""The command `recast`.
+
+A group's module is imported only when the command line names the group, because the contracts and gRPC take
+longer to import than `recast --help` may take; every other group stands in the help with its line from the
+table below.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+import typer
+from recast.client.cli.flow import flowing
+
+__all__ = ["build", "main"]
+
+
+class _Entry(NamedTuple):
+    """A first word of the command line: the module that registers it, its line in the help, and its panel
+    there.
+    """
+
+    module: str
+    help: str
+    panel: str
+
+
+_RESOURCES, _WORK, _PEERS = "Resources", "Work and tools", "What the services ask of each other"
+ENTRIES: Mapping[str, _Entry] = {
+    "backup": _Entry("backups", "Backups of whole servers (CSBS).", _RESOURCES),
+    "image": _Entry("images", "Images: made of backups, or imported from files (IMS).", _RESOURCES),
+    "server": _Entry("servers", "Servers, made from images in batches (ECS).", _RESOURCES),
+    "disk": _Entry("disks", "Disks, apart from the servers they are attached to (ECS).", _RESOURCES),
+    "operation": _Entry("operations", "Long-running work: look at it, wait for it, cancel it.", _WORK),
+    "status": _Entry("status", "Say whether the three services answer.", _WORK),
+    "call": _Entry("call", "Call any method of the contracts by name, JSON in and out.", _WORK),
+    "token": _Entry("token", "Print a token, for grpcurl and other programs.", _WORK),
+    "up": _Entry("up", "Run the three services on this machine until Ctrl-C.", _WORK),
+    "lock": _Entry("locks", "The lock of an image on its backup (CSBS, asked by IMS).", _PEERS),
+    "provisioning": _Entry("provisioning", "The bytes of images (IMS, asked by ECS).", _PEERS),
+    "source": _Entry("sources", "The disks of a server as a backup's source (ECS, asked by CSBS).", _PEERS),
+    "hold": _Entry("holds", "The stopped server an image is made from (ECS, asked by IMS).", _PEERS),
+}
+
+_HELP = """
+Recast: the backup of a whole server becomes an image, and the image becomes servers.
+
+\b
+  recast backup create nightly --server web --wait
+  recast image create web-image --backup nightly --accept-disclaimer --wait
+  recast server create shop --image web-image --count 3 --wait
+
+Bare ids stand for names in the project: `nightly` for `projects/demo/backups/nightly`. Every command takes
+--output table|json|name; exit codes are 0 done, 2 wrong usage or argument, 3 not found, 4 refused, 5
+unavailable, 1 else.
+"""
+_EPILOG = """
+Environment: RECAST_PROJECT (demo), RECAST_CSBS_ENDPOINT (127.0.0.1:7101), RECAST_IMS_ENDPOINT
+(127.0.0.1:7102), RECAST_ECS_ENDPOINT (127.0.0.1:7103), RECAST_CA_FILE; RECAST_TOKEN or RECAST_TOKEN_FILE,
+else a token is made with the keys in RECAST_KEYS (.recast/keys).
+"""
+
+
+def build(words: Sequence[str]) -> typer.Typer:
+    """The command line, complete for the groups that `words` names."""
+    app = typer.Typer(
+        name="recast",
+        help=flowing(_HELP),
+        epilog=flowing(_EPILOG),
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+    )
+    for name, entry in ENTRIES.items():
+        if name in words:
+            import_module(f"{__name__}.{entry.module}").register(app, name, entry.help, entry.panel)
+        else:
+            app.command(name, help=entry.help, rich_help_panel=entry.panel)(_not_loaded)
+    return app
+
+
+def _not_loaded() -> None:
+    """Stands in the help for a group that the command line does not name."""
+
+
+def main() -> None:
+    """The entry point."""
+    # While completing, the shell tells the words that were typed in a variable of its own choosing.
+    typed = f"{os.environ.get('COMP_WORDS', '')} {os.environ.get('_TYPER_COMPLETE_ARGS', '')}".split()
+    build([*sys.argv[1:], *typed])(prog_name="recast")

@@ -1,0 +1,142 @@
+"""`recast disk`: DiskService."""
+
+from typing import Annotated
+
+import typer
+from recast.client.cli.command import command, group
+from recast.client.cli.options import (
+    Change,
+    DiskId,
+    DisplayName,
+    Etag,
+    NewId,
+    OfImage,
+    OfServer,
+    Paging,
+    Work,
+)
+from recast.client.cli.session import Session
+from recast.client.cli.words import size_bytes
+from recast.ecs.v1.disk_pb2 import Disk
+from recast.ecs.v1.disk_service_pb2 import (
+    AttachDiskRequest,
+    CreateDiskRequest,
+    DeleteDiskRequest,
+    DetachDiskRequest,
+    GetDiskConnectionRequest,
+    GetDiskRequest,
+    ListDisksRequest,
+)
+
+app = typer.Typer()
+
+
+def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
+    """Adds the group."""
+    group(app, parent, name, help_line, panel)
+
+
+@command(app, "create")
+def create(
+    session: Session,
+    *,
+    work: Work,
+    disk_id: NewId = "",
+    size: Annotated[str, typer.Option("--size", help="Like 10GiB or 512MiB; the image's if not given.")] = "",
+    image: OfImage = "",
+    display_name: DisplayName = "",
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Several servers may have it attached at once.")
+    ] = False,
+) -> None:
+    """Make a disk: empty, or from a data-disk image.
+
+    \b
+    recast disk create scratch --size 10GiB --wait
+    recast disk create copy --image data-image
+    """
+    request = CreateDiskRequest(
+        parent=session.parent,
+        disk_id=disk_id,
+        disk=Disk(display_name=display_name or disk_id, size_bytes=size_bytes(size), shared=shared),
+        image=session.name(image, "images"),
+        request_id=session.request_id,
+        validate_only=work.validate_only,
+    )
+    session.begun(session.recast.disks.CreateDisk(request), "ecs", work)
+
+
+@command(app, "get")
+def get(session: Session, disk: DiskId) -> None:
+    """Show one disk, and the servers it is attached to."""
+    answer = session.recast.disks.GetDisk(GetDiskRequest(name=session.name(disk, "disks")))
+    session.show(answer, answer.disk)
+
+
+@command(app, "list")
+def list_(session: Session, paging: Paging) -> None:
+    """List the disks of the project, newest first.
+
+    \b
+    recast disk list --filter 'role = "DATA" AND state = "AVAILABLE"'
+    """
+    request = ListDisksRequest(parent=session.parent)
+    session.list_pages(session.recast.disks.ListDisks, request, "disks", paging)
+
+
+@command(app, "delete")
+def delete(session: Session, disk: DiskId, work: Work, etag: Etag = "") -> None:
+    """Delete a disk that is attached to no server. Backups of it stay."""
+    request = DeleteDiskRequest(
+        name=session.name(disk, "disks"),
+        etag=etag,
+        request_id=session.request_id,
+        validate_only=work.validate_only,
+    )
+    session.begun(session.recast.disks.DeleteDisk(request), "ecs", work)
+
+
+@command(app, "attach")
+def attach(session: Session, disk: DiskId, server: OfServer, change: Change) -> None:
+    """Attach a data disk to a server, in the next free place.
+
+    \b
+    recast disk attach scratch --server web
+    """
+    request = AttachDiskRequest(
+        name=session.name(disk, "disks"),
+        server=session.name(server, "servers"),
+        request_id=session.request_id,
+        validate_only=change.validate_only,
+    )
+    answer = session.recast.disks.AttachDisk(request)
+    session.show(answer, answer.disk)
+
+
+@command(app, "detach")
+def detach(session: Session, disk: DiskId, server: OfServer, change: Change) -> None:
+    """Detach a data disk from a server.
+
+    \b
+    recast disk detach scratch --server web
+    """
+    request = DetachDiskRequest(
+        name=session.name(disk, "disks"),
+        server=session.name(server, "servers"),
+        request_id=session.request_id,
+        validate_only=change.validate_only,
+    )
+    answer = session.recast.disks.DetachDisk(request)
+    session.show(answer, answer.disk)
+
+
+@command(app, "connection", role="operator")
+def connection(session: Session, disk: DiskId) -> None:
+    """Show how a disk's bytes are reached on its host. For operators: a minted token is an operator's.
+
+    \b
+    qemu-img info "$(recast disk connection web-data-1 -o json | jq -r .connection.path)"
+    """
+    request = GetDiskConnectionRequest(name=session.name(disk, "disks"))
+    answer = session.recast.disks.GetDiskConnection(request)
+    session.show(answer, answer.connection)

@@ -1,0 +1,162 @@
+"""A refusal as people and scripts see it: the block on stderr, the JSON, the exit code, and what to do
+next.
+"""
+
+import json
+from collections.abc import Mapping
+
+from recast.faults import Kind, Refusal
+from rich.console import Console
+from rich.text import Text
+
+_EXIT_CODES = {
+    Kind.INVALID_ARGUMENT: 2,
+    Kind.OUT_OF_RANGE: 2,
+    Kind.NOT_FOUND: 3,
+    Kind.FAILED_PRECONDITION: 4,
+    Kind.ALREADY_EXISTS: 4,
+    Kind.ABORTED: 4,
+    Kind.UNAVAILABLE: 5,
+    Kind.DEADLINE_EXCEEDED: 5,
+}
+
+# What to do next, by reason. `{image}` is taken from the refusal: a fact of that name, or a violation's
+# resource of that collection; where neither is there, it stays `IMAGE`.
+HINTS: Mapping[str, str] = {
+    "ARGUMENT_INVALID": "see --help",
+    "NO_TOKEN": "`make up` makes the keys; or set RECAST_KEYS or RECAST_TOKEN",
+    "WAIT_TIMED_OUT": "recast operation wait {operation}",
+    # Any service.
+    "REQUEST_INVALID": "correct the fields named above; see --help",
+    "TOKEN_INVALID": "unset RECAST_TOKEN, or make one with `recast token` and the right keys",
+    "ROLE_NOT_ALLOWED": "use --role operator, or --as csbs|ims|ecs, with the keys of this installation",
+    "PROJECT_NOT_FOUND": "a token is for one project: use --project",
+    "ETAG_MISMATCH": "read it again, and give the new --etag, or leave --etag out",
+    "REQUEST_ID_REUSED": "leave --request-id out, or choose a new one",
+    "PAGE_TOKEN_INVALID": "begin again without --page-token",
+    "OPERATION_NOT_FOUND": "recast operation list",
+    "OPERATION_RUNNING": "recast operation wait {operation}, or recast operation cancel {operation}",
+    "TOO_MANY_WAITS": "try again in a moment",
+    "UNAVAILABLE": "`recast status` says which is away; `make up` or `recast up` starts all three",
+    "INTERNAL": "a bug: look for the request id in the service's log",
+    "CONFLICT": "try again",
+    # CSBS.
+    "BACKUP_NOT_FOUND": "recast backup list",
+    "BACKUP_NOT_IMAGE_READY": "recast backup get {backup}: wait until it is AVAILABLE, or image_ready",
+    "BACKUP_NOT_RESTORABLE": "recast backup get {backup}: wait until it is AVAILABLE",
+    "BACKUP_WITHOUT_SYSTEM_DISK": "make a new backup: recast backup create --server SERVER",
+    "BACKUP_HAS_SHARED_DISK": "detach it (recast disk detach DISK --server SERVER) and make a new backup",
+    "BACKUP_ALREADY_HAS_IMAGE": "use that image, or make room: recast image delete {image}",
+    "BACKUP_HAS_IMAGE": "recast image delete {image} (--delete-backup takes the backup with it)",
+    "BACKUP_BUSY": "wait for the work on it: recast operation list --service csbs",
+    "SERVER_BEING_BACKED_UP": "wait for that backup: recast operation list --service csbs",
+    "SERVER_STATE_FORBIDS_BACKUP": "recast server get {server}: a backup needs RUNNING or STOPPED",
+    "BACKUP_ID_TAKEN": "choose another id, or give none",
+    "RESTORE_TARGET_INVALID": "say where each disk goes: --map system=DISK --map data-1=DISK",
+    # IMS.
+    "IMAGE_NOT_FOUND": "recast image list",
+    "IMAGE_NOT_NORMAL": "recast image get {image}: wait until it is NORMAL",
+    "IMAGE_SOURCE_INVALID": "give exactly one of --backup and --server",
+    "IMAGE_NAME_INVALID": "set a name for people with --name",
+    "DISCLAIMER_NOT_ACCEPTED": "read the Image Disclaimer, and say so with --accept-disclaimer",
+    "SOURCE_NOT_CONFIGURED": "prepare the server as said above, back it up again, make the image of that",
+    "IMAGE_IN_USE": "wait for the servers that are made from it: recast operation list --service ecs",
+    "IMAGE_BUSY": "wait for the work on it: recast operation list --service ims",
+    "BACKUP_DELETION_FAILED": "the image is gone; recast backup delete {backup}",
+    "IMAGE_ID_TAKEN": "choose another id, or give none",
+    "UPLOAD_INCOMPLETE": "the same command with the same --request-id goes on where it ended",
+    "UPLOAD_MISMATCH": "the file changed while it was uploaded; import it again",
+    "DELETE_BACKUP_UNSUPPORTED": "leave --delete-backup out",
+    # ECS.
+    "SERVER_NOT_FOUND": "recast server list",
+    "DISK_NOT_FOUND": "recast disk list",
+    "SERVER_STATE_FORBIDS": "recast server get {server}: what it needs is in the message",
+    "SERVER_FROZEN": "wait for its backup: recast operation list --service csbs",
+    "SERVER_IN_IMAGE_CREATION": "wait for the image: recast operation list --service ims",
+    "SIZE_BELOW_IMAGE": "recast image defaults {image} shows the least sizes",
+    "IMAGE_DISK_UNKNOWN": "recast image defaults {image} shows its disks",
+    "IMAGE_GONE": "choose another: recast server change-os {server} --image IMAGE",
+    "DISK_ALREADY_ATTACHED": "recast disk detach {disk} --server {server}",
+    "DISK_IN_USE": "recast disk detach {disk} --server {server}",
+    "SERVER_ID_TAKEN": "choose another id, or give none",
+    "DISK_ID_TAKEN": "choose another id, or give none",
+}
+
+
+def exit_code(refusal: Refusal) -> int:
+    """0 done; 2 wrong usage or argument; 3 not found; 4 refused; 5 unavailable; 1 else."""
+    return _EXIT_CODES.get(refusal.kind, 1)
+
+
+class _Facts(dict[str, str]):
+    """Facts for a hint: a missing one is its name in capitals, as help texts have it; names are cut to
+    ids.
+    """
+
+    def __missing__(self, key: str) -> str:
+        return key.upper()
+
+
+def hint(refusal: Refusal) -> str:
+    """What to do next; empty when nothing better is known than what the refusal says."""
+    resources = [each.resource for each in refusal.violations] + list(refusal.facts.values())
+    split = [each.split("/") for each in resources]
+    named = [parts for parts in split if len(parts) == 4 and parts[0] == "projects"]
+    facts = _Facts({parts[2].removesuffix("s"): parts[3] for parts in reversed(named)})
+    return HINTS.get(refusal.reason, "").format_map(facts)
+
+
+def as_json(refusal: Refusal, request_id: str) -> str:
+    """The refusal as one JSON object."""
+    error = {
+        "code": refusal.kind.name,
+        "reason": refusal.reason,
+        "rule": refusal.rule,
+        "message": refusal.text,
+        "domain": getattr(refusal, "domain", ""),
+        "metadata": refusal.facts,
+        "violations": [vars(each) for each in refusal.violations],
+        "fields": [vars(each) for each in refusal.fields],
+        "retry_seconds": refusal.retry_seconds,
+        "hint": hint(refusal),
+        "request_id": request_id,
+        "exit_code": exit_code(refusal),
+    }
+    kept = {key: value for key, value in error.items() if value not in ("", None, [], {})}
+    return json.dumps({"error": kept}, indent=2, ensure_ascii=False)
+
+
+def as_text(refusal: Refusal, request_id: str) -> Text:
+    """The refusal as a block for people: what, why, what is in the way, what to do."""
+    text = Text()
+    text.append("refused" if exit_code(refusal) == 4 else "error", style="bold red")
+    text.append(f" {refusal.reason}", style="bold")
+    if refusal.rule:
+        text.append(f" (rule {refusal.rule})")
+    text.append(f"\n  {refusal.text}")
+    # A single violation mostly repeats the sentence: then its resource is all that it adds.
+    for each in refusal.violations:
+        if each.description != refusal.text:
+            text.append(f"\n  - {each.reason} {each.resource}: {each.description}")
+        elif each.resource:
+            text.append(f"\n  - {each.resource}")
+    for broken in refusal.fields:
+        if len(refusal.fields) > 1 or broken.description not in refusal.text:
+            text.append(f"\n  - {broken.field}: {broken.description}")
+    if refusal.retry_seconds is not None:
+        text.append(f"\n  try again in {refusal.retry_seconds:g} s")
+    advice = hint(refusal)
+    if advice:
+        text.append("\n  next: ", style="bold")
+        text.append(advice)
+    text.append(f"\n  request id {request_id}", style="dim")
+    return text
+
+
+def report(refusal: Refusal, request_id: str, *, json_wanted: bool, errors: Console) -> int:
+    """Shows the refusal on stderr and gives the exit code."""
+    if json_wanted:
+        errors.print(as_json(refusal, request_id), markup=False, highlight=False, soft_wrap=True)
+    else:
+        errors.print(as_text(refusal, request_id), highlight=False, soft_wrap=True)
+    return exit_code(refusal)

@@ -1,0 +1,237 @@
+"""`recast image`: ImageService."""
+
+import hashlib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from recast.client.cli.command import command, group
+from recast.client.cli.options import (
+    Change,
+    Description,
+    DisplayName,
+    Etag,
+    ImageId,
+    NewDescription,
+    NewDisplayName,
+    NewId,
+    OfBackup,
+    OfServer,
+    Paging,
+    Work,
+)
+from recast.client.cli.progress import upload_bar
+from recast.client.cli.session import INTERRUPTED, Session
+from recast.client.cli.words import ArgumentInvalid, update_mask
+from recast.ims.v1.image_pb2 import DiskFormat, Image, ImageKind
+from recast.ims.v1.image_service_pb2 import (
+    CreateImageRequest,
+    DeleteImageRequest,
+    GetImageRequest,
+    GetProvisioningDefaultsRequest,
+    ImportImageHeader,
+    ListImagesRequest,
+    UpdateImageRequest,
+)
+
+app = typer.Typer()
+
+Disclaimer = Annotated[
+    bool, typer.Option("--accept-disclaimer", help="You have read the Image Disclaimer and agree (R59).")
+]
+
+
+class Kind(StrEnum):
+    """What an imported file is the image of."""
+
+    system_disk = "system-disk"
+    data_disk = "data-disk"
+    iso = "iso"
+
+
+class Format(StrEnum):
+    """What an imported file is."""
+
+    qcow2 = "qcow2"
+    raw = "raw"
+
+
+def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
+    """Adds the group."""
+    group(app, parent, name, help_line, panel)
+
+
+@command(app, "import")
+def import_(
+    session: Session,
+    *,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help="The file.")
+    ],
+    kind: Annotated[Kind, typer.Option("--kind", help="What the image is of.")],
+    disk_format: Annotated[Format, typer.Option("--format", help="What the file is; it is never guessed.")],
+    work: Work,
+    image_id: NewId = "",
+    display_name: DisplayName = "",
+    description: Description = "",
+    accept_disclaimer: Disclaimer = False,
+    checksum: Annotated[
+        bool, typer.Option("--checksum/--no-checksum", help="Have the service check the SHA-256 of the file.")
+    ] = True,
+) -> None:
+    """Upload a disk or an ISO file as an image.
+
+    A connection that breaks is taken up again by itself. After Ctrl-C the same command with the --request-id
+    that was shown goes on where it ended.
+
+    \b
+    recast image import debian.qcow2 debian --kind system-disk --format qcow2 --accept-disclaimer --wait
+    recast image import data.raw --name data --kind data-disk --format raw --accept-disclaimer
+    """
+    header = ImportImageHeader(
+        parent=session.parent,
+        image_id=image_id,
+        image=Image(
+            display_name=display_name or image_id or file.stem,
+            description=description,
+            kind=ImageKind.Value(f"IMAGE_KIND_{kind.name.upper()}"),
+        ),
+        disk_format=DiskFormat.Value(f"DISK_FORMAT_{disk_format.name.upper()}"),
+        sha256=_sha256(file) if checksum and not work.validate_only else b"",
+        disclaimer_accepted=accept_disclaimer,
+        request_id=session.request_id,
+        validate_only=work.validate_only,
+    )
+    try:
+        with upload_bar(session.errors, file.name) as on_bytes:
+            answer = session.recast.import_image(file, header, on_bytes)
+    except KeyboardInterrupt:
+        session.say(
+            f"not uploading any longer; to go on: the same command with --request-id {session.request_id}"
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    session.begun(answer, "ims", work)
+
+
+def _sha256(file: Path) -> bytes:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
+
+
+@command(app, "create")
+def create(
+    session: Session,
+    *,
+    work: Work,
+    image_id: NewId = "",
+    backup: OfBackup = "",
+    server: OfServer = "",
+    display_name: DisplayName = "",
+    description: Description = "",
+    accept_disclaimer: Disclaimer = False,
+) -> None:
+    """Make a full-server image of a backup, or of a server by way of a new backup. Copies nothing.
+
+    \b
+    recast image create web-image --backup nightly --accept-disclaimer --wait
+    recast image create web-image --server web --name 'web, today' --accept-disclaimer
+    """
+    request = CreateImageRequest(
+        parent=session.parent,
+        image_id=image_id,
+        image=Image(display_name=display_name or image_id, description=description),
+        disclaimer_accepted=accept_disclaimer,
+        request_id=session.request_id,
+        validate_only=work.validate_only,
+    )
+    if backup and server:
+        raise ArgumentInvalid("create", "takes --backup or --server, not both (R53)")
+    if backup:
+        request.backup = session.name(backup, "backups")
+    if server:
+        request.server = session.name(server, "servers")
+    session.begun(session.recast.images.CreateImage(request), "ims", work)
+
+
+@command(app, "get")
+def get(session: Session, image: ImageId) -> None:
+    """Show one image, with what was found of its source's preparation."""
+    answer = session.recast.images.GetImage(GetImageRequest(name=session.name(image, "images")))
+    session.show(answer, answer.image)
+
+
+@command(app, "list")
+def list_(session: Session, paging: Paging) -> None:
+    """List the images of the project, newest first.
+
+    \b
+    recast image list --filter 'kind = "FULL_SERVER" AND state = "NORMAL"'
+    """
+    request = ListImagesRequest(parent=session.parent)
+    session.list_pages(session.recast.images.ListImages, request, "images", paging)
+
+
+@command(app, "update")
+def update(
+    session: Session,
+    *,
+    image: ImageId,
+    change: Change,
+    display_name: NewDisplayName = None,
+    description: NewDescription = None,
+    etag: Etag = "",
+) -> None:
+    """Change an image's name for people, or its description.
+
+    \b
+    recast image update web-image --description 'the web server as of last night'
+    """
+    mask = update_mask(display_name=display_name, description=description)
+    request = UpdateImageRequest(
+        image=Image(
+            name=session.name(image, "images"),
+            etag=etag,
+            display_name=display_name or "",
+            description=description or "",
+        ),
+        update_mask=mask,
+        request_id=session.request_id,
+        validate_only=change.validate_only,
+    )
+    answer = session.recast.images.UpdateImage(request)
+    session.show(answer, answer.image)
+
+
+@command(app, "delete")
+def delete(
+    session: Session,
+    *,
+    image: ImageId,
+    work: Work,
+    delete_backup: Annotated[
+        bool, typer.Option("--delete-backup", help="Delete the backup that it stands on as well (R44).")
+    ] = False,
+    etag: Etag = "",
+) -> None:
+    """Delete an image. Servers made from it live on; its backup stays unless --delete-backup is given.
+
+    \b
+    recast image delete web-image --delete-backup --wait
+    """
+    request = DeleteImageRequest(
+        name=session.name(image, "images"),
+        etag=etag,
+        delete_backup=delete_backup,
+        request_id=session.request_id,
+        validate_only=work.validate_only,
+    )
+    session.begun(session.recast.images.DeleteImage(request), "ims", work)
+
+
+@command(app, "defaults")
+def defaults(session: Session, image: ImageId) -> None:
+    """Show the disks that a server made from the image gets when nothing else is asked for (R39)."""
+    request = GetProvisioningDefaultsRequest(name=session.name(image, "images"))
+    answer = session.recast.images.GetProvisioningDefaults(request)
+    session.show_list(answer, answer.disks)

@@ -1,0 +1,76 @@
+"""`recast lock`: ImageLockService, which IMS alone may call."""
+
+from typing import Annotated
+
+import typer
+from recast.client.cli.command import command, group
+from recast.client.cli.options import BackupId, OfImage
+from recast.client.cli.session import Session
+from recast.csbs.v1.image_lock_service_pb2 import (
+    CheckImageEligibilityRequest,
+    ConfirmLockRequest,
+    GetBackupContentRequest,
+    LockBackupRequest,
+    ReleaseLockRequest,
+)
+
+app = typer.Typer()
+
+LockToken = Annotated[int, typer.Option("--token", help="The lock's fencing token.")]
+
+
+def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
+    """Adds the group."""
+    group(app, parent, name, help_line, panel)
+
+
+@command(app, "check", service="ims")
+def check(session: Session, backup: BackupId) -> None:
+    """Say whether an image can be made of a backup, and if not, every rule in the way."""
+    request = CheckImageEligibilityRequest(backup=session.name(backup, "backups"))
+    session.show(session.recast.locks.CheckImageEligibility(request))
+
+
+@command(app, "take", service="ims")
+def take(session: Session, backup: BackupId, image: OfImage) -> None:
+    """Lock a backup for one image. The same --request-id gets the same lock, until it is released."""
+    request = LockBackupRequest(
+        backup=session.name(backup, "backups"),
+        image=session.name(image, "images"),
+        request_id=session.request_id,
+    )
+    answer = session.recast.locks.LockBackup(request)
+    session.show(answer, answer.lock)
+
+
+@command(app, "confirm", service="ims")
+def confirm(session: Session, backup: BackupId, image: OfImage, token: LockToken) -> None:
+    """Make a lock last: the image is NORMAL."""
+    request = ConfirmLockRequest(
+        backup=session.name(backup, "backups"), image=session.name(image, "images"), token=token
+    )
+    answer = session.recast.locks.ConfirmLock(request)
+    session.show(answer, answer.lock)
+
+
+@command(app, "release", service="ims")
+def release(session: Session, backup: BackupId, image: OfImage, token: LockToken = 0) -> None:
+    """Give a lock back. Without --token the --request-id that it was taken with names it."""
+    request = ReleaseLockRequest(
+        backup=session.name(backup, "backups"),
+        image=session.name(image, "images"),
+        token=token,
+        request_id=session.request_id,
+    )
+    answer = session.recast.locks.ReleaseLock(request)
+    session.show(answer, answer.lock)
+
+
+@command(app, "content", service="ims")
+def content(session: Session, backup: BackupId, image: OfImage, token: LockToken) -> None:
+    """Read what the disks of a locked backup are. With --output json the store's key is shown."""
+    request = GetBackupContentRequest(
+        backup=session.name(backup, "backups"), image=session.name(image, "images"), token=token
+    )
+    answer = session.recast.locks.GetBackupContent(request)
+    session.show(answer, answer.content)

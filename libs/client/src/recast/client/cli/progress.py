@@ -1,0 +1,86 @@
+"""Progress bars on stderr, for a terminal alone; everywhere else they are silent."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from recast.client.upload import OnBytes
+from recast.client.waiting import OnProgress
+from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationState
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+
+
+class _WorkBars:
+    """One bar for an operation, and one for each of its disks when there are several."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._whole = progress.add_task("waiting", total=100, step="")
+        self._disks: dict[str, TaskID] = {}
+
+    def show(self, work: OperationMetadata) -> None:
+        """Moves the bars to where the work stands."""
+        step = "being undone" if work.state == OperationState.OPERATION_STATE_UNDOING else work.step
+        if work.retries and work.last_retry_reason:
+            step = f"{step} (tried again: {work.last_retry_reason})"
+        # The operation's own bytes are its measure where it has any, so that size and speed can be shown.
+        measured = work.total_bytes > 0
+        self._progress.update(
+            self._whole,
+            description=f"{work.verb} {work.target.rpartition('/')[2]}",
+            total=work.total_bytes if measured else 100,
+            completed=work.done_bytes if measured else work.progress_percent,
+            step=step,
+        )
+        for disk in work.disks if len(work.disks) > 1 else ():
+            name = disk.disk.rpartition("/")[2]
+            if name not in self._disks:
+                self._disks[name] = self._progress.add_task(f"  {name}", total=disk.total_bytes, step="")
+            self._progress.update(self._disks[name], completed=disk.done_bytes, total=disk.total_bytes)
+
+
+def _progress(console: Console, *columns: TextColumn) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        TaskProgressColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def work_bars(console: Console) -> Iterator[OnProgress | None]:
+    """Gives what to call with each OperationMetadata; None where nobody watches, so that waiting costs fewer
+    calls.
+    """
+    if not console.is_terminal:
+        yield None
+        return
+    with _progress(console, TextColumn("{task.fields[step]}", style="dim")) as progress:
+        yield _WorkBars(progress).show
+
+
+@contextmanager
+def upload_bar(console: Console, what: str) -> Iterator[OnBytes | None]:
+    """Gives what to call with bytes sent and bytes in all."""
+    if not console.is_terminal:
+        yield None
+        return
+    with _progress(console) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda sent, total: progress.update(task, completed=sent, total=total)

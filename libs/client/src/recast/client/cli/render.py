@@ -1,0 +1,231 @@
+"""Answers as people and scripts read them: tables, JSON, names. One generic form for every message of the
+contracts.
+"""
+
+import datetime
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from google.protobuf import any_pb2, descriptor, descriptor_pool, json_format, message_factory, timestamp_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+# Whatever an operation's Any can hold must be known before it is printed.
+from recast.csbs.v1 import backup_pb2 as _backups  # noqa: F401
+from recast.ecs.v1 import backup_source_service_pb2 as _sources  # noqa: F401
+from recast.ecs.v1 import disk_pb2 as _disks  # noqa: F401
+from recast.ims.v1 import image_pb2 as _images  # noqa: F401
+from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
+from rich.text import Text
+
+# The columns of a list, by message; other messages show every field that any row has set.
+_COLUMNS = {
+    "Backup": (
+        "name",
+        "state",
+        "image_ready",
+        "server",
+        "size_bytes",
+        "stored_bytes",
+        "image",
+        "create_time",
+    ),
+    "Image": ("name", "state", "kind", "disk_count", "size_bytes", "os_name", "source_backup", "create_time"),
+    "Server": ("name", "state", "image", "disks", "host", "create_time"),
+    "Disk": (
+        "name",
+        "state",
+        "role",
+        "size_bytes",
+        "shared",
+        "attachments",
+        "allocated_bytes",
+        "create_time",
+    ),
+}
+_HEADINGS = {"name": "ID", "create_time": "CREATED", "image_ready": "READY", "disk_count": "DISKS"}
+_STATE_STYLES = {
+    r"\b(AVAILABLE|NORMAL|RUNNING|SUCCEEDED|IN_USE|SERVING)\b": "green",
+    r"\b(CREATING|DELETING|RESTORING|STARTING|STOPPING|REBOOTING|CHANGING_OS|PENDING|UNDOING)\b": "yellow",
+    r"\b(ERROR|FAILED|CANCELLED|MISSING|NOT_SERVING|UNREACHABLE)\b": "red",
+}
+Row = Sequence[str]
+
+
+def as_json(message: Message) -> str:
+    """Proto3 JSON with the field names of the contracts, as in the examples of their comments."""
+    return json.dumps(
+        json_format.MessageToDict(message, preserving_proto_field_name=True), indent=2, ensure_ascii=False
+    )
+
+
+def names_of(message: Message) -> list[str]:
+    """The resource names in an answer: of the message itself, else of what its fields hold, the operation
+    only if alone.
+    """
+    own = getattr(message, "name", "")
+    if own:
+        return [own]
+    held = [
+        each for field, value in message.ListFields() if field.message_type for each in _listed(field, value)
+    ]
+    resources = [each for each in held if each.DESCRIPTOR.name != "Operation"]
+    return [each.name for each in resources or held if getattr(each, "name", "")]
+
+
+def human_size(size: int) -> str:
+    """`10.0 GiB`."""
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def table(headings: Row, rows: Iterable[Row]) -> Text:
+    """Aligned columns; the last is not padded, nothing is cut: what is shown can be copied."""
+    lines = [headings, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    text = Text()
+    for number, line in enumerate(lines):
+        padded = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        text.append(padded + "\n", style="bold" if number == 0 else None)
+    return _with_states(text)
+
+
+def list_table(messages: Sequence[Message]) -> Text:
+    """A list of one kind of resource."""
+    if not messages:
+        return Text("none\n")
+    if messages[0].DESCRIPTOR.name == "Operation":
+        return _operations_table(messages)
+    columns = _COLUMNS.get(messages[0].DESCRIPTOR.name) or _fields_in_use(messages)
+    fields = [messages[0].DESCRIPTOR.fields_by_name[column] for column in columns]
+    headings = [_HEADINGS.get(field.name, _heading(field.name)) for field in fields]
+    return table(headings, [[_cell(field, message, short=True) for field in fields] for message in messages])
+
+
+def _operations_table(operations: Sequence[Any]) -> Text:
+    rows = []
+    for operation in operations:
+        work = OperationMetadata()
+        operation.metadata.Unpack(work)
+        state = OperationMetadata.DESCRIPTOR.fields_by_name["state"]
+        rows.append(
+            (
+                _short(operation.name),
+                _cell(state, work, short=True),
+                work.verb,
+                "/".join(work.target.split("/")[-2:]),
+                f"{work.progress_percent} %",
+                work.step,
+            )
+        )
+    return table(("ID", "STATE", "WORK", "ON", "DONE", "STEP"), rows)
+
+
+def card(message: Message) -> Text:
+    """One message: a line for each field that says something, and a table for each list of messages in it."""
+    lines: list[tuple[str, str]] = []
+    tables = Text()
+    for field, value in message.ListFields():
+        nested = field.message_type and not _is_scalar(field)
+        if nested and field.is_repeated:
+            tables.append_text(Text(f"\n{field.name}\n", style="bold"))
+            tables.append_text(list_table(list(value)))
+        elif nested:
+            tables.append_text(Text(f"\n{field.name}\n", style="bold"))
+            tables.append_text(card(_unpacked(value)))
+        else:
+            lines.append((field.name, _cell(field, message, short=False)))
+    width = max((len(name) for name, _ in lines), default=0)
+    text = Text()
+    for name, shown in lines:
+        text.append(name.ljust(width + 2), style="dim")
+        text.append(f"{shown}\n")
+    return _with_states(text.append_text(tables))
+
+
+def status_line(status: status_pb2.Status) -> str:
+    """`BACKUP_BUSY: the sentence`."""
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details:
+        detail.Unpack(info)
+    return f"{info.reason or 'error'}: {status.message}"
+
+
+def _listed(field: Any, value: Any) -> list[Any]:
+    return list(value) if field.is_repeated else [value]
+
+
+def _is_scalar(field: Any) -> bool:
+    name: str = field.message_type.full_name
+    return name in (timestamp_pb2.Timestamp.DESCRIPTOR.full_name, status_pb2.Status.DESCRIPTOR.full_name)
+
+
+def _unpacked(message: Message) -> Message:
+    """What an Any holds; every other message as it is."""
+    if not isinstance(message, any_pb2.Any):
+        return message
+    kind = descriptor_pool.Default().FindMessageTypeByName(message.TypeName())
+    found = message_factory.GetMessageClass(kind)()
+    message.Unpack(found)
+    return found
+
+
+def _fields_in_use(messages: Sequence[Message]) -> list[str]:
+    used = {field.name for message in messages for field, _ in message.ListFields()}
+    return [field.name for field in messages[0].DESCRIPTOR.fields if field.name in used]
+
+
+def _heading(name: str) -> str:
+    return name.removesuffix("_bytes").removesuffix("_time").replace("_", " ").upper()
+
+
+def _short(name: str) -> str:
+    """The id of a resource name."""
+    parts = name.split("/")
+    return parts[3] if len(parts) == 4 and parts[0] == "projects" else name
+
+
+def _cell(field: Any, message: Message, *, short: bool) -> str:
+    value = getattr(message, field.name)
+    if field.is_repeated:
+        return (
+            str(len(value))
+            if field.message_type
+            else ", ".join(_short(each) if short else each for each in value)
+        )
+    if field.message_type:
+        return _message_cell(value) if message.HasField(field.name) else ""
+    return _scalar_cell(field, value, short=short)
+
+
+def _message_cell(value: Any) -> str:
+    if isinstance(value, timestamp_pb2.Timestamp):
+        return value.ToDatetime(datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, status_pb2.Status):
+        return status_line(value)
+    # A message in a cell is shown by what names it.
+    return str(getattr(value, "name", "") or getattr(value, "id", ""))
+
+
+def _scalar_cell(field: Any, value: Any, *, short: bool) -> str:
+    if field.enum_type:
+        prefix = "".join(f"_{char}" if char.isupper() else char.upper() for char in field.enum_type.name)
+        return str(field.enum_type.values_by_number[value].name).removeprefix(f"{prefix[1:]}_")
+    if field.type == descriptor.FieldDescriptor.TYPE_BOOL:
+        return "yes" if value else "no"
+    if field.type == descriptor.FieldDescriptor.TYPE_BYTES:  # keys are not for the screen
+        return str(value.hex()) if field.name == "digest" else f"({len(value)} bytes)"
+    if field.name.endswith("_bytes"):
+        return human_size(value) if short else f"{human_size(value)} ({value})"
+    return _short(value) if short and isinstance(value, str) else str(value)
+
+
+def _with_states(text: Text) -> Text:
+    for pattern, style in _STATE_STYLES.items():
+        text.highlight_regex(pattern, style)
+    return text

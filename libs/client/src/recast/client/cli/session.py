@@ -1,0 +1,195 @@
+"""One run of a command: who calls, and how answers are shown."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import structlog
+import typer
+from google.longrunning import operations_pb2
+from google.protobuf.message import Message
+from recast.client.cli import render
+from recast.client.cli.options import Common, Output, Paging, Work
+from recast.client.cli.progress import work_bars
+from recast.client.cli.words import full_name
+from recast.client.connection import Recast
+from recast.client.paging import pages
+from recast.client.settings import Service, Settings
+from recast.client.tokens import token_source
+from rich.console import Console
+from rich.text import Text
+
+INTERRUPTED = 130
+
+
+class Session:
+    """What a command works with. `role` and `service` are those of a minted token when none was asked for or
+    given.
+    """
+
+    def __init__(self, common: Common, *, role: str = "user", service: Service | None = None) -> None:
+        self._common = common
+        self._default_role, self._default_service = role, service
+        self.project = common.project
+        self.parent = f"projects/{common.project}"
+        self.request_id = common.request_id or uuid.uuid4().hex
+        # The channel sends it along, and the services' logs have it.
+        structlog.contextvars.bind_contextvars(request_id=self.request_id)
+        self.out = Console(soft_wrap=True)
+        self.errors = Console(stderr=True)
+
+    @property
+    def json_wanted(self) -> bool:
+        """Whether answers and refusals are wanted as JSON."""
+        return self._common.output is Output.json
+
+    @cached_property
+    def recast(self) -> Recast:
+        """The client; made when it is first needed."""
+        return self.recast_for(self._default_role, self._default_service)
+
+    def recast_for(self, role: str, service: Service | None) -> Recast:
+        """A client whose token, when nothing else was asked for or given, is for this role or service."""
+        settings = Settings.from_environment(os.environ)
+        asked = self._common.as_service
+        token = token_source(
+            settings,
+            self.project,
+            role=self._common.role,
+            service=asked.value if asked else None,
+            default_role=role,
+            default_service=service,
+        )
+        return Recast.from_settings(settings, token)
+
+    def name(self, text: str, collection: str) -> str:
+        """The full name for what was typed; an empty text stays empty."""
+        return full_name(text, collection, self.project) if text else ""
+
+    def close(self) -> None:
+        """Closes the channels, if any were opened."""
+        if "recast" in vars(self):
+            self.recast.close()
+        structlog.contextvars.unbind_contextvars("request_id")
+
+    # Showing.
+
+    def say(self, text: Text | str) -> None:
+        """Prints for people: on stderr, so that stdout stays what was asked for."""
+        self.errors.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def show(self, message: Message, card: Message | None = None) -> None:
+        """Prints an answer. In a table only `card` is shown, the part of it that people look for."""
+        if self._common.output is Output.table:
+            self._print(render.card(card if card is not None else message))
+        else:
+            self._print_plain(message)
+
+    def show_list(self, message: Message, rows: Sequence[Message]) -> None:
+        """Prints a list: `message` is the whole answer, `rows` what it lists."""
+        if self._common.output is Output.table:
+            self._print(render.list_table(rows))
+        else:
+            self._print_plain(message)
+
+    def _print_plain(self, message: Message) -> None:
+        wanted_json = self._common.output is Output.json
+        text = render.as_json(message) if wanted_json else "\n".join(render.names_of(message))
+        if text:
+            self.out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _print(self, text: Text) -> None:
+        self.out.print(text, end="", soft_wrap=True)
+
+    # Lists.
+
+    def list_pages(self, call: Callable[[Any], Any], request: Any, field: str, paging: Paging) -> None:
+        """Asks for as many pages as were wanted, and prints them as one; `field` holds what is listed."""
+        self.show_page(self.gather(call, request, field, paging), field)
+
+    def gather(self, call: Callable[[Any], Any], request: Any, field: str, paging: Paging) -> Any:
+        """Asks for as many pages as were wanted, and gives them as one."""
+        request.filter = paging.filter
+        request.page_size, request.page_token = paging.page_size, paging.page_token
+        if "order_by" in request.DESCRIPTOR.fields_by_name:
+            request.order_by = paging.order_by
+        if paging.limit and (not paging.page_size or paging.page_size > paging.limit):
+            request.page_size = paging.limit
+        return self._joined(pages(call, request), field, paging)
+
+    def show_page(self, whole: Any, field: str) -> None:
+        """Prints a page, and says how to get the next one."""
+        self.show_list(whole, getattr(whole, field))
+        if whole.next_page_token and self._common.output is not Output.json:
+            self.say(f"there are more: --all, or --page-token {whole.next_page_token}")
+
+    def _joined(self, found: Iterator[Any], field: str, paging: Paging) -> Any:
+        whole = next(found)
+        rows = getattr(whole, field)
+        while whole.next_page_token and (paging.everything or len(rows) < paging.limit):
+            page = next(found)
+            rows.extend(getattr(page, field))
+            whole.next_page_token = page.next_page_token
+        if paging.limit:
+            del rows[paging.limit :]
+        return whole
+
+    # Work.
+
+    def begun(
+        self, answer: Any, service: Service, work: Work, refresh: Callable[[Any], None] | None = None
+    ) -> None:
+        """Prints the answer of a method that begins work; with --wait, as it is when the work has ended well.
+
+        `refresh` then brings the answer up to date; without it the resource is taken from the operation's
+        result.
+        """
+        if work.wait and not work.validate_only:
+            answer.operation.CopyFrom(self.wait(answer.operation.name, service))
+            (refresh or _take_result)(answer)
+        if self._common.output is not Output.table:
+            self._print_plain(answer)
+            return
+        for field, value in answer.ListFields():
+            if field.name != "operation":
+                self._print(render.list_table(value) if field.is_repeated else render.card(value))
+        if work.validate_only:
+            self.say("only checked: nothing was changed")
+        elif not work.wait:
+            self._print(Text(f"operation {answer.operation.name}\n"))
+            self.say(f"wait for it:  {self.command('wait', answer.operation.name, service)}")
+        elif not [field for field, _ in answer.ListFields() if field.name != "operation"]:
+            self._print(render.card(answer.operation))
+
+    def command(self, verb: str, operation: str, service: Service) -> str:
+        """How to go on with an operation, as a command line."""
+        project = f" --project {self.project}" if self._common.project != "demo" else ""
+        return f"recast operation {verb} {operation.rpartition('/')[2]} --service {service}{project}"
+
+    def wait(
+        self, operation: str, service: Service, timeout_seconds: float | None = None
+    ) -> operations_pb2.Operation:
+        """Waits with bars; Ctrl-C leaves the work alone and says how to go on."""
+        try:
+            with work_bars(self.errors) as bars:
+                return self.recast.wait(operation, service, bars, timeout_seconds=timeout_seconds)
+        except KeyboardInterrupt:
+            self.say("not waiting any longer; the work goes on")
+            self.say(f"  wait for it:  {self.command('wait', operation, service)}")
+            self.say(f"  cancel it:    {self.command('cancel', operation, service)}")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _take_result(answer: Any) -> None:
+    """Puts the operation's result in the place of the resource that it is about, which was read before the
+    work was done.
+    """
+    for field, value in answer.ListFields():
+        if (
+            field.name != "operation"
+            and not field.is_repeated
+            and answer.operation.response.Is(value.DESCRIPTOR)
+        ):
+            answer.operation.response.Unpack(value)

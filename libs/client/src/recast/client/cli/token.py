@@ -1,0 +1,48 @@
+"""`recast token`: a token for other programs."""
+
+import os
+from typing import Annotated
+
+import typer
+from recast.client.cli.failure import report
+from recast.client.cli.flow import flowing
+from recast.client.cli.options import Role, ServiceName
+from recast.client.settings import Settings
+from recast.client.tokens import LIFETIME_SECONDS, mint
+from recast.faults import Refusal
+from rich.console import Console
+
+
+def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
+    """Adds the command."""
+    parent.command(name, help=flowing(f"{help_line}\n\n{token.__doc__}"), rich_help_panel=panel)(token)
+
+
+def token(
+    role: Annotated[Role, typer.Option("--role", help="The role it speaks for.")] = Role.user,
+    as_service: Annotated[ServiceName | None, typer.Option("--as", help="A token of this service.")] = None,
+    project: Annotated[
+        str, typer.Option("--project", "-p", envvar="RECAST_PROJECT", help="The project.")
+    ] = "demo",
+    lifetime: Annotated[
+        float, typer.Option("--lifetime", min=1, help="Seconds until it expires.")
+    ] = LIFETIME_SECONDS,
+) -> None:
+    """It is made with the keys in RECAST_KEYS, and valid until it expires.
+
+    \b
+    export RECAST_TOKEN=$(recast token --lifetime 3600)
+    grpcurl -plaintext -H "authorization: Bearer $(recast token)" 127.0.0.1:7101 list
+    """
+    settings = Settings.from_environment(os.environ)
+    try:
+        source = mint(
+            settings,
+            project,
+            role=role,
+            service=as_service.value if as_service else None,
+            lifetime_seconds=lifetime,
+        )
+    except Refusal as refusal:
+        raise typer.Exit(report(refusal, "", json_wanted=False, errors=Console(stderr=True))) from None
+    typer.echo(source())

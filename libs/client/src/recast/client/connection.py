@@ -1,0 +1,142 @@
+"""`Recast`: the channels to the three services, and their stubs."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from recast.client.settings import Service, Settings
+from recast.client.tokens import token_source
+from recast.client.upload import OnBytes, import_image
+from recast.client.waiting import OnProgress, wait_for_end
+from recast.csbs.v1.backup_service_pb2_grpc import BackupServiceStub
+from recast.csbs.v1.image_lock_service_pb2_grpc import ImageLockServiceStub
+from recast.ecs.v1.backup_source_service_pb2_grpc import BackupSourceServiceStub
+from recast.ecs.v1.disk_service_pb2_grpc import DiskServiceStub
+from recast.ecs.v1.image_source_service_pb2_grpc import ImageSourceServiceStub
+from recast.ecs.v1.server_service_pb2_grpc import ServerServiceStub
+from recast.ims.v1.image_service_pb2 import ImportImageHeader, ImportImageResponse
+from recast.ims.v1.image_service_pb2_grpc import ImageServiceStub
+from recast.ims.v1.provisioning_service_pb2_grpc import ProvisioningServiceStub
+from recast.rpc.channel import DEADLINE_SECONDS, connect
+
+
+class Recast:
+    """A client of all three services. A channel connects when it is first used; a failed call raises
+    RemoteRefusal.
+
+    `csbs`, `ims` and `ecs` are `host:port`; `token` is a token, or what to ask for one before each call.
+    """
+
+    def __init__(
+        self,
+        *,
+        csbs: str,
+        ims: str,
+        ecs: str,
+        token: str | Callable[[], str],
+        credentials: grpc.ChannelCredentials | None = None,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        source = token if callable(token) else lambda: token
+        targets: Mapping[Service, str] = {"csbs": csbs, "ims": ims, "ecs": ecs}
+        self._channels = {
+            service: connect(target, source, deadline_seconds=deadline_seconds, credentials=credentials)
+            for service, target in targets.items()
+        }
+        self._sleep = sleep
+        self._clock = clock
+        self.backups = BackupServiceStub(self._channels["csbs"])
+        self.locks = ImageLockServiceStub(self._channels["csbs"])
+        self.images = ImageServiceStub(self._channels["ims"])
+        self.provisioning = ProvisioningServiceStub(self._channels["ims"])
+        self.servers = ServerServiceStub(self._channels["ecs"])
+        self.disks = DiskServiceStub(self._channels["ecs"])
+        self.sources = BackupSourceServiceStub(self._channels["ecs"])
+        self.holds = ImageSourceServiceStub(self._channels["ecs"])
+
+    @classmethod
+    def from_settings(cls, settings: Settings, token: str | Callable[[], str]) -> Self:
+        """A client of the services that `settings` names."""
+        trusted = settings.ca_file and grpc.ssl_channel_credentials(settings.ca_file.read_bytes())
+        ends = settings.endpoints
+        return cls(
+            csbs=ends["csbs"], ims=ends["ims"], ecs=ends["ecs"], token=token, credentials=trusted or None
+        )
+
+    @classmethod
+    def from_environment(
+        cls,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        project: str | None = None,
+        role: str | None = None,
+        service: Service | None = None,
+    ) -> Self:
+        """A client as the environment says (see `Settings`).
+
+        `role` (`user`, `operator`) or `service` asks for a token minted from the keys folder; without them
+        RECAST_TOKEN is used when it is set, and else one for a user is minted. Raises NoToken when there is
+        no way to one.
+        """
+        settings = Settings.from_environment(environ)
+        return cls.from_settings(
+            settings, token_source(settings, project or settings.project, role=role, service=service)
+        )
+
+    def channel(self, service: Service) -> grpc.Channel:
+        """The channel to a service, for calls that no stub makes."""
+        return self._channels[service]
+
+    def operations(self, service: Service) -> Any:
+        """The google.longrunning.OperationsStub of a service; the name of an operation does not say whose it
+        is.
+        """
+        return operations_pb2_grpc.OperationsStub(self._channels[service])
+
+    def wait(
+        self,
+        operation: operations_pb2.Operation | str,
+        service: Service,
+        on_progress: OnProgress | None = None,
+        *,
+        timeout_seconds: float | None = None,
+    ) -> operations_pb2.Operation:
+        """Waits for an operation of `service`, given itself or by name, and returns it when it has ended
+        well.
+
+        Raises the refusal that it ended with, or WaitTimedOut. `on_progress` is called about twice a second
+        with the operation's OperationMetadata. A restart of the service in between is waited for.
+        """
+        name = operation if isinstance(operation, str) else operation.name
+        stub = self.operations(service)
+        return wait_for_end(
+            stub, name, on_progress, timeout_seconds=timeout_seconds, sleep=self._sleep, clock=self._clock
+        )
+
+    def import_image(
+        self, path: Path, header: ImportImageHeader, on_bytes: OnBytes | None = None
+    ) -> ImportImageResponse:
+        """Uploads a file as an image, in pieces of 1 MiB; goes on by itself after a broken stream (see
+        `upload.import_image`).
+        """
+        return import_image(self.images, path, header, on_bytes, sleep=self._sleep)
+
+    def close(self) -> None:
+        """Closes the channels."""
+        for channel in self._channels.values():
+            channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,86 @@
+"""The token of a call: the one that was given, or one minted from the keys folder and renewed before it
+expires.
+"""
+
+import time
+from collections.abc import Callable
+
+from recast.client.settings import Service, Settings
+from recast.faults import Kind, Refusal
+from recast.rpc.identity import Caller, Signer
+
+LIFETIME_SECONDS = 900.0
+# Renewed this long before the end, so that no call carries a token that expires on its way.
+_MARGIN_SECONDS = 60.0
+
+
+class NoToken(Refusal):
+    """There is no token, and no key to make one with."""
+
+    kind = Kind.UNAUTHENTICATED
+    reason = "NO_TOKEN"
+    message = "no token for {who}: none was given, and there is no key {key} to make one"
+
+
+class MintedToken:
+    """Makes tokens for one caller; give it to `connect`, which asks it before each call."""
+
+    def __init__(
+        self,
+        signer: Signer,
+        caller: Caller,
+        *,
+        lifetime_seconds: float = LIFETIME_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._signer = signer
+        self._caller = caller
+        self._lifetime = lifetime_seconds
+        self._clock = clock
+        self._token, self._renew_at = "", 0.0
+
+    def __call__(self) -> str:
+        """A token that is valid for some time yet."""
+        now = self._clock()
+        if now >= self._renew_at:
+            self._token = self._signer.token(self._caller, now=now, lifetime_seconds=self._lifetime)
+            self._renew_at = now + self._lifetime - min(_MARGIN_SECONDS, self._lifetime / 2)
+        return self._token
+
+
+def mint(
+    settings: Settings,
+    project: str,
+    *,
+    role: str = "user",
+    service: Service | None = None,
+    lifetime_seconds: float = LIFETIME_SECONDS,
+) -> MintedToken:
+    """Tokens from the keys folder: for `settings.user` in `role`, or for `service` itself. NoToken without
+    the key.
+    """
+    who = Caller(service, project, "service") if service else Caller(settings.user, project, role)
+    key = settings.keys / f"{service or 'people'}.pem"
+    if not key.exists():
+        raise NoToken(who=f"{who.role} {who.subject}", key=key)
+    return MintedToken(Signer.load(key), who, lifetime_seconds=lifetime_seconds)
+
+
+def token_source(
+    settings: Settings,
+    project: str,
+    *,
+    role: str | None = None,
+    service: Service | None = None,
+    default_role: str = "user",
+    default_service: Service | None = None,
+) -> Callable[[], str]:
+    """What to ask for tokens. A role or service that is asked for is minted; else the given token is used;
+    else the default minted.
+    """
+    if role or service:
+        return mint(settings, project, role=role or "user", service=service)
+    if settings.token:
+        given = settings.token
+        return lambda: given
+    return mint(settings, project, role=default_role, service=default_service)

@@ -1,0 +1,71 @@
+"""The files of a disk: layers of qcow2 on a raw base, made, checked, mapped and read by way of qemu-img.
+
+`DiskHost` is the data folder of one ECS host, `DiskFolder` one disk in it, `DiskReader` the bytes of a disk
+at one instant; `inspect_image` judges a file that somebody sent. Layout and order of writing: FORMAT.md.
+"""
+
+from recast.diskimage.disk_folder import DiskFolder
+from recast.diskimage.errors import (
+    BaseInUse,
+    BaseNotFound,
+    DiskBusy,
+    DiskFrozen,
+    DiskImageError,
+    DiskNotFound,
+    FreezeEnded,
+    FreezeNotFound,
+    NameRefused,
+    QemuImgMissing,
+    SizeRefused,
+)
+from recast.diskimage.host import DiskHost
+from recast.diskimage.imports import (
+    HasSnapshots,
+    ImportedImage,
+    ImportRefused,
+    IsDamaged,
+    IsEmpty,
+    IsEncrypted,
+    IsNotItsFormat,
+    IsTooLarge,
+    NamesBackingFile,
+    NamesDataFile,
+    UsesUnknownFeature,
+    inspect_image,
+    open_imported,
+)
+from recast.diskimage.new_disks import NewDisk
+from recast.diskimage.qemu_img import ImageFormat
+from recast.diskimage.reader import DiskReader
+
+__all__ = [
+    "BaseInUse",
+    "BaseNotFound",
+    "DiskBusy",
+    "DiskFolder",
+    "DiskFrozen",
+    "DiskHost",
+    "DiskImageError",
+    "DiskNotFound",
+    "DiskReader",
+    "FreezeEnded",
+    "FreezeNotFound",
+    "HasSnapshots",
+    "ImageFormat",
+    "ImportRefused",
+    "ImportedImage",
+    "IsDamaged",
+    "IsEmpty",
+    "IsEncrypted",
+    "IsNotItsFormat",
+    "IsTooLarge",
+    "NameRefused",
+    "NamesBackingFile",
+    "NamesDataFile",
+    "NewDisk",
+    "QemuImgMissing",
+    "SizeRefused",
+    "UsesUnknownFeature",
+    "inspect_image",
+    "open_imported",
+]

@@ -1,0 +1,258 @@
+"""One disk: its layers, its freeze, its end. The order of every step is FORMAT.md's."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from recast.diskimage import qemu_img
+from recast.diskimage.bases import Bases
+from recast.diskimage.chain import Chain, read_chain
+from recast.diskimage.durable import Step, locked, sync_path
+from recast.diskimage.errors import (
+    DiskBusy,
+    DiskFrozen,
+    DiskImageError,
+    DiskNotFound,
+    FreezeEnded,
+    FreezeNotFound,
+    SizeRefused,
+)
+from recast.diskimage.names import ACTIVE, NEXT, checked_id, checked_size, layer_name, mark_name
+from recast.diskimage.new_disks import NewDisk, create_disks, new_folder, remove_folder
+from recast.diskimage.problems import left_over, problems
+from recast.diskimage.reader import DiskReader, joined, open_chain
+
+
+class DiskFolder:
+    """The files of one disk, which need not exist. Sizes are bytes.
+
+    Everything that changes the disk raises DiskBusy, retryable, while another action or a hypervisor holds
+    it, and DiskNotFound when there is none; whatever was killed is repeated by the same call.
+    """
+
+    def __init__(self, path: Path, bases: Bases, step: Step) -> None:
+        self.disk_id = checked_id(path.name)
+        self.path = path
+        self.active_path = path / ACTIVE
+        self._bases = bases
+        self._step = step
+
+    def exists(self) -> bool:
+        """Whether there is a disk."""
+        return self.active_path.exists()
+
+    def size_bytes(self) -> int:
+        """Return the disk's size as its guest sees it."""
+        return read_chain(self.path).size_bytes
+
+    def base(self) -> str | None:
+        """Return the base that the disk stands on, None when it has none."""
+        return read_chain(self.path).base
+
+    def unmerged_freeze(self) -> str | None:
+        """Return the freeze that awaits its thaw, if any."""
+        return read_chain(self.path).unmerged_freeze
+
+    def allocated_bytes(self) -> int:
+        """Return what the disk's own files take on the storage, without its base; 0 when there is none."""
+        total = 0
+        for path in self.path.iterdir() if self.exists() else ():
+            with suppress(FileNotFoundError):  # a thaw removed it meanwhile
+                total += path.stat().st_blocks * 512
+        return total
+
+    def create(self, size_bytes: int, base: str | None) -> None:
+        """Make an empty overlay on `base`, or on nothing. An existing disk is left as it is.
+
+        Raises SizeRefused, BaseNotFound. Many at once: `DiskHost.create_disks`.
+        """
+        create_disks(self.path.parent, self._bases, [NewDisk(self.disk_id, size_bytes, base)], self._step)
+
+    def freeze(self, freeze_id: str) -> None:
+        """Fix the disk's content at this instant under `freeze_id`; the disk may then be written on.
+
+        A repeat does nothing. Raises DiskFrozen while another freeze awaits its thaw, FreezeEnded after this
+        one's.
+        """
+        checked_id(freeze_id)
+        with self._locked(exclusive=True) as lock:
+            chain = read_chain(self.path)
+            if chain.unmerged_freeze == freeze_id:
+                sync_path(self.path)  # the attempt that did it may have been killed before its own
+                return
+            if chain.unmerged_freeze is not None:
+                raise DiskFrozen(self.disk_id, chain.unmerged_freeze)
+            if freeze_id in chain.freeze_ids:
+                raise FreezeEnded(self.disk_id, freeze_id)
+            self._refuse_writer()
+            self._sweep(chain)
+            layer = self.path / layer_name(freeze_id)
+            layer.hardlink_to(self.active_path)
+            self._step("freeze.linked")
+            (self.path / mark_name(freeze_id)).touch()
+            self._step("freeze.marked")
+            overlay = self.path / NEXT
+            qemu_img.create_overlay(overlay, chain.size_bytes, (layer.name, "qcow2"), keep_open=[lock])
+            self._step("freeze.overlay_made")
+            self._switch_to(overlay, "freeze", also_durable=layer)
+
+    def thaw(self, freeze_id: str) -> None:
+        """Merge a freeze into the private layer beneath it. One unknown or thawed: nothing to do."""
+        checked_id(freeze_id)
+        with self._locked(exclusive=True) as lock:
+            chain = read_chain(self.path)
+            if chain.unmerged_freeze == freeze_id:
+                self._merge(chain, lock)
+            self._sweep(read_chain(self.path))
+            sync_path(self.path)  # also when nothing was left to do: the attempt before may not have got here
+
+    def _merge(self, chain: Chain, lock: int) -> None:
+        frozen_id, *beneath = chain.freeze_ids
+        frozen = self.path / layer_name(frozen_id)
+        # From the chain, which knows only layers of this folder here: a base can never be what is written.
+        private = self.path / layer_name(beneath[0]) if beneath else None
+        if private is not None:
+            with locked(private, exclusive=True):  # readers of it hold it shared: their bytes must not change
+                qemu_img.commit(frozen, into=private, keep_open=[lock])
+            sync_path(private)  # before the mark goes: from then on the frozen layer may be lost
+            self._step("thaw.committed")
+        (self.path / mark_name(frozen_id)).unlink(missing_ok=True)
+        sync_path(self.path)  # before the rename: a merged layer must never be seen marked
+        self._step("thaw.unmarked")
+        if private is not None:
+            private.rename(frozen)
+            self._step("thaw.renamed")
+
+    def resize(self, size_bytes: int) -> None:
+        """Grow the disk; the new space is zeros. To the size it has: nothing to do. To less: SizeRefused."""
+        checked_size(size_bytes)
+        with self._locked(exclusive=True) as lock:
+            current = read_chain(self.path).size_bytes
+            if size_bytes < current:
+                raise SizeRefused(f"disk {self.disk_id} of {current} bytes cannot shrink to {size_bytes}")
+            if size_bytes > current:
+                qemu_img.resize(self.active_path, size_bytes, keep_open=[lock])
+                self._step("resize.grown")
+            sync_path(self.active_path)  # the guest may now be told of its size
+
+    def replace(self, size_bytes: int, base: str | None) -> None:
+        """Start the disk over as an empty overlay on `base`: what was written since is gone.
+
+        At every instant the disk is whole, old or new. Raises DiskFrozen while a freeze awaits its thaw.
+        """
+        with self._locked(exclusive=True), self._bases.held(base):
+            frozen_by = self._unmerged_freeze_if_readable()
+            if frozen_by is not None:
+                raise DiskFrozen(self.disk_id, frozen_by)
+            self._refuse_writer()
+            overlay = self.path / NEXT
+            overlay.unlink(missing_ok=True)  # a killed attempt's
+            self._bases.write_overlay(overlay, size_bytes, base)
+            self._step("replace.built")
+            self._switch_to(overlay, "replace")
+            self._sweep(read_chain(self.path))
+            self._step("replace.swept")
+
+    def delete(self) -> None:
+        """Remove the disk, and what killed attempts to make or remove it left. No disk: nothing to do."""
+        gone = self.path.parent / f".gone-{self.disk_id}"
+        with suppress(DiskNotFound), self._locked(exclusive=True):
+            self._refuse_writer()
+            remove_folder(gone)  # of a disk that had this id before
+            # One rename, so that no half of a disk is ever seen under its name.
+            self.path.rename(gone)
+            self._step("delete.renamed")
+        # Before the files go: after a power failure the disk is whole, or not there.
+        sync_path(self.path.parent)
+        remove_folder(gone)
+        remove_folder(new_folder(self.path.parent, self.disk_id))
+        self._step("delete.removed")
+
+    def reader(self) -> DiskReader:
+        """Open the present content of a disk that no server writes until the reader is closed."""
+        with self._locked(exclusive=False):
+            return _open(read_chain(self.path).files())
+
+    def frozen_reader(self, freeze_id: str) -> DiskReader:
+        """Open the whole content as of a freeze; no merge changes it while it is open. Or FreezeNotFound."""
+        with self._locked(exclusive=False):
+            return _open(self._frozen_chain(freeze_id).files()[1:])
+
+    def changed_extents(self, freeze_id: str) -> list[tuple[int, int]]:
+        """Return (offset, length) of all written, zeroed or discarded between the freeze before and this one.
+
+        In bytes, ascending, in whole clusters of 64 KiB. For a disk's first freeze: since it was made.
+        Raises FreezeNotFound.
+        """
+        with self._locked(exclusive=False):
+            path, image_format = self._frozen_chain(freeze_id).files()[1]
+            entries = qemu_img.map_image(path, image_format)
+            return list(joined((e.start, e.length) for e in entries if e.depth == 0 and e.is_present))
+
+    def check(self) -> list[str]:
+        """Return what is wrong with the disk, one sentence each, for a person; empty when all is well."""
+        try:
+            with self._locked(exclusive=False):
+                return [
+                    f"disk {self.disk_id}: {problem}"
+                    for problem in problems(read_chain(self.path), self._bases)
+                ]
+        except DiskImageError as error:
+            return [str(error)]
+
+    def _switch_to(self, overlay: Path, action: str, also_durable: Path | None = None) -> None:
+        """Make a finished overlay the active layer: the instant of a freeze, or of a replacement."""
+        if also_durable is not None:
+            sync_path(also_durable)  # what the guest wrote and never flushed belongs to the point in time
+        sync_path(overlay)
+        sync_path(
+            self.path
+        )  # the names that the overlay's chain needs are durable before the overlay is the disk
+        self._step(f"{action}.durable")
+        overlay.rename(self.active_path)
+        sync_path(self.path)
+        self._step(f"{action}.switched")
+
+    def _sweep(self, chain: Chain) -> None:
+        """Remove what killed actions left beside the chain and its mark."""
+        for name in left_over(chain):
+            (self.path / name).unlink()
+
+    def _refuse_writer(self) -> None:
+        """Raise DiskBusy while a hypervisor has the disk open: it would go on writing to that file."""
+        try:
+            qemu_img.info(self.active_path, "qcow2")
+        except DiskBusy:
+            raise
+        except DiskImageError:
+            return  # damaged: no hypervisor has it open, and being replaced or deleted is its cure
+
+    def _unmerged_freeze_if_readable(self) -> str | None:
+        try:
+            return read_chain(self.path).unmerged_freeze
+        except DiskNotFound:
+            raise
+        except DiskImageError:
+            return None  # nobody can read a freeze out of a broken chain: there is nothing to protect
+
+    def _frozen_chain(self, freeze_id: str) -> Chain:
+        chain = read_chain(self.path)
+        if chain.unmerged_freeze != checked_id(freeze_id):
+            raise FreezeNotFound(self.disk_id, freeze_id)
+        return chain
+
+    @contextmanager
+    def _locked(self, *, exclusive: bool) -> Iterator[int]:
+        with ExitStack() as stack:
+            try:
+                lock = stack.enter_context(locked(self.path, exclusive=exclusive))
+            except FileNotFoundError:
+                raise DiskNotFound(self.disk_id) from None
+            yield lock
+
+
+def _open(files: Sequence[tuple[Path, qemu_img.ImageFormat]]) -> DiskReader:
+    reader = open_chain(files)
+    if reader is None:
+        raise DiskImageError(f"{files[0][0]} holds compressed clusters, which no disk of ours does")
+    return reader

@@ -1,0 +1,79 @@
+"""What can go wrong with a disk's files. Everything here is a `DiskImageError`."""
+
+from collections.abc import Sequence
+
+
+class DiskImageError(Exception):
+    """A disk's files are not as they must be, or qemu-img failed; the message carries its first line."""
+
+
+class QemuImgMissing(DiskImageError):
+    """The host lacks a program that every disk needs."""
+
+    def __init__(self, program: str, package: str) -> None:
+        super().__init__(f"{program} is not on the PATH: install the package {package}")
+        self.package = package
+
+
+class DiskBusy(DiskImageError):
+    """Another process or thread is using the files. Retryable: nothing was changed."""
+
+
+class NameRefused(DiskImageError):
+    """An id or name that must not become a file name; the shape is in FORMAT.md."""
+
+
+class SizeRefused(DiskImageError):
+    """A size that a disk or base cannot have."""
+
+
+class DiskNotFound(DiskImageError):
+    """There is no disk with this id."""
+
+    def __init__(self, disk_id: str) -> None:
+        super().__init__(f"there is no disk {disk_id}")
+        self.disk_id = disk_id
+
+
+class BaseNotFound(DiskImageError):
+    """There is no base with this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no base {name}")
+        self.name = name
+
+
+class BaseInUse(DiskImageError):
+    """A base that disks still stand on."""
+
+    def __init__(self, name: str, disk_ids: Sequence[str]) -> None:
+        super().__init__(f"base {name} is in use by disks {', '.join(disk_ids)}")
+        self.name = name
+        self.disk_ids = tuple(disk_ids)
+
+
+class DiskFrozen(DiskImageError):
+    """The disk already has an unmerged freeze, which must be thawed first."""
+
+    def __init__(self, disk_id: str, freeze_id: str) -> None:
+        super().__init__(f"disk {disk_id} is frozen by {freeze_id}, which must be thawed first")
+        self.disk_id = disk_id
+        self.freeze_id = freeze_id
+
+
+class FreezeNotFound(DiskImageError):
+    """The disk is not frozen under this id: never was, or was thawed."""
+
+    def __init__(self, disk_id: str, freeze_id: str) -> None:
+        super().__init__(f"disk {disk_id} is not frozen by {freeze_id}")
+        self.disk_id = disk_id
+        self.freeze_id = freeze_id
+
+
+class FreezeEnded(DiskImageError):
+    """A freeze that was thawed is asked for again: its instant is past."""
+
+    def __init__(self, disk_id: str, freeze_id: str) -> None:
+        super().__init__(f"freeze {freeze_id} of disk {disk_id} has been thawed; a freeze id is used once")
+        self.disk_id = disk_id
+        self.freeze_id = freeze_id

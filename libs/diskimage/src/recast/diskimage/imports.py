@@ -1,0 +1,209 @@
+"""Files that strangers hand us: what is refused before any program opens them, and what is checked then."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from recast.diskimage import qemu_img
+from recast.diskimage.errors import DiskBusy, DiskImageError, QemuImgMissing
+from recast.diskimage.names import SECTOR_BYTES
+from recast.diskimage.qcow2_header import (
+    FEATURE_CORRUPT,
+    KNOWN_FEATURES,
+    NotQcow2,
+    Qcow2Header,
+    read_header,
+)
+from recast.diskimage.qemu_img import ImageFormat, Limits
+from recast.diskimage.reader import DiskReader, open_chain, open_raw
+
+# QEMU's own limits for tables that it loads into memory.
+_MOST_L1_ENTRIES = (32 << 20) // 8
+_MOST_REFCOUNT_TABLE_BYTES = 8 << 20
+
+# What a file of another format holds, and where; a negative position counts from the end.
+_OTHER_FORMATS = (
+    (0, b"QFI\xfb", "qcow2"),
+    (0, b"KDMV", "vmdk"),
+    (0, b"COWD", "vmdk"),
+    (0, b"# Disk DescriptorFile", "vmdk"),
+    (0, b"vhdxfile", "vhdx"),
+    (0, b"conectix", "vhd"),
+    (-512, b"conectix", "vhd"),
+    (0, b"LUKS\xba\xbe", "luks"),
+    (0, b"QED\x00", "qed"),
+    (0, b"WithoutFreeSpace", "parallels"),
+    (0, b"WithouFreSpacExt", "parallels"),
+    (64, b"\x7f\x10\xda\xbe", "vdi"),
+    (-512, b"koly", "dmg"),
+)
+
+
+class ImportRefused(DiskImageError):
+    """A file that does not become a disk; the message is for the person who sent it."""
+
+
+class NamesBackingFile(ImportRefused):
+    """The file's content would come from another file."""
+
+    def __init__(self, backing_file: str | None) -> None:
+        named = "without naming it" if backing_file is None else f"({backing_file!r})"
+        super().__init__(f"the file builds on a backing file {named}; send one file that holds everything")
+
+
+class NamesDataFile(ImportRefused):
+    """The file's content would come from another file."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the file keeps its data in an external data file; send one file that holds everything"
+        )
+
+
+class IsEncrypted(ImportRefused):
+    """The file cannot be read without a key."""
+
+    def __init__(self) -> None:
+        super().__init__("the file is encrypted; send it decrypted")
+
+
+class HasSnapshots(ImportRefused):
+    """The file holds more than one state of a disk."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"the file holds {count} internal snapshots; send one without")
+
+
+class IsNotItsFormat(ImportRefused):
+    """The content is not of the format that was claimed."""
+
+    def __init__(self, claimed: str, why: str) -> None:
+        super().__init__(f"the file is not what its format says: {claimed} was given, but {why}")
+
+
+class UsesUnknownFeature(ImportRefused):
+    """The file needs a newer reader than ours."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__(f"the file uses qcow2 features that are not known here (bits {features:#x})")
+
+
+class IsDamaged(ImportRefused):
+    """The file contradicts itself, or its check did not end within its limits."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the file is damaged: {why}")
+
+
+class IsEmpty(ImportRefused):
+    """A disk of no size."""
+
+    def __init__(self) -> None:
+        super().__init__("the disk in the file has no size")
+
+
+class IsTooLarge(ImportRefused):
+    """The disk in the file exceeds what is allowed."""
+
+    def __init__(self, virtual_bytes: int, most_bytes: int) -> None:
+        super().__init__(f"the disk in the file has {virtual_bytes} bytes; at most {most_bytes} are allowed")
+        self.virtual_bytes = virtual_bytes
+        self.most_bytes = most_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedImage:
+    """A file that may become a disk of `virtual_size_bytes`, a multiple of 512."""
+
+    image_format: ImageFormat
+    virtual_size_bytes: int
+
+
+def inspect_image(path: Path, image_format: ImageFormat, max_virtual_bytes: int) -> ImportedImage:
+    """Decide whether a file, said to be of `image_format`, may become a disk.
+
+    Nothing may write to the file from now on. Raises a subclass of ImportRefused that says why not.
+    """
+    if image_format == "raw":
+        image = ImportedImage("raw", _raw_size(path))
+    else:
+        image = ImportedImage("qcow2", _rounded(_safe_header(path).size_bytes))
+    if image.virtual_size_bytes == 0:
+        raise IsEmpty
+    if image.virtual_size_bytes > max_virtual_bytes:
+        raise IsTooLarge(image.virtual_size_bytes, max_virtual_bytes)
+    if image_format == "qcow2":
+        _check_with_qemu(path, image.virtual_size_bytes)
+    return image
+
+
+def open_imported(path: Path, image_format: ImageFormat, scratch: Path) -> DiskReader:
+    """Open a file that `inspect_image` accepted. `scratch` is the folder for a compressed one's content."""
+    if image_format == "raw":
+        return open_raw(path.absolute(), _raw_size(path))
+    virtual_bytes = _rounded(_safe_header(path).size_bytes)
+    reader = open_chain([(path.absolute(), "qcow2")])
+    if reader is not None:
+        return reader
+    with TemporaryDirectory(dir=scratch) as folder:
+        # The reader keeps the file open when the folder goes: no kill leaves it behind once it is read.
+        plain = Path(folder).absolute() / "plain.raw"
+        qemu_img.convert_to_raw(path.absolute(), "qcow2", plain, virtual_bytes)
+        return open_raw(plain, virtual_bytes)
+
+
+def _rounded(size_bytes: int) -> int:
+    """Round a size up to whole sectors; what is added reads as zeros."""
+    return -(-size_bytes // SECTOR_BYTES) * SECTOR_BYTES
+
+
+def _raw_size(path: Path) -> int:
+    """Return a raw file's size as a disk. One that another format would claim is refused: CVE-2024-32498."""
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        for position, magic, name in _OTHER_FORMATS:
+            at = position if position >= 0 else size_bytes + position
+            if at >= 0:
+                file.seek(at)
+                if file.read(len(magic)) == magic:
+                    raise IsNotItsFormat("raw", f"its content is that of a {name} file")
+    return _rounded(size_bytes)
+
+
+def _safe_header(path: Path) -> Qcow2Header:
+    """Read a qcow2 header and refuse what must not reach QEMU."""
+    try:
+        header = read_header(path)
+    except NotQcow2 as error:
+        raise IsNotItsFormat("qcow2", str(error)) from None
+    if header.backing_file is not None or header.backing_format is not None:
+        raise NamesBackingFile(header.backing_file)
+    if header.has_data_file:
+        raise NamesDataFile
+    if header.is_encrypted:
+        raise IsEncrypted
+    if header.snapshot_count:
+        raise HasSnapshots(header.snapshot_count)
+    if unknown := header.incompatible_features & ~KNOWN_FEATURES:
+        raise UsesUnknownFeature(unknown)
+    if header.incompatible_features & FEATURE_CORRUPT:
+        raise IsDamaged("it is marked as corrupt")
+    table_bytes = header.refcount_table_clusters << header.cluster_bits
+    if header.l1_entries > _MOST_L1_ENTRIES or table_bytes > _MOST_REFCOUNT_TABLE_BYTES:
+        raise IsDamaged("its tables are larger than qcow2 allows")
+    return header
+
+
+def _check_with_qemu(path: Path, virtual_bytes: int) -> None:
+    """Let QEMU check a file whose header is safe, and see that it reads the same header as we did."""
+    try:
+        broken = qemu_img.check(path.absolute(), Limits())
+        seen = qemu_img.info(path.absolute(), "qcow2", Limits())
+    except (DiskBusy, QemuImgMissing):  # says nothing of the file
+        raise
+    except DiskImageError as error:
+        raise IsDamaged(str(error)) from None
+    if broken is not None:
+        raise IsDamaged(broken)
+    if _rounded(seen["virtual-size"]) != virtual_bytes or "backing-filename" in seen or seen.get("encrypted"):
+        raise IsDamaged("its header reads differently to QEMU")

@@ -1,0 +1,55 @@
+"""What is wrong with a disk, in words for a person: for `recast doctor`."""
+
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+
+from recast.diskimage import qemu_img
+from recast.diskimage.bases import Bases
+from recast.diskimage.chain import Chain
+from recast.diskimage.errors import DiskBusy, DiskImageError
+from recast.diskimage.names import is_ours, mark_name
+from recast.diskimage.qcow2_header import read_header
+
+
+def left_over(chain: Chain) -> list[str]:
+    """Return the files of a disk's folder that bear names of ours and are neither chain nor mark."""
+    return sorted(name for name in _beside(chain) if is_ours(name))
+
+
+def problems(chain: Chain, bases: Bases) -> Iterator[str]:
+    """Yield each problem of a disk whose chain can be read; none when all is well."""
+    for name in sorted(_beside(chain)):
+        yield f"{name} is left over by a killed action" if is_ours(name) else f"{name} does not belong here"
+    yield from _size_problems(chain, bases)
+    for name in chain.file_names:
+        try:
+            broken = qemu_img.check(chain.folder / name)
+        except DiskBusy:
+            continue  # its metadata is in a hypervisor's memory: only at rest can it be checked
+        except DiskImageError as error:
+            broken = str(error)
+        if broken is not None:
+            yield f"{name}: {broken}"
+
+
+def _beside(chain: Chain) -> set[str]:
+    mark = [mark_name(chain.freeze_ids[0])] if chain.is_marked else []
+    return set(os.listdir(chain.folder)).difference(chain.file_names, mark)
+
+
+def _size_problems(chain: Chain, bases: Bases) -> Iterator[str]:
+    """Yield where FORMAT.md's 6 is broken, or the base is not what it must be."""
+    sizes = [(name, read_header(chain.folder / name).size_bytes) for name in chain.file_names]
+    if chain.base is not None:
+        try:
+            base = bases.file(chain.base).stat()
+        except FileNotFoundError:
+            yield f"its base {chain.base} is missing"
+        else:
+            sizes.append((f"base {chain.base}", base.st_size))
+            if base.st_mode & 0o222:
+                yield f"its base {chain.base} is not read-only"
+    for (upper, upper_bytes), (lower, lower_bytes) in pairwise(sizes):
+        if upper_bytes < lower_bytes:
+            yield f"{upper} of {upper_bytes} bytes is smaller than {lower} of {lower_bytes} beneath it"

@@ -1,0 +1,166 @@
+"""The one module that runs qemu-img.
+
+Every call gives the format of every file, so that nothing is guessed (CVE-2024-32498, CVE-2026-24708);
+paths are absolute, so that QEMU cannot take a part of a name for a protocol.
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from recast.diskimage.errors import DiskBusy, DiskImageError, QemuImgMissing
+
+ImageFormat = Literal["qcow2", "raw"]
+
+# A call that touches only metadata takes milliseconds; after this long the storage beneath is stuck.
+METADATA_SECONDS = 120.0
+# No storage worth using moves data more slowly than this; slower means stuck.
+SLOWEST_BYTES_PER_SECOND = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a qemu-img that reads a stranger's file may use, against files built to exhaust the host."""
+
+    address_space_bytes: int = 1 << 30
+    cpu_seconds: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class MapEntry:
+    """One extent of an image, in bytes. `depth` counts files from the opened one down."""
+
+    start: int
+    length: int
+    depth: int
+    is_present: bool
+    is_zero: bool
+    is_data: bool
+    offset: int | None
+    """Where the extent lies in the file at `depth`; None when it is not stored there byte for byte."""
+
+
+def create_overlay(
+    path: Path, size_bytes: int, backing: tuple[str, ImageFormat] | None, *, keep_open: Sequence[int] = ()
+) -> None:
+    """Make an empty qcow2. `backing` is the name to store, relative to its final folder, and the format."""
+    # -u: the backing file is not opened, for the overlay may be made in another folder than it will live in.
+    backed = [] if backing is None else ["-u", "-b", backing[0], "-F", backing[1]]
+    _run(["create", "-q", "-f", "qcow2", *backed, path, str(size_bytes)], keep_open=keep_open)
+
+
+def commit(path: Path, into: Path, *, keep_open: Sequence[int] = ()) -> None:
+    """Write what the qcow2 `path` holds into `into`, which lies beneath it, and grow that one to its size."""
+    # -d leaves `path` as it is: emptying it would be work for nothing, and unsafe while the chain needs it.
+    _run(
+        ["commit", "-q", "-d", "-f", "qcow2", "-b", into, path],
+        timeout=_seconds_to_move(path.stat().st_blocks * 512),
+        keep_open=keep_open,
+    )
+
+
+def resize(path: Path, size_bytes: int, *, keep_open: Sequence[int] = ()) -> None:
+    """Set the virtual size of a qcow2; smaller is refused by qemu-img."""
+    _run(["resize", "-q", "-f", "qcow2", path, str(size_bytes)], keep_open=keep_open)
+
+
+def convert_to_raw(path: Path, image_format: ImageFormat, target: Path, virtual_bytes: int) -> None:
+    """Write an image's content into a sparse raw file, under limits on memory."""
+    timeout = _seconds_to_move(virtual_bytes)
+    limits = Limits(cpu_seconds=int(timeout))
+    _run(
+        ["convert", "-q", "-f", image_format, "-O", "raw", path, target],
+        timeout=timeout,
+        limits=limits,
+    )
+
+
+def info(path: Path, image_format: ImageFormat, limits: Limits | None = None) -> dict[str, Any]:
+    """Return what qemu-img says of an image. Raises DiskBusy while another process may write to it."""
+    answer = _run(["info", "--output=json", "-f", image_format, path], limits=limits)
+    return dict(json.loads(answer))
+
+
+def check(path: Path, limits: Limits | None = None) -> str | None:
+    """Return what is broken in a qcow2, or None. Leaked clusters are not: they only cost space."""
+    # 2 means corruptions, 3 means leaks and nothing worse; both come with a report.
+    answer = _run(["check", "--output=json", "-f", "qcow2", path], accept=(0, 2, 3), limits=limits)
+    report = json.loads(answer)
+    broken = {key: report[key] for key in ("corruptions", "check-errors") if report.get(key)}
+    return ", ".join(f"{count} {key}" for key, count in broken.items()) or None
+
+
+def map_image(path: Path, image_format: ImageFormat, limits: Limits | None = None) -> Iterator[MapEntry]:
+    """Yield an image's extents in order, covering all of it. The map is streamed: it may have millions."""
+    with tempfile.TemporaryFile() as answer:
+        _run(["map", "--output=json", "-f", image_format, path], limits=limits, stdout=answer)
+        answer.seek(0)
+        for line in answer:  # qemu-img prints an array with one object a line
+            text = line.decode().strip().lstrip("[").rstrip(",]")
+            if text:
+                entry = json.loads(text)
+                yield MapEntry(
+                    start=entry["start"],
+                    length=entry["length"],
+                    depth=entry["depth"],
+                    is_present=entry["present"],
+                    is_zero=entry["zero"],
+                    is_data=entry["data"],
+                    offset=entry.get("offset"),
+                )
+
+
+def _seconds_to_move(data_bytes: int) -> float:
+    return METADATA_SECONDS + data_bytes / SLOWEST_BYTES_PER_SECOND
+
+
+def _run(
+    arguments: Sequence[str | Path],
+    *,
+    accept: Sequence[int] = (0,),
+    timeout: float = METADATA_SECONDS,
+    limits: Limits | None = None,
+    keep_open: Sequence[int] = (),
+    stdout: IO[bytes] | None = None,
+) -> str:
+    """Run qemu-img and return what it printed. `keep_open` are lock descriptors that it inherits."""
+    # prlimit and not preexec_fn: the latter may deadlock in a process that has threads.
+    limited = (
+        []
+        if limits is None
+        else ["prlimit", f"--as={limits.address_space_bytes}", f"--cpu={limits.cpu_seconds}", "--"]
+    )
+    try:
+        done = subprocess.run(
+            [*limited, "qemu-img", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if stdout is None else stdout,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "LC_ALL": "C"},  # messages are read below: they must be the untranslated ones
+            timeout=timeout,
+            pass_fds=keep_open,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise QemuImgMissing(
+            *(("prlimit", "util-linux") if limited else ("qemu-img", "qemu-utils"))
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise DiskImageError(f"qemu-img {arguments[0]} had not ended after {timeout:.0f} s") from None
+    if done.returncode in accept:
+        return "" if done.stdout is None else done.stdout.decode()
+    raise _failure(str(arguments[0]), done.returncode, done.stderr.decode(errors="replace"))
+
+
+def _failure(command: str, code: int, stderr: str) -> DiskImageError:
+    first_line = next((line for line in stderr.splitlines() if line.strip()), f"ended with code {code}")
+    if "Failed to get" in stderr and "lock" in stderr:
+        return DiskBusy(first_line)
+    if "failed to execute qemu-img" in stderr:  # prlimit's words when it finds no such program
+        return QemuImgMissing("qemu-img", "qemu-utils")
+    return DiskImageError(f"qemu-img {command}: {first_line.removeprefix('qemu-img: ')}")

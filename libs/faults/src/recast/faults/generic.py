@@ -1,0 +1,138 @@
+"""The refusals that any service gives before its own rules are asked; the reasons stand in recast.fault.v1.ErrorReason."""
+
+from recast.faults.refusal import Kind, Refusal
+
+
+class RequestInvalid(Refusal):
+    """A field of the request breaks its rule; `fields` says which."""
+
+    kind = Kind.INVALID_ARGUMENT
+    reason = "REQUEST_INVALID"
+    message = "the request is invalid: {problem}"
+
+
+class TokenInvalid(Refusal):
+    """The call has no token that can be trusted."""
+
+    kind = Kind.UNAUTHENTICATED
+    reason = "TOKEN_INVALID"
+    message = "{problem}; send `authorization: Bearer <token>` with a token that this service trusts (`recast token` makes one)"
+
+
+class RoleNotAllowed(Refusal):
+    """The caller's role or subject may not make this call."""
+
+    kind = Kind.PERMISSION_DENIED
+    reason = "ROLE_NOT_ALLOWED"
+    message = "{method} is for {allowed}; this token is for {caller}"
+
+
+class ProjectNotFound(Refusal):
+    """R61: everything is within the caller's project; what is not does not exist for it."""
+
+    kind = Kind.NOT_FOUND
+    reason = "PROJECT_NOT_FOUND"
+    message = "there is no project {project} for this token"
+    in_the_way = "project"
+
+
+class EtagMismatch(Refusal):
+    """The etag is not the current one."""
+
+    kind = Kind.ABORTED
+    reason = "ETAG_MISMATCH"
+    message = "{resource} has changed since etag {etag} was read; read it again and decide anew"
+    in_the_way = "resource"
+
+
+class RequestIdReused(Refusal):
+    """The request id was used before, with another body."""
+
+    kind = Kind.INVALID_ARGUMENT
+    reason = "REQUEST_ID_REUSED"
+    message = "request id {request_id} was used for another request; a new request needs a new id"
+
+
+class PageTokenInvalid(Refusal):
+    """The page token is not one of this query."""
+
+    kind = Kind.INVALID_ARGUMENT
+    reason = "PAGE_TOKEN_INVALID"
+    message = "the page token is not one of this query: {problem}; begin again without it"
+
+
+class UpdateMaskInvalid(Refusal):
+    """The update mask names a path that cannot be updated."""
+
+    kind = Kind.INVALID_ARGUMENT
+    reason = "UPDATE_MASK_INVALID"
+    message = "update_mask path {path} cannot be updated; these can: {allowed}"
+
+
+class FilterInvalid(Refusal):
+    """The filter or the order is not one that this list knows."""
+
+    kind = Kind.INVALID_ARGUMENT
+    reason = "FILTER_INVALID"
+    message = "{problem}; known fields: {allowed}"
+
+
+class OperationNotFound(Refusal):
+    """There is no such operation in this project."""
+
+    kind = Kind.NOT_FOUND
+    reason = "OPERATION_NOT_FOUND"
+    message = "there is no operation {operation}"
+    in_the_way = "operation"
+
+
+class OperationRunning(Refusal):
+    """The operation has not ended, so its record cannot be deleted."""
+
+    reason = "OPERATION_RUNNING"
+    message = "{operation} has not ended; cancel it or wait for its end first"
+    in_the_way = "operation"
+
+
+class TooManyWaits(Refusal):
+    """As many callers are waiting as this server allows."""
+
+    kind = Kind.RESOURCE_EXHAUSTED
+    reason = "TOO_MANY_WAITS"
+    message = "{limit} callers are waiting already; come back later, or poll with GetOperation"
+    retry_seconds = 1.0
+
+
+class Unavailable(Refusal):
+    """Something that the answer needs is away for now."""
+
+    kind = Kind.UNAVAILABLE
+    reason = "UNAVAILABLE"
+    message = "{problem}"
+    retry_seconds = 1.0
+
+
+class Cancelled(Refusal):
+    """The work was cancelled."""
+
+    kind = Kind.CANCELLED
+    reason = "CANCELLED"
+    message = "{operation} was cancelled"
+
+
+class Internal(Refusal):
+    """A bug. The log has the traceback, under the same request id."""
+
+    kind = Kind.INTERNAL
+    reason = "INTERNAL"
+    message = "internal error; the service's log has it under request id {request_id}"
+
+
+class Conflict(Refusal):
+    """A row was changed by somebody else between reading and writing it."""
+
+    kind = Kind.ABORTED
+    reason = "CONFLICT"
+    message = "{resource} was changed by somebody else at the same time; try again"
+    in_the_way = "resource"
+    retry_seconds = 0.1

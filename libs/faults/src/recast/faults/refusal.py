@@ -1,0 +1,121 @@
+"""The refusal: one class to derive from, and the form in which a peer's refusal arrives."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What a refusal asks of the caller. The names are the canonical status codes."""
+
+    CANCELLED = "the work was cancelled"
+    INVALID_ARGUMENT = "the request is wrong, whatever the state"
+    NOT_FOUND = "there is no such thing, for this caller"
+    ALREADY_EXISTS = "there is such a thing already"
+    PERMISSION_DENIED = "this caller may not"
+    UNAUTHENTICATED = "who is calling?"
+    RESOURCE_EXHAUSTED = "a limit is reached"
+    FAILED_PRECONDITION = "not in this state; change the state first"
+    ABORTED = "somebody was faster; read again and decide anew"
+    OUT_OF_RANGE = "past the end"
+    UNAVAILABLE = "try again"
+    DEADLINE_EXCEEDED = "not in time"
+    DATA_LOSS = "what was kept is damaged"
+    INTERNAL = "a bug"
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One condition that does not hold: its reason, the resource that stands in the way, and what is wrong with it."""
+
+    reason: str
+    resource: str
+    description: str
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """One field of the request that breaks its rule; `field` is its path, like `disks[0].size_bytes`."""
+
+    field: str
+    description: str
+
+
+class Refusal(Exception):
+    """A no that the caller can understand. Derive a class for each; its facts are keyword arguments.
+
+    `message` is a format string over the facts. `in_the_way` names the fact that holds the resource which stands in the way.
+    """
+
+    kind: Kind = Kind.FAILED_PRECONDITION
+    reason: str = ""
+    message: str = ""
+    in_the_way: str = ""
+    vendor_code: str = ""
+    retry_seconds: float | None = None
+
+    def __init__(
+        self, *, violations: Sequence[Violation] = (), fields: Sequence[FieldViolation] = (), **facts: object
+    ) -> None:
+        self.facts: dict[str, str] = {key: str(value) for key, value in facts.items()}
+        self.fields = tuple(fields)
+        self._violations = tuple(violations)
+        super().__init__(self.message.format_map(self.facts))
+
+    @property
+    def text(self) -> str:
+        """The sentence for people."""
+        return str(self)
+
+    @property
+    def rule(self) -> str:
+        """The number of the rule that this refusal keeps, `R15`; empty when it keeps none."""
+        found = re.match(r"(R\d+)", type(self).__doc__ or "")
+        return found.group(1) if found else self.facts.get("rule", "")
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """Every condition that does not hold, this refusal's own first."""
+        if self._violations or self.kind is not Kind.FAILED_PRECONDITION:
+            return self._violations
+        return (self.violation(),)
+
+    def violation(self) -> Violation:
+        """This refusal as one condition among several."""
+        return Violation(self.reason, self.facts.get(self.in_the_way, ""), self.text)
+
+    def metadata(self) -> dict[str, str]:
+        """What travels beside the reason: the facts, the rule, and the vendor's code for the same refusal."""
+        named = {"rule": self.rule, "vendor_code": self.vendor_code}
+        return self.facts | {key: value for key, value in named.items() if value}
+
+
+class RemoteRefusal(Refusal):
+    """A peer's refusal, as it arrived. Recognise it by its `reason`."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        reason: str,
+        text: str,
+        *,
+        domain: str = "",
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[Violation] = (),
+        fields: Sequence[FieldViolation] = (),
+        retry_seconds: float | None = None,
+    ) -> None:
+        self.kind = kind
+        self.reason = reason
+        self.domain = domain
+        self.message = text.replace("{", "{{").replace("}", "}}")
+        self.retry_seconds = retry_seconds
+        super().__init__(violations=violations, fields=fields, **(metadata or {}))
+
+
+def all_of(refusals: Sequence[Refusal]) -> Refusal:
+    """One refusal that says all of them: the first, with every one as a violation. `refusals` must not be empty."""
+    first = refusals[0]
+    first._violations = tuple(refusal.violation() for refusal in refusals)
+    return first

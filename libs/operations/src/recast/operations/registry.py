@@ -1,0 +1,121 @@
+"""Recording, reading and ending operations; how they look from outside."""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from google.longrunning import operations_pb2
+from google.protobuf import any_pb2
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+from sqlalchemy import update
+from sqlmodel import Session, select
+
+from recast.faults import OperationNotFound, OperationRunning
+from recast.longrunning.v1 import operation_metadata_pb2 as pb
+from recast.operations.tables import OperationRow
+from recast.unitofwork import Database, Transaction
+
+_TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
+
+
+class Operations:
+    """The operations of one service. `now` and `new_id` come from its composition root."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
+        self.database = database
+        self.now = now
+        self.new_id = new_id
+        self.work_waiting = threading.Event()
+        """Set when this process recorded work: its worker need not sleep out its poll."""
+        self._changed = threading.Condition()
+
+    def record(
+        self,
+        tx: Transaction,
+        *,
+        project: str,
+        verb: str,
+        target: str,
+        request: Message,
+        queue: str = "",
+        operation_id: str = "",
+    ) -> operations_pb2.Operation:
+        """Writes the row of new work into the transaction that writes what the work is about."""
+        now = self.now()
+        row = OperationRow(
+            id=operation_id or self.new_id(),
+            project=project,
+            verb=verb,
+            target=target,
+            queue=queue,
+            request=request.SerializeToString(),
+            create_time=now,
+            update_time=now,
+        )
+        tx.session.add(row)
+        tx.after_commit(self.work_waiting.set)
+        return operation_message(row)
+
+    def find(self, session: Session, project: str, operation_id: str) -> OperationRow:
+        """The row, or OperationNotFound."""
+        row = session.get(OperationRow, operation_id)
+        if row is None or row.project != project:
+            raise OperationNotFound(operation=f"projects/{project}/operations/{operation_id}")
+        return row
+
+    def request_cancel(self, tx: Transaction, row: OperationRow) -> None:
+        """Asks for the end of work; an ended operation stays as it is. The worker sees it at its next step or progress."""
+        tx.session.connection().execute(
+            update(_TABLE)
+            .where(_TABLE.c.id == row.id, _TABLE.c.ended.is_(False))
+            .values(cancel_requested=True, not_before=0.0, update_time=self.now())
+        )
+        tx.after_commit(self.work_waiting.set)
+
+    def delete(self, tx: Transaction, row: OperationRow) -> None:
+        """Forgets ended work."""
+        if not row.ended:
+            raise OperationRunning(operation=operation_name(row))
+        tx.session.delete(row)
+
+    def unfinished(self, session: Session, target: str) -> OperationRow | None:
+        """The work on a resource that has not ended, if there is some."""
+        query = select(OperationRow).where(OperationRow.target == target, OperationRow.ended.is_(False))  # type: ignore[attr-defined]
+        return session.exec(query).first()
+
+    def notify(self) -> None:
+        """Wakes the waiters of this process; they look for themselves."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait_for_change(self, seconds: float) -> None:
+        """Returns when this process changed an operation, or after the time: another replica may have."""
+        with self._changed:
+            self._changed.wait(seconds)
+
+
+def operation_name(row: OperationRow) -> str:
+    """`projects/{project}/operations/{operation}`."""
+    return f"projects/{row.project}/operations/{row.id}"
+
+
+def operation_message(row: OperationRow) -> operations_pb2.Operation:
+    """The row as google.longrunning has it."""
+    metadata = pb.OperationMetadata.FromString(row.progress or b"")
+    metadata.verb, metadata.target, metadata.step = row.verb, row.target, row.step
+    metadata.state = pb.OperationState.Value(f"OPERATION_STATE_{row.state}")
+    metadata.cancel_requested = row.cancel_requested
+    metadata.retries, metadata.last_retry_reason = row.retries, row.last_retry_reason
+    metadata.create_time.FromDatetime(row.create_time)
+    metadata.update_time.FromDatetime(row.update_time)
+    if row.end_time:
+        metadata.end_time.FromDatetime(row.end_time)
+    message = operations_pb2.Operation(name=operation_name(row), done=row.ended)
+    message.metadata.Pack(metadata)
+    if row.ended and row.error is not None:
+        message.error.CopyFrom(status_pb2.Status.FromString(row.error))
+    if row.ended and row.response is not None:
+        message.response.CopyFrom(any_pb2.Any.FromString(row.response))
+    return message

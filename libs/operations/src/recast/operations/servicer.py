@@ -1,0 +1,105 @@
+"""google.longrunning.Operations over the table."""
+
+import threading
+import time
+from typing import Any
+
+import grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf import empty_pb2
+
+from recast.faults import TooManyWaits
+from recast.operations.registry import Operations, operation_message
+from recast.operations.tables import OperationRow
+from recast.rpc.edge import enter_project
+from recast.rpc.names import parse_name, parse_parent
+from recast.unitofwork import Field, Listing
+
+_LISTING: Listing[OperationRow] = Listing(
+    OperationRow,
+    {
+        "state": Field(OperationRow.state),
+        "verb": Field(OperationRow.verb),
+        "target": Field(OperationRow.target),
+        "done": Field(OperationRow.ended, parse=lambda text: {"true": True, "false": False}[text]),
+        "create_time": Field(OperationRow.create_time, sortable=True),
+    },
+)
+_LOOK_SECONDS = 0.5  # another replica's changes are not notified here
+_DEFAULT_WAIT_SECONDS, _MAX_WAIT_SECONDS = 10.0, 60.0
+
+
+class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignore[misc]  # generated without types
+    """Get, List, Wait, Cancel and Delete. At most `max_waits` calls wait at once: each holds a thread."""
+
+    def __init__(self, operations: Operations, max_waits: int) -> None:
+        self._operations = operations
+        self._max_waits = max_waits
+        self._waiting = threading.BoundedSemaphore(max_waits)
+
+    def GetOperation(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.Operation:
+        """Where the work stands."""
+        return self._read(request.name)
+
+    def ListOperations(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.ListOperationsResponse:
+        """The operations of `projects/{project}`, newest first; filter over state, verb, target, done, create_time."""
+        project = enter_project(parse_parent(request.name, "name"))
+        with self._operations.database.read() as session:
+            page = _LISTING.page(
+                session,
+                OperationRow.project == project,  # type: ignore[arg-type]
+                scope=f"operations/{project}",
+                filter_text=request.filter,
+                order_by="",
+                page_size=max(0, request.page_size),
+                page_token=request.page_token,
+            )
+        return operations_pb2.ListOperationsResponse(
+            operations=[operation_message(row) for row in page.rows], next_page_token=page.next_token
+        )
+
+    def WaitOperation(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.Operation:
+        """Answers when the work has ended, or after `timeout` (default 10 s, at most 60) with where it stands then."""
+        asked = request.timeout.ToNanoseconds() / 1e9 if request.HasField("timeout") else _DEFAULT_WAIT_SECONDS
+        left = context.time_remaining()
+        # Half a second before the caller's own deadline, so that the answer still reaches it.
+        allowed = min(asked, _MAX_WAIT_SECONDS, left - 0.5 if left is not None else _MAX_WAIT_SECONDS)
+        operation = self._read(request.name)
+        if operation.done or allowed <= 0:
+            return operation
+        if not self._waiting.acquire(blocking=False):
+            raise TooManyWaits(limit=self._max_waits)
+        try:
+            end = time.monotonic() + allowed
+            while not operation.done and context.is_active():
+                rest = end - time.monotonic()
+                if rest <= 0:
+                    break
+                self._operations.wait_for_change(min(rest, _LOOK_SECONDS))
+                operation = self._read(request.name)
+            return operation
+        finally:
+            self._waiting.release()
+
+    def CancelOperation(self, request: Any, context: grpc.ServicerContext) -> empty_pb2.Empty:
+        """Asks for the end of the work. It ends CANCELLED, or with its result when that was decided already."""
+        name = parse_name(request.name, "operations")
+        with self._operations.database.write() as tx:
+            row = self._operations.find(tx.session, enter_project(name.project), name.id)
+            self._operations.request_cancel(tx, row)
+            tx.commit()
+        return empty_pb2.Empty()
+
+    def DeleteOperation(self, request: Any, context: grpc.ServicerContext) -> empty_pb2.Empty:
+        """Forgets work that has ended."""
+        name = parse_name(request.name, "operations")
+        with self._operations.database.write() as tx:
+            row = self._operations.find(tx.session, enter_project(name.project), name.id)
+            self._operations.delete(tx, row)
+            tx.commit()
+        return empty_pb2.Empty()
+
+    def _read(self, text: str) -> operations_pb2.Operation:
+        name = parse_name(text, "operations")
+        with self._operations.database.read() as session:
+            return operation_message(self._operations.find(session, enter_project(name.project), name.id))

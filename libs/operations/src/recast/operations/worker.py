@@ -1,0 +1,222 @@
+"""The worker: claims operations, runs their workflows, keeps their leases, ends them."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from google.protobuf import any_pb2
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import OperationalError
+
+from recast.faults import Cancelled, Internal, Kind, Refusal
+from recast.longrunning.v1 import operation_metadata_pb2 as pb
+from recast.operations.registry import Operations
+from recast.operations.tables import OperationRow, State
+from recast.operations.work import Interrupted, LeaseLost, Work, Workflow
+from recast.rpc.identity import acting_for
+from recast.rpc.status import refusal_from_status, status_from_refusal
+
+log = structlog.get_logger()
+_TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
+_POLL_SECONDS = 0.5  # how late another replica's work, or a retry, may be noticed
+_MAX_BACKOFF_SECONDS = 5.0
+_MAX_FAILED_UNDOS = 5  # an undo that cannot be done ends all the same: no state lasts for ever
+# What is decided is not undone: the rest of the work is tried this often, about two minutes long.
+_MAX_LATE_RETRIES = 30
+_TRY_AGAIN = (Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED)
+
+
+class Worker:
+    """Runs the work of one service in its own threads. `workflows` by verb; `queues` are those that this process serves."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        workflows: Mapping[str, Workflow],
+        *,
+        domain: str,
+        queues: tuple[str, ...] = ("",),
+        threads: int = 8,
+        lease_seconds: float = 10.0,
+    ) -> None:
+        self._operations = operations
+        self._database = operations.database
+        self._workflows = workflows
+        self._domain = domain
+        self._queues = queues
+        self._lease = lease_seconds
+        self._name = operations.new_id()
+        self._stopping = threading.Event()
+        self._active: dict[str, Work] = {}
+        self._lock = threading.Lock()  # guards _active, between the running threads and the renewing one
+        self._threads = [threading.Thread(target=self._loop, name=f"{domain}-work-{n}") for n in range(threads)]
+        self._threads.append(threading.Thread(target=self._renew, name=f"{domain}-leases"))
+
+    def start(self) -> None:
+        """Begins to work."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Lets every workflow reach its next check, gives the leases back, and returns."""
+        self._stopping.set()
+        self._operations.work_waiting.set()
+        for thread in self._threads:
+            thread.join()
+
+    def run_once(self) -> bool:
+        """Claims one operation and runs it as far as it goes; False when there was none. Tests drive the worker by it."""
+        row = self._claim()
+        if row is None:
+            return False
+        work = Work(self._operations, row, self._stopping)
+        with self._lock:
+            self._active[row.id] = work
+        try:
+            bound = structlog.contextvars.bound_contextvars(operation=row.id, verb=row.verb, project=row.project)
+            with bound, acting_for(row.project):
+                self._run(row, work)
+        except LeaseLost:
+            log.warning("lease lost")
+        finally:
+            with self._lock:
+                del self._active[row.id]
+            self._operations.notify()
+        return True
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                if not self.run_once():
+                    self._operations.work_waiting.wait(_POLL_SECONDS)
+                    self._operations.work_waiting.clear()
+            except Exception:  # the loop must outlive whatever a database or a bug does to one round
+                log.exception("worker round failed")
+                self._stopping.wait(_POLL_SECONDS)
+
+    def _claim(self) -> OperationRow | None:
+        now = text(self._database.now_sql())
+        claimable = (
+            _TABLE.c.ended.is_(False),
+            _TABLE.c.queue.in_(self._queues),
+            _TABLE.c.not_before <= now,
+            _TABLE.c.lease_until < now,
+        )
+        query = select(_TABLE.c.id).where(*claimable).order_by(_TABLE.c.create_time).limit(1)
+        with self._database.read() as session:  # most looks find nothing: they need not take the write lock
+            if session.connection().execute(query).first() is None:
+                return None
+        with self._database.write() as tx:
+            found = tx.session.connection().execute(query.with_for_update(skip_locked=True)).first()
+            if found is None:
+                return None
+            values = {
+                "epoch": _TABLE.c.epoch + 1,
+                "worker": self._name,
+                "lease_until": text(f"{self._database.now_sql()} + {self._lease}"),
+            }
+            tx.session.connection().execute(update(_TABLE).where(_TABLE.c.id == found.id).values(**values))
+            row = tx.session.get_one(OperationRow, found.id)
+            if row.state == State.PENDING:
+                row.state = State.RUNNING
+            tx.commit()
+            self._operations.work_waiting.set()  # there may be more
+            return row
+
+    def _run(self, row: OperationRow, work: Work) -> None:
+        workflow = self._workflows[row.verb]
+        try:
+            if row.error is None:
+                try:
+                    result = workflow.run(work)
+                    if isinstance(result, Refusal):
+                        status = status_from_refusal(result, self._domain).SerializeToString()
+                        work.end(state=State.FAILED, error=status)
+                    else:
+                        self._end(work, State.SUCCEEDED, response=result)
+                    return
+                except (LeaseLost, Interrupted, OperationalError):
+                    raise
+                except Exception as problem:  # a bug in a workflow ends its work too, it must not run in circles
+                    refusal = problem if isinstance(problem, Refusal) else Internal(request_id=row.id)
+                    if refusal is not problem:
+                        log.exception("bug")
+                    if refusal.kind in _TRY_AGAIN or (work.is_decided and row.retries < _MAX_LATE_RETRIES):
+                        raise refusal from problem
+                    row.error = self._begin_undo(work, refusal)
+            self._undo(workflow, row, work)
+        except Refusal as refusal:
+            self._later(row, work, refusal.text)
+        except OperationalError as problem:
+            self._later(row, work, f"the database did not answer: {problem}")
+        except Interrupted:
+            work._write(lease_until=0.0)
+
+    def _begin_undo(self, work: Work, refusal: Refusal) -> bytes:
+        log.info("undoing", reason=refusal.reason, text=refusal.text)
+        status = status_from_refusal(refusal, self._domain).SerializeToString()
+        work._write(state=State.UNDOING, error=status)
+        work._undoing = True
+        return status
+
+    def _undo(self, workflow: Workflow, row: OperationRow, work: Work) -> None:
+        assert row.error is not None
+        error = refusal_from_status(status_pb2.Status.FromString(row.error))
+        try:
+            workflow.undo(work, error)
+        except (LeaseLost, Interrupted, OperationalError):
+            raise
+        except Exception as problem:  # whatever it is, it is tried again a few times, and then left to `recast doctor`
+            is_away = isinstance(problem, Refusal) and problem.kind in _TRY_AGAIN
+            if is_away or row.failed_undos + 1 < _MAX_FAILED_UNDOS:
+                log.warning("undo failed", exc_info=not is_away)
+                work._write(failed_undos=row.failed_undos + (0 if is_away else 1))
+                self._later(row, work, str(problem))
+                return
+            log.exception("undo given up")
+        self._end(work, State.CANCELLED if error.reason == Cancelled.reason else State.FAILED)
+
+    def _later(self, row: OperationRow, work: Work, reason: str) -> None:
+        backoff = min(_MAX_BACKOFF_SECONDS, 0.2 * 2 ** min(row.retries, 8))
+        work._write(
+            lease_until=0.0,
+            not_before=text(f"{self._database.now_sql()} + {backoff}"),
+            retries=row.retries + 1,
+            last_retry_reason=reason[:500],
+        )
+
+    def _end(self, work: Work, state: State, response: Message | None = None) -> None:
+        values: dict[str, object] = {}
+        if response is not None:
+            packed = any_pb2.Any()
+            packed.Pack(response)
+            values["response"] = packed.SerializeToString()
+        if state is State.SUCCEEDED:
+            shown = pb.OperationMetadata.FromString(self._progress_of(work))
+            shown.progress_percent = 100
+            shown.done_bytes = shown.total_bytes
+            for disk in shown.disks:
+                disk.done_bytes = disk.total_bytes
+            values["progress"] = shown.SerializeToString()
+        work.end(state=state, **values)
+
+    def _progress_of(self, work: Work) -> bytes:
+        with self._database.read() as session:
+            query = select(_TABLE.c.progress).where(_TABLE.c.id == work.id)
+            return bytes(session.connection().execute(query).scalar_one())
+
+    def _renew(self) -> None:
+        """Renews the lease of everything that runs, three times a lease, and tells work whose lease is gone."""
+        while not self._stopping.wait(self._lease / 3) or self._active:
+            with self._lock:
+                active = list(self._active.values())
+            for work in active:
+                try:
+                    work.renew(self._lease)
+                except Exception:  # a database that is away for a moment costs a renewal, not the thread
+                    log.warning("lease not renewed", exc_info=True)
+            if self._stopping.is_set():
+                threading.Event().wait(0.05)  # the last workflows are on their way to their next check

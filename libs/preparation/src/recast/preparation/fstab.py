@@ -1,0 +1,83 @@
+"""Reads /etc/fstab (fstab(5)), and joins the file systems it names into one tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from recast.preparation.content import UnreadableError
+from recast.preparation.filetree import FileTree, read_text
+
+PATH = "/etc/fstab"
+_NOT_MOUNTED = ("/", "none", "swap")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of an fstab."""
+
+    device: str
+    point: str
+    type: str
+    options: frozenset[str]
+
+
+def parse_fstab(text: str) -> list[Mount]:
+    """Return the lines that mount something; comments and lines too short to be one are left out."""
+    rows = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return [
+        Mount(row[0].replace('"', ""), row[1], row[2], frozenset(",".join(row[3:4]).split(",")))
+        for row in rows
+        if len(row) >= 3
+    ]
+
+
+class MountedTree:
+    """A root file system with the others mounted on it as its fstab says.
+
+    What lies under a mount point whose file system is not read is unreadable, which is not the same as
+    absent: a /usr on LVM must not look like a server without Cloud-Init.
+    """
+
+    def __init__(self, root: FileTree, by_device: Mapping[str, FileTree]) -> None:
+        """Mount on `root` those of `by_device` that it names; the keys are as in an fstab ("UUID=...")."""
+        self._root = root
+        self._mounts: dict[str, tuple[str, FileTree | None]] = {}
+        try:
+            text = read_text(root, PATH) or ""
+        except UnreadableError:
+            return  # the check of the fstab reports it
+        for mount in parse_fstab(text):
+            if (
+                mount.point.startswith("/")
+                and mount.point not in _NOT_MOUNTED
+                and "noauto" not in mount.options
+            ):
+                self._mounts[mount.point.rstrip("/")] = (mount.device, by_device.get(mount.device.lower()))
+
+    def exists(self, path: str) -> bool:
+        """Return whether `path` leads to something."""
+        tree, inner = self._place(path)
+        return tree.exists(inner)
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file's content, or None if nothing is there."""
+        tree, inner = self._place(path)
+        return tree.read(inner)
+
+    def names(self, path: str) -> list[str]:
+        """Return the sorted names in a directory; none if it is not there or no directory."""
+        tree, inner = self._place(path)
+        return tree.names(inner)
+
+    def _place(self, path: str) -> tuple[FileTree, str]:
+        """Return the tree that holds `path`, and the path within it."""
+        point = path
+        while point:
+            if point in self._mounts:
+                device, tree = self._mounts[point]
+                if tree is None:
+                    raise UnreadableError(f"{path} is on another file system, {device}, which is not read")
+                return tree, path[len(point) :] or "/"
+            point = point.rpartition("/")[0]
+        return self._root, path

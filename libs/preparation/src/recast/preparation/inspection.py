@@ -1,0 +1,174 @@
+"""One inspection, start to end, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from recast.preparation import linux, windows
+from recast.preparation.checks import Check, all_unknown, ask_all, met, unknown
+from recast.preparation.content import BudgetedReader, ContentReader, UnreadableError
+from recast.preparation.filetree import FileTree
+from recast.preparation.fstab import MountedTree
+from recast.preparation.partitions import GPT_LDM, MBR_LDM, Partition, PartitionTable, read_table
+from recast.preparation.report import FileSystem, Finding, Report, printable
+from recast.preparation.signatures import Signature, read_signature
+from recast.preparation.sleuthkit import READABLE_TYPES, ReaderImage, SleuthKitTree
+
+_NAME_LIMIT = 120
+_LINUX_ONLY = frozenset({"xfs", "btrfs", "luks", "lvm2", "raid"})
+_SPANNING = frozenset({"lvm2", "raid", "ldm"})
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One partition, or the whole disk: what begins there, and its files if they can be read."""
+
+    partition: Partition
+    signature: Signature
+    tree: FileTree | None = None
+    problem: str = ""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The names by which an fstab may mount this volume, in lower case."""
+        names = {
+            "uuid": self.signature.uuid,
+            "label": self.signature.label.lower(),
+            "partuuid": self.partition.uuid,
+        }
+        by_path = tuple(f"/dev/disk/by-{kind}/{name}" for kind, name in names.items() if name)
+        return tuple(f"{kind}={name}" for kind, name in names.items() if name) + by_path
+
+    def __str__(self) -> str:
+        place = f"partition {self.partition.slot}" if self.partition.slot else "the disk"
+        content = {"blank": "nothing", "unknown": "no known file system"}.get(self.signature.type)
+        return f"{place} holds {content or self.signature.type}" + (
+            f" ({self.problem})" if self.problem else ""
+        )
+
+
+@dataclass(frozen=True)
+class System:
+    """The operating system of a disk, or that there is none, and what its checks found."""
+
+    os_type: str
+    name: str
+    version: str
+    findings: tuple[Finding, ...]
+
+
+def inspect_here(reader: ContentReader) -> Report:
+    """Return what the disk in `reader` tells. Hostile content can hang this process: see isolation.py."""
+    budgeted = BudgetedReader(reader)
+    try:
+        table = read_table(budgeted)
+        volumes = list(_read_volumes(budgeted, table))
+    except UnreadableError as error:
+        return unread_report(str(error))
+    return _report(table, volumes)
+
+
+def unread_report(reason: str) -> Report:
+    """Return the report of a disk of which nothing could be read, with every check UNKNOWN for `reason`."""
+    findings = all_unknown((*linux.CHECKS, *windows.CHECKS, _SPANNED), reason)
+    return Report("unknown", "", "", "unknown", "none", (), findings)
+
+
+def _read_volumes(reader: BudgetedReader, table: PartitionTable) -> Iterator[Volume]:
+    image = ReaderImage(reader)
+    whole = Partition(0, 0, reader.size_bytes, 0)
+    for partition in table.partitions or (() if table.problem else (whole,)):
+        is_cut = partition.offset + partition.length > reader.size_bytes
+        problem = "it ends beyond the end of the disk" if is_cut else ""
+        signature = _signature(reader, partition)
+        tree = None
+        if signature.type in READABLE_TYPES:
+            try:
+                tree = SleuthKitTree(image, partition.offset, signature.type)
+            except UnreadableError as error:
+                problem = str(error)
+        yield Volume(partition, signature, tree, problem)
+
+
+def _signature(reader: BudgetedReader, partition: Partition) -> Signature:
+    if partition.offset >= reader.size_bytes:
+        return Signature("outside")
+    if partition.type in GPT_LDM or partition.type == MBR_LDM:
+        return Signature("ldm")
+    return read_signature(reader, partition.offset)
+
+
+def _report(table: PartitionTable, volumes: list[Volume]) -> Report:
+    problems = [table.problem] if table.problem else []
+    system = (
+        _find_linux(volumes, problems) or _find_windows(volumes, problems) or _no_system(volumes, problems)
+    )
+    return Report(
+        system.os_type,
+        printable(system.name, _NAME_LIMIT),
+        printable(system.version, _NAME_LIMIT),
+        table.firmware,
+        table.kind,
+        tuple(FileSystem(v.partition.slot, v.signature.type, v.partition.offset) for v in volumes),
+        (*system.findings, _spanned_finding(table, volumes)),
+    )
+
+
+def _find_linux(volumes: list[Volume], problems: list[str]) -> System | None:
+    root = _find_root(linux.has_linux, volumes, problems)
+    if root is None:
+        return None
+    tree = MountedTree(
+        root, {name: volume.tree for volume in volumes if volume.tree for name in volume.devices}
+    )
+    values: dict[str, str] = {}
+    with suppress(UnreadableError):  # the check OS_RELEASE reports it
+        values = linux.read_os_release(tree)
+    name = values.get("PRETTY_NAME") or values.get("NAME", "")
+    return System("linux", name, values.get("VERSION_ID", ""), ask_all(linux.CHECKS, tree))
+
+
+def _find_windows(volumes: list[Volume], problems: list[str]) -> System | None:
+    root = _find_root(windows.has_windows, volumes, problems)
+    if root is None:
+        return None
+    version = ""
+    with suppress(UnreadableError):  # a version that cannot be read is no reason to read no further
+        version = windows.read_version(root)
+    return System("windows", "Windows", version, ask_all(windows.CHECKS, root))
+
+
+def _no_system(volumes: list[Volume], problems: list[str]) -> System:
+    """Return that no system was found: a Linux, all the same, if something is there that only Linux has."""
+    is_linux = any(volume.signature.type in _LINUX_ONLY for volume in volumes)
+    checks = linux.CHECKS if is_linux else linux.CHECKS + windows.CHECKS
+    reason = "; ".join(["no operating system was found", *problems, *map(str, volumes[:8])])
+    return System("linux" if is_linux else "unknown", "", "", all_unknown(checks, reason))
+
+
+def _find_root(
+    is_root: Callable[[FileTree], bool], volumes: list[Volume], problems: list[str]
+) -> FileTree | None:
+    for volume in volumes:
+        try:
+            if volume.tree is not None and is_root(volume.tree):
+                return volume.tree
+        except UnreadableError as error:
+            problems.append(f"partition {volume.partition.slot}: {error}")
+    return None
+
+
+def _spanned_finding(table: PartitionTable, volumes: list[Volume]) -> Finding:
+    spanning = [str(volume) for volume in volumes if volume.signature.type in _SPANNING]
+    if spanning:
+        return _SPANNED.finding(
+            unknown(f"{', '.join(spanning)}: a volume that spans disks loses data unless all are restored")
+        )
+    if table.problem or not any(volume.tree for volume in volumes):
+        return _SPANNED.finding(unknown(table.problem or "no file system was read"))
+    return _SPANNED.finding(met("no LVM, RAID or dynamic disk on any partition"))
+
+
+_SPANNED = Check("NO_SPANNED_VOLUMES", False, "Keep each volume group or dynamic volume on a single disk.")

@@ -1,0 +1,146 @@
+"""Runs an inspection in a process of its own.
+
+The bytes come from a tenant, and The Sleuth Kit neither bounds its work nor promises to survive what it
+reads. So the kernel does both: the child may use so much processor time and memory, and if it dies that is an
+answer like any other. It holds no secrets, no descriptors but its pipes, and asks the parent for each byte.
+
+On the pipe from the child: frames of one letter, "R" (read) or "D" (done), and two 64-bit numbers.
+R: offset, length; the parent answers with a 32-bit length and that many bytes.
+D: zero, length; followed by that many bytes of JSON, the report.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import struct
+import subprocess
+import sys
+from contextlib import suppress
+from typing import IO, Final
+
+from recast.preparation.content import ContentReader
+from recast.preparation.inspection import inspect_here, unread_report
+from recast.preparation.report import Report, json_from_report, report_from_json
+
+CPU_SECONDS: Final = 5
+"""Processor time of one inspection; an ordinary one takes 0.1 s, most of it to start Python."""
+MEMORY_BYTES: Final = 512 << 20
+"""Address space of one inspection; an ordinary one takes about 60 MiB."""
+MAX_REPORT_BYTES: Final = 1 << 20
+MAX_READ_BYTES: Final = 16 << 20
+
+_FRAME: Final = struct.Struct(">cQQ")
+_LENGTH: Final = struct.Struct(">I")
+_START: Final = struct.Struct(">Q")
+
+
+def inspect(reader: ContentReader, cpu_seconds: int = CPU_SECONDS) -> Report:
+    """Return what the disk in `reader` tells about how its server was prepared.
+
+    Raises what `reader` raises, and nothing for bad content: what cannot be read is UNKNOWN, with the reason.
+    Blocks for as long as the reads and at most `cpu_seconds` of computing take. Callable from any thread.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-s", "-P", "-m", "recast.preparation.worker", str(cpu_seconds)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # Where to import from, and none of the secrets that a service's environment may hold.
+        env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    ) as child:
+        try:
+            report = _serve(reader, child)
+        finally:
+            child.kill()  # it is done, or broke the protocol, or the reader failed: in no case is it needed
+            _close(child)
+    return report or unread_report(_fate(child.returncode))
+
+
+def _serve(reader: ContentReader, child: subprocess.Popen[bytes]) -> Report | None:
+    """Answer the child's reads until it is done. Return its report, or None if it ended without a valid one.
+
+    No timeout is needed: the child is either computing, which its limit ends, or waiting for this loop.
+    """
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        _send(child.stdin, _START.pack(reader.size_bytes))
+        while True:
+            frame = child.stdout.read(_FRAME.size)
+            if len(frame) < _FRAME.size:
+                child.wait(timeout=1)  # how it ended is the answer; it has closed its pipe, so it is ending
+                return None
+            kind, offset, length = _FRAME.unpack(frame)
+            if kind == b"D" and length <= MAX_REPORT_BYTES:
+                return report_from_json(json.loads(child.stdout.read(length)))
+            if kind != b"R" or length > MAX_READ_BYTES or offset + length > reader.size_bytes:
+                return None
+            content = _read(reader, offset, length)
+            _send(child.stdin, _LENGTH.pack(len(content)) + content)
+    except _ReaderError as error:
+        raise error.cause from None
+    except (BrokenPipeError, subprocess.TimeoutExpired, KeyError, TypeError, ValueError, RecursionError):
+        return None  # it died, or what it sent is no report
+
+
+class _ReaderError(Exception):
+    """Carries what the reader raised past the handlers that are for the child's errors."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _read(reader: ContentReader, offset: int, length: int) -> bytes:
+    try:
+        return reader.pread(offset, length)
+    except Exception as cause:
+        raise _ReaderError(cause) from cause
+
+
+def _send(pipe: IO[bytes], data: bytes) -> None:
+    pipe.write(data)
+    pipe.flush()
+
+
+def _close(child: subprocess.Popen[bytes]) -> None:
+    """Close the pipe to a child that has ended. An answer it did not wait for is of no interest any more."""
+    if child.stdin is not None:
+        with suppress(BrokenPipeError):
+            child.stdin.close()
+
+
+def _fate(returncode: int) -> str:
+    if returncode == -signal.SIGXCPU:
+        return "the file system takes too long to read: it is damaged, or made to be so"
+    how = signal.Signals(-returncode).name if returncode < 0 else f"status {returncode}"
+    return f"reading the disk ended with {how}: it is damaged, or made to do harm"
+
+
+class PipeReader:
+    """The child's ContentReader: each read is a question to the parent."""
+
+    def __init__(self, questions: IO[bytes], answers: IO[bytes]) -> None:
+        self._questions = questions
+        self._answers = answers
+        (self.size_bytes,) = _START.unpack(answers.read(_START.size))
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Return the `length` bytes at `offset`."""
+        _send(self._questions, _FRAME.pack(b"R", offset, length))
+        (size,) = _LENGTH.unpack(self._answers.read(_LENGTH.size))
+        return self._answers.read(size)
+
+
+def work(cpu_seconds: int) -> None:
+    """Inspect as the child: limit this process, ask over standard output, be answered on standard input."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold a tenant's content
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    questions = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not land among the frames
+    report = inspect_here(PipeReader(questions, sys.stdin.buffer))
+    encoded = json.dumps(json_from_report(report)).encode()
+    _send(questions, _FRAME.pack(b"D", 0, len(encoded)) + encoded)

@@ -1,0 +1,40 @@
+"""Resource names: `projects/{project}/backups/{backup}`."""
+
+import re
+from dataclasses import dataclass
+
+from recast.faults import FieldViolation, RequestInvalid
+
+_SEGMENT = r"[a-z0-9][a-z0-9-]{0,62}"
+_NAME = re.compile(rf"projects/({_SEGMENT})/([a-z]+)/({_SEGMENT})")
+_PARENT = re.compile(rf"projects/({_SEGMENT})")
+
+
+@dataclass(frozen=True)
+class ResourceName:
+    """A parsed name; `collection` is the plural noun, `backups`."""
+
+    project: str
+    collection: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"projects/{self.project}/{self.collection}/{self.id}"
+
+
+def parse_name(text: str, collection: str, field: str = "name") -> ResourceName:
+    """Reads a name of the given collection; anything else is refused with the field's path."""
+    found = _NAME.fullmatch(text)
+    if not found or found.group(2) != collection:
+        problem = f"must look like projects/{{project}}/{collection}/{{id}}, not {text!r}"
+        raise RequestInvalid(problem=f"{field} {problem}", fields=[FieldViolation(field, problem)])
+    return ResourceName(found.group(1), collection, found.group(3))
+
+
+def parse_parent(text: str, field: str = "parent") -> str:
+    """Reads `projects/{project}` and gives the project."""
+    found = _PARENT.fullmatch(text)
+    if not found:
+        problem = f"must look like projects/{{project}}, not {text!r}"
+        raise RequestInvalid(problem=f"{field} {problem}", fields=[FieldViolation(field, problem)])
+    return found.group(1)

@@ -1,0 +1,70 @@
+"""A service as a process: logs, metrics, serving until a signal."""
+
+import logging
+import sys
+from typing import Protocol
+
+import grpc
+import structlog
+from prometheus_client import start_http_server
+
+from recast.rpc.server import wait_for_signal
+from recast.rpc.settings import ServiceSettings
+
+log = structlog.get_logger()
+
+
+class App(Protocol):
+    """What a composition root makes."""
+
+    port: int
+
+    def start(self) -> None:
+        """Begins to work and to serve."""
+
+    def stop(self) -> None:
+        """Ends both; what was begun goes on after the next start."""
+
+
+def configure_logs(settings: ServiceSettings) -> None:
+    """Logs to stdout, one event a line, with whatever request, operation and project are bound."""
+    for_people = settings.log_format == "console"
+    processors: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if for_people:
+        processors.append(structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty()))
+    else:
+        processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level)),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
+
+
+def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | None:
+    """TLS by the settings' files, read again at each handshake, so that a renewed certificate needs no restart."""
+    if settings.tls_certificate_file is None or settings.tls_key_file is None:
+        return None
+    certificate_file, key_file = settings.tls_certificate_file, settings.tls_key_file
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(key_file.read_bytes(), certificate_file.read_bytes())])
+
+    return grpc.dynamic_ssl_server_credentials(configuration(), configuration)
+
+
+def run(service: str, settings: ServiceSettings, app: App) -> None:
+    """Serves until SIGTERM or SIGINT, then ends in order."""
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr="127.0.0.1")
+    app.start()
+    log.info("serving", service=service, port=app.port)
+    wait_for_signal()
+    log.info("stopping", service=service)
+    app.stop()
+    log.info("stopped", service=service)

@@ -1,0 +1,46 @@
+"""The settings that every service has; each service adds its own and says its prefix."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import model_validator
+from pydantic_settings import BaseSettings
+
+
+class ServiceSettings(BaseSettings):
+    """Read from the environment, `RECAST_<SERVICE>_<NAME>`. A secret may also stand in a file that `<NAME>_FILE` names."""
+
+    address: str
+    """Where to listen, `host:port`; port 0 takes a free one."""
+    database_url: str = ""
+    """`sqlite:////absolute/path.db` or `postgresql+psycopg://...`."""
+    database_url_file: Path | None = None
+    """A file with the database's URL, for one that holds a password."""
+    trusted_keys_file: Path
+    """The JWK set of the keys whose tokens are believed."""
+    signing_key_file: Path
+    """The private key that this service signs its own tokens with."""
+    log_format: Literal["json", "console"] = "json"
+    """`json` for machines, `console` for people."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """What is logged, and all above it."""
+    metrics_port: int = 0
+    """Where Prometheus reads metrics, on 127.0.0.1; 0 serves none."""
+    tls_certificate_file: Path | None = None
+    """The certificate chain to serve TLS with; none serves plain text, for loopback and private networks."""
+    tls_key_file: Path | None = None
+    """The private key of the certificate."""
+    worker_threads: int = 8
+    """How many pieces of long-running work this process does at once."""
+    lease_seconds: float = 10.0
+    """How long a piece of work stays with a worker that does not answer."""
+
+    @model_validator(mode="after")
+    def _read_files(self) -> "ServiceSettings":
+        if self.database_url_file is not None:
+            self.database_url = self.database_url_file.read_text().strip()
+        if not self.database_url:
+            raise ValueError("database_url or database_url_file must be set")
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_certificate_file and tls_key_file go together")
+        return self

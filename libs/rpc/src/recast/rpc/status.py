@@ -1,0 +1,89 @@
+"""Refusal to google.rpc.Status and back: the one place where the two meet."""
+
+from typing import Any
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from recast.faults import FieldViolation, Kind, Refusal, RemoteRefusal, Violation
+
+
+def status_from_refusal(refusal: Refusal, domain: str) -> status_pb2.Status:
+    """The status of a refusal: ErrorInfo always, and each other detail where it says something.
+
+    A remote refusal keeps the domain that it came with: it is still the peer's reason.
+    """
+    domain = getattr(refusal, "domain", "") or domain
+    details: list[Any] = [
+        error_details_pb2.ErrorInfo(reason=refusal.reason, domain=domain, metadata=refusal.metadata())
+    ]
+    if refusal.kind is Kind.RESOURCE_EXHAUSTED:
+        violation = error_details_pb2.QuotaFailure.Violation(subject=refusal.reason, description=refusal.text)
+        details.append(error_details_pb2.QuotaFailure(violations=[violation]))
+    elif refusal.violations:
+        details.append(
+            error_details_pb2.PreconditionFailure(
+                violations=[
+                    error_details_pb2.PreconditionFailure.Violation(
+                        type=each.reason, subject=each.resource, description=each.description
+                    )
+                    for each in refusal.violations
+                ]
+            )
+        )
+    if refusal.fields:
+        details.append(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(field=each.field, description=each.description)
+                    for each in refusal.fields
+                ]
+            )
+        )
+    if refusal.retry_seconds is not None:
+        delay = Duration()
+        delay.FromNanoseconds(int(refusal.retry_seconds * 1e9))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    status = status_pb2.Status(code=code_pb2.Code.Value(refusal.kind.name), message=refusal.text)
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
+
+
+def refusal_from_status(status: status_pb2.Status) -> RemoteRefusal:
+    """The refusal that a status tells of. A status without ErrorInfo gets its code's name as the reason."""
+    try:
+        kind = Kind[code_pb2.Code.Name(status.code)]
+    except (KeyError, ValueError):  # a code that refusals do not use: UNKNOWN, UNIMPLEMENTED...
+        kind = Kind.INTERNAL
+    info, bad, broken = (
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.BadRequest(),
+        error_details_pb2.PreconditionFailure(),
+    )
+    retry = error_details_pb2.RetryInfo()
+    for detail in status.details:
+        for message in (info, bad, broken, retry):
+            if detail.Is(message.DESCRIPTOR):
+                detail.Unpack(message)
+    return RemoteRefusal(
+        kind,
+        info.reason or code_pb2.Code.Name(status.code),
+        status.message,
+        domain=info.domain,
+        metadata=dict(info.metadata),
+        violations=[Violation(each.type, each.subject, each.description) for each in broken.violations],
+        fields=[FieldViolation(each.field, each.description) for each in bad.field_violations],
+        retry_seconds=retry.retry_delay.ToNanoseconds() / 1e9 if retry.HasField("retry_delay") else None,
+    )
+
+
+def refusal_from_rpc_error(error: grpc.RpcError) -> RemoteRefusal:
+    """The refusal that a failed call tells of; one that never reached the peer is UNAVAILABLE, or what gRPC says."""
+    status = rpc_status.from_call(error)
+    if status is None:
+        code = error.code()
+        status = status_pb2.Status(code=code.value[0], message=error.details() or code.name)
+    return refusal_from_status(status)

@@ -1,0 +1,22 @@
+"""`python -m recast.stack --root .recast`: what `make up` does."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from recast.stack.foreground import run
+
+
+def main() -> int:
+    """Reads the arguments, and runs the stack until it is asked to stop."""
+    parser = argparse.ArgumentParser(prog="python -m recast.stack", description=__doc__)
+    parser.add_argument(
+        "--root", type=Path, default=Path(".recast"), help="where keys, data and logs are kept"
+    )
+    parser.add_argument("--first-port", type=int, default=7101, help="csbs's; ims and ecs follow; 0: any free ones")
+    given = parser.parse_args()
+    return run(given.root, given.first_port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

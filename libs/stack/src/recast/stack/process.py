@@ -1,0 +1,101 @@
+"""One service as a process: started, asked for its health, stopped."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from recast.stack.problems import ServiceNotServing
+
+_TAIL_LINES, _TAIL_BYTES = 20, 16_384
+# gRPC waits a second before it tries a refused connection again; a service is up in less.
+_QUICK = [
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 200),
+]
+_LOOK_SECONDS = 0.5
+
+
+class ServiceProcess:
+    """A process of this stack and of nobody else: signals go to the child that was started here, never to a
+    name.
+    """
+
+    def __init__(
+        self, service: str, command: Sequence[str], environment: Mapping[str, str], log: Path
+    ) -> None:
+        self.service = service
+        self.log = log
+        # Appended to, so that the reason of an earlier end is still there. The parent's descriptor is closed
+        # again: the child has its own, and lives on if the parent is killed.
+        with log.open("ab") as output:
+            self._begin = output.tell()
+            self._child = subprocess.Popen(
+                list(command),
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C in a terminal goes to the whole process group; the stack stops its services itself,
+                # in order.
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._child.pid
+
+    def exit_code(self) -> int | None:
+        """The exit code; None while it runs. Reaps the child."""
+        return self._child.poll()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal; a child that has ended gets none, because its id may be another's by now."""
+        self._child.send_signal(number)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ended within `seconds`."""
+        try:
+            self._child.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def wait_until_serving(
+        self, endpoint: str, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Returns when the service says SERVING. Raises ServiceNotServing when it ends first, or takes
+        longer.
+        """
+        end = clock() + seconds
+        with grpc.insecure_channel(endpoint, options=_QUICK) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            while clock() < end:
+                code = self.exit_code()
+                if code is not None:
+                    raise ServiceNotServing(self.service, f"ended with code {code}", self.log, self.tail())
+                try:
+                    # `wait_for_ready` waits for the port instead of failing at once: no sleep is needed here.
+                    answer = health.Check(
+                        health_pb2.HealthCheckRequest(), timeout=_LOOK_SECONDS, wait_for_ready=True
+                    )
+                except grpc.RpcError:  # not up yet; the loop ends by the clock or by the child's end
+                    continue
+                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                    return
+                self.wait(0.05)
+        raise ServiceNotServing(self.service, f"did not serve within {seconds:g} s", self.log, self.tail())
+
+    def tail(self) -> str:
+        """The last lines that this process wrote."""
+        with self.log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(self._begin, size - _TAIL_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()
+        return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])

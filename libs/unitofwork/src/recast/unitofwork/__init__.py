@@ -1,0 +1,20 @@
+"""One transaction: how it begins, is replayed, and commits, on SQLite and on PostgreSQL alike."""
+
+from recast.unitofwork.columns import UtcDateTime
+from recast.unitofwork.database import Database, Transaction
+from recast.unitofwork.listing import Field, Listing, Page
+from recast.unitofwork.replay import RequestReplay, find_replay, remember_replay
+from recast.unitofwork.resource import ResourceRow
+
+__all__ = [
+    "Database",
+    "Field",
+    "Listing",
+    "Page",
+    "RequestReplay",
+    "ResourceRow",
+    "Transaction",
+    "UtcDateTime",
+    "find_replay",
+    "remember_replay",
+]

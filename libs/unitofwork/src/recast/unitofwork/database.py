@@ -1,0 +1,114 @@
+"""A service's database: SQLite in one file, or PostgreSQL.
+
+A read is a snapshot. A write begins with the write lock in hand (`BEGIN IMMEDIATE` on SQLite) and rolls back unless it is
+committed in so many words. On SQLite one thread of the process writes at a time: several would busy-poll each other, with
+waits of half a second.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, text
+from sqlmodel import Session
+
+from recast.faults import Unavailable
+
+_WRITE_WAIT_SECONDS = 15.0
+# A replica that froze inside a transaction must not keep its row locks: PostgreSQL ends the transaction after this.
+_IDLE_IN_TRANSACTION_MS = 10_000
+
+
+class Transaction:
+    """A write under way. `session` is SQLModel's; nothing has happened until `commit` returns."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._after: list[Callable[[], None]] = []
+        self.committed = False
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Calls `action` once the commit is durable; for hints such as waking a worker, never for anything that must happen."""
+        self._after.append(action)
+
+    def commit(self) -> None:
+        """Makes everything written durable."""
+        self.session.commit()
+        self.committed = True
+
+
+class Database:
+    """Reads and writes against one database; `url` as SQLAlchemy has it."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _sqlite(url) if url.startswith("sqlite") else _postgresql(url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._writer = threading.Lock() if self.is_sqlite else nullcontext()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session on one snapshot; what is written in it is rolled back."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A transaction that rolls back unless it is committed. Never held across a call to another service."""
+        with self._one_writer():
+            bind = self.engine.execution_options(recast_write=True)
+            with Session(bind, expire_on_commit=False) as session:
+                transaction = Transaction(session)
+                yield transaction
+        if transaction.committed:
+            for action in transaction._after:
+                action()
+
+    @contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        if isinstance(self._writer, nullcontext):
+            yield
+            return
+        # The timeout turns a stuck writer into a clear answer instead of a server without threads.
+        if not self._writer.acquire(timeout=_WRITE_WAIT_SECONDS):
+            raise Unavailable(problem="the database is busy")
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    def now_sql(self) -> str:
+        """An SQL expression for the database's own clock, in seconds since 1970, with a fraction."""
+        if self.is_sqlite:
+            return "((julianday('now') - 2440587.5) * 86400.0)"
+        return "extract(epoch from clock_timestamp())"
+
+    def is_reachable(self) -> bool:
+        """Whether a trivial query is answered."""
+        with self.read() as session:
+            return session.connection().execute(text("SELECT 1")).scalar() == 1
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(url, pool_size=16, max_overflow=48, connect_args={"timeout": 10, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        cursor = connection.cursor()
+        # FULL: a commit that was answered survives a power cut.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        is_write = connection.get_execution_options().get("recast_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: str) -> Engine:
+    options = f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS} -c timezone=UTC"
+    return create_engine(url, pool_size=16, max_overflow=48, pool_pre_ping=True, connect_args={"options": options})

@@ -1,0 +1,88 @@
+"""The composition root of CSBS: the only module that builds adapters and registers servicers."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from google.longrunning import operations_pb2_grpc
+
+from csbs.handlers.backups import Backups
+from csbs.handlers.image_locks import ImageLocks
+from csbs.peers.ecs import Servers
+from csbs.settings import Settings
+from csbs.storage.chunks import BackupChunks
+from csbs.workflows.collect_chunks import CollectChunks
+from csbs.workflows.create_backup import CreateBackup
+from csbs.workflows.delete_backup import COLLECT_CHUNKS, DeleteBackup
+from csbs.workflows.restore_backup import RestoreBackup
+from recast.csbs.v1 import backup_service_pb2_grpc, image_lock_service_pb2_grpc
+from recast.operations import Operations, OperationsServicer, Worker
+from recast.rpc.channel import connect
+from recast.rpc.edge import people_and, services
+from recast.rpc.identity import ServiceTokens, Signer, Verifier
+from recast.rpc.process import server_credentials
+from recast.rpc.server import MAX_WAITS, Registration, Server
+from recast.unitofwork import Database
+from recast.unitofwork.migration import migrate
+
+
+class App:
+    """CSBS, ready to start. `now` and `new_id` are the only sources of time and chance."""
+
+    def __init__(self, settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
+        database = Database(settings.database_url)
+        migrate(database, "csbs.storage:migrations")
+        operations = Operations(database, now, new_id)
+        tokens = ServiceTokens(Signer.load(settings.signing_key_file), "csbs")
+        self._channel = connect(settings.ecs_target, tokens)
+        servers = Servers(self._channel)
+        chunks = BackupChunks(settings.store_url, settings.store_key_file.read_bytes())
+        self._worker = Worker(
+            operations,
+            {
+                "CreateBackup": CreateBackup(database, servers, chunks, now),
+                "DeleteBackup": DeleteBackup(database, operations, chunks, now),
+                "RestoreBackup": RestoreBackup(database, servers, chunks, now),
+                COLLECT_CHUNKS: CollectChunks(database, chunks),
+            },
+            domain="csbs.recast",
+            threads=settings.worker_threads,
+            lease_seconds=settings.lease_seconds,
+        )
+        self._server = Server(
+            "csbs",
+            settings.address,
+            Verifier.load(settings.trusted_keys_file),
+            [
+                Registration(
+                    "recast.csbs.v1.BackupService",
+                    backup_service_pb2_grpc.add_BackupServiceServicer_to_server,
+                    Backups(database, operations, servers, now, new_id),
+                    people_and("ims"),
+                ),
+                Registration(
+                    "recast.csbs.v1.ImageLockService",
+                    image_lock_service_pb2_grpc.add_ImageLockServiceServicer_to_server,
+                    ImageLocks(database, chunks, settings.require_available, now),
+                    services("ims"),
+                ),
+                Registration(
+                    "google.longrunning.Operations",
+                    operations_pb2_grpc.add_OperationsServicer_to_server,
+                    OperationsServicer(operations, MAX_WAITS),
+                    people_and("ims"),
+                ),
+            ],
+            server_credentials(settings),
+        )
+        self.port = self._server.port
+
+    def start(self) -> None:
+        """Works and serves."""
+        self._worker.start()
+        self._server.start()
+
+    def stop(self) -> None:
+        """Takes no new calls, lets work reach its next check, and ends."""
+        self._server.stop()
+        self._worker.stop()
+        self._channel.close()

@@ -1,0 +1,150 @@
+"""What CSBS says no with; each reason stands in recast.csbs.v1.ErrorReason."""
+
+from recast.faults import Kind, Refusal
+
+
+class BackupNotFound(Refusal):
+    """R61: what is not in the caller's project is not there for it."""
+
+    kind = Kind.NOT_FOUND
+    reason = "BACKUP_NOT_FOUND"
+    message = "there is no backup {backup}"
+    in_the_way = "backup"
+    vendor_code = "CSBS.3001"
+
+
+class BackupIdTaken(Refusal):
+    """A backup with this id is there already."""
+
+    kind = Kind.ALREADY_EXISTS
+    reason = "BACKUP_ID_TAKEN"
+    message = "there is a backup {backup} already; choose another id, or leave it empty"
+    in_the_way = "backup"
+
+
+class ServerNotFound(Refusal):
+    """The server to back up or to restore is not there."""
+
+    kind = Kind.NOT_FOUND
+    reason = "SERVER_NOT_FOUND"
+    message = "there is no server {server}"
+    in_the_way = "server"
+    vendor_code = "CSBS.6000"
+
+
+class ServerStateForbidsBackup(Refusal):
+    """Only a RUNNING or STOPPED server is backed up (V11)."""
+
+    reason = "SERVER_STATE_FORBIDS_BACKUP"
+    message = "server {server} is {state}; only a RUNNING or STOPPED server is backed up"
+    in_the_way = "server"
+    vendor_code = "CSBS.6005"
+
+
+class ServerBeingBackedUp(Refusal):
+    """One backup of a server at a time."""
+
+    reason = "SERVER_BEING_BACKED_UP"
+    message = "server {server} is being backed up: {backup}; wait for it to end"
+    in_the_way = "backup"
+    vendor_code = "CSBS.1001"
+
+
+class BackupNotImageReady(Refusal):
+    """R02: a backup is made an image of when it is AVAILABLE, or CREATING and marked "Image can be created"."""
+
+    reason = "BACKUP_NOT_IMAGE_READY"
+    message = (
+        'backup {backup} is {state} and not marked "Image can be created"; wait until it is marked, or AVAILABLE'
+    )
+    in_the_way = "backup"
+    vendor_code = "CSBS.8001"
+
+
+class BackupNotRestorable(Refusal):
+    """R05: a backup that is not AVAILABLE, marked or not, cannot be restored."""
+
+    reason = "BACKUP_NOT_RESTORABLE"
+    message = "backup {backup} is {state}; only an AVAILABLE backup can be restored"
+    in_the_way = "backup"
+    vendor_code = "CSBS.4000"
+
+
+class BackupWithoutSystemDisk(Refusal):
+    """R07: a backup that an image is made of holds the system disk."""
+
+    reason = "BACKUP_WITHOUT_SYSTEM_DISK"
+    message = "backup {backup} holds no system disk, so no image can be made of it"
+    in_the_way = "backup"
+    vendor_code = "CSBS.8009"
+
+
+class BackupHasSharedDisk(Refusal):
+    """R08: a backup that an image is made of holds no disk that was shared when it was backed up."""
+
+    reason = "BACKUP_HAS_SHARED_DISK"
+    message = "disk {disk} was shared when {backup} was made; detach it and back the server up again"
+    in_the_way = "disk"
+
+
+class BackupAlreadyHasImage(Refusal):
+    """R09: one image a backup, at a time."""
+
+    kind = Kind.ALREADY_EXISTS
+    reason = "BACKUP_ALREADY_HAS_IMAGE"
+    message = "image {image} stands on backup {backup} already; use it, or delete it first"
+    in_the_way = "image"
+    vendor_code = "IMG.0134"
+
+
+class BackupHasImage(Refusal):
+    """R15: a backup that an image stands on cannot be deleted by hand."""
+
+    reason = "BACKUP_HAS_IMAGE"
+    message = "backup {backup} cannot be deleted: image {image} stands on it; delete the image first"
+    in_the_way = "image"
+    vendor_code = "CSBS.8007"
+
+
+class BackupBusy(Refusal):
+    """A backup that is being made, restored or deleted is left alone."""
+
+    reason = "BACKUP_BUSY"
+    message = "backup {backup} is {state}; wait for that to end"
+    in_the_way = "backup"
+    vendor_code = "CSBS.2003"
+
+
+class LockTokenStale(Refusal):
+    """R10: an owner that was late is refused, whatever it still believes."""
+
+    reason = "LOCK_TOKEN_STALE"
+    message = "token {token} of {image} on {backup} is not the current one; the lock is another's, or nobody's"
+    in_the_way = "backup"
+
+
+class LockReleased(Refusal):
+    """R10: a lock that was released does not come back by a late duplicate of its request."""
+
+    kind = Kind.ABORTED
+    reason = "LOCK_RELEASED"
+    message = "the lock of {image} on {backup} that this request asked for was released; ask with a new request"
+    in_the_way = "backup"
+
+
+class ContentDamaged(Refusal):
+    """What was read back is not what was written."""
+
+    kind = Kind.DATA_LOSS
+    reason = "CONTENT_DAMAGED"
+    message = "the content of {backup} is damaged: {problem}"
+    in_the_way = "backup"
+
+
+class RestoreTargetInvalid(Refusal):
+    """Every disk of the backup is written to one disk of the server, system to system, no smaller, not shared."""
+
+    reason = "RESTORE_TARGET_INVALID"
+    message = "{backup_disk} of {backup} cannot be written to {disk}: {problem}"
+    in_the_way = "disk"
+    vendor_code = "CSBS.6014"

@@ -1,0 +1,1 @@
+"""One module a proto service. The RPC method is the use case: parse, begin, replay, load, decide, record, commit."""

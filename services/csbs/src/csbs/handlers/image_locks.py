@@ -1,0 +1,134 @@
+"""ImageLockService, for IMS alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import grpc
+
+from csbs.domain.backup import BackupState, image_obstacles
+from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance, current, find_again
+from csbs.domain.refusals import BackupNotImageReady
+from csbs.storage import backups, image_locks
+from csbs.storage.chunks import BackupChunks
+from recast.content.v1 import content_pb2
+from recast.csbs.v1 import error_reason_pb2
+from recast.csbs.v1 import image_lock_service_pb2 as pb
+from recast.csbs.v1 import image_lock_service_pb2_grpc as grpc_pb
+from recast.faults import Refusal, all_of
+from recast.rpc.edge import enter_project
+from recast.rpc.names import parse_name
+from recast.unitofwork import Database, Transaction
+
+
+@dataclass(frozen=True)
+class ImageLocks(grpc_pb.ImageLockServiceServicer):
+    """What its RPCs need. `require_available` is the strict reading of R06."""
+
+    database: Database
+    chunks: BackupChunks
+    require_available: bool
+    now: Callable[[], datetime]
+
+    def CheckImageEligibility(
+        self, request: pb.CheckImageEligibilityRequest, context: grpc.ServicerContext
+    ) -> pb.CheckImageEligibilityResponse:
+        enter_project(parse_name(request.backup, "backups", "backup").project)
+        with self.database.read() as session:
+            row = backups.load(session, request.backup)
+            obstacles = image_obstacles(backups.value(session, row), require_available=self.require_available)
+            return pb.CheckImageEligibilityResponse(
+                eligible=not obstacles,
+                violations=[_violation(each) for each in obstacles],
+                backup=backups.message(session, row),
+            )
+
+    def LockBackup(self, request: pb.LockBackupRequest, context: grpc.ServicerContext) -> pb.LockBackupResponse:
+        enter_project(parse_name(request.backup, "backups", "backup").project)
+        with self.database.write() as tx:
+            row = backups.load(tx.session, request.backup, lock=True)
+            locks = image_locks.load_locks(tx.session, row.name)
+            lock = find_again(locks, row.name, request.image, request.request_id)
+            if lock is None:
+                value = backups.value(tx.session, row)
+                obstacles = image_obstacles(value, require_available=self.require_available)
+                if obstacles:
+                    raise all_of(obstacles)
+                row.lock_sequence += 1
+                lock = ImageLock(row.name, request.image, row.lock_sequence, request.request_id, LockState.HELD)
+                image_locks.save_lock(tx, lock, LockState.HELD, self.now())
+                row.touch(self.now())
+                tx.session.add(row)
+            response = pb.LockBackupResponse(
+                lock=_message(tx, lock, lock.state), backup=backups.message(tx.session, row)
+            )
+            tx.commit()
+            return response
+
+    def ConfirmLock(self, request: pb.ConfirmLockRequest, context: grpc.ServicerContext) -> pb.ConfirmLockResponse:
+        enter_project(parse_name(request.backup, "backups", "backup").project)
+        with self.database.write() as tx:
+            backups.load(tx.session, request.backup, lock=True)
+            locks = image_locks.load_locks(tx.session, request.backup)
+            lock = current(locks, request.backup, request.image, request.token)
+            state = advance(lock, LockEvent.CONFIRMED)
+            image_locks.save_lock(tx, lock, state, self.now())
+            response = pb.ConfirmLockResponse(lock=_message(tx, lock, state))
+            tx.commit()
+            return response
+
+    def ReleaseLock(self, request: pb.ReleaseLockRequest, context: grpc.ServicerContext) -> pb.ReleaseLockResponse:
+        enter_project(parse_name(request.backup, "backups", "backup").project)
+        with self.database.write() as tx:
+            locks = image_locks.load_locks(tx.session, request.backup)
+            found = [lock for lock in locks if lock.image == request.image and _is_meant(lock, request)]
+            # A release that overtakes its own LockBackup leaves the tombstone that refuses it.
+            lock = found[0] if found else ImageLock(
+                request.backup, request.image, request.token, request.request_id, LockState.RELEASED
+            )
+            state = advance(lock, LockEvent.RELEASED)
+            if found or request.request_id:
+                image_locks.save_lock(tx, lock, state, self.now())
+            response = pb.ReleaseLockResponse(
+                lock=pb.ImageLock(
+                    backup=lock.backup, image=lock.image, token=lock.token, state=pb.LOCK_STATE_RELEASED
+                )
+            )
+            tx.commit()
+            return response
+
+    def GetBackupContent(
+        self, request: pb.GetBackupContentRequest, context: grpc.ServicerContext
+    ) -> pb.GetBackupContentResponse:
+        project = enter_project(parse_name(request.backup, "backups", "backup").project)
+        with self.database.read() as session:
+            row = backups.load(session, request.backup)
+            locks = image_locks.load_locks(session, row.name)
+            current(locks, row.name, request.image, request.token)
+            if row.content is None or row.state not in {BackupState.AVAILABLE, BackupState.RESTORING}:
+                raise BackupNotImageReady(backup=row.name, state=row.state)
+            content = content_pb2.Content.FromString(row.content)
+            content.store.CopyFrom(self.chunks.location(project))
+            return pb.GetBackupContentResponse(content=content, backup=backups.message(session, row))
+
+
+def _is_meant(lock: ImageLock, request: pb.ReleaseLockRequest) -> bool:
+    return lock.token == request.token if request.token else lock.request_id == request.request_id
+
+
+def _message(tx: Transaction, lock: ImageLock, state: LockState) -> pb.ImageLock:
+    message = pb.ImageLock(
+        backup=lock.backup, image=lock.image, token=lock.token, state=pb.LockState.Value(f"LOCK_STATE_{state}")
+    )
+    tx.session.flush()
+    message.create_time.FromDatetime(image_locks.create_time(tx.session, lock))
+    return message
+
+
+def _violation(obstacle: Refusal) -> pb.EligibilityViolation:
+    return pb.EligibilityViolation(
+        reason=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{obstacle.reason}"),
+        rule=obstacle.rule,
+        resource=obstacle.violation().resource,
+        description=obstacle.text,
+    )

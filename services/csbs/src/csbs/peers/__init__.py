@@ -1,0 +1,1 @@
+"""What CSBS needs of the other services, in its own words."""

@@ -1,0 +1,85 @@
+"""Servers and their disks, as CSBS needs them from ECS: describe, freeze, export, thaw, restore."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+
+import grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
+
+from csbs.domain.refusals import ServerNotFound
+from recast.content.v1 import content_pb2
+from recast.ecs.v1 import backup_source_service_pb2 as pb
+from recast.ecs.v1 import backup_source_service_pb2_grpc as grpc_pb
+from recast.ecs.v1 import server_pb2
+from recast.faults import Kind, Refusal
+from recast.operations import Work
+from recast.operations.peer import follow
+
+
+class Servers:
+    """The servers of ECS. Every method that changes something takes the id of the work that asks, and may be repeated."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._source = grpc_pb.BackupSourceServiceStub(channel)
+        self._operations = operations_pb2_grpc.OperationsStub(channel)
+
+    def describe(self, server: str) -> server_pb2.Server:
+        """The server with its disks; ServerNotFound when it is not there."""
+        try:
+            return self._source.DescribeServer(pb.DescribeServerRequest(server=server)).server
+        except Refusal as refusal:
+            if refusal.kind is Kind.NOT_FOUND:
+                raise ServerNotFound(server=server) from None
+            raise
+
+    def freeze(self, server: str, freeze_id: str, backup: str) -> tuple[datetime, list[pb.FrozenDisk]]:
+        """Freezes every disk at one instant, and says which."""
+        request = pb.FreezeServerRequest(server=server, freeze_id=freeze_id, backup=backup)
+        answer = self._source.FreezeServer(request)
+        return answer.freeze_time.ToDatetime(UTC), list(answer.disks)
+
+    def export(
+        self,
+        work: Work,
+        server: str,
+        store: content_pb2.ContentStore,
+        disks: Iterable[pb.ExportDisk],
+    ) -> pb.ExportDisksResult:
+        """Has the frozen disks written to the chunk store; shows the progress as the work's own."""
+        request = pb.ExportDisksRequest(
+            server=server, freeze_id=work.id, store=store, disks=disks, request_id=f"{work.id}-export"
+        )
+        return self._follow(work, "export", lambda: self._source.ExportDisks(request).operation, pb.ExportDisksResult)
+
+    def thaw(self, work: Work, server: str, sealed_backup: str) -> None:
+        """Ends the freeze; a server that is gone has none."""
+        request = pb.ThawServerRequest(
+            server=server, freeze_id=work.id, sealed_backup=sealed_backup, request_id=f"{work.id}-thaw"
+        )
+        try:
+            follow(work, self._operations, "thaw", lambda: self._source.ThawServer(request).operation)
+        except Refusal as refusal:
+            if refusal.kind is not Kind.NOT_FOUND:
+                raise
+
+    def restore(
+        self, work: Work, server: str, content: content_pb2.Content, mapping: Mapping[str, str], power_on: bool
+    ) -> None:
+        """Has the content written to the server's disks."""
+        mappings = [pb.RestoreDiskMapping(content_disk=disk, disk=target) for disk, target in mapping.items()]
+        request = pb.RestoreDisksRequest(
+            server=server, content=content, mappings=mappings, power_on=power_on, request_id=f"{work.id}-restore"
+        )
+        follow(work, self._operations, "restore", lambda: self._source.RestoreDisks(request).operation)
+
+    def _follow(
+        self,
+        work: Work,
+        step: str,
+        begin: Callable[[], operations_pb2.Operation],
+        result: type[pb.ExportDisksResult],
+    ) -> pb.ExportDisksResult:
+        ended = follow(work, self._operations, step, begin)
+        answer = result()
+        ended.response.Unpack(answer)
+        return answer

@@ -1,0 +1,42 @@
+"""The chunk store of backups: each project has its own partition of it, under its own key."""
+
+from collections.abc import Iterable
+
+from csbs.domain.refusals import ContentDamaged
+from recast.chunkstore import ChunkStore, ChunkStoreError, IndexRef, StoreUnavailable, project_key
+from recast.content.v1 import content_pb2
+from recast.faults import Unavailable
+
+
+class BackupChunks:
+    """Opens partitions by project. `master_key` (32 bytes) is the store's; a project's key is derived from it."""
+
+    def __init__(self, url: str, master_key: bytes) -> None:
+        self._url = url
+        self._master_key = master_key
+
+    def location(self, project: str) -> content_pb2.ContentStore:
+        """Where a project's chunks are, with its key: what another service needs to read or write them."""
+        key = project_key(self._master_key, project)
+        return content_pb2.ContentStore(url=self._url, project=project, key=key)
+
+    def open(self, project: str) -> ChunkStore:
+        """The project's partition."""
+        try:
+            return ChunkStore.open(self._url, project=project, key=project_key(self._master_key, project))
+        except StoreUnavailable as away:
+            raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
+
+    def check(self, project: str, backup: str, disks: Iterable[tuple[content_pb2.IndexRef, int]]) -> None:
+        """Holds each index against its digest and its disk's size; a backup is sealed only after this."""
+        with self.open(project) as store:
+            for index, size_bytes in disks:
+                try:
+                    found = store.read_index(IndexRef(index.id, index.digest))
+                except StoreUnavailable as away:
+                    raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
+                except ChunkStoreError as damage:
+                    raise ContentDamaged(backup=backup, problem=damage) from damage
+                if found.size_bytes != size_bytes:
+                    problem = f"index {index.id} is of {found.size_bytes} bytes, the disk has {size_bytes}"
+                    raise ContentDamaged(backup=backup, problem=problem)

@@ -1,0 +1,8 @@
+"""Alembic runs this for each migration of CSBS."""
+
+from alembic import context
+
+from csbs.storage.tables import TABLES
+from recast.unitofwork.migration import run_environment
+
+run_environment(context, TABLES)

@@ -1,0 +1,49 @@
+"""The rows of CSBS."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column, LargeBinary
+from sqlmodel import Field, SQLModel
+
+from recast.operations import TABLES as OPERATION_TABLES
+from recast.unitofwork import RequestReplay, ResourceRow, UtcDateTime
+
+
+class BackupRow(ResourceRow, table=True):
+    """A backup. `disks` is a serialized recast.csbs.v1.Backup with nothing but its disks; `content` a recast.content.v1.Content."""
+
+    __tablename__ = "backup"
+
+    display_name: str = Field(index=True)
+    description: str = ""
+    server: str = Field(index=True)
+    server_display_name: str = ""
+    state: str = Field(index=True)
+    image_ready: bool = False
+    incremental: bool = False
+    size_bytes: int = Field(default=0, sa_type=BigInteger, index=True)
+    stored_bytes: int = Field(default=0, sa_type=BigInteger)
+    lock_sequence: int = 0
+    """The token of the last lock; the next one's is higher."""
+    full: bool = False
+    disks: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False))
+    content: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    error: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    freeze_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finish_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class ImageLockRow(SQLModel, table=True):
+    """A lock of an image on a backup, or the tombstone of one. Outlives the backup, so that a late duplicate stays refused."""
+
+    __tablename__ = "image_lock"
+
+    backup: str = Field(primary_key=True)
+    request_id: str = Field(primary_key=True)
+    image: str
+    token: int
+    state: str
+    create_time: datetime = Field(sa_type=UtcDateTime)
+
+
+TABLES = (BackupRow, ImageLockRow, RequestReplay, *OPERATION_TABLES)

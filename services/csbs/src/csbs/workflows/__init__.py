@@ -1,0 +1,1 @@
+"""The long-running work of CSBS, one module a kind."""

@@ -1,0 +1,32 @@
+"""CollectChunks: deletes the chunks of a project that no backup needs. Alone in the project's partition while it runs."""
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from csbs.storage import backups
+from csbs.storage.chunks import BackupChunks
+from recast.chunkstore import IndexRef
+from recast.faults import Refusal
+from recast.operations import Work
+from recast.unitofwork import Database
+
+
+class CollectChunks:
+    """The workflow. It waits while a backup is being written, and backups wait while it runs; their freeze does not."""
+
+    def __init__(self, database: Database, chunks: BackupChunks) -> None:
+        self._database = database
+        self._chunks = chunks
+
+    def run(self, work: Work) -> Message:
+        """See the module."""
+        work.use(f"projects/{work.project}/chunks", exclusive=True)
+        with self._database.read() as session:
+            contents = backups.live_contents(session, work.project)
+        live = [IndexRef(disk.index.id, disk.index.digest) for content in contents for disk in content.disks]
+        with self._chunks.open(work.project) as store:
+            store.collect(live, progress=lambda _done, _total: work.check())
+        return Empty()
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """Nothing: what was collected is not missed, and what was not is collected next time."""

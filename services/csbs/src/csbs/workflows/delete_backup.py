@@ -1,0 +1,67 @@
+"""DeleteBackup: its indexes, then its row; what its chunks alone held is collected after it. Decided when it was asked for."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from csbs.domain.refusals import BackupNotFound
+from csbs.storage import backups
+from csbs.storage.chunks import BackupChunks
+from recast.content.v1 import content_pb2
+from recast.csbs.v1 import backup_service_pb2 as pb
+from recast.faults import Refusal
+from recast.operations import Operations, Work
+from recast.unitofwork import Database, Transaction
+
+COLLECT_CHUNKS = "CollectChunks"
+
+
+class DeleteBackup:
+    """The workflow."""
+
+    def __init__(
+        self, database: Database, operations: Operations, chunks: BackupChunks, now: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._operations = operations
+        self._chunks = chunks
+        self._now = now
+
+    def run(self, work: Work) -> Message:
+        """See the module."""
+        work.decide()
+        # The row goes first: from then on nobody is handed these indexes. An index without a row is collected as well.
+        indexes = work.transact("remove", lambda tx: self._remove(tx, work.target))
+        work.step("indexes", lambda: self._delete_indexes(work.project, indexes))
+        work.transact("collect", lambda tx: self._collect(tx, work))
+        return Empty()
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """Nothing: a deletion is decided when it is asked for."""
+
+    def _remove(self, tx: Transaction, name: str) -> list[str]:
+        try:
+            row = backups.load(tx.session, name, lock=True)
+        except BackupNotFound:
+            return []
+        content = content_pb2.Content.FromString(row.content or b"")
+        tx.session.delete(row)
+        return [disk.index.id for disk in content.disks]
+
+    def _delete_indexes(self, project: str, indexes: list[str]) -> None:
+        with self._chunks.open(project) as store:
+            for index in indexes:
+                store.delete_index(index)
+
+    def _collect(self, tx: Transaction, work: Work) -> None:
+        project = f"projects/{work.project}"
+        if self._operations.unfinished(tx.session, f"{project}/chunks") is None:
+            self._operations.record(
+                tx,
+                project=work.project,
+                verb=COLLECT_CHUNKS,
+                target=f"{project}/chunks",
+                request=pb.DeleteBackupRequest(),
+            )

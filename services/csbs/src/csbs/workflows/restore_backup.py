@@ -1,0 +1,52 @@
+"""RestoreBackup: has ECS write the backup to a server's disks. Whatever its end, the backup is AVAILABLE again."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from google.protobuf.message import Message
+
+from csbs.domain.backup import BackupEvent
+from csbs.peers.ecs import Servers
+from csbs.storage import backups
+from csbs.storage.chunks import BackupChunks
+from recast.content.v1 import content_pb2
+from recast.csbs.v1 import backup_service_pb2 as pb
+from recast.faults import Refusal
+from recast.operations import Work
+from recast.unitofwork import Database, Transaction
+
+
+class RestoreBackup:
+    """The workflow. Its request holds the whole mapping: it was decided when the restore was asked for."""
+
+    def __init__(
+        self, database: Database, servers: Servers, chunks: BackupChunks, now: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._servers = servers
+        self._chunks = chunks
+        self._now = now
+
+    def run(self, work: Work) -> Message:
+        """See the module."""
+        request = pb.RestoreBackupRequest.FromString(work.request)
+        with self._database.read() as session:
+            row = backups.load(session, work.target)
+        work.use(f"projects/{work.project}/chunks")
+        content = content_pb2.Content.FromString(row.content or b"")
+        content.store.CopyFrom(self._chunks.location(work.project))
+        mapping = {each.backup_disk: each.disk for each in request.mappings}
+        self._servers.restore(work, request.server, content, mapping, request.power_on)
+        work.transact("end", lambda tx: self._end(tx, work.target), decides=True)
+        with self._database.read() as session:
+            return backups.message(session, backups.load(session, work.target))
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """The backup itself was only read."""
+        if work.done("end"):
+            return
+        work.transact("undo:end", lambda tx: self._end(tx, work.target))
+
+    def _end(self, tx: Transaction, name: str) -> None:
+        row = backups.load(tx.session, name, lock=True)
+        backups.move(tx, row, BackupEvent.RESTORE_ENDED, self._now())

@@ -1,0 +1,131 @@
+"""The composition root of ECS: the only module that builds adapters and registers servicers."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from google.longrunning import operations_pb2_grpc
+
+from ecs.domain.server import ServerEvent
+from ecs.handlers.backup_sources import BackupSources
+from ecs.handlers.disks import Disks
+from ecs.handlers.image_sources import ImageSources
+from ecs.handlers.servers import Servers
+from ecs.peers.ims import Images
+from ecs.settings import Settings
+from ecs.storage.host import Host
+from ecs.workflows.change_os import ChangeServerOs
+from ecs.workflows.change_power import ChangePower
+from ecs.workflows.create_disk import CreateDisk
+from ecs.workflows.create_servers import CreateServers
+from ecs.workflows.delete_disk import DeleteDisk
+from ecs.workflows.delete_server import DeleteServer
+from ecs.workflows.export_disks import ExportDisks
+from ecs.workflows.restore_disks import RestoreDisks
+from ecs.workflows.thaw_server import ThawServer
+from recast.ecs.v1 import (
+    backup_source_service_pb2_grpc,
+    disk_service_pb2_grpc,
+    image_source_service_pb2_grpc,
+    server_service_pb2_grpc,
+)
+from recast.operations import Operations, OperationsServicer, Worker, Workflow
+from recast.rpc.channel import connect
+from recast.rpc.edge import OPERATORS, PEOPLE, people_and, services
+from recast.rpc.identity import ServiceTokens, Signer, Verifier
+from recast.rpc.process import server_credentials
+from recast.rpc.server import MAX_WAITS, Registration, Server
+from recast.unitofwork import Database
+from recast.unitofwork.migration import migrate
+
+
+class App:
+    """ECS, ready to start. `now` and `new_id` are the only sources of time and chance."""
+
+    def __init__(self, settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
+        database = Database(settings.database_url)
+        migrate(database, "ecs.storage:migrations")
+        operations = Operations(database, now, new_id)
+        tokens = ServiceTokens(Signer.load(settings.signing_key_file), "ecs")
+        self._channel = connect(settings.ims_target, tokens)
+        images = Images(self._channel)
+        host = Host(settings.host, settings.data_dir, settings.cache_max_bytes)
+        self._worker = Worker(
+            operations,
+            _workflows(database, images, host, now),
+            domain="ecs.recast",
+            queues=("", host.name),
+            threads=settings.worker_threads,
+            lease_seconds=settings.lease_seconds,
+        )
+        self._server = Server(
+            "ecs",
+            settings.address,
+            Verifier.load(settings.trusted_keys_file),
+            [
+                Registration(
+                    "recast.ecs.v1.ServerService",
+                    server_service_pb2_grpc.add_ServerServiceServicer_to_server,
+                    Servers(database, operations, images, host.name, now, new_id),
+                    PEOPLE,
+                ),
+                Registration(
+                    "recast.ecs.v1.DiskService",
+                    disk_service_pb2_grpc.add_DiskServiceServicer_to_server,
+                    Disks(database, operations, images, host, now, new_id),
+                    PEOPLE,
+                ),
+                Registration(
+                    "recast.ecs.v1.BackupSourceService",
+                    backup_source_service_pb2_grpc.add_BackupSourceServiceServicer_to_server,
+                    BackupSources(database, operations, host, now),
+                    services("csbs"),
+                ),
+                Registration(
+                    "recast.ecs.v1.ImageSourceService",
+                    image_source_service_pb2_grpc.add_ImageSourceServiceServicer_to_server,
+                    ImageSources(database, now),
+                    services("ims"),
+                ),
+                Registration(
+                    "google.longrunning.Operations",
+                    operations_pb2_grpc.add_OperationsServicer_to_server,
+                    OperationsServicer(operations, MAX_WAITS),
+                    people_and("csbs"),
+                ),
+            ],
+            server_credentials(settings),
+            {"recast.ecs.v1.DiskService/GetDiskConnection": OPERATORS},
+        )
+        self.port = self._server.port
+
+    def start(self) -> None:
+        """Works and serves."""
+        self._worker.start()
+        self._server.start()
+
+    def stop(self) -> None:
+        """Takes no new calls, lets work reach its next check, and ends."""
+        self._server.stop()
+        self._worker.stop()
+        self._channel.close()
+
+
+def _workflows(
+    database: Database, images: Images, host: Host, now: Callable[[], datetime]
+) -> dict[str, Workflow]:
+    up, down = ServerEvent.UP, ServerEvent.DOWN
+    change_os = ChangeServerOs(database, images, host, now)
+    return {
+        "CreateServers": CreateServers(database, images, host, now),
+        "DeleteServer": DeleteServer(database, host, now),
+        "StartServer": ChangePower(database, up, down, now),
+        "StopServer": ChangePower(database, down, up, now),
+        "RebootServer": ChangePower(database, up, up, now),
+        "ChangeServerOs": change_os,
+        "ReinstallServerOs": change_os,
+        "CreateDisk": CreateDisk(database, images, host, now),
+        "DeleteDisk": DeleteDisk(database, host),
+        "ExportDisks": ExportDisks(database, host),
+        "ThawServer": ThawServer(database, host, now),
+        "RestoreDisks": RestoreDisks(database, host, now),
+    }

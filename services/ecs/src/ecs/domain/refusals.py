@@ -1,0 +1,206 @@
+"""What ECS says no with; each reason stands in recast.ecs.v1.ErrorReason."""
+
+from recast.faults import Kind, Refusal
+
+
+class ServerNotFound(Refusal):
+    """R61: what is not in the caller's project is not there for it."""
+
+    kind = Kind.NOT_FOUND
+    reason = "SERVER_NOT_FOUND"
+    message = "there is no server {server}"
+    in_the_way = "server"
+    vendor_code = "Ecs.0114"
+
+
+class ServerIdTaken(Refusal):
+    """A server with this id is there already."""
+
+    kind = Kind.ALREADY_EXISTS
+    reason = "SERVER_ID_TAKEN"
+    message = "there is a server {server} already; choose another id, or leave it empty"
+    in_the_way = "server"
+
+
+class ServerStateForbids(Refusal):
+    """The server's state does not allow this."""
+
+    reason = "SERVER_STATE_FORBIDS"
+    message = "server {server} is {state}; {wanted}"
+    in_the_way = "server"
+    vendor_code = "Ecs.0100"
+
+
+class ServerFrozen(Refusal):
+    """The disks of a server that is frozen for a backup stay as they are until it is thawed."""
+
+    reason = "SERVER_FROZEN"
+    message = "server {server} is frozen for {backup}; wait for that backup to end"
+    in_the_way = "backup"
+    vendor_code = "Ecs.0073"
+
+
+class ServerInImageCreation(Refusal):
+    """R23: a stopped server is not started while an image is made from it."""
+
+    reason = "SERVER_IN_IMAGE_CREATION"
+    message = "server {server} is not started while image {image} is being made from it; wait for the image"
+    in_the_way = "image"
+    vendor_code = "Ecs.0605"
+
+
+class DiskNotFound(Refusal):
+    """R61: what is not in the caller's project is not there for it."""
+
+    kind = Kind.NOT_FOUND
+    reason = "DISK_NOT_FOUND"
+    message = "there is no disk {disk}"
+    in_the_way = "disk"
+
+
+class DiskIdTaken(Refusal):
+    """A disk with this id is there already."""
+
+    kind = Kind.ALREADY_EXISTS
+    reason = "DISK_ID_TAKEN"
+    message = "there is a disk {disk} already; choose another id, or leave it empty"
+    in_the_way = "disk"
+
+
+class DiskStateForbids(Refusal):
+    """The disk's state does not allow this."""
+
+    reason = "DISK_STATE_FORBIDS"
+    message = "disk {disk} is {state}; {wanted}"
+    in_the_way = "disk"
+    vendor_code = "Ecs.0101"
+
+
+class DiskInUse(Refusal):
+    """A disk that is attached is not deleted."""
+
+    reason = "DISK_IN_USE"
+    message = "disk {disk} is attached to {server}; detach it first"
+    in_the_way = "server"
+
+
+class DiskAlreadyAttached(Refusal):
+    """A disk is attached to one server, unless it is shared; and to each server once."""
+
+    reason = "DISK_ALREADY_ATTACHED"
+    message = "disk {disk} is attached to {server} already"
+    in_the_way = "server"
+    vendor_code = "Ecs.0057"
+
+
+class DiskNotAttached(Refusal):
+    """Only an attached disk is detached."""
+
+    reason = "DISK_NOT_ATTACHED"
+    message = "disk {disk} is not attached to {server}"
+    in_the_way = "disk"
+    vendor_code = "Ecs.0111"
+
+
+class SystemDiskBound(Refusal):
+    """A system disk comes and goes with its server."""
+
+    reason = "SYSTEM_DISK_BOUND"
+    message = "disk {disk} is a system disk: it is not attached, detached or deleted apart from its server"
+    in_the_way = "disk"
+
+
+class ImageKindUnsupported(Refusal):
+    """R50: servers are made from system-disk and full-server images, disks from data-disk images."""
+
+    kind = Kind.INVALID_ARGUMENT
+    reason = "IMAGE_KIND_UNSUPPORTED"
+    message = "image {image} is a {kind}; {wanted}"
+    in_the_way = "image"
+
+
+class SizeBelowImage(Refusal):
+    """A disk is at least as large as what it is made from (V2)."""
+
+    kind = Kind.INVALID_ARGUMENT
+    reason = "SIZE_BELOW_IMAGE"
+    message = "{disk} is asked for with {size_bytes} bytes, but what it is made from has {image_bytes}"
+    vendor_code = "Ecs.0055"
+
+
+class ImageDiskUnknown(Refusal):
+    """A request can only say how a disk is to be that the image has, and say it once (V3)."""
+
+    kind = Kind.INVALID_ARGUMENT
+    reason = "IMAGE_DISK_UNKNOWN"
+    message = "data disk {disk!s} of the request: {problem}; the image's data disks are: {known}"
+
+
+class ServerNameInvalid(Refusal):
+    """A server's name is well formed."""
+
+    kind = Kind.INVALID_ARGUMENT
+    reason = "SERVER_NAME_INVALID"
+    message = "{field} {problem}"
+    vendor_code = "Ecs.0914"
+
+
+class CountExceeded(Refusal):
+    """A request is for at most 100 servers."""
+
+    kind = Kind.INVALID_ARGUMENT
+    reason = "COUNT_EXCEEDED"
+    message = "{count} servers were asked for; one request is for at most {limit}"
+    vendor_code = "Ecs.0913"
+
+
+class ImageGone(Refusal):
+    """A server whose image was deleted lives on, but is not installed again (V8)."""
+
+    reason = "IMAGE_GONE"
+    message = "server {server} cannot be installed again: image {image} is gone; change its OS to another image"
+    in_the_way = "image"
+
+
+class FreezeInTheWay(Refusal):
+    """A server is frozen once at a time; the freeze before is thawed soon."""
+
+    kind = Kind.UNAVAILABLE
+    reason = "FREEZE_IN_THE_WAY"
+    message = "server {server} is still frozen for {backup}"
+    in_the_way = "backup"
+    retry_seconds = 0.5
+
+
+class FreezeNotFound(Refusal):
+    """There is no such freeze, or it was thawed: its instant is past."""
+
+    kind = Kind.NOT_FOUND
+    reason = "FREEZE_NOT_FOUND"
+    message = "server {server} is not frozen by {freeze}"
+    in_the_way = "server"
+
+
+class RestoreTargetInvalid(Refusal):
+    """A disk's content is written to a disk of the server that is no smaller, not shared, and of the same role."""
+
+    reason = "RESTORE_TARGET_INVALID"
+    message = "{content_disk} cannot be written to {disk}: {problem}"
+    in_the_way = "disk"
+
+
+class ContentDamaged(Refusal):
+    """What was read from the chunk store is not what was written."""
+
+    kind = Kind.DATA_LOSS
+    reason = "CONTENT_DAMAGED"
+    message = "the content of {content} is damaged: {problem}"
+    in_the_way = "content"
+
+
+class DiskIoFailed(Refusal):
+    """The host could not read or write a disk's files."""
+
+    kind = Kind.ABORTED
+    reason = "DISK_IO_FAILED"
+    message = "the host could not read or write the disk's files: {problem}"

@@ -1,0 +1,141 @@
+"""The states of a server, and what may be done with one."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ecs.domain.refusals import ServerFrozen, ServerInImageCreation, ServerStateForbids
+from recast.faults import FieldViolation, RequestInvalid, all_of
+
+_DISPLAY_NAME = re.compile(r"[\w.-]{1,128}", re.UNICODE)
+
+
+class ServerState(StrEnum):
+    """Where a server stands; the names of the contract's enum without its prefix."""
+
+    CREATING = "CREATING"
+    """The worker moves it on, or takes it away."""
+    RUNNING = "RUNNING"
+    """StopServer, RebootServer, DeleteServer and a restore move it on."""
+    STOPPED = "STOPPED"
+    """StartServer, ChangeServerOs, ReinstallServerOs, DeleteServer and a restore move it on."""
+    STARTING = "STARTING"
+    """The worker moves it on."""
+    STOPPING = "STOPPING"
+    """The worker moves it on."""
+    REBOOTING = "REBOOTING"
+    """The worker moves it on."""
+    CHANGING_OS = "CHANGING_OS"
+    """The worker moves it on."""
+    RESTORING = "RESTORING"
+    """The worker moves it on."""
+    DELETING = "DELETING"
+    """The worker removes the row."""
+    ERROR = "ERROR"
+    """A restore or DeleteServer move it on."""
+
+
+class ServerEvent(StrEnum):
+    """What happens to a server."""
+
+    UP = "up"
+    DOWN = "down"
+    FAILED = "failed"
+    START_BEGUN = "start begun"
+    STOP_BEGUN = "stop begun"
+    REBOOT_BEGUN = "reboot begun"
+    OS_CHANGE_BEGUN = "OS change begun"
+    RESTORE_BEGUN = "restore begun"
+    DELETION_BEGUN = "deletion begun"
+
+
+_S, _E = ServerState, ServerEvent
+TRANSITIONS: dict[tuple[ServerState, ServerEvent], ServerState] = {
+    (_S.CREATING, _E.UP): _S.RUNNING,
+    (_S.CREATING, _E.DOWN): _S.STOPPED,
+    (_S.RUNNING, _E.STOP_BEGUN): _S.STOPPING,
+    (_S.RUNNING, _E.REBOOT_BEGUN): _S.REBOOTING,
+    (_S.STOPPED, _E.START_BEGUN): _S.STARTING,
+    (_S.STOPPED, _E.OS_CHANGE_BEGUN): _S.CHANGING_OS,
+    (_S.STARTING, _E.UP): _S.RUNNING,
+    (_S.STARTING, _E.DOWN): _S.STOPPED,
+    (_S.STOPPING, _E.DOWN): _S.STOPPED,
+    (_S.STOPPING, _E.UP): _S.RUNNING,
+    (_S.REBOOTING, _E.UP): _S.RUNNING,
+    (_S.CHANGING_OS, _E.UP): _S.RUNNING,
+    (_S.CHANGING_OS, _E.DOWN): _S.STOPPED,
+    (_S.RESTORING, _E.UP): _S.RUNNING,
+    (_S.RESTORING, _E.DOWN): _S.STOPPED,
+    (_S.RESTORING, _E.FAILED): _S.ERROR,
+    **{(state, _E.RESTORE_BEGUN): _S.RESTORING for state in (_S.RUNNING, _S.STOPPED, _S.ERROR)},
+    **{(state, _E.DELETION_BEGUN): _S.DELETING for state in (_S.RUNNING, _S.STOPPED, _S.ERROR)},
+}
+
+_WANTED = {
+    _E.START_BEGUN: "only a STOPPED server is started",
+    _E.STOP_BEGUN: "only a RUNNING server is stopped",
+    _E.REBOOT_BEGUN: "only a RUNNING server is rebooted",
+    _E.OS_CHANGE_BEGUN: "stop it first: only a STOPPED server's OS is changed",
+    _E.RESTORE_BEGUN: "only a RUNNING or STOPPED server, or one in ERROR, is restored",
+    _E.DELETION_BEGUN: "only a RUNNING or STOPPED server, or one in ERROR, is deleted",
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server, as far as rules look at it. `holds` are the images that are being made from it."""
+
+    name: str
+    state: ServerState
+    frozen_for: str = ""
+    holds: Sequence[str] = ()
+
+
+def advance(server: Server, event: ServerEvent) -> ServerState:
+    """The state after the event; a pair that is not in the table is refused."""
+    try:
+        return TRANSITIONS[server.state, event]
+    except KeyError:
+        wanted = _WANTED.get(event, "that does not happen to it")
+        raise ServerStateForbids(server=server.name, state=server.state, wanted=wanted) from None
+
+
+def decide_start(server: Server) -> ServerState:
+    """The state of a server whose start is asked for; refused while an image is made from it (R23)."""
+    state = advance(server, ServerEvent.START_BEGUN)
+    if server.holds:
+        raise all_of([ServerInImageCreation(server=server.name, image=image) for image in server.holds])
+    return state
+
+
+def decide_freeze(server: Server) -> None:
+    """Whether the server may be frozen for a backup (V11)."""
+    if server.state not in {ServerState.RUNNING, ServerState.STOPPED}:
+        wanted = "only a RUNNING or STOPPED server is backed up"
+        raise ServerStateForbids(server=server.name, state=server.state, wanted=wanted)
+
+
+def check_thawed(server: Server) -> None:
+    """Refuses to touch the disks of a frozen server."""
+    if server.frozen_for:
+        raise ServerFrozen(server=server.name, backup=server.frozen_for)
+
+
+def check_changeable(server: Server) -> None:
+    """Disks come and go at a server that is RUNNING or STOPPED, and not frozen for a backup."""
+    check_thawed(server)
+    if server.state not in {ServerState.RUNNING, ServerState.STOPPED}:
+        wanted = "disks are attached to and detached from a RUNNING or STOPPED server"
+        raise ServerStateForbids(server=server.name, state=server.state, wanted=wanted)
+
+
+def check_texts(display_name: str, description: str, noun: str = "server") -> None:
+    """Refuses a malformed name or description."""
+    fields = []
+    if not _DISPLAY_NAME.fullmatch(display_name):
+        fields.append(FieldViolation(f"{noun}.display_name", "must be 1 to 128 letters, digits, `-`, `.` or `_`"))
+    if len(description) > 255 or "<" in description or ">" in description:
+        fields.append(FieldViolation(f"{noun}.description", "must be at most 255 characters without < and >"))
+    if fields:
+        raise RequestInvalid(problem="; ".join(f"{each.field} {each.description}" for each in fields), fields=fields)

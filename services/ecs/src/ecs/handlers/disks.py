@@ -1,0 +1,176 @@
+"""DiskService."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import grpc
+
+from ecs.domain.batch import check_data_kind, fitting_size
+from ecs.domain.disk import DiskEvent, DiskState, decide_attachment, decide_deletion, decide_detachment
+from ecs.domain.refusals import DiskIdTaken
+from ecs.domain.server import check_changeable, check_texts
+from ecs.peers.ims import Images
+from ecs.storage import disks, servers
+from ecs.storage.host import Host
+from ecs.storage.tables import AttachmentRow, DiskRow
+from recast.ecs.v1 import disk_service_pb2 as pb
+from recast.ecs.v1 import disk_service_pb2_grpc as grpc_pb
+from recast.operations import Operations
+from recast.rpc.edge import enter_project
+from recast.rpc.names import parse_name, parse_parent
+from recast.unitofwork import Database, find_replay, remember_replay
+
+
+@dataclass(frozen=True)
+class Disks(grpc_pb.DiskServiceServicer):
+    """What its RPCs need."""
+
+    database: Database
+    operations: Operations
+    images: Images
+    host: Host
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
+
+    def CreateDisk(self, request: pb.CreateDiskRequest, context: grpc.ServicerContext) -> pb.CreateDiskResponse:
+        project = enter_project(parse_parent(request.parent))
+        display_name = request.disk.display_name or request.disk_id or f"disk-{self.new_id()[:8]}"
+        check_texts(display_name, "", "disk")
+        with self.database.read() as session:
+            if answer := find_replay(session, project, request, pb.CreateDiskResponse):
+                return answer
+        source = None
+        if request.image:
+            enter_project(parse_name(request.image, "images", "image").project)
+            resolved = self.images.resolve(request.image)
+            check_data_kind(request.image, resolved.kind, "image")
+            source = resolved.disks()[0]
+        image_bytes = source.size_bytes if source else 0
+        size = fitting_size(request.disk.size_bytes, image_bytes, display_name, "disk.size_bytes")
+        with self.database.write() as tx:
+            if answer := find_replay(tx.session, project, request, pb.CreateDiskResponse):
+                return answer
+            now = self.now()
+            row = DiskRow(
+                name=f"projects/{project}/disks/{request.disk_id or self.new_id()}",
+                project=project,
+                display_name=display_name,
+                role=disks.DATA,
+                state=DiskState.CREATING,
+                size_bytes=size,
+                shared=request.disk.shared,
+                folder=self.new_id(),
+                base=source.base if source else "",
+                source_image=request.image,
+                source_image_disk=source.id if source else "",
+                host=self.host.name,
+                create_time=now,
+                update_time=now,
+            )
+            if tx.session.get(DiskRow, row.name) is not None:
+                raise DiskIdTaken(disk=row.name)
+            tx.session.add(row)
+            operation = self.operations.record(
+                tx, project=project, verb="CreateDisk", target=row.name, request=request, queue=row.host
+            )
+            response = pb.CreateDiskResponse(disk=disks.message(tx.session, row), operation=operation)
+            if not request.validate_only:
+                remember_replay(tx, project, request, response, self.now())
+                tx.commit()
+            return response
+
+    def GetDisk(self, request: pb.GetDiskRequest, context: grpc.ServicerContext) -> pb.GetDiskResponse:
+        enter_project(parse_name(request.name, "disks").project)
+        with self.database.read() as session:
+            row = disks.load(session, request.name)
+            allocated = self.host.allocated_bytes(row.folder) if row.host == self.host.name else 0
+            return pb.GetDiskResponse(disk=disks.message(session, row, allocated))
+
+    def ListDisks(self, request: pb.ListDisksRequest, context: grpc.ServicerContext) -> pb.ListDisksResponse:
+        project = enter_project(parse_parent(request.parent))
+        with self.database.read() as session:
+            page = disks.LISTING.page(
+                session,
+                DiskRow.project == project,  # type: ignore[arg-type]
+                scope=f"disks/{project}",
+                filter_text=request.filter,
+                order_by=request.order_by,
+                page_size=request.page_size,
+                page_token=request.page_token,
+            )
+            return pb.ListDisksResponse(disks=disks.messages(session, page.rows), next_page_token=page.next_token)
+
+    def DeleteDisk(self, request: pb.DeleteDiskRequest, context: grpc.ServicerContext) -> pb.DeleteDiskResponse:
+        project = enter_project(parse_name(request.name, "disks").project)
+        with self.database.write() as tx:
+            if answer := find_replay(tx.session, project, request, pb.DeleteDiskResponse):
+                return answer
+            row = disks.load(tx.session, request.name, lock=True)
+            row.check_etag(request.etag)
+            decide_deletion(disks.value(tx.session, row))
+            disks.move(tx, row, DiskEvent.DELETION_BEGUN, self.now())
+            operation = self.operations.record(
+                tx, project=project, verb="DeleteDisk", target=row.name, request=request, queue=row.host
+            )
+            response = pb.DeleteDiskResponse(disk=disks.message(tx.session, row), operation=operation)
+            if not request.validate_only:
+                remember_replay(tx, project, request, response, self.now())
+                tx.commit()
+            return response
+
+    def AttachDisk(self, request: pb.AttachDiskRequest, context: grpc.ServicerContext) -> pb.AttachDiskResponse:
+        project = enter_project(parse_name(request.name, "disks").project)
+        enter_project(parse_name(request.server, "servers", "server").project)
+        with self.database.write() as tx:
+            if answer := find_replay(tx.session, project, request, pb.AttachDiskResponse):
+                return answer
+            server = servers.load(tx.session, request.server, lock=True)
+            check_changeable(servers.value(tx.session, server))
+            row = disks.load(tx.session, request.name, lock=True)
+            decide_attachment(disks.value(tx.session, row), server.name)
+            taken = {place.position for place, _ in disks.attached_to(tx.session, server.name)}
+            position = next(each for each in range(1, len(taken) + 2) if each not in taken)
+            disks.move(tx, row, DiskEvent.ATTACHED, self.now())
+            tx.session.add(AttachmentRow(server=server.name, disk=row.name, position=position))
+            server.touch(self.now())
+            tx.session.add(server)
+            tx.session.flush()
+            response = pb.AttachDiskResponse(disk=disks.message(tx.session, row))
+            if not request.validate_only:
+                remember_replay(tx, project, request, response, self.now())
+                tx.commit()
+            return response
+
+    def DetachDisk(self, request: pb.DetachDiskRequest, context: grpc.ServicerContext) -> pb.DetachDiskResponse:
+        project = enter_project(parse_name(request.name, "disks").project)
+        enter_project(parse_name(request.server, "servers", "server").project)
+        with self.database.write() as tx:
+            if answer := find_replay(tx.session, project, request, pb.DetachDiskResponse):
+                return answer
+            server = servers.load(tx.session, request.server, lock=True)
+            check_changeable(servers.value(tx.session, server))
+            row = disks.load(tx.session, request.name, lock=True)
+            row.state = decide_detachment(disks.value(tx.session, row), server.name)
+            row.touch(self.now())
+            tx.session.add(row)
+            tx.session.delete(tx.session.get_one(AttachmentRow, (server.name, row.name)))
+            server.touch(self.now())
+            tx.session.add(server)
+            tx.session.flush()
+            response = pb.DetachDiskResponse(disk=disks.message(tx.session, row))
+            if not request.validate_only:
+                remember_replay(tx, project, request, response, self.now())
+                tx.commit()
+            return response
+
+    def GetDiskConnection(
+        self, request: pb.GetDiskConnectionRequest, context: grpc.ServicerContext
+    ) -> pb.GetDiskConnectionResponse:
+        enter_project(parse_name(request.name, "disks").project)
+        with self.database.read() as session:
+            row = disks.load(session, request.name)
+        path = self.host.disk(row.folder).active_path
+        return pb.GetDiskConnectionResponse(
+            connection=pb.DiskConnection(driver="file", format="qcow2", host=row.host, path=str(path))
+        )

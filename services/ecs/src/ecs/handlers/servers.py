@@ -1,0 +1,331 @@
+"""ServerService."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from ecs.domain.batch import (
+    AskedDisk,
+    ImageDisk,
+    PlannedDisk,
+    check_data_kind,
+    check_kind,
+    fitting_size,
+    plan_disks,
+    plan_names,
+)
+from ecs.domain.disk import DiskState
+from ecs.domain.refusals import ImageGone, ServerIdTaken
+from ecs.domain.server import ServerEvent, ServerState, advance, check_texts, check_thawed, decide_start
+from ecs.peers.ims import Images
+from ecs.storage import disks, servers
+from ecs.storage.tables import AttachmentRow, DiskRow, ServerRow
+from ecs.workflows.change_os import new_disk_name
+from recast.ecs.v1 import server_service_pb2 as pb
+from recast.ecs.v1 import server_service_pb2_grpc as grpc_pb
+from recast.faults import FieldViolation, Kind, Refusal, RequestInvalid
+from recast.operations import Operations
+from recast.rpc.edge import enter_project
+from recast.rpc.masks import masked
+from recast.rpc.names import parse_name, parse_parent
+from recast.unitofwork import Database, Transaction, find_replay, remember_replay
+
+PowerRequest = TypeVar("PowerRequest", pb.StartServerRequest, pb.StopServerRequest, pb.RebootServerRequest)
+PowerResponse = TypeVar("PowerResponse", pb.StartServerResponse, pb.StopServerResponse, pb.RebootServerResponse)
+OsResponse = TypeVar("OsResponse", pb.ChangeServerOsResponse, pb.ReinstallServerOsResponse)
+
+
+@dataclass(frozen=True)
+class Servers(grpc_pb.ServerServiceServicer):
+    """What its RPCs need. `queue` is the host that new servers are made on."""
+
+    database: Database
+    operations: Operations
+    images: Images
+    host: str
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
+
+    def CreateServers(
+        self, request: pb.CreateServersRequest, context: grpc.ServicerContext
+    ) -> pb.CreateServersResponse:
+        project = enter_project(parse_parent(request.parent))
+        check_texts(request.server.display_name, request.server.description)
+        titles = plan_names(request.server.display_name, request.count, "server.display_name")
+        ids = plan_names(request.server_id, request.count, "server_id") if request.server_id else []
+        with self.database.read() as session:
+            if answer := find_replay(session, project, request, pb.CreateServersResponse):
+                return answer
+        plan = self._plan(project, request)
+        with self.database.write() as tx:
+            if answer := find_replay(tx.session, project, request, pb.CreateServersResponse):
+                return answer
+            rows = [
+                self._add_server(tx, project, request, title, ids[index] if ids else self.new_id(), plan)
+                for index, title in enumerate(titles)
+            ]
+            tx.session.flush()
+            work = pb.CreateServersResult(outcomes=[pb.ServerOutcome(server=row.name) for row in rows])
+            operation = self.operations.record(
+                tx,
+                project=project,
+                verb="CreateServers",
+                target=rows[0].name,
+                request=work,
+                queue=self.host,
+            )
+            response = pb.CreateServersResponse(servers=servers.messages(tx.session, rows), operation=operation)
+            if not request.validate_only:
+                remember_replay(tx, project, request, response, self.now())
+                tx.commit()
+            return response
+
+    def GetServer(self, request: pb.GetServerRequest, context: grpc.ServicerContext) -> pb.GetServerResponse:
+        enter_project(parse_name(request.name, "servers").project)
+        with self.database.read() as session:
+            return pb.GetServerResponse(server=servers.message(session, servers.load(session, request.name)))
+
+    def ListServers(self, request: pb.ListServersRequest, context: grpc.ServicerContext) -> pb.ListServersResponse:
+        project = enter_project(parse_parent(request.parent))
+        with self.database.read() as session:
+            page = servers.LISTING.page(
+                session,
+                ServerRow.project == project,  # type: ignore[arg-type]
+                scope=f"servers/{project}",
+                filter_text=request.filter,
+                order_by=request.order_by,
+                page_size=request.page_size,
+                page_token=request.page_token,
+            )
+            return pb.ListServersResponse(
+                servers=servers.messages(session, page.rows), next_page_token=page.next_token
+            )
+
+    def UpdateServer(self, request: pb.UpdateServerRequest, context: grpc.ServicerContext) -> pb.UpdateServerResponse:
+        project = enter_project(parse_name(request.server.name, "servers", "server.name").project)
+        changes = masked(request.server, request.update_mask, ("display_name", "description"))
+        with self.database.write() as tx:
+            if answer := find_replay(tx.session, project, request, pb.UpdateServerResponse):
+                return answer
+            row = servers.load(tx.session, request.server.name, lock=True)
+            row.check_etag(request.server.etag)
+            check_texts(changes.get("display_name", row.display_name), changes.get("description", row.description))
+            for field, text in changes.items():
+                setattr(row, field, text)
+            row.touch(self.now())
+            tx.session.add(row)
+            response = pb.UpdateServerResponse(server=servers.message(tx.session, row))
+            if not request.validate_only:
+                remember_replay(tx, project, request, response, self.now())
+                tx.commit()
+            return response
+
+    def DeleteServer(self, request: pb.DeleteServerRequest, context: grpc.ServicerContext) -> pb.DeleteServerResponse:
+        project = enter_project(parse_name(request.name, "servers").project)
+        with self.database.write() as tx:
+            if answer := find_replay(tx.session, project, request, pb.DeleteServerResponse):
+                return answer
+            row = servers.load(tx.session, request.name, lock=True)
+            row.check_etag(request.etag)
+            check_thawed(servers.value(tx.session, row))
+            servers.move(tx, row, ServerEvent.DELETION_BEGUN, self.now())
+            operation = self._record(tx, "DeleteServer", row, request)
+            response = pb.DeleteServerResponse(server=servers.message(tx.session, row), operation=operation)
+            if not request.validate_only:
+                remember_replay(tx, project, request, response, self.now())
+                tx.commit()
+            return response
+
+    def StartServer(self, request: pb.StartServerRequest, context: grpc.ServicerContext) -> pb.StartServerResponse:
+        return self._power(request, pb.StartServerResponse, "StartServer", ServerEvent.START_BEGUN)
+
+    def StopServer(self, request: pb.StopServerRequest, context: grpc.ServicerContext) -> pb.StopServerResponse:
+        return self._power(request, pb.StopServerResponse, "StopServer", ServerEvent.STOP_BEGUN)
+
+    def RebootServer(self, request: pb.RebootServerRequest, context: grpc.ServicerContext) -> pb.RebootServerResponse:
+        return self._power(request, pb.RebootServerResponse, "RebootServer", ServerEvent.REBOOT_BEGUN)
+
+    def ChangeServerOs(
+        self, request: pb.ChangeServerOsRequest, context: grpc.ServicerContext
+    ) -> pb.ChangeServerOsResponse:
+        return self._change_os(request, request, pb.ChangeServerOsResponse, "ChangeServerOs")
+
+    def ReinstallServerOs(
+        self, request: pb.ReinstallServerOsRequest, context: grpc.ServicerContext
+    ) -> pb.ReinstallServerOsResponse:
+        enter_project(parse_name(request.name, "servers").project)
+        with self.database.read() as session:
+            image = servers.load(session, request.name).image
+        change = pb.ChangeServerOsRequest(
+            name=request.name, image=image, system_disk_bytes=request.system_disk_bytes, power_on=request.power_on
+        )
+        try:
+            return self._change_os(request, change, pb.ReinstallServerOsResponse, "ReinstallServerOs")
+        except Refusal as refusal:
+            if refusal.kind is Kind.NOT_FOUND and refusal.reason == "IMAGE_NOT_FOUND":
+                raise ImageGone(server=request.name, image=image) from refusal
+            raise
+
+    def _power(
+        self, request: PowerRequest, answer_type: type[PowerResponse], verb: str, event: ServerEvent
+    ) -> PowerResponse:
+        project = enter_project(parse_name(request.name, "servers").project)
+        with self.database.write() as tx:
+            if answer := find_replay(tx.session, project, request, answer_type):
+                return answer
+            row = servers.load(tx.session, request.name, lock=True)
+            row.check_etag(request.etag)
+            if event is ServerEvent.START_BEGUN:
+                decide_start(servers.value(tx.session, row))
+            servers.move(tx, row, event, self.now())
+            operation = self._record(tx, verb, row, request)
+            response = answer_type(server=servers.message(tx.session, row), operation=operation)
+            if not request.validate_only:
+                remember_replay(tx, project, request, response, self.now())
+                tx.commit()
+            return response
+
+    def _change_os(
+        self,
+        request: pb.ChangeServerOsRequest | pb.ReinstallServerOsRequest,
+        change: pb.ChangeServerOsRequest,
+        answer_type: type[OsResponse],
+        verb: str,
+    ) -> OsResponse:
+        project = enter_project(parse_name(request.name, "servers").project)
+        enter_project(parse_name(change.image, "images", "image").project)
+        with self.database.read() as session:
+            if answer := find_replay(session, project, request, answer_type):
+                return answer
+            value = servers.value(session, servers.load(session, request.name))
+        advance(value, ServerEvent.OS_CHANGE_BEGUN)  # said before the image is looked for: it is the nearer reason
+        resolved = self.images.resolve(change.image)
+        check_kind(change.image, resolved.kind)
+        source = resolved.system_disk()
+        with self.database.write() as tx:
+            if answer := find_replay(tx.session, project, request, answer_type):
+                return answer
+            row = servers.load(tx.session, request.name, lock=True)
+            row.check_etag(request.etag)
+            check_thawed(servers.value(tx.session, row))
+            servers.move(tx, row, ServerEvent.OS_CHANGE_BEGUN, self.now())
+            old = next(disk for _, disk in disks.attached_to(tx.session, row.name) if disk.role == disks.SYSTEM)
+            asked = change.system_disk_bytes or max(old.size_bytes, source.size_bytes)
+            size = fitting_size(asked, source.size_bytes, "system disk", "system_disk_bytes")
+            operation_id = self.new_id()
+            plan = PlannedDisk(True, 0, size, False, old.display_name, source)
+            tx.session.add(self._disk_row(row, plan, new_disk_name(project, operation_id)))
+            operation = self.operations.record(
+                tx,
+                project=project,
+                verb=verb,
+                target=row.name,
+                request=change,
+                queue=row.host,
+                operation_id=operation_id,
+            )
+            response = answer_type(server=servers.message(tx.session, row), operation=operation)
+            if not request.validate_only:
+                remember_replay(tx, project, request, response, self.now())
+                tx.commit()
+            return response
+
+    def _record(self, tx: Transaction, verb: str, row: ServerRow, request: Message) -> object:
+        return self.operations.record(
+            tx, project=row.project, verb=verb, target=row.name, request=request, queue=row.host
+        )
+
+    def _plan(self, project: str, request: pb.CreateServersRequest) -> Sequence[PlannedDisk]:
+        """The disks of each new server, from what IMS says of the images."""
+        enter_project(parse_name(request.image, "images", "image").project)
+        resolved = self.images.resolve(request.image)
+        check_kind(request.image, resolved.kind)
+        asked = [
+            AskedDisk(ask.image_disk, ask.image, ask.size_bytes, ask.shared, ask.display_name)
+            for ask in request.data_disks
+        ]
+        for index, ask in enumerate(asked):
+            if ask.display_name:
+                _check_disk_name(ask.display_name, f"data_disks[{index}].display_name")
+        return plan_disks(
+            resolved.disks(), request.system_disk.size_bytes, asked, self._data_images(asked)
+        )
+
+    def _data_images(self, asked: Sequence[AskedDisk]) -> Mapping[str, ImageDisk]:
+        found: dict[str, ImageDisk] = {}
+        for index, ask in enumerate(asked):
+            if ask.image and ask.image not in found:
+                field = f"data_disks[{index}].image"
+                enter_project(parse_name(ask.image, "images", field).project)
+                resolved = self.images.resolve(ask.image)
+                check_data_kind(ask.image, resolved.kind, field)
+                found[ask.image] = resolved.disks()[0]
+        return found
+
+    def _add_server(
+        self,
+        tx: Transaction,
+        project: str,
+        request: pb.CreateServersRequest,
+        title: str,
+        server_id: str,
+        plan: Sequence[PlannedDisk],
+    ) -> ServerRow:
+        now = self.now()
+        row = ServerRow(
+            name=f"projects/{project}/servers/{server_id}",
+            project=project,
+            display_name=title,
+            description=request.server.description,
+            state=ServerState.CREATING,
+            image=request.image,
+            host=self.host,
+            leave_stopped=request.leave_stopped,
+            create_time=now,
+            update_time=now,
+        )
+        if tx.session.get(ServerRow, row.name) is not None:
+            raise ServerIdTaken(server=row.name)
+        tx.session.add(row)
+        for disk in plan:
+            suffix = "system" if disk.is_system else f"data-{disk.position}"
+            name = f"projects/{project}/disks/{server_id}-{suffix}"
+            if len(server_id) > 48 or tx.session.get(DiskRow, name) is not None:
+                name = f"projects/{project}/disks/{self.new_id()}"
+            made = self._disk_row(row, disk, name)
+            made.display_name = disk.display_name or f"{title}-{suffix}"
+            tx.session.add(made)
+            tx.session.flush()
+            tx.session.add(AttachmentRow(server=row.name, disk=name, position=disk.position))
+        return row
+
+    def _disk_row(self, server: ServerRow, disk: PlannedDisk, name: str) -> DiskRow:
+        now = self.now()
+        return DiskRow(
+            name=name,
+            project=server.project,
+            display_name=disk.display_name,
+            role=disks.SYSTEM if disk.is_system else disks.DATA,
+            state=DiskState.CREATING,
+            size_bytes=disk.size_bytes,
+            shared=disk.shared,
+            folder=self.new_id(),
+            base=disk.source.base if disk.source else "",
+            source_image=disk.source.image if disk.source else "",
+            source_image_disk=disk.source.id if disk.source else "",
+            host=server.host,
+            create_time=now,
+            update_time=now,
+        )
+
+
+def _check_disk_name(display_name: str, field: str) -> None:
+    try:
+        check_texts(display_name, "", "disk")
+    except RequestInvalid as refusal:
+        problem = refusal.fields[0].description
+        raise RequestInvalid(problem=f"{field} {problem}", fields=[FieldViolation(field, problem)]) from None

@@ -1,0 +1,1 @@
+"""What ECS needs of the other services, in its own words."""

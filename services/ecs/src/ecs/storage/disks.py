@@ -1,0 +1,111 @@
+"""Disks and their attachments in the database, and how a row looks to the rules and to callers."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from google.rpc import status_pb2
+from sqlmodel import Session, col, select
+
+from ecs.domain.disk import Disk, DiskEvent, DiskState, advance, device_name
+from ecs.domain.refusals import DiskNotFound
+from ecs.storage.tables import AttachmentRow, DiskRow
+from recast.content.v1 import content_pb2
+from recast.ecs.v1 import disk_pb2 as pb
+from recast.unitofwork import Field, Listing, Transaction
+
+SYSTEM, DATA = "SYSTEM", "DATA"
+
+LISTING: Listing[DiskRow] = Listing(
+    DiskRow,
+    {
+        "state": Field(DiskRow.state, parse=lambda text: DiskState(text.removeprefix("DISK_STATE_"))),
+        "role": Field(DiskRow.role, parse=lambda text: text.removeprefix("DISK_ROLE_")),
+        "display_name": Field(DiskRow.display_name, sortable=True),
+        "shared": Field(DiskRow.shared, parse=lambda text: {"true": True, "false": False}[text]),
+        "size_bytes": Field(DiskRow.size_bytes, parse=int, sortable=True),
+        "create_time": Field(DiskRow.create_time, parse=datetime.fromisoformat, sortable=True),
+    },
+    id_column="name",
+)
+
+
+def load(session: Session, name: str, *, lock: bool = False) -> DiskRow:
+    """The row, or DiskNotFound. `lock` holds it until the transaction ends."""
+    query = select(DiskRow).where(DiskRow.name == name)
+    row = session.exec(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise DiskNotFound(disk=name)
+    return row
+
+
+def attachments(session: Session, disk: str) -> Sequence[AttachmentRow]:
+    """Where a disk is attached."""
+    return session.exec(select(AttachmentRow).where(AttachmentRow.disk == disk)).all()
+
+
+def attached_to(session: Session, server: str) -> list[tuple[AttachmentRow, DiskRow]]:
+    """The disks of a server with their places, the system disk first, then in the order of attachment."""
+    query = (
+        select(AttachmentRow, DiskRow)
+        .join(DiskRow, col(DiskRow.name) == AttachmentRow.disk)
+        .where(AttachmentRow.server == server)
+        .order_by(col(AttachmentRow.position))
+    )
+    return list(session.exec(query))
+
+
+def value(session: Session, row: DiskRow) -> Disk:
+    """The row as the rules see it."""
+    servers = [each.server for each in attachments(session, row.name)]
+    return Disk(row.name, DiskState(row.state), row.role == SYSTEM, row.shared, servers)
+
+
+def move(tx: Transaction, row: DiskRow, event: DiskEvent, now: datetime) -> None:
+    """Moves a disk to the state that the table says."""
+    row.state = advance(value(tx.session, row), event)
+    row.touch(now)
+    tx.session.add(row)
+
+
+def role(row: DiskRow) -> content_pb2.DiskRole:
+    """The disk's role in the contract's words."""
+    return content_pb2.DISK_ROLE_SYSTEM if row.role == SYSTEM else content_pb2.DISK_ROLE_DATA
+
+
+def messages(session: Session, rows: Iterable[DiskRow]) -> list[pb.Disk]:
+    """Several rows as callers see them, with one look for all their attachments."""
+    rows = list(rows)
+    query = select(AttachmentRow).where(col(AttachmentRow.disk).in_([row.name for row in rows]))
+    places: dict[str, list[AttachmentRow]] = {}
+    for place in session.exec(query.order_by(col(AttachmentRow.server))):
+        places.setdefault(place.disk, []).append(place)
+    return [_message(row, places.get(row.name, [])) for row in rows]
+
+
+def message(session: Session, row: DiskRow, allocated_bytes: int = 0) -> pb.Disk:
+    """The row as callers see it. `allocated_bytes` is what its files take."""
+    disk = messages(session, [row])[0]
+    disk.allocated_bytes = allocated_bytes
+    return disk
+
+
+def _message(row: DiskRow, places: Iterable[AttachmentRow]) -> pb.Disk:
+    disk = pb.Disk(
+        name=row.name,
+        display_name=row.display_name,
+        role=role(row),
+        state=pb.DiskState.Value(f"DISK_STATE_{row.state}"),
+        size_bytes=row.size_bytes,
+        shared=row.shared,
+        source_image=row.source_image,
+        source_image_disk=row.source_image_disk,
+        host=row.host,
+        etag=row.etag,
+    )
+    for place in places:
+        disk.attachments.add(server=place.server, position=place.position, device=device_name(place.position))
+    if row.error:
+        disk.error.CopyFrom(status_pb2.Status.FromString(row.error))
+    disk.create_time.FromDatetime(row.create_time)
+    disk.update_time.FromDatetime(row.update_time)
+    return disk

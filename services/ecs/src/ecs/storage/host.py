@@ -1,0 +1,92 @@
+"""The disks of this host, and the cache of the bases that they stand on. Turns what may go wrong there into refusals."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ecs.domain.refusals import ContentDamaged, DiskIoFailed
+from recast.chunkstore import ChunkStore, ChunkStoreError, IndexRef, Progress, StoreUnavailable
+from recast.content.v1 import content_pb2
+from recast.diskimage import BaseInUse, BaseNotFound, DiskBusy, DiskFolder, DiskHost, DiskImageError, NewDisk
+from recast.faults import Unavailable
+
+
+@contextmanager
+def disk_faults(content: str = "") -> Iterator[None]:
+    """What a disk's files or a chunk store fail with, as refusals. What may pass is UNAVAILABLE, so it is tried again."""
+    try:
+        yield
+    except DiskBusy as busy:
+        raise Unavailable(problem=f"the disk is busy: {busy}") from busy
+    except BaseNotFound as evicted:  # between being brought and being built on; it is brought again
+        raise Unavailable(problem=f"the cache had to make room: {evicted}") from evicted
+    except StoreUnavailable as away:
+        raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
+    except ChunkStoreError as damage:
+        raise ContentDamaged(content=content, problem=damage) from damage
+    except (DiskImageError, OSError) as problem:
+        raise DiskIoFailed(problem=problem) from problem
+
+
+def open_store(location: content_pb2.ContentStore) -> ChunkStore:
+    """The chunk store that a peer's content is in."""
+    return ChunkStore.open(location.url, project=location.project, key=location.key)
+
+
+def base_name(disk: content_pb2.DiskContent) -> str:
+    """The name of the base that holds a content: its index's digest. Equal contents share one base."""
+    return disk.index.digest.hex()
+
+
+class Host:
+    """This host's disks. `cache_max_bytes` is what bases that no disk stands on may make the cache grow to."""
+
+    def __init__(self, name: str, folder: Path, cache_max_bytes: int) -> None:
+        self.name = name
+        self._disks = DiskHost(folder)
+        self._cache_max_bytes = cache_max_bytes
+
+    def disk(self, folder: str) -> DiskFolder:
+        """One disk by its folder."""
+        return self._disks.disk(folder)
+
+    def create(self, disks: Sequence[NewDisk]) -> None:
+        """Makes disks; those that are there stay. Durable when it returns."""
+        self._disks.create_disks(disks)
+
+    def delete(self, folder: str) -> None:
+        """Removes a disk, if it is there."""
+        self._disks.disk(folder).delete()
+
+    def allocated_bytes(self, folder: str) -> int:
+        """What a disk's own files take; 0 when there are none."""
+        return self._disks.disk(folder).allocated_bytes()
+
+    def ensure_base(
+        self, location: content_pb2.ContentStore, disk: content_pb2.DiskContent, progress: Progress
+    ) -> str:
+        """Brings a content into the cache, if it is not there; gives its base's name. Every chunk is verified on the way."""
+        name = base_name(disk)
+        if not self._disks.has_base(name):
+            with open_store(location) as store:
+                index = store.read_index(IndexRef(disk.index.id, disk.index.digest))
+                self._make_room(index.data_bytes)
+                self._disks.new_base(
+                    name, index.size_bytes, lambda fd: store.restore_disk(index, fd, progress=progress)
+                )
+        progress(disk.size_bytes, disk.size_bytes)
+        return name
+
+    def _make_room(self, wanted_bytes: int) -> None:
+        """Removes bases that no disk stands on, in no order of merit, until the wanted one fits or none is left."""
+        names = self._disks.base_names()
+        used = sum(self._disks.base_bytes(name) for name in names)
+        for name in names:
+            if used + wanted_bytes <= self._cache_max_bytes:
+                return
+            size = self._disks.base_bytes(name)
+            try:
+                self._disks.delete_base(name)
+            except (BaseInUse, DiskBusy):
+                continue
+            used -= size

@@ -1,0 +1,105 @@
+"""Servers, their holds and their freezes in the database, and how a row looks to the rules and to callers."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from google.rpc import status_pb2
+from sqlmodel import Session, col, select
+
+from ecs.domain.disk import device_name
+from ecs.domain.refusals import ServerNotFound
+from ecs.domain.server import Server, ServerEvent, ServerState, advance
+from ecs.storage import disks
+from ecs.storage.tables import AttachmentRow, DiskRow, ImageHoldRow, ServerRow
+from recast.ecs.v1 import server_pb2 as pb
+from recast.unitofwork import Field, Listing, Transaction
+
+LISTING: Listing[ServerRow] = Listing(
+    ServerRow,
+    {
+        "state": Field(ServerRow.state, parse=lambda text: ServerState(text.removeprefix("SERVER_STATE_"))),
+        "display_name": Field(ServerRow.display_name, sortable=True),
+        "image": Field(ServerRow.image),
+        "create_time": Field(ServerRow.create_time, parse=datetime.fromisoformat, sortable=True),
+    },
+    id_column="name",
+)
+
+
+def load(session: Session, name: str, *, lock: bool = False) -> ServerRow:
+    """The row, or ServerNotFound. `lock` holds it until the transaction ends."""
+    query = select(ServerRow).where(ServerRow.name == name)
+    row = session.exec(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise ServerNotFound(server=name)
+    return row
+
+
+def holds(session: Session, server: str) -> Sequence[str]:
+    """The images that are being made from a server."""
+    query = select(ImageHoldRow.image).where(ImageHoldRow.server == server)
+    return session.exec(query.order_by(col(ImageHoldRow.image))).all()
+
+
+def value(session: Session, row: ServerRow) -> Server:
+    """The row as the rules see it."""
+    return Server(row.name, ServerState(row.state), row.frozen_for, holds(session, row.name))
+
+
+def move(tx: Transaction, row: ServerRow, event: ServerEvent, now: datetime) -> None:
+    """Moves a server to the state that the table says."""
+    row.state = advance(value(tx.session, row), event)
+    row.touch(now)
+    tx.session.add(row)
+
+
+def message(session: Session, row: ServerRow) -> pb.Server:
+    """The row as callers see it."""
+    return messages(session, [row])[0]
+
+
+def messages(session: Session, rows: Iterable[ServerRow]) -> list[pb.Server]:
+    """Several rows as callers see them, with one look for all their disks, and one for all their holds."""
+    rows = list(rows)
+    names = [row.name for row in rows]
+    attached: dict[str, list[tuple[AttachmentRow, DiskRow]]] = {}
+    query = (
+        select(AttachmentRow, DiskRow)
+        .join(DiskRow, col(DiskRow.name) == AttachmentRow.disk)
+        .where(col(AttachmentRow.server).in_(names))
+    )
+    for place, disk in session.exec(query.order_by(col(AttachmentRow.position))):
+        attached.setdefault(place.server, []).append((place, disk))
+    held: dict[str, list[str]] = {}
+    for hold in session.exec(select(ImageHoldRow).where(col(ImageHoldRow.server).in_(names))):
+        held.setdefault(hold.server, []).append(hold.image)
+    return [_message(row, attached.get(row.name, []), held.get(row.name, [])) for row in rows]
+
+
+def _message(row: ServerRow, attached: Iterable[tuple[AttachmentRow, DiskRow]], held: list[str]) -> pb.Server:
+    server = pb.Server(
+        name=row.name,
+        display_name=row.display_name,
+        description=row.description,
+        state=pb.ServerState.Value(f"SERVER_STATE_{row.state}"),
+        image=row.image,
+        host=row.host,
+        image_holds=sorted(held),
+        frozen_for=row.frozen_for,
+        etag=row.etag,
+    )
+    for place, disk in attached:
+        server.disks.add(
+            disk=disk.name,
+            role=disks.role(disk),
+            position=place.position,
+            device=device_name(place.position),
+            display_name=disk.display_name,
+            size_bytes=disk.size_bytes,
+            shared=disk.shared,
+        )
+    if row.error:
+        server.error.CopyFrom(status_pb2.Status.FromString(row.error))
+    server.create_time.FromDatetime(row.create_time)
+    server.update_time.FromDatetime(row.update_time)
+    return server

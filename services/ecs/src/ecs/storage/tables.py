@@ -1,0 +1,87 @@
+"""The rows of ECS."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column, LargeBinary, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from recast.operations import TABLES as OPERATION_TABLES
+from recast.unitofwork import RequestReplay, ResourceRow, UtcDateTime
+
+
+class ServerRow(ResourceRow, table=True):
+    """A server."""
+
+    __tablename__ = "server"
+
+    display_name: str = Field(index=True)
+    description: str = ""
+    state: str = Field(index=True)
+    image: str = Field(default="", index=True)
+    host: str = ""
+    frozen_for: str = ""
+    """The backup that it is frozen for; empty when it is not."""
+    freeze_id: str = ""
+    leave_stopped: bool = False
+    """Whether it is left off when it is made."""
+    error: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+
+
+class DiskRow(ResourceRow, table=True):
+    """A disk. `folder` is its own for ever: an id that is used again gets another."""
+
+    __tablename__ = "disk"
+
+    display_name: str = Field(index=True)
+    role: str = Field(index=True)
+    state: str = Field(index=True)
+    size_bytes: int = Field(sa_type=BigInteger, index=True)
+    shared: bool = False
+    folder: str = Field(unique=True)
+    base: str = Field(default="", index=True)
+    """The base in the image cache that it stands on; empty for none."""
+    source_image: str = ""
+    source_image_disk: str = ""
+    host: str = ""
+    tracked_backup: str = ""
+    """The backup that the layers under the active one are equal to; empty when there is none."""
+    error: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+
+
+class AttachmentRow(SQLModel, table=True):
+    """A disk's place at a server."""
+
+    __tablename__ = "attachment"
+    __table_args__ = (UniqueConstraint("server", "position"),)
+
+    server: str = Field(primary_key=True, foreign_key="server.name", ondelete="CASCADE")
+    disk: str = Field(primary_key=True, foreign_key="disk.name", ondelete="CASCADE", index=True)
+    position: int
+
+
+class ImageHoldRow(SQLModel, table=True):
+    """An image that is being made from a server (R23)."""
+
+    __tablename__ = "image_hold"
+
+    server: str = Field(primary_key=True, foreign_key="server.name", ondelete="CASCADE")
+    image: str = Field(primary_key=True)
+
+
+class FreezeRow(SQLModel, table=True):
+    """A freeze of a server; once THAWED a tombstone, so that a late duplicate does not freeze again.
+
+    `answer` is a serialized FreezeServerResponse.
+    """
+
+    __tablename__ = "freeze"
+
+    server: str = Field(primary_key=True)
+    freeze_id: str = Field(primary_key=True)
+    backup: str
+    state: str
+    answer: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False))
+    create_time: datetime = Field(sa_type=UtcDateTime)
+
+
+TABLES = (ServerRow, DiskRow, AttachmentRow, ImageHoldRow, FreezeRow, RequestReplay, *OPERATION_TABLES)

@@ -1,0 +1,1 @@
+"""The long-running work of ECS, one module a kind."""

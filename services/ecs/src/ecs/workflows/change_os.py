@@ -1,0 +1,101 @@
+"""ChangeServerOs and ReinstallServerOs: a new system disk is built beside the old one and swapped in by one transaction.
+
+Whatever is killed when, the server has a whole system disk, the old or the new. Of the image the system disk alone is used, and
+no data disk is opened (R35, R36).
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from google.protobuf.message import Message
+
+from ecs.domain.disk import DiskEvent
+from ecs.domain.server import ServerEvent
+from ecs.peers.ims import Images
+from ecs.storage import disks, servers
+from ecs.storage.host import Host, disk_faults
+from ecs.storage.tables import AttachmentRow, DiskRow
+from ecs.workflows.create_servers import bring_bases, remove_rows, unpin
+from recast.diskimage import NewDisk
+from recast.ecs.v1 import server_service_pb2 as pb
+from recast.faults import Refusal
+from recast.operations import Work
+from recast.unitofwork import Database, Transaction
+
+
+class ChangeServerOs:
+    """The workflow of both. The new disk's row, CREATING and attached to nothing, is recorded with the work, by its id."""
+
+    def __init__(self, database: Database, images: Images, host: Host, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._images = images
+        self._host = host
+        self._now = now
+
+    def run(self, work: Work) -> Message:
+        """See the module."""
+        request = pb.ChangeServerOsRequest.FromString(work.request)
+        new = self._new_disk(work)
+        work.step("pin", lambda: self._images.pin(request.image, work.id, work.target))
+        if not work.done("swap"):
+            resolved = self._images.resolve(request.image)
+            bring_bases(work, self._host, {request.image: resolved}, [new])
+        work.step("build", lambda: self._build(new))
+        old = work.transact("swap", lambda tx: self._swap(tx, work, request, new.name), decides=True)
+        work.step("remove", lambda: self._remove(old))
+        unpin(work, self._images, {request.image})
+        with self._database.read() as session:
+            return servers.message(session, servers.load(session, work.target))
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """The server keeps its old system disk, and is STOPPED as before."""
+        if work.done("swap"):
+            return
+        request = pb.ChangeServerOsRequest.FromString(work.request)
+        self._remove(new_disk_name(work.project, work.id))
+        work.transact("undo:server", lambda tx: self._give_back(tx, work.target))
+        unpin(work, self._images, {request.image})
+
+    def _new_disk(self, work: Work) -> DiskRow:
+        with self._database.read() as session:
+            return disks.load(session, new_disk_name(work.project, work.id))
+
+    def _build(self, new: DiskRow) -> None:
+        with disk_faults():
+            self._host.create([NewDisk(new.folder, new.size_bytes, new.base)])
+
+    def _swap(self, tx: Transaction, work: Work, request: pb.ChangeServerOsRequest, new_name: str) -> str:
+        """V7: the server's system disk is the new one, with its own id; gives the old one's name."""
+        row = servers.load(tx.session, work.target, lock=True)
+        place, old = next(pair for pair in disks.attached_to(tx.session, row.name) if pair[1].role == disks.SYSTEM)
+        new = disks.load(tx.session, new_name, lock=True)
+        position = place.position
+        disks.move(tx, old, DiskEvent.LET_GO, self._now())
+        tx.session.delete(place)
+        tx.session.flush()
+        tx.session.add(AttachmentRow(server=row.name, disk=new.name, position=position))
+        disks.move(tx, new, DiskEvent.ATTACHED, self._now())
+        row.image = request.image
+        servers.move(tx, row, ServerEvent.UP if request.power_on else ServerEvent.DOWN, self._now())
+        return old.name
+
+    def _remove(self, name: str) -> None:
+        """Removes a disk, files first; one that is gone is no error."""
+        with self._database.read() as session:
+            row = session.get(DiskRow, name)
+        if row is None:
+            return
+        with disk_faults():
+            self._host.delete(row.folder)
+        with self._database.write() as tx:
+            remove_rows(tx, [disks.load(tx.session, name, lock=True)])
+            tx.commit()
+
+    def _give_back(self, tx: Transaction, name: str) -> None:
+        row = servers.load(tx.session, name, lock=True)
+        servers.move(tx, row, ServerEvent.DOWN, self._now())
+
+
+def new_disk_name(project: str, operation: str) -> str:
+    """The name of the system disk that an OS change makes: its id is the work's."""
+    return f"projects/{project}/disks/{operation}"

@@ -1,0 +1,59 @@
+"""CreateDisk: pin the image, bring its base into the cache, make the disk, unpin. Undone by removing its files."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from google.protobuf.message import Message
+
+from ecs.domain.disk import DiskEvent
+from ecs.peers.ims import Images
+from ecs.storage import disks
+from ecs.storage.host import Host, disk_faults
+from ecs.workflows.create_servers import DOMAIN, bring_bases, unpin
+from recast.diskimage import NewDisk
+from recast.faults import Refusal
+from recast.operations import Work
+from recast.rpc.status import status_from_refusal
+from recast.unitofwork import Database, Transaction
+
+
+class CreateDisk:
+    """The workflow. The disk's row holds the plan."""
+
+    def __init__(self, database: Database, images: Images, host: Host, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._images = images
+        self._host = host
+        self._now = now
+
+    def run(self, work: Work) -> Message:
+        """See the module."""
+        with self._database.read() as session:
+            row = disks.load(session, work.target)
+        wanted = {row.source_image} if row.source_image else set()
+        for image in wanted:
+            work.step("pin", lambda image=image: self._images.pin(image, work.id, work.target))  # type: ignore[misc]
+        bring_bases(work, self._host, {image: self._images.resolve(image) for image in wanted}, [row])
+        with disk_faults():
+            self._host.create([NewDisk(row.folder, row.size_bytes, row.base or None)])
+        work.transact("made", lambda tx: self._settle(tx, work.target, None), decides=True)
+        unpin(work, self._images, wanted)
+        with self._database.read() as session:
+            return disks.message(session, disks.load(session, work.target))
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """The disk is in ERROR, and holds nothing."""
+        if work.done("made"):
+            return
+        with self._database.read() as session:
+            row = disks.load(session, work.target)
+        with disk_faults():
+            self._host.delete(row.folder)
+        work.transact("undo:made", lambda tx: self._settle(tx, work.target, error))
+        if row.source_image:
+            unpin(work, self._images, {row.source_image})
+
+    def _settle(self, tx: Transaction, name: str, error: Refusal | None) -> None:
+        row = disks.load(tx.session, name, lock=True)
+        row.error = status_from_refusal(error, DOMAIN).SerializeToString() if error else None
+        disks.move(tx, row, DiskEvent.FAILED if error else DiskEvent.MADE, self._now())

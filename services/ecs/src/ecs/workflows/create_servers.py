@@ -1,0 +1,158 @@
+"""CreateServers: pin, bring the bases into the cache, make every disk, bring the servers up, unpin. Undone by removing all.
+
+The first server of an image on a host pays for its bases; all others are overlays on them.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+from sqlalchemy import delete
+
+from ecs.domain.disk import DiskEvent
+from ecs.domain.refusals import ServerNotFound
+from ecs.domain.server import ServerEvent
+from ecs.peers.ims import Images, ResolvedImage
+from ecs.storage import disks, servers
+from ecs.storage.host import Host, disk_faults
+from ecs.storage.tables import AttachmentRow, DiskRow
+from ecs.workflows.disk_progress import DiskProgress
+from recast.diskimage import NewDisk
+from recast.ecs.v1 import server_service_pb2 as pb
+from recast.faults import Refusal, Unavailable
+from recast.operations import Work
+from recast.rpc.status import refusal_from_status, status_from_refusal
+from recast.unitofwork import Database, Transaction
+
+DOMAIN = "ecs.recast"
+
+
+class CreateServers:
+    """The workflow. Its request is a CreateServersResult that names the servers; their rows hold the plan."""
+
+    def __init__(self, database: Database, images: Images, host: Host, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._images = images
+        self._host = host
+        self._now = now
+
+    def run(self, work: Work) -> Message | Refusal:
+        """See the module."""
+        names = _names(work)
+        plan = self._disks_of(names)
+        wanted = {disk.source_image for disk in plan if disk.source_image}
+        for image in sorted(wanted):
+            work.step(f"pin {image}", lambda image=image: self._images.pin(image, work.id, names[0]))  # type: ignore[misc]
+        resolved = {image: self._images.resolve(image) for image in wanted}
+        bring_bases(work, self._host, resolved, plan)
+        failed = work.step("disks", lambda: self._make_disks(names))
+        outcomes = work.transact(
+            "up", lambda tx: self._bring_up(tx, names, failed), decides=True
+        )
+        for name in failed:
+            work.step(f"clear {name}", lambda name=name: self._clear([name]))  # type: ignore[misc]
+        unpin(work, self._images, wanted)
+        if len(failed) == len(names):
+            return refusal_from_status(status_pb2.Status.FromString(bytes.fromhex(failed[names[0]])))
+        result = pb.CreateServersResult()
+        for name in names:
+            outcome = result.outcomes.add(server=name)
+            if name in outcomes:
+                outcome.error.CopyFrom(status_pb2.Status.FromString(bytes.fromhex(outcomes[name])))
+        return result
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """V14: nothing is left of the servers."""
+        names = _names(work)
+        if not work.done("up"):
+            plan = self._disks_of(names)
+            self._clear(names)
+            unpin(work, self._images, {disk.source_image for disk in plan if disk.source_image})
+
+    def _disks_of(self, names: Sequence[str]) -> list[DiskRow]:
+        with self._database.read() as session:
+            return [disk for name in names for _, disk in disks.attached_to(session, name)]
+
+    def _make_disks(self, names: Sequence[str]) -> dict[str, str]:
+        """Makes all disks with one wait for the storage. If that fails, server by server: the status of each that failed."""
+        try:
+            with disk_faults():
+                self._host.create([_new_disk(disk) for disk in self._disks_of(names)])
+        except Unavailable:
+            raise
+        except Refusal:
+            pass  # what is wrong is found out and reported below, for each server by itself
+        else:
+            return {}
+        failed = {}
+        for name in names:
+            try:
+                with disk_faults():
+                    self._host.create([_new_disk(disk) for disk in self._disks_of([name])])
+            except Unavailable:
+                raise
+            except Refusal as refusal:
+                failed[name] = status_from_refusal(refusal, DOMAIN).SerializeToString().hex()
+        return failed
+
+    def _bring_up(self, tx: Transaction, names: Sequence[str], failed: dict[str, str]) -> dict[str, str]:
+        for name in names:
+            if name not in failed:
+                row = servers.load(tx.session, name, lock=True)
+                servers.move(tx, row, ServerEvent.DOWN if row.leave_stopped else ServerEvent.UP, self._now())
+                for _, disk in disks.attached_to(tx.session, name):
+                    disks.move(tx, disk, DiskEvent.ATTACHED, self._now())
+        return failed
+
+    def _clear(self, names: Sequence[str]) -> None:
+        """Removes files first, then rows: a file without a row would be nobody's."""
+        for disk in self._disks_of(names):
+            with disk_faults():
+                self._host.delete(disk.folder)
+        with self._database.write() as tx:
+            for name in names:
+                try:
+                    row = servers.load(tx.session, name, lock=True)
+                except ServerNotFound:
+                    continue
+                remove_rows(tx, [disk for _, disk in disks.attached_to(tx.session, name)])
+                tx.session.delete(row)
+            tx.commit()
+
+
+def bring_bases(
+    work: Work, host: Host, resolved: dict[str, ResolvedImage], plan: Sequence[DiskRow]
+) -> None:
+    """Brings every base that the planned disks stand on into the host's cache, each once."""
+    progress = DiskProgress(work)
+    wanted = {disk.base: (disk.source_image, disk.source_image_disk) for disk in plan if disk.base}
+    for base, (image, disk_id) in wanted.items():
+        content = resolved[image].disk(disk_id)
+        show = progress.of(f"{image}/{disk_id}", content.size_bytes)
+        with disk_faults(image):
+            # Not a remembered step: a base may be evicted while nothing stands on it, and bringing it again is nothing.
+            made = host.ensure_base(resolved[image].content.store, content, show)
+        assert made == base
+
+
+def unpin(work: Work, images: Images, wanted: set[str]) -> None:
+    """Gives every pin back."""
+    for image in sorted(wanted):
+        work.step(f"unpin {image}", lambda image=image: images.unpin(image, work.id))  # type: ignore[misc]
+
+
+def remove_rows(tx: Transaction, rows: Sequence[DiskRow]) -> None:
+    """Removes disks and their places."""
+    table = AttachmentRow.__table__  # type: ignore[attr-defined]
+    for row in rows:
+        tx.session.connection().execute(delete(table).where(table.c.disk == row.name))
+        tx.session.delete(row)
+
+
+def _names(work: Work) -> list[str]:
+    return [outcome.server for outcome in pb.CreateServersResult.FromString(work.request).outcomes]
+
+
+def _new_disk(disk: DiskRow) -> NewDisk:
+    return NewDisk(disk.folder, disk.size_bytes, disk.base or None)

@@ -1,0 +1,66 @@
+"""DeleteServer: its places, its disks' files, its rows. Decided when it was asked for."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from ecs.domain.disk import DiskEvent
+from ecs.domain.refusals import ServerNotFound
+from ecs.storage import disks, servers
+from ecs.storage.host import Host, disk_faults
+from ecs.storage.tables import DiskRow
+from ecs.workflows.create_servers import remove_rows
+from recast.ecs.v1 import server_service_pb2 as pb
+from recast.faults import Refusal
+from recast.operations import Work
+from recast.unitofwork import Database, Transaction
+
+
+class DeleteServer:
+    """The workflow. Data disks are kept, detached, unless their deletion was asked for; shared ones that others use always."""
+
+    def __init__(self, database: Database, host: Host, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._host = host
+        self._now = now
+
+    def run(self, work: Work) -> Message:
+        """See the module."""
+        work.decide()
+        with_data = pb.DeleteServerRequest.FromString(work.request).delete_data_disks
+        doomed = work.transact("detach", lambda tx: self._detach(tx, work.target, with_data))
+        work.step("files", lambda: self._delete_files(doomed))
+        work.transact("remove", lambda tx: self._remove(tx, work.target, doomed))
+        return Empty()
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """Nothing: a deletion is decided when it is asked for."""
+
+    def _detach(self, tx: Transaction, name: str, with_data: bool) -> list[str]:
+        doomed = []
+        for place, disk in disks.attached_to(tx.session, name):
+            is_alone = len(disks.attachments(tx.session, disk.name)) == 1
+            if is_alone and (with_data or disk.role == disks.SYSTEM):
+                disks.move(tx, disk, DiskEvent.LET_GO, self._now())
+                doomed.append(disk.name)
+            elif is_alone:
+                disks.move(tx, disk, DiskEvent.DETACHED, self._now())
+            tx.session.delete(place)
+        return doomed
+
+    def _delete_files(self, doomed: list[str]) -> None:
+        for name in doomed:
+            with self._database.read() as session:
+                disk = session.get(DiskRow, name)
+            if disk is not None:
+                with disk_faults():
+                    self._host.delete(disk.folder)
+
+    def _remove(self, tx: Transaction, name: str, doomed: list[str]) -> None:
+        remove_rows(tx, [disks.load(tx.session, disk, lock=True) for disk in doomed])
+        try:
+            tx.session.delete(servers.load(tx.session, name, lock=True))
+        except ServerNotFound:
+            return

@@ -1,0 +1,78 @@
+"""ExportDisks: writes frozen disks to a chunk store, only what changed where that is known. Nothing to undo: CSBS owns the store."""
+
+from google.protobuf.message import Message
+
+from ecs.storage import disks
+from ecs.storage.host import Host, disk_faults, open_store
+from ecs.storage.tables import DiskRow
+from ecs.workflows.disk_progress import DiskProgress
+from recast.chunkstore import ChunkStore, DiskIndex, IndexCorrupt, IndexMissing, IndexRef, Progress
+from recast.content.v1 import content_pb2
+from recast.ecs.v1 import backup_source_service_pb2 as pb
+from recast.faults import Refusal
+from recast.operations import Work
+from recast.unitofwork import Database
+
+
+class ExportDisks:
+    """The workflow: one remembered step a disk."""
+
+    def __init__(self, database: Database, host: Host) -> None:
+        self._database = database
+        self._host = host
+
+    def run(self, work: Work) -> Message:
+        """See the module."""
+        request = pb.ExportDisksRequest.FromString(work.request)
+        progress = DiskProgress(work)
+        with self._database.read() as session:
+            rows = {disk.disk: disks.load(session, disk.disk) for disk in request.disks}
+        shows = {name: progress.of(name, row.size_bytes) for name, row in rows.items()}
+        result = pb.ExportDisksResult()
+        for disk in request.disks:
+            row, show = rows[disk.disk], shows[disk.disk]
+            written = work.step(
+                f"export {disk.disk}",
+                lambda disk=disk, row=row, show=show: self._export(request, disk, row, show),  # type: ignore[misc]
+                pb.ExportedDisk,
+            )
+            show(row.size_bytes, row.size_bytes)
+            result.disks.append(written)
+        return result
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """Nothing: an index that was written is CSBS's to delete, chunks await collection."""
+
+    def _export(
+        self, request: pb.ExportDisksRequest, disk: pb.ExportDisk, row: DiskRow, show: Progress
+    ) -> pb.ExportedDisk:
+        folder = self._host.disk(row.folder)
+        with (
+            disk_faults(disk.disk),
+            open_store(request.store) as store,
+            folder.frozen_reader(request.freeze_id) as source,
+        ):
+            parent = _parent(store, disk)
+            is_known = parent is not None and bool(row.tracked_backup) and row.tracked_backup == disk.parent_backup
+            # What is not a change since the parent may only be skipped when the layers beneath are the parent's content.
+            changed = folder.changed_extents(request.freeze_id) if is_known else None
+            written = store.write_disk(source, disk.index_id, parent=parent, changed=changed, progress=show)
+        return pb.ExportedDisk(
+            disk=disk.disk,
+            index=content_pb2.IndexRef(id=written.ref.id, digest=written.ref.digest),
+            size_bytes=written.size_bytes,
+            data_bytes=written.data_bytes,
+            read_bytes=written.read_bytes,
+            stored_bytes=written.stored_bytes,
+            incremental=is_known,
+        )
+
+
+def _parent(store: ChunkStore, disk: pb.ExportDisk) -> DiskIndex | None:
+    """The earlier index, if it is still there and whole; without it everything is read, and the backup is the same."""
+    if not disk.HasField("parent"):
+        return None
+    try:
+        return store.read_index(IndexRef(disk.parent.id, disk.parent.digest))
+    except (IndexMissing, IndexCorrupt):
+        return None

@@ -1,0 +1,64 @@
+"""ThawServer: folds the frozen layers together, remembers which backup they are equal to, and ends the freeze."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from ecs.domain.refusals import ServerNotFound
+from ecs.storage import freezes, servers
+from ecs.storage.host import Host, disk_faults
+from ecs.storage.tables import DiskRow
+from recast.ecs.v1 import backup_source_service_pb2 as pb
+from recast.faults import Refusal
+from recast.operations import Work
+from recast.unitofwork import Database, Transaction
+
+
+class ThawServer:
+    """The workflow. Decided when it was asked for: a freeze that is not wanted any more has no other end."""
+
+    def __init__(self, database: Database, host: Host, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._host = host
+        self._now = now
+
+    def run(self, work: Work) -> Message:
+        """See the module."""
+        work.decide()
+        request = pb.ThawServerRequest.FromString(work.request)
+        with self._database.read() as session:
+            names = freezes.frozen_disks(session, request.server, request.freeze_id)
+        for name in names:
+            work.step(f"thaw {name}", lambda name=name: self._thaw(name, request.freeze_id))  # type: ignore[misc]
+        work.transact("end", lambda tx: self._end(tx, request, names))
+        return Empty()
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """Nothing: thawing is the undoing."""
+
+    def _thaw(self, name: str, freeze_id: str) -> None:
+        with self._database.read() as session:
+            row = session.get(DiskRow, name)
+        if row is not None:
+            with disk_faults(name):
+                self._host.disk(row.folder).thaw(freeze_id)
+
+    def _end(self, tx: Transaction, request: pb.ThawServerRequest, names: Iterable[str]) -> None:
+        for name in names:
+            disk = tx.session.get(DiskRow, name)
+            if disk is not None:
+                # A freeze that was not sealed leaves layers that no backup is equal to: the next one reads everything.
+                disk.tracked_backup = request.sealed_backup
+                disk.touch(self._now())
+                tx.session.add(disk)
+        freezes.mark_thawed(tx, request.server, request.freeze_id)
+        try:
+            row = servers.load(tx.session, request.server, lock=True)
+        except ServerNotFound:
+            return
+        if row.freeze_id == request.freeze_id:
+            row.freeze_id = row.frozen_for = ""
+            row.touch(self._now())
+            tx.session.add(row)

@@ -1,0 +1,92 @@
+"""The composition root of IMS: the only module that builds adapters and registers servicers."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from google.longrunning import operations_pb2_grpc
+
+from ims.handlers.images import Images
+from ims.handlers.provisioning import Provisioning
+from ims.peers.csbs import Backups
+from ims.peers.ecs import SourceServers
+from ims.settings import Settings
+from ims.storage.chunks import ImageChunks
+from ims.storage.staging import Staging
+from ims.workflows.collect_chunks import CollectChunks
+from ims.workflows.create_image import CreateImage
+from ims.workflows.delete_image import COLLECT_CHUNKS, DeleteImage
+from ims.workflows.import_image import ImportImage
+from recast.ims.v1 import image_service_pb2_grpc, provisioning_service_pb2_grpc
+from recast.operations import Operations, OperationsServicer, Worker
+from recast.rpc.channel import connect
+from recast.rpc.edge import PEOPLE, services
+from recast.rpc.identity import ServiceTokens, Signer, Verifier
+from recast.rpc.process import server_credentials
+from recast.rpc.server import MAX_WAITS, Registration, Server
+from recast.unitofwork import Database
+from recast.unitofwork.migration import migrate
+
+
+class App:
+    """IMS, ready to start. `now` and `new_id` are the only sources of time and chance."""
+
+    def __init__(self, settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
+        database = Database(settings.database_url)
+        migrate(database, "ims.storage:migrations")
+        operations = Operations(database, now, new_id)
+        tokens = ServiceTokens(Signer.load(settings.signing_key_file), "ims")
+        self._channels = [connect(settings.csbs_target, tokens), connect(settings.ecs_target, tokens)]
+        backups, servers = Backups(self._channels[0]), SourceServers(self._channels[1])
+        chunks = ImageChunks(settings.store_url, settings.store_key_file.read_bytes())
+        staging = Staging(settings.staging_dir)
+        self._worker = Worker(
+            operations,
+            {
+                "ImportImage": ImportImage(database, chunks, staging, settings.max_virtual_bytes, now),
+                "CreateImage": CreateImage(database, backups, servers, settings.preparation == "enforce", now),
+                "DeleteImage": DeleteImage(database, operations, backups, chunks, staging),
+                COLLECT_CHUNKS: CollectChunks(database, chunks),
+            },
+            domain="ims.recast",
+            threads=settings.worker_threads,
+            lease_seconds=settings.lease_seconds,
+        )
+        self._server = Server(
+            "ims",
+            settings.address,
+            Verifier.load(settings.trusted_keys_file),
+            [
+                Registration(
+                    "recast.ims.v1.ImageService",
+                    image_service_pb2_grpc.add_ImageServiceServicer_to_server,
+                    Images(database, operations, backups, staging, now, new_id),
+                    PEOPLE,
+                ),
+                Registration(
+                    "recast.ims.v1.ProvisioningService",
+                    provisioning_service_pb2_grpc.add_ProvisioningServiceServicer_to_server,
+                    Provisioning(database, backups, chunks, now),
+                    services("ecs"),
+                ),
+                Registration(
+                    "google.longrunning.Operations",
+                    operations_pb2_grpc.add_OperationsServicer_to_server,
+                    OperationsServicer(operations, MAX_WAITS),
+                    PEOPLE,
+                ),
+            ],
+            server_credentials(settings),
+        )
+        self.port = self._server.port
+
+    def start(self) -> None:
+        """Works and serves."""
+        self._worker.start()
+        self._server.start()
+
+    def stop(self) -> None:
+        """Takes no new calls, lets work reach its next check, and ends."""
+        self._server.stop()
+        self._worker.stop()
+        for channel in self._channels:
+            channel.close()

@@ -1,0 +1,123 @@
+"""The states and kinds of an image, and what may be done with one."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ims.domain.refusals import (
+    DisclaimerNotAccepted,
+    ImageBusy,
+    ImageDescriptionInvalid,
+    ImageInUse,
+    ImageKindUnsupported,
+    ImageNameInvalid,
+    ImageNotNormal,
+)
+from recast.faults import FieldViolation, all_of
+
+_DISPLAY_NAME = re.compile(r"[\w.-]([\w .-]{0,126}[\w.-])?", re.UNICODE)
+
+
+class ImageKind(StrEnum):
+    """What an image is of; the names of the contract's enum without its prefix."""
+
+    SYSTEM_DISK = "SYSTEM_DISK"
+    DATA_DISK = "DATA_DISK"
+    ISO = "ISO"
+    FULL_SERVER = "FULL_SERVER"
+
+
+class ImageState(StrEnum):
+    """Where an image stands; the names of the contract's enum without its prefix."""
+
+    CREATING = "CREATING"
+    """R63: from the moment the request is answered. The worker moves it on; DeleteImage does while an upload is unfinished."""
+    NORMAL = "NORMAL"
+    """DeleteImage moves it on."""
+    DELETING = "DELETING"
+    """The worker removes the row."""
+    ERROR = "ERROR"
+    """DeleteImage moves it on."""
+
+
+class ImageEvent(StrEnum):
+    """What happens to an image."""
+
+    PUBLISHED = "published"
+    FAILED = "failed"
+    UPLOAD_ABANDONED = "upload abandoned"
+    DELETION_BEGUN = "deletion begun"
+
+
+TRANSITIONS: dict[tuple[ImageState, ImageEvent], ImageState] = {
+    (ImageState.CREATING, ImageEvent.PUBLISHED): ImageState.NORMAL,
+    (ImageState.CREATING, ImageEvent.FAILED): ImageState.ERROR,
+    (ImageState.CREATING, ImageEvent.UPLOAD_ABANDONED): ImageState.DELETING,
+    (ImageState.NORMAL, ImageEvent.DELETION_BEGUN): ImageState.DELETING,
+    (ImageState.ERROR, ImageEvent.DELETION_BEGUN): ImageState.DELETING,
+}
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image, as far as rules look at it. `pins` are the resources that are being made from it."""
+
+    name: str
+    state: ImageState
+    is_uploading: bool = False
+    pins: Sequence[str] = ()
+
+
+def advance(image: Image, event: ImageEvent) -> ImageState:
+    """The state after the event; a pair that is not in the table is refused."""
+    try:
+        return TRANSITIONS[image.state, event]
+    except KeyError:
+        raise ImageBusy(image=image.name, state=image.state) from None
+
+
+def decide_use(image: Image) -> None:
+    """R37: whether the image may be used."""
+    if image.state is not ImageState.NORMAL:
+        raise ImageNotNormal(image=image.name, state=image.state)
+
+
+def deletion_event(image: Image) -> ImageEvent:
+    """How the image's deletion begins; refused while servers are being made from it."""
+    if image.pins:
+        raise all_of([ImageInUse(image=image.name, holder=holder) for holder in image.pins])
+    return ImageEvent.UPLOAD_ABANDONED if image.is_uploading else ImageEvent.DELETION_BEGUN
+
+
+def importable_kind(kind: str, is_raw: bool) -> ImageKind:
+    """R47: the kind of an image to import. A full-server image is made of a backup, never imported; an ISO file is raw."""
+    fields = [FieldViolation("image.kind", "must be SYSTEM_DISK, DATA_DISK or ISO")]
+    try:
+        known = ImageKind(kind)
+    except ValueError:
+        problem = f"{kind} is not a kind of image that can be imported: {', '.join(list(ImageKind)[:3])}"
+        raise ImageKindUnsupported(problem=problem, fields=fields) from None
+    if known is ImageKind.FULL_SERVER:
+        problem = "a FULL_SERVER image is made of a backup by CreateImage, it cannot be imported"
+        raise ImageKindUnsupported(problem=problem, fields=fields)
+    if known is ImageKind.ISO and not is_raw:
+        fields = [FieldViolation("disk_format", "must be RAW for an ISO image")]
+        raise ImageKindUnsupported(problem="an ISO image is uploaded as RAW", fields=fields)
+    return known
+
+
+def check_texts(display_name: str, description: str) -> None:
+    """Refuses a malformed name (R54) or description (R58)."""
+    if not _DISPLAY_NAME.fullmatch(display_name):
+        problem = "must be 1 to 128 letters, digits, spaces, `-`, `.` or `_`, with no space at either end"
+        raise ImageNameInvalid(problem=problem, fields=[FieldViolation("image.display_name", problem)])
+    if len(description) > 1024 or re.search(r"[<>\r\n]", description):
+        problem = "must be at most 1024 characters without line breaks, < and >"
+        raise ImageDescriptionInvalid(problem=problem, fields=[FieldViolation("image.description", problem)])
+
+
+def check_disclaimer(accepted: bool) -> None:
+    """R59: refuses to go on without the agreement."""
+    if not accepted:
+        raise DisclaimerNotAccepted()

@@ -1,0 +1,66 @@
+"""ProvisioningService, for ECS alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import grpc
+
+from ims.domain.image import ImageKind, decide_use
+from ims.peers.csbs import Backups
+from ims.storage import images
+from ims.storage.chunks import ImageChunks
+from ims.storage.tables import ImagePinRow
+from recast.content.v1 import content_pb2
+from recast.ims.v1 import provisioning_service_pb2 as pb
+from recast.ims.v1 import provisioning_service_pb2_grpc as grpc_pb
+from recast.rpc.edge import enter_project
+from recast.rpc.names import parse_name
+from recast.unitofwork import Database
+
+
+@dataclass(frozen=True)
+class Provisioning(grpc_pb.ProvisioningServiceServicer):
+    """What its RPCs need."""
+
+    database: Database
+    backups: Backups
+    chunks: ImageChunks
+    now: Callable[[], datetime]
+
+    def ResolveImage(self, request: pb.ResolveImageRequest, context: grpc.ServicerContext) -> pb.ResolveImageResponse:
+        project = enter_project(parse_name(request.image, "images", "image").project)
+        with self.database.read() as session:
+            row = images.load(session, request.image)
+            decide_use(images.value(session, row))
+        if row.kind == ImageKind.FULL_SERVER:
+            content = self.backups.content(row.source_backup, row.name, row.lock_token)
+        else:
+            content = content_pb2.Content.FromString(row.content or b"")
+            content.store.CopyFrom(self.chunks.location(project))
+        return pb.ResolveImageResponse(image=images.message(row), content=content)
+
+    def PinImage(self, request: pb.PinImageRequest, context: grpc.ServicerContext) -> pb.PinImageResponse:
+        enter_project(parse_name(request.image, "images", "image").project)
+        with self.database.write() as tx:
+            row = images.load(tx.session, request.image, lock=True)
+            decide_use(images.value(tx.session, row))
+            pin = tx.session.get(ImagePinRow, (row.name, request.pin_id))
+            if pin is None:
+                pin = ImagePinRow(
+                    image=row.name, pin_id=request.pin_id, holder=request.holder, create_time=self.now()
+                )
+                tx.session.add(pin)
+            message = pb.ImagePin(image=pin.image, pin_id=pin.pin_id, holder=pin.holder)
+            message.create_time.FromDatetime(pin.create_time)
+            tx.commit()
+            return pb.PinImageResponse(pin=message)
+
+    def UnpinImage(self, request: pb.UnpinImageRequest, context: grpc.ServicerContext) -> pb.UnpinImageResponse:
+        enter_project(parse_name(request.image, "images", "image").project)
+        with self.database.write() as tx:
+            pin = tx.session.get(ImagePinRow, (request.image, request.pin_id))
+            if pin is not None:
+                tx.session.delete(pin)
+                tx.commit()
+            return pb.UnpinImageResponse()

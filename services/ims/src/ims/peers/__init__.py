@@ -1,0 +1,1 @@
+"""What IMS needs of the other services, in its own words."""

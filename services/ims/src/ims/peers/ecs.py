@@ -1,0 +1,28 @@
+"""Servers, as IMS needs them from ECS: held while an image is made from one."""
+
+import grpc
+
+from recast.ecs.v1 import image_source_service_pb2 as pb
+from recast.ecs.v1 import image_source_service_pb2_grpc as grpc_pb
+from recast.faults import Kind, Refusal
+
+
+class SourceServers:
+    """The servers of ECS."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._source = grpc_pb.ImageSourceServiceStub(channel)
+
+    def hold(self, server: str, image: str) -> bool:
+        """R23: keeps a stopped server stopped. False when the server is gone: then there is nothing to keep."""
+        try:
+            self._source.HoldServer(pb.HoldServerRequest(server=server, image=image))
+        except Refusal as refusal:
+            if refusal.kind is not Kind.NOT_FOUND:
+                raise
+            return False
+        return True
+
+    def free(self, server: str, image: str) -> None:
+        """Ends the hold."""
+        self._source.FreeServer(pb.FreeServerRequest(server=server, image=image))

@@ -1,0 +1,30 @@
+"""Every setting that IMS reads."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic_settings import SettingsConfigDict
+
+from recast.rpc.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """From the environment, prefix `RECAST_IMS_`."""
+
+    model_config = SettingsConfigDict(env_prefix="RECAST_IMS_")
+
+    address: str = "127.0.0.1:7102"
+    store_url: str
+    """The chunk store of imported images: `file:///...` or `s3://bucket/prefix`. ECS must reach it under the same URL."""
+    store_key_file: Path
+    """32 random bytes: the store's master key. Without it no imported image can be read."""
+    staging_dir: Path
+    """Where uploads are kept until they are complete."""
+    csbs_target: str = "127.0.0.1:7101"
+    """Where CSBS is, `host:port`."""
+    ecs_target: str = "127.0.0.1:7103"
+    """Where ECS is, `host:port`."""
+    preparation: Literal["enforce", "warn"] = "enforce"
+    """R22: `enforce` refuses an image of a server that was not prepared, `warn` records the findings on the image."""
+    max_virtual_bytes: int = 16 << 40
+    """The largest disk that an uploaded file may hold."""

@@ -1,0 +1,93 @@
+"""Images and their pins in the database, and how a row looks to the rules and to callers."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from google.rpc import status_pb2
+from sqlmodel import Session, select
+
+from ims.domain.image import Image, ImageEvent, ImageKind, ImageState, advance
+from ims.domain.refusals import ImageNotFound
+from ims.storage.tables import ImagePinRow, ImageRow
+from recast.content.v1 import content_pb2
+from recast.ims.v1 import image_pb2 as pb
+from recast.unitofwork import Field, Listing, Transaction
+
+LISTING: Listing[ImageRow] = Listing(
+    ImageRow,
+    {
+        "state": Field(ImageRow.state, parse=lambda text: ImageState(text.removeprefix("IMAGE_STATE_"))),
+        "kind": Field(ImageRow.kind, parse=lambda text: ImageKind(text.removeprefix("IMAGE_KIND_"))),
+        "display_name": Field(ImageRow.display_name, sortable=True),
+        "source_backup": Field(ImageRow.source_backup),
+        "size_bytes": Field(ImageRow.size_bytes, parse=int, sortable=True),
+        "create_time": Field(ImageRow.create_time, parse=datetime.fromisoformat, sortable=True),
+    },
+    id_column="name",
+)
+
+
+def load(session: Session, name: str, *, lock: bool = False) -> ImageRow:
+    """The row, or ImageNotFound. `lock` holds it until the transaction ends."""
+    query = select(ImageRow).where(ImageRow.name == name)
+    row = session.exec(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise ImageNotFound(image=name)
+    return row
+
+
+def find_upload(session: Session, project: str, request_id: str) -> ImageRow | None:
+    """The image that an upload's request id belongs to."""
+    query = select(ImageRow).where(ImageRow.project == project, ImageRow.upload_request_id == request_id)
+    return session.exec(query).first()
+
+
+def live_contents(session: Session, project: str) -> list[content_pb2.Content]:
+    """The contents of every imported image of a project: what must stay in the chunk store."""
+    query = select(ImageRow.content).where(ImageRow.project == project, ImageRow.content.is_not(None))  # type: ignore[union-attr]
+    return [content_pb2.Content.FromString(content) for content in session.exec(query) if content]
+
+
+def pins(session: Session, image: str) -> Sequence[ImagePinRow]:
+    """Who reads the image."""
+    return session.exec(select(ImagePinRow).where(ImagePinRow.image == image)).all()
+
+
+def value(session: Session, row: ImageRow) -> Image:
+    """The row as the rules see it."""
+    is_uploading = bool(row.upload_key) and not row.upload_is_complete
+    return Image(row.name, ImageState(row.state), is_uploading, [pin.holder for pin in pins(session, row.name)])
+
+
+def move(tx: Transaction, row: ImageRow, event: ImageEvent, now: datetime) -> None:
+    """Moves an image to the state that the table says."""
+    row.state = advance(value(tx.session, row), event)
+    row.touch(now)
+    tx.session.add(row)
+
+
+def message(row: ImageRow, uploaded_bytes: int = 0) -> pb.Image:
+    """The row as callers see it. `uploaded_bytes` is what the staged file has."""
+    image = pb.Image(
+        name=row.name,
+        display_name=row.display_name,
+        description=row.description,
+        kind=pb.ImageKind.Value(f"IMAGE_KIND_{row.kind}"),
+        state=pb.ImageState.Value(f"IMAGE_STATE_{row.state}"),
+        source_backup=row.source_backup,
+        source_server=row.source_server,
+        min_disk_bytes=row.min_disk_bytes,
+        size_bytes=row.size_bytes,
+        disk_count=row.disk_count,
+        os_name=row.os_name,
+        preparation=pb.Image.FromString(row.details).preparation,
+        uploaded_bytes=uploaded_bytes,
+        etag=row.etag,
+    )
+    if row.error:
+        image.error.CopyFrom(status_pb2.Status.FromString(row.error))
+    image.create_time.FromDatetime(row.create_time)
+    image.update_time.FromDatetime(row.update_time)
+    if row.finish_time:
+        image.finish_time.FromDatetime(row.finish_time)
+    return image

@@ -1,0 +1,78 @@
+"""Uploaded files on their way: each is one file, whose length says how far the upload is."""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PIECE_BYTES = 1 << 20
+
+
+class StagedFile:
+    """One file that is being uploaded."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+        self.size_bytes = os.fstat(fd).st_size
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Writes at the end."""
+        while data:
+            written = os.pwrite(self._fd, data, self.size_bytes)
+            self.size_bytes += written
+            data = memoryview(data)[written:]
+
+    def make_durable(self) -> None:
+        """fsync of the file: after this the row may say that the upload is complete."""
+        os.fsync(self._fd)
+
+
+class Staging:
+    """The folder of uploads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, key: str) -> Path:
+        """Where an upload's file is."""
+        return self._folder / key
+
+    def size_bytes(self, key: str) -> int:
+        """How many bytes came; 0 when none did."""
+        try:
+            return self.path(key).stat().st_size if key else 0
+        except FileNotFoundError:
+            return 0
+
+    @contextmanager
+    def open(self, key: str) -> Iterator[StagedFile | None]:
+        """The file, for this caller alone; None when another stream is writing it."""
+        fd = os.open(self.path(key), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                # One stream a file: two that append would mix their bytes. The lock goes with the descriptor.
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield None
+                return
+            yield StagedFile(self.path(key), fd)
+        finally:
+            os.close(fd)
+
+    def sha256(self, key: str, check: Callable[[], None]) -> bytes:
+        """The digest of the file; `check` is called between pieces and may raise."""
+        digest = hashlib.sha256()
+        with self.path(key).open("rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                digest.update(piece)
+                check()
+        return digest.digest()
+
+    def remove(self, key: str) -> None:
+        """Removes the file, if it is there."""
+        if key:
+            self.path(key).unlink(missing_ok=True)

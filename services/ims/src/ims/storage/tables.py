@@ -1,0 +1,58 @@
+"""The rows of IMS."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column, LargeBinary
+from sqlmodel import Field, SQLModel
+
+from recast.operations import TABLES as OPERATION_TABLES
+from recast.unitofwork import RequestReplay, ResourceRow, UtcDateTime
+
+
+class ImageRow(ResourceRow, table=True):
+    """An image.
+
+    `details` is a serialized recast.ims.v1.Image with nothing but its preparation; `defaults` a
+    GetProvisioningDefaultsResponse; `content` a recast.content.v1.Content without a key, for an imported image alone: that of
+    a full-server image is its backup's.
+    """
+
+    __tablename__ = "image"
+
+    display_name: str = Field(index=True)
+    description: str = ""
+    kind: str = Field(index=True)
+    state: str = Field(index=True)
+    source_backup: str = Field(default="", index=True)
+    source_server: str = ""
+    lock_token: int = 0
+    """The fencing token of the lock on the backup; 0 until the lock is held."""
+    lock_request_id: str = ""
+    min_disk_bytes: int = Field(default=0, sa_type=BigInteger)
+    size_bytes: int = Field(default=0, sa_type=BigInteger, index=True)
+    disk_count: int = 0
+    os_name: str = ""
+    details: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False))
+    defaults: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False))
+    content: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    error: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    finish_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    upload_key: str = ""
+    """The name of the staged file; empty when nothing is uploaded."""
+    upload_request_id: str = Field(default="", index=True)
+    upload_header: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False))
+    upload_is_complete: bool = False
+
+
+class ImagePinRow(SQLModel, table=True):
+    """A reader that an image must outlive."""
+
+    __tablename__ = "image_pin"
+
+    image: str = Field(primary_key=True)
+    pin_id: str = Field(primary_key=True)
+    holder: str
+    create_time: datetime = Field(sa_type=UtcDateTime)
+
+
+TABLES = (ImageRow, ImagePinRow, RequestReplay, *OPERATION_TABLES)

@@ -1,0 +1,1 @@
+"""The long-running work of IMS, one module a kind."""

@@ -1,0 +1,202 @@
+"""CreateImage: hold, (back up,) lock, inspect, register, confirm, publish, free. Copies nothing. Undone by release and free."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from google.protobuf.message import Message
+
+from ims.domain.image import ImageEvent
+from ims.domain.preparation import Finding, decide_preparation
+from ims.domain.refusals import BackupFailed, ContentDamaged, ImageNotFound
+from ims.peers.csbs import NOT_READY, Backups
+from ims.peers.ecs import SourceServers
+from ims.storage import images
+from ims.storage.tables import ImageRow
+from recast.chunkstore import ChunkStore, ChunkStoreError, IndexRef, StoreUnavailable
+from recast.content.v1 import content_pb2
+from recast.faults import Kind, Refusal, Unavailable
+from recast.ims.v1 import image_pb2, image_service_pb2
+from recast.operations import Work
+from recast.preparation import Report, inspect
+from recast.rpc.status import status_from_refusal
+from recast.unitofwork import Database, Transaction
+
+DOMAIN = "ims.recast"
+_LOOK_SECONDS = 0.25  # how late the end of a backup may be noticed
+
+
+class CreateImage:
+    """The workflow. `enforce_preparation` refuses an image of a server that was not prepared; else it is only recorded."""
+
+    def __init__(
+        self,
+        database: Database,
+        backups: Backups,
+        servers: SourceServers,
+        enforce_preparation: bool,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._backups = backups
+        self._servers = servers
+        self._enforce = enforce_preparation
+        self._now = now
+
+    def run(self, work: Work) -> Message:
+        """See the module."""
+        with self._database.read() as session:
+            row = images.load(session, work.target)
+        # Before the backup, if one is made: a stopped source stays stopped from the first moment on (R23).
+        work.step("hold", lambda: self._servers.hold(row.source_server, row.name) if row.source_server else False)
+        if not row.source_backup:
+            backup = work.step(
+                "back up", lambda: self._backups.create(row.project, row.source_server, "image-source", work.id)
+            )
+            work.transact("source", lambda tx: self._set_source(tx, row.name, backup))
+            row.source_backup = backup
+        token = work.step("lock", lambda: self._lock(work, row))
+        work.transact("locked", lambda tx: self._set_lock(tx, row.name, token, work.id))
+        content = self._await_content(work, row, token)
+        report = work.step("inspect", lambda: _inspect(row.name, content), image_pb2.Image)
+        decide_preparation(row.source_backup, _findings(report), enforce=self._enforce)
+        work.transact("register", lambda tx: self._register(tx, row.name, content, report))
+        work.step("confirm", lambda: self._backups.confirm(row.source_backup, row.name, token))
+        work.transact("publish", lambda tx: self._publish(tx, row.name), decides=True)
+        work.step("free", lambda: self._free(row))
+        with self._database.read() as session:
+            return images.message(images.load(session, row.name))
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """Gives the backup and the server back. An image that never held its backup is gone; any other is in ERROR."""
+        if work.done("publish"):
+            return
+        try:
+            with self._database.read() as session:
+                row = images.load(session, work.target)
+        except ImageNotFound:
+            return
+        if row.source_backup:
+            self._backups.release(row.source_backup, row.name, row.lock_token, work.id)
+        self._free(row)
+        work.transact("undo:mark", lambda tx: self._fail(tx, row.name, error))
+
+    def _lock(self, work: Work, row: ImageRow) -> int:
+        while True:
+            try:
+                return self._backups.lock(row.source_backup, row.name, work.id)
+            except Refusal as refusal:
+                is_being_made = refusal.reason == NOT_READY and refusal.facts.get("state") == "CREATING"
+                if not is_being_made:
+                    raise
+            work.pause(_LOOK_SECONDS)
+
+    def _await_content(self, work: Work, row: ImageRow, token: int) -> content_pb2.Content:
+        """The content, as soon as the backup is AVAILABLE. Read anew each time: it holds a key, which is not stored here."""
+        while True:
+            try:
+                return self._backups.content(row.source_backup, row.name, token)
+            except Refusal as refusal:
+                if refusal.kind is Kind.NOT_FOUND or refusal.facts.get("state") == "ERROR":
+                    raise BackupFailed(backup=row.source_backup) from refusal
+                if refusal.reason != NOT_READY:
+                    raise
+            work.pause(_LOOK_SECONDS)
+
+    def _free(self, row: ImageRow) -> None:
+        if row.source_server:
+            self._servers.free(row.source_server, row.name)
+
+    def _set_source(self, tx: Transaction, name: str, backup: str) -> None:
+        row = images.load(tx.session, name, lock=True)
+        row.source_backup = backup
+        row.touch(self._now())
+        tx.session.add(row)
+
+    def _set_lock(self, tx: Transaction, name: str, token: int, request_id: str) -> None:
+        row = images.load(tx.session, name, lock=True)
+        row.lock_token, row.lock_request_id = token, request_id
+        row.touch(self._now())
+        tx.session.add(row)
+
+    def _register(
+        self, tx: Transaction, name: str, content: content_pb2.Content, report: image_pb2.Image
+    ) -> None:
+        row = images.load(tx.session, name, lock=True)
+        register_content(row, content, report)
+        row.touch(self._now())
+        tx.session.add(row)
+
+    def _publish(self, tx: Transaction, name: str) -> None:
+        """R37: the creation is done when the image is NORMAL."""
+        row = images.load(tx.session, name, lock=True)
+        row.finish_time = self._now()
+        images.move(tx, row, ImageEvent.PUBLISHED, self._now())
+
+    def _fail(self, tx: Transaction, name: str, error: Refusal) -> None:
+        row = images.load(tx.session, name, lock=True)
+        if not row.lock_token:
+            tx.session.delete(row)
+            return
+        row.error = status_from_refusal(error, DOMAIN).SerializeToString()
+        row.lock_token = 0
+        images.move(tx, row, ImageEvent.FAILED, self._now())
+
+
+def register_content(row: ImageRow, content: content_pb2.Content, report: image_pb2.Image) -> None:
+    """Writes into the row what its disks are, and what was found on the system disk."""
+    defaults = image_service_pb2.GetProvisioningDefaultsResponse()
+    for disk in content.disks:
+        defaults.disks.add(
+            id=disk.id,
+            role=disk.role,
+            position=disk.position,
+            display_name=disk.display_name,
+            size_bytes=disk.size_bytes,
+        )
+    row.defaults = defaults.SerializeToString()
+    row.min_disk_bytes = content.disks[0].size_bytes
+    row.size_bytes = sum(disk.size_bytes for disk in content.disks)
+    row.disk_count = len(content.disks)
+    row.os_name = report.os_name
+    row.details = image_pb2.Image(preparation=report.preparation).SerializeToString()
+
+
+def image_from_report(report: Report) -> image_pb2.Image:
+    """What was found, in the contract's words."""
+    image = image_pb2.Image(os_name=report.os_name)
+    for finding in report.findings:
+        image.preparation.add(
+            check=finding.check,
+            verdict=image_pb2.PreparationVerdict.Value(f"PREPARATION_VERDICT_{finding.verdict.name}"),
+            required=finding.required,
+            detail=finding.detail,
+            remedy=finding.remedy,
+        )
+    return image
+
+
+def _inspect(image: str, content: content_pb2.Content) -> image_pb2.Image:
+    """Reads the system disk's own bytes: a few megabytes of them, whatever its size."""
+    system = next(disk for disk in content.disks if disk.role == content_pb2.DISK_ROLE_SYSTEM)
+    location = content.store
+    try:
+        with ChunkStore.open(location.url, project=location.project, key=location.key) as store:
+            index = store.read_index(IndexRef(system.index.id, system.index.digest))
+            return image_from_report(inspect(store.reader(index)))
+    except StoreUnavailable as away:
+        raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
+    except ChunkStoreError as damage:
+        raise ContentDamaged(image=image, problem=damage) from damage
+
+
+def _findings(report: image_pb2.Image) -> list[Finding]:
+    return [
+        Finding(
+            each.check,
+            image_pb2.PreparationVerdict.Name(each.verdict).removeprefix("PREPARATION_VERDICT_"),
+            each.required,
+            each.detail,
+            each.remedy,
+        )
+        for each in report.preparation
+    ]

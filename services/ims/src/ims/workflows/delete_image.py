@@ -1,0 +1,87 @@
+"""DeleteImage: the lock, the row, the bytes, and then, if asked for, the backup. Decided when it was asked for."""
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+from sqlalchemy import delete
+
+from ims.domain.refusals import BackupDeletionFailed, ImageNotFound
+from ims.peers.csbs import Backups
+from ims.storage import images
+from ims.storage.chunks import ImageChunks
+from ims.storage.staging import Staging
+from ims.storage.tables import ImagePinRow
+from recast.content.v1 import content_pb2
+from recast.faults import Kind, Refusal
+from recast.ims.v1 import image_service_pb2 as pb
+from recast.operations import Operations, Work
+from recast.unitofwork import Database, Transaction
+
+COLLECT_CHUNKS = "CollectChunks"
+
+
+class DeleteImage:
+    """The workflow."""
+
+    def __init__(
+        self,
+        database: Database,
+        operations: Operations,
+        backups: Backups,
+        chunks: ImageChunks,
+        staging: Staging,
+    ) -> None:
+        self._database = database
+        self._operations = operations
+        self._backups = backups
+        self._chunks = chunks
+        self._staging = staging
+
+    def run(self, work: Work) -> Message | Refusal:
+        """See the module. Ends with BackupDeletionFailed when the image is gone and the backup is not (R44)."""
+        work.decide()
+        backup = work.step("release", lambda: self._release(work))
+        index = work.transact("remove", lambda tx: self._remove(tx, work.target))
+        if index:
+            work.step("index", lambda: self._delete_index(work.project, index))
+            work.transact("collect", lambda tx: self._collect(tx, work.project))
+        if backup and pb.DeleteImageRequest.FromString(work.request).delete_backup:
+            try:
+                self._backups.delete(work, backup)
+            except Refusal as refusal:
+                if refusal.kind in {Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED}:
+                    raise
+                return BackupDeletionFailed(image=work.target, backup=backup, problem=refusal.text)
+        return Empty()
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """Nothing: a deletion is decided when it is asked for."""
+
+    def _release(self, work: Work) -> str:
+        """R17, R45: frees the backup for its deletion, or for another image. Gives the backup's name."""
+        with self._database.read() as session:
+            row = images.load(session, work.target)
+        self._staging.remove(row.upload_key)
+        if row.source_backup and row.lock_token:
+            self._backups.release(row.source_backup, row.name, row.lock_token, row.lock_request_id)
+        return row.source_backup
+
+    def _remove(self, tx: Transaction, name: str) -> str:
+        try:
+            row = images.load(tx.session, name, lock=True)
+        except ImageNotFound:
+            return ""
+        content = content_pb2.Content.FromString(row.content or b"")
+        tx.session.delete(row)
+        table = ImagePinRow.__table__  # type: ignore[attr-defined]
+        tx.session.connection().execute(delete(table).where(table.c.image == name))
+        return content.disks[0].index.id if content.disks else ""
+
+    def _delete_index(self, project: str, index: str) -> None:
+        with self._chunks.open(project) as store:
+            store.delete_index(index)
+
+    def _collect(self, tx: Transaction, project: str) -> None:
+        target = f"projects/{project}/chunks"
+        if self._operations.unfinished(tx.session, target) is None:
+            request = pb.DeleteImageRequest()
+            self._operations.record(tx, project=project, verb=COLLECT_CHUNKS, target=target, request=request)

@@ -1,0 +1,133 @@
+"""ImportImage: judge the uploaded file, write it to the chunk store, publish. Undone by removing what was written."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from google.protobuf.message import Message
+
+from ims.domain.image import ImageEvent, ImageKind
+from ims.domain.refusals import FileRefused, UploadMismatch, VirtualSizeTooLarge
+from ims.storage import images
+from ims.storage.chunks import ImageChunks
+from ims.storage.staging import Staging
+from ims.storage.tables import ImageRow
+from ims.workflows.create_image import DOMAIN, image_from_report, register_content
+from recast.chunkstore import StoreUnavailable, WrittenDisk
+from recast.content.v1 import content_pb2
+from recast.diskimage import ImportRefused, IsTooLarge, inspect_image, open_imported
+from recast.faults import Refusal, Unavailable
+from recast.ims.v1 import image_pb2, image_service_pb2
+from recast.longrunning.v1 import operation_metadata_pb2
+from recast.operations import Work
+from recast.preparation import inspect
+from recast.rpc.status import status_from_refusal
+from recast.unitofwork import Database, Transaction
+
+
+class ImportImage:
+    """The workflow. `max_virtual_bytes` is the largest disk that is taken."""
+
+    def __init__(
+        self,
+        database: Database,
+        chunks: ImageChunks,
+        staging: Staging,
+        max_virtual_bytes: int,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._chunks = chunks
+        self._staging = staging
+        self._max_virtual_bytes = max_virtual_bytes
+        self._now = now
+
+    def run(self, work: Work) -> Message:
+        """See the module."""
+        with self._database.read() as session:
+            row = images.load(session, work.target)
+        header = image_service_pb2.ImportImageHeader.FromString(row.upload_header)
+        work.step("judge", lambda: self._judge(work, row, header))
+        work.use(f"projects/{work.project}/chunks")  # from here on no chunk of the project is collected
+        content = work.step("write", lambda: self._write(work, row, header), content_pb2.Content)
+        report = work.step("inspect", lambda: self._inspect(row, content), image_pb2.Image)
+        work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
+        work.step("clean", lambda: self._staging.remove(row.upload_key))
+        with self._database.read() as session:
+            return images.message(images.load(session, row.name))
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """Removes the index and the file, and leaves the image in ERROR, holding nothing. Its chunks await collection."""
+        if work.done("publish"):
+            return
+        with self._database.read() as session:
+            row = images.load(session, work.target)
+        with self._chunks.open(work.project) as store:
+            store.delete_index(work.id)
+        self._staging.remove(row.upload_key)
+        work.transact("undo:mark", lambda tx: self._fail(tx, row.name, error))
+
+    def _judge(self, work: Work, row: ImageRow, header: image_service_pb2.ImportImageHeader) -> None:
+        path = self._staging.path(row.upload_key)
+        if header.sha256 and self._staging.sha256(row.upload_key, work.check) != header.sha256:
+            raise UploadMismatch(problem="its SHA-256 is another one")
+        try:
+            inspect_image(path, _format(header), self._max_virtual_bytes)
+        except IsTooLarge as problem:
+            raise VirtualSizeTooLarge(problem=problem) from problem
+        except ImportRefused as problem:
+            raise FileRefused(problem=problem) from problem
+
+    def _write(
+        self, work: Work, row: ImageRow, header: image_service_pb2.ImportImageHeader
+    ) -> content_pb2.Content:
+        def show(done: int, total: int) -> None:
+            work.progress([operation_metadata_pb2.DiskProgress(disk=row.name, done_bytes=done, total_bytes=total)])
+
+        path = self._staging.path(row.upload_key)
+        with self._chunks.open(work.project) as store, open_imported(path, _format(header), path.parent) as source:
+            try:
+                written = store.write_disk(source, work.id, progress=show)
+            except StoreUnavailable as away:
+                raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
+        return self._content(work.project, row, written)
+
+    def _content(self, project: str, row: ImageRow, written: WrittenDisk) -> content_pb2.Content:
+        is_data = row.kind == ImageKind.DATA_DISK
+        location = self._chunks.location(project)
+        content = content_pb2.Content(store=content_pb2.ContentStore(url=location.url, project=project))
+        content.disks.add(
+            id="data-1" if is_data else "system",
+            role=content_pb2.DISK_ROLE_DATA if is_data else content_pb2.DISK_ROLE_SYSTEM,
+            position=1 if is_data else 0,
+            display_name=row.display_name,
+            size_bytes=written.size_bytes,
+            index=content_pb2.IndexRef(id=written.ref.id, digest=written.ref.digest),
+        )
+        return content
+
+    def _inspect(self, row: ImageRow, content: content_pb2.Content) -> image_pb2.Image:
+        """An imported image is not refused for its preparation: what was found stands on it."""
+        if row.kind != ImageKind.SYSTEM_DISK:
+            return image_pb2.Image()
+        path = self._staging.path(row.upload_key)
+        header = image_service_pb2.ImportImageHeader.FromString(row.upload_header)
+        with open_imported(path, _format(header), path.parent) as source:
+            return image_from_report(inspect(source))
+
+    def _publish(
+        self, tx: Transaction, name: str, content: content_pb2.Content, report: image_pb2.Image
+    ) -> None:
+        row = images.load(tx.session, name, lock=True)
+        register_content(row, content, report)
+        row.content = content.SerializeToString()
+        row.finish_time = self._now()
+        images.move(tx, row, ImageEvent.PUBLISHED, self._now())
+
+    def _fail(self, tx: Transaction, name: str, error: Refusal) -> None:
+        row = images.load(tx.session, name, lock=True)
+        row.error = status_from_refusal(error, DOMAIN).SerializeToString()
+        images.move(tx, row, ImageEvent.FAILED, self._now())
+
+
+def _format(header: image_service_pb2.ImportImageHeader) -> str:
+    return "qcow2" if header.disk_format == image_pb2.DISK_FORMAT_QCOW2 else "raw"

@@ -1,0 +1,73 @@
+"""A FileTree kept in a dictionary, for tests of checks that no disk at hand can stand for (Windows)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from recast.preparation.content import UnreadableError
+from recast.preparation.filetree import MAX_FILE_BYTES, MAX_LINKS, MAX_NAMES
+
+
+@dataclass(frozen=True)
+class LinkTo:
+    """A symbolic link."""
+
+    target: str
+
+
+class MemoryTree:
+    """Files by absolute path: text, or LinkTo. Directories are where files lie."""
+
+    def __init__(self, files: Mapping[str, str | LinkTo]) -> None:
+        self._files = dict(files)
+
+    def exists(self, path: str) -> bool:
+        """Return whether `path` leads to something."""
+        found = self._resolve(path)
+        return found in self._files or self._is_directory(found)
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file's content, or None if nothing is there."""
+        found = self._resolve(path)
+        content = self._files.get(found)
+        if content is None and self._is_directory(found):
+            raise UnreadableError(f"{path} is not a regular file")
+        if not isinstance(content, str):
+            return None
+        if len(content.encode()) > MAX_FILE_BYTES:
+            raise UnreadableError(f"{path} is too large")
+        return content.encode()
+
+    def names(self, path: str) -> list[str]:
+        """Return the sorted names in a directory; none if it is not there or no directory."""
+        folder = self._resolve(path).rstrip("/") + "/"
+        names = {file[len(folder) :].split("/")[0] for file in self._files if file.startswith(folder)}
+        if len(names) > MAX_NAMES:
+            raise UnreadableError(f"{path} has too many entries")
+        return sorted(names)
+
+    def _is_directory(self, path: str) -> bool:
+        return any(file.startswith(path.rstrip("/") + "/") for file in self._files)
+
+    def _resolve(self, path: str) -> str:
+        for _ in range(MAX_LINKS + 1):
+            path, has_link = self._follow_first(path)
+            if not has_link:
+                return path
+        raise UnreadableError(f"{path} leads through too many symbolic links")
+
+    def _follow_first(self, path: str) -> tuple[str, bool]:
+        """Return `path` in plain form with the first link on it followed, and whether there was one."""
+        here: list[str] = []
+        names = [name for name in path.split("/") if name not in ("", ".")]
+        for at, name in enumerate(names):
+            if name == "..":
+                here = here[:-1]
+                continue
+            content = self._files.get("/" + "/".join([*here, name]))
+            if isinstance(content, LinkTo):
+                start = [] if content.target.startswith("/") else here
+                return "/" + "/".join([*start, content.target, *names[at + 1 :]]), True
+            here.append(name)
+        return "/" + "/".join(here), False

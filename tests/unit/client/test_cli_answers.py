@@ -1,0 +1,240 @@
+"""How answers are shown: tables, JSON, names, pages."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.longrunning import operations_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+from recast.csbs.v1.backup_pb2 import Backup, BackupDisk, BackupState
+from recast.csbs.v1.backup_service_pb2 import CreateBackupResponse, GetBackupResponse, ListBackupsResponse
+from recast.ecs.v1.server_pb2 import Server, ServerState
+from recast.ecs.v1.server_service_pb2 import (
+    CreateServersResponse,
+    CreateServersResult,
+    GetServerResponse,
+    ServerOutcome,
+)
+from recast.faults import Conflict
+from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationState
+from recast.rpc.status import status_from_refusal
+
+
+def _backup(name: str = "nightly", state: Any = BackupState.BACKUP_STATE_AVAILABLE) -> Backup:
+    return Backup(
+        name=f"projects/demo/backups/{name}",
+        server="projects/demo/servers/web",
+        state=state,
+        image_ready=True,
+        size_bytes=10 << 30,
+        create_time=Timestamp(seconds=1_800_000_000),
+        disks=[BackupDisk(id="system", size_bytes=10 << 30)],
+    )
+
+
+def _pages(total: int, size: int) -> Any:
+    """A list of `total` backups, at most `size` a page; the page token is the place to go on."""
+
+    def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> ListBackupsResponse:
+        [request] = requests
+        begin = int(request.page_token or 0)
+        end = min(total, begin + min(size, request.page_size or size))
+        return ListBackupsResponse(
+            backups=[_backup(f"b{number}") for number in range(begin, end)],
+            next_page_token=str(end) if end < total else "",
+        )
+
+    return answer
+
+
+def test_table_of_one_resource(run: Any, services: Any) -> None:
+    """A resource is shown field by field, with sizes, times and states for people, its disks as a table."""
+    services.answers["BackupService.GetBackup"] = GetBackupResponse(backup=_backup())
+    found = run("backup", "get", "nightly")
+    assert "state        AVAILABLE\n" in found.out
+    assert "size_bytes   10.0 GiB (10737418240)\n" in found.out
+    assert "create_time  2027-01-15 08:00:00Z\n" in found.out
+    assert found.out.endswith("\ndisks\nID      SIZE\nsystem  10.0 GiB\n")
+
+
+def test_table_of_a_list(run: Any, services: Any) -> None:
+    """A list is aligned columns, without colour codes or blanks at the ends of lines when piped."""
+    services.answers["BackupService.ListBackups"] = ListBackupsResponse(backups=[_backup(), _backup("b")])
+    found = run("backup", "list")
+    assert found.out == (
+        "ID       STATE      READY  SERVER  SIZE      STORED  IMAGE  CREATED\n"
+        "nightly  AVAILABLE  yes    web     10.0 GiB  0 B            2027-01-15 08:00:00Z\n"
+        "b        AVAILABLE  yes    web     10.0 GiB  0 B            2027-01-15 08:00:00Z\n"
+    )
+
+
+def test_empty_list(run: Any) -> None:
+    """An empty list says so, and has no names."""
+    assert run("backup", "list").out == "none\n"
+    assert run("backup", "list", "--output", "name").out == ""
+
+
+def test_json_keeps_the_names_of_the_contracts(run: Any, services: Any) -> None:
+    """JSON output is the whole answer with the field names of the contracts."""
+    services.answers["BackupService.GetBackup"] = GetBackupResponse(backup=_backup())
+    shown = json.loads(run("backup", "get", "nightly", "--output", "json").out)
+    assert shown["backup"]["image_ready"] is True
+    assert shown["backup"]["size_bytes"] == str(10 << 30)
+
+
+def test_names_alone(run: Any, services: Any) -> None:
+    """Name output is one resource name a line."""
+    services.answers["BackupService.ListBackups"] = ListBackupsResponse(backups=[_backup(), _backup("b")])
+    found = run("backup", "list", "-o", "name")
+    assert found.out == "projects/demo/backups/nightly\nprojects/demo/backups/b\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "shown", "sizes"),
+    [
+        ("", 3, [0]),
+        ("--all", 8, [0, 0, 0]),
+        ("--limit 5", 5, [5, 5]),
+        ("--limit 2", 2, [2]),
+        ("--all --page-size 2", 8, [2, 2, 2, 2]),
+        ("--page-token 6", 2, [0]),
+    ],
+)
+def test_paging(words: str, shown: int, sizes: list[int], run: Any, services: Any) -> None:
+    """One page is shown unless --limit or --all follow the page tokens, as far as is needed."""
+    services.answers["BackupService.ListBackups"] = _pages(total=8, size=3)
+    found = run("backup", "list", "-o", "name", *words.split())
+    assert len(found.out.splitlines()) == shown
+    assert [call.requests[0].page_size for call in services.calls] == sizes
+
+
+def test_more_is_said_on_stderr(run: Any, services: Any) -> None:
+    """When there are more pages stderr says how to get them, and stdout is the list alone."""
+    services.answers["BackupService.ListBackups"] = _pages(total=8, size=3)
+    found = run("backup", "list", "-o", "name")
+    assert found.err == "there are more: --all, or --page-token 3\n"
+
+
+def test_json_list_is_one_answer(run: Any, services: Any) -> None:
+    """With --all the pages are joined into one JSON answer without a page token."""
+    services.answers["BackupService.ListBackups"] = _pages(total=8, size=3)
+    shown = json.loads(run("backup", "list", "--all", "-o", "json").out)
+    assert len(shown["backups"]) == 8
+    assert "next_page_token" not in shown
+
+
+def test_begun_work_says_how_to_wait(run: Any, services: Any, operation: Any) -> None:
+    """Without --wait the operation's name is printed, and how to wait for it."""
+    creating = _backup(state=BackupState.BACKUP_STATE_CREATING)
+    services.answers["BackupService.CreateBackup"] = CreateBackupResponse(
+        backup=creating, operation=operation()
+    )
+    found = run("backup", "create", "nightly", "--server", "web")
+    assert "operation projects/demo/operations/op-1\n" in found.out
+    assert found.err == "wait for it:  recast operation wait op-1 --service csbs\n"
+
+
+@pytest.mark.parametrize("output", ["table", "json", "name"])
+def test_waited_for_work_shows_the_result(output: str, run: Any, services: Any, operation: Any) -> None:
+    """With --wait the method's answer is shown with the resource as it is at the end."""
+    creating = _backup(state=BackupState.BACKUP_STATE_CREATING)
+    services.answers["BackupService.CreateBackup"] = CreateBackupResponse(
+        backup=creating, operation=operation()
+    )
+    services.answers["Operations.WaitOperation"] = operation(response=_backup())
+    found = run("backup", "create", "nightly", "--server", "web", "--wait", "-o", output)
+    if output == "json":
+        shown = json.loads(found.out)
+        assert (shown["backup"]["state"], shown["operation"]["done"]) == ("BACKUP_STATE_AVAILABLE", True)
+        assert shown["operation"]["metadata"]["verb"] == "CreateBackup"
+    else:
+        assert ("AVAILABLE" if output == "table" else "projects/demo/backups/nightly\n") in found.out
+    assert found.err == ""
+
+
+def test_failed_work_fails_the_command(run: Any, services: Any, operation: Any) -> None:
+    """With --wait an operation that failed is the refusal that it failed with."""
+    services.answers["BackupService.CreateBackup"] = CreateBackupResponse(operation=operation())
+    services.answers["Operations.WaitOperation"] = operation(
+        error=Conflict(resource="projects/demo/backups/b")
+    )
+    found = run("backup", "create", "--server", "web", "--wait")
+    assert found.code == 4
+    assert found.err.startswith("refused CONFLICT\n")
+
+
+def test_batch_with_a_failure(run: Any, services: Any, operation: Any) -> None:
+    """A batch shows the servers that were made, names those that were not, and fails (R14)."""
+    services.answers["ServerService.CreateServers"] = CreateServersResponse(operation=operation())
+    refusal = status_from_refusal(Conflict(resource="projects/demo/images/i"), "ecs.recast")
+    result = CreateServersResult(
+        outcomes=[
+            ServerOutcome(server="projects/demo/servers/shop-0000"),
+            ServerOutcome(server="projects/demo/servers/shop-0001", error=refusal),
+        ]
+    )
+    services.answers["Operations.WaitOperation"] = operation(response=result)
+    made = Server(name="projects/demo/servers/shop-0000", state=ServerState.SERVER_STATE_RUNNING)
+    services.answers["ServerService.GetServer"] = GetServerResponse(server=made)
+    found = run("server", "create", "shop", "--image", "i", "--count", "2", "--wait")
+    assert found.code == 1
+    assert "shop-0000  RUNNING" in found.out
+    assert found.err.startswith("not made: projects/demo/servers/shop-0001: CONFLICT: ")
+
+
+def test_operations_of_all_services_are_one_list(run: Any, services: Any) -> None:
+    """Without --service the work of all three services is listed."""
+    work = OperationMetadata(
+        verb="CreateBackup", target="projects/demo/backups/b", state=OperationState.OPERATION_STATE_RUNNING
+    )
+
+    def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+        list(requests)
+        listed = operations_pb2.Operation(name="projects/demo/operations/o")
+        listed.metadata.Pack(work)
+        return operations_pb2.ListOperationsResponse(operations=[listed])
+
+    services.answers["Operations.ListOperations"] = answer
+    found = run("operation", "list")
+    assert [call.service for call in services.calls] == ["csbs", "ims", "ecs"]
+    assert found.out.count("o   RUNNING  CreateBackup  backups/b  0 %\n") == 3
+
+
+def test_help_does_not_import_grpc() -> None:
+    """The help of the whole command is built without importing gRPC or protobuf: that keeps it fast."""
+    program = (
+        "import sys; from recast.client.cli import build; build(['--help']); "
+        "sys.exit(any(name in sys.modules for name in ('grpc', 'google.protobuf', 'structlog')))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "backup create --help",
+        "image import --help",
+        "server create --help",
+        "disk connection --help",
+        "operation wait --help",
+        "lock take --help",
+        "provisioning pin --help",
+        "source export --help",
+        "hold take --help",
+        "call --help",
+        "token --help",
+        "status --help",
+        "up --help",
+        "--help",
+    ],
+)
+def test_help_is_shown(words: str, run: Any) -> None:
+    """Every group has help, without the control characters that its docstrings are written with."""
+    found = run(*words.split())
+    assert found.code == 0
+    assert "Usage: recast" in found.out
+    assert "\b" not in found.out

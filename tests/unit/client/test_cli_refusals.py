@@ -1,0 +1,221 @@
+"""How refusals are shown, and the exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pb2
+from recast.client.cli.failure import HINTS
+from recast.contracts import descriptor_set
+from recast.faults import (
+    EtagMismatch,
+    FieldViolation,
+    Internal,
+    Kind,
+    ProjectNotFound,
+    RemoteRefusal,
+    RequestInvalid,
+    TokenInvalid,
+    Unavailable,
+    Violation,
+)
+
+HAS_IMAGE = RemoteRefusal(
+    Kind.FAILED_PRECONDITION,
+    "BACKUP_HAS_IMAGE",
+    "image web-image stands on the backup",
+    metadata={"rule": "R15", "vendor_code": "CSBS.8007"},
+    violations=[
+        Violation(
+            "BACKUP_HAS_IMAGE", "projects/demo/images/web-image", "image web-image stands on the backup"
+        ),
+        Violation("BACKUP_BUSY", "projects/demo/backups/nightly", "it is being restored"),
+    ],
+)
+
+
+def test_error_block(run: Any, services: Any) -> None:
+    """A refusal is one block on stderr: reason, rule, sentence, obstacles, what to do, request id."""
+    services.answers["BackupService.DeleteBackup"] = HAS_IMAGE
+    found = run("backup", "delete", "nightly", "--request-id", "r-1")
+    assert found.out == ""
+    assert found.err == (
+        "refused BACKUP_HAS_IMAGE (rule R15)\n"
+        "  image web-image stands on the backup\n"
+        "  - projects/demo/images/web-image\n"
+        "  - BACKUP_BUSY projects/demo/backups/nightly: it is being restored\n"
+        "  next: recast image delete web-image (--delete-backup takes the backup with it)\n"
+        "  request id r-1\n"
+    )
+
+
+def test_fields_are_named(run: Any, services: Any) -> None:
+    """Every field that is wrong is named."""
+    fields = [FieldViolation("backup.server", "must match"), FieldViolation("backup_id", "too long")]
+    services.answers["BackupService.CreateBackup"] = RequestInvalid(problem="two fields", fields=fields)
+    found = run("backup", "create", "--server", "web")
+    assert found.code == 2
+    assert "  - backup.server: must match\n  - backup_id: too long\n" in found.err
+
+
+def test_json_error(run: Any, services: Any) -> None:
+    """With --output json the refusal is JSON on stderr, whole."""
+    services.answers["BackupService.DeleteBackup"] = HAS_IMAGE
+    found = run("backup", "delete", "nightly", "--output", "json", "--request-id", "r-1")
+    error = json.loads(found.err)["error"]
+    assert found.out == ""
+    assert (error["code"], error["reason"], error["rule"]) == (
+        "FAILED_PRECONDITION",
+        "BACKUP_HAS_IMAGE",
+        "R15",
+    )
+    assert error["metadata"]["vendor_code"] == "CSBS.8007"
+    assert error["violations"][1]["resource"] == "projects/demo/backups/nightly"
+    assert (error["hint"][:29], error["request_id"], error["exit_code"]) == (
+        "recast image delete web-image",
+        "r-1",
+        4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (RequestInvalid(problem="x"), 2),
+        (ProjectNotFound(project="p"), 3),
+        (HAS_IMAGE, 4),
+        (RemoteRefusal(Kind.ALREADY_EXISTS, "BACKUP_ID_TAKEN", "taken"), 4),
+        (EtagMismatch(resource="r", etag="e"), 4),
+        (Unavailable(problem="away"), 5),
+        (RemoteRefusal(Kind.DEADLINE_EXCEEDED, "X", "late"), 5),
+        (TokenInvalid(problem="x"), 1),
+        (Internal(request_id="r"), 1),
+    ],
+    ids=lambda each: each.reason if hasattr(each, "reason") else str(each),
+)
+def test_exit_codes(refusal: Any, code: int, run: Any, services: Any) -> None:
+    """The exit code tells the kind of the refusal."""
+    services.answers["BackupService.GetBackup"] = refusal
+    assert run("backup", "get", "nightly").code == code
+
+
+@pytest.mark.parametrize("words", ["backup get", "backup nonsense", "backup list --limit x", "nonsense"])
+def test_wrong_usage(words: str, run: Any) -> None:
+    """Wrong usage is exit code 2."""
+    assert run(*words.split()).code == 2
+
+
+def test_wrong_argument_makes_no_call(run: Any, services: Any) -> None:
+    """A size that cannot be read is refused with exit code 2, and nothing is called."""
+    found = run("disk", "create", "--size", "big")
+    assert (found.code, services.calls) == (2, [])
+    assert "--size must be a size like 10GiB" in found.err
+
+
+@pytest.mark.parametrize("words", ["backup update b", "image update i", "server update s"])
+def test_update_needs_a_change(words: str, run: Any, services: Any) -> None:
+    """An update that changes nothing is refused before it is sent."""
+    assert (run(*words.split()).code, services.calls) == (2, [])
+
+
+def test_one_source_alone(run: Any, services: Any) -> None:
+    """An image is made of a backup or of a server, not of both (R53)."""
+    assert run("image", "create", "--backup", "b", "--server", "s").code == 2
+    assert services.calls == []
+
+
+def test_service_away(run: Any) -> None:
+    """A service that is not there is exit code 5, and the hint says how to start it."""
+    found = run("backup", "list", environment={"RECAST_CSBS_ENDPOINT": "127.0.0.1:1"})
+    assert found.code == 5
+    assert "next: `recast status` says which is away" in found.err
+
+
+def test_status_without_services(run: Any) -> None:
+    """`recast status` says of each service whether it answers, and fails when one does not."""
+    ends = {f"RECAST_{service}_ENDPOINT": "127.0.0.1:1" for service in ("CSBS", "IMS", "ECS")}
+    found = run("status", environment=ends)
+    assert found.code == 5
+    assert found.out.count("UNREACHABLE (UNAVAILABLE)") == 3
+
+
+def test_no_token(run: Any, tmp_path: Path, services: Any) -> None:
+    """Without a token and without keys nothing is called, and the message says how to get either."""
+    found = run("backup", "list", environment={"RECAST_KEYS": str(tmp_path)})
+    assert (found.code, services.calls) == (1, [])
+    assert found.err.startswith(
+        "error NO_TOKEN\n  no token for user ada: none was given, and there is no key "
+    )
+    assert "next: `make up` makes the keys; or set RECAST_KEYS or RECAST_TOKEN\n" in found.err
+
+
+def test_token_command_without_keys(run: Any, tmp_path: Path) -> None:
+    """`recast token` without keys says the same."""
+    found = run("token", environment={"RECAST_KEYS": str(tmp_path)})
+    assert (found.code, found.out) == (1, "")
+    assert found.err.startswith("error NO_TOKEN\n")
+
+
+def test_hints_are_for_reasons_that_exist() -> None:
+    """Every hint is for a reason of the contracts, or of the client itself."""
+    files = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set()).file
+    reasons = {
+        value.name.removeprefix("ERROR_REASON_")
+        for file in files
+        for enum in file.enum_type
+        if enum.name == "ErrorReason"
+        for value in enum.value
+    }
+    assert set(HINTS) - reasons == {"ARGUMENT_INVALID", "NO_TOKEN", "WAIT_TIMED_OUT"}
+
+
+def test_hint_without_facts(run: Any, services: Any) -> None:
+    """Where a refusal does not name the resource, the hint has its noun in capitals."""
+    services.answers["BackupService.DeleteBackup"] = RemoteRefusal(
+        Kind.FAILED_PRECONDITION, "BACKUP_HAS_IMAGE", "no"
+    )
+    assert "next: recast image delete IMAGE (" in run("backup", "delete", "b").err
+
+
+def test_ctrl_c_while_waiting(services: Any, operation: Any) -> None:
+    """Ctrl-C while waiting ends the command alone, and says how to wait again and how to cancel."""
+    waiting, ended = threading.Event(), threading.Event()
+
+    def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+        list(requests)
+        waiting.set()
+        ended.wait(20)
+        return operation()
+
+    services.answers["Operations.WaitOperation"] = answer
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from recast.client.cli import main; main()"
+    )
+    words = ["operation", "wait", "op-1", "--service", "ims", "--project", "shop"]
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        env=os.environ | services.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert waiting.wait(20)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=20)
+    finally:
+        ended.set()
+        child.kill()
+    assert (child.returncode, out) == (130, "")
+    assert "the work goes on" in err
+    assert "recast operation wait op-1 --service ims --project shop\n" in err
+    assert "recast operation cancel op-1 --service ims --project shop\n" in err
