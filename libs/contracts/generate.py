@@ -1,7 +1,8 @@
-"""Writes everything that is derived from `proto/`: Python modules, their stubs, and the descriptor set with comments.
+"""Writes everything that is derived from `proto/`: Python modules, their stubs, and the descriptor set with
+comments.
 
-Third-party protos are not vendored: their descriptors are taken from the installed wheels and given to protoc as a
-descriptor set. Run it by `make generate`; `make check` runs it into an empty folder and compares.
+Third-party protos are not vendored: their descriptors are taken from the installed wheels and given to protoc
+as a descriptor set. Run it by `make generate`; `make check` runs it into an empty folder and compares.
 """
 
 import sys

@@ -1,6 +1,7 @@
 """Writes the next migration of a service: `python libs/unitofwork/new_migration.py csbs "what changes"`.
 
-Compares the tables that the code knows with those that the migrations so far make, on an empty SQLite database.
+Compares the tables that the code knows with those that the migrations so far make, on an empty SQLite
+database.
 """
 
 import importlib

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from recast.chunkstore import ChunkStore, DiskIndex, IndexMissing, Objects, open_objects
 
 CHUNK = 4096

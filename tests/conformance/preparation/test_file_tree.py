@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import disks
 import pytest
 from memory_tree import LinkTo, MemoryTree
+
+import disks
 from recast.preparation.content import UnreadableError
 from recast.preparation.filetree import MAX_FILE_BYTES, MAX_NAMES, FileTree
 from recast.preparation.fstab import MountedTree

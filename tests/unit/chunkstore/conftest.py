@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from recast.chunkstore import ChunkStore, Objects, ObstoreObjects
 
 CHUNK = 4096

@@ -2,6 +2,7 @@
 
 import pytest
 import zstandard
+
 from recast.chunkstore import ChunkCorrupt, project_key
 from recast.chunkstore.chunk import ChunkCodec, is_legal_chunk_size
 

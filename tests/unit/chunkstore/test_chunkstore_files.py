@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from recast.chunkstore import (
     CHUNK_BYTES,
     ChunkStore,

@@ -1,6 +1,7 @@
 """The bytes of an index, fixed; what is not taken for one; and how an index is walked."""
 
 import pytest
+
 from recast.chunkstore import DiskIndex, IndexCorrupt, IndexRef
 from recast.chunkstore.index import decode_index, digest_index, encode_index
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from recast.chunkstore.runs import Run, runs_in_both, runs_touched
 
 EXTENTS = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 60)), max_size=8)

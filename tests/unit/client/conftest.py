@@ -12,6 +12,8 @@ from google.longrunning import operations_pb2
 from google.protobuf import json_format, message_factory
 from google.protobuf.message import Message
 from grpc_status import rpc_status
+from typer.testing import CliRunner
+
 from recast.client import SERVICES, Recast, Settings
 from recast.client.cli import build
 from recast.client.cli.call import methods
@@ -20,7 +22,6 @@ from recast.faults import Refusal
 from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
 from recast.rpc.identity import Caller, Verifier, create_keys
 from recast.rpc.status import status_from_refusal
-from typer.testing import CliRunner
 
 Answer = Callable[[Iterator[Any], grpc.ServicerContext], Message]
 

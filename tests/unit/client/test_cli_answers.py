@@ -1,6 +1,7 @@
 """How answers are shown: tables, JSON, names, pages."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import grpc
 import pytest
 from google.longrunning import operations_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from recast.csbs.v1.backup_pb2 import Backup, BackupDisk, BackupState
 from recast.csbs.v1.backup_service_pb2 import CreateBackupResponse, GetBackupResponse, ListBackupsResponse
 from recast.ecs.v1.server_pb2 import Server, ServerState
@@ -210,7 +212,8 @@ def test_help_does_not_import_grpc() -> None:
         "import sys; from recast.client.cli import build; build(['--help']); "
         "sys.exit(any(name in sys.modules for name in ('grpc', 'google.protobuf', 'structlog')))"
     )
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

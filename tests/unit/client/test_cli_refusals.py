@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import descriptor_pb2
+
 from recast.client.cli.failure import HINTS
 from recast.contracts import descriptor_set
 from recast.faults import (
@@ -203,7 +204,7 @@ def test_ctrl_c_while_waiting(services: Any, operation: Any) -> None:
     words = ["operation", "wait", "op-1", "--service", "ims", "--project", "shop"]
     child = subprocess.Popen(
         [sys.executable, "-c", program, *words],
-        env=os.environ | services.environment,
+        env=os.environ | services.environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -5,6 +5,7 @@ from typing import Any
 
 import jwt
 import pytest
+
 from recast.client import MintedToken, NoToken, Recast, Settings, pages
 from recast.client.cli.completing import ids
 from recast.client.tokens import mint, token_source

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+
 from recast.client.cli.call import methods
 
 BACKUPS, IMAGES, SERVERS, DISKS, WORK = (

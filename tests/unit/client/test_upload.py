@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_status import rpc_status
+
 from recast.faults import Kind, Refusal, RemoteRefusal, Unavailable
 from recast.ims.v1.image_pb2 import Image
 from recast.ims.v1.image_service_pb2 import GetImageResponse, ImportImageHeader, ImportImageResponse
@@ -160,7 +161,7 @@ def test_missing_file_makes_no_call(recast: Any, services: Any, tmp_path: Path) 
 
 
 def test_command_uploads_with_checksum(run: Any, services: Any, file: Path) -> None:
-    """`recast image import` sends the file's SHA-256 unless told not to, and a display name from the file's."""
+    """`recast image import` sends the file's SHA-256 unless told not to, and names the image after it."""
     words = ("image", "import", str(file), "--kind", "data-disk", "--format", "raw", "--accept-disclaimer")
     for more, expected in (((), hashlib.sha256(CONTENT).digest()), (("--no-checksum",), b"")):
         fake = BreakingImport([])

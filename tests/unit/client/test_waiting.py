@@ -4,12 +4,13 @@ import io
 from typing import Any
 
 import pytest
+from rich.console import Console
+
 from recast.client import WaitTimedOut, metadata_of
 from recast.client.cli.progress import upload_bar, work_bars
 from recast.csbs.v1.backup_pb2 import Backup
 from recast.faults import Conflict, OperationNotFound, RemoteRefusal, TooManyWaits, Unavailable
 from recast.longrunning.v1.operation_metadata_pb2 import DiskProgress, OperationMetadata, OperationState
-from rich.console import Console
 
 NAME = "projects/demo/operations/op-1"
 DONE = Backup(name="projects/demo/backups/nightly")
@@ -68,7 +69,7 @@ def test_wait_outlives_a_restart(recast: Any, services: Any, operation: Any, in_
 
 def test_wait_gives_up_on_a_service_that_stays_away(recast: Any, services: Any) -> None:
     """A service that stays away for a minute is told as it is."""
-    recast._clock = SteppingClock(31.0)
+    recast._clock = SteppingClock(61.0)
     services.answers["Operations.WaitOperation"] = Unavailable(problem="gone")
     with pytest.raises(RemoteRefusal, match="gone"):
         recast.wait(NAME, "csbs")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from recast.diskimage import DiskFolder, DiskHost
 
 LETTERS = b"".join(bytes([65 + i]) * (64 << 10) for i in range(16))  # 1 MiB, each cluster another letter

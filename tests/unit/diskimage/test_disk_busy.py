@@ -4,6 +4,7 @@ import os
 import threading
 
 import pytest
+
 from recast.diskimage import DiskBusy, DiskHost, QemuImgMissing
 
 MIB = 1 << 20

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from recast.diskimage import DiskBusy, DiskHost, NewDisk
 
 MIB = 1 << 20

@@ -5,6 +5,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from recast.diskimage import DiskImageError
 
 MIB = 1 << 20

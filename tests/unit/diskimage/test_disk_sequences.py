@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from recast.diskimage import DiskHost
 
 CLUSTER = 64 << 10

@@ -6,8 +6,9 @@ import json
 import subprocess
 from pathlib import Path
 
-import disks
 import pytest
+
+import disks
 
 MIB = 1 << 20
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from disks import Link, system_files
 from memory_tree import LinkTo, MemoryTree
+
+from disks import Link, system_files
 from recast.preparation import linux, windows
 from recast.preparation.checks import ask_all
 from recast.preparation.content import UnreadableError

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from disks import Link, SystemDisk, make_system_disk
 from recast.preparation.inspection import inspect_here
 from recast.preparation.report import FileSystem, Report, Verdict

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from disks import SystemDisk
 from recast.preparation import Report, Verdict, inspect
 from recast.preparation.inspection import inspect_here

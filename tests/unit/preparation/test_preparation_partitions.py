@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import gpt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import gpt
 from recast.preparation.content import BudgetedReader, BudgetSpentError
 from recast.preparation.partitions import MAX_PARTITIONS, read_table
 from recast.preparation.signatures import read_signature

@@ -14,7 +14,10 @@ class Settings(ServiceSettings):
 
     address: str = "127.0.0.1:7101"
     store_url: str
-    """The chunk store of backups: `file:///...` or `s3://bucket/prefix`. ECS must reach it under the same URL."""
+    """The chunk store of backups: `file:///...` or `s3://bucket/prefix`.
+
+    ECS must reach it under the same URL.
+    """
     store_key_file: Path
     """32 random bytes: the store's master key. Without it no backup can be read."""
     ecs_target: str = "127.0.0.1:7103"

@@ -43,7 +43,9 @@ class App:
             operations,
             {
                 "ImportImage": ImportImage(database, chunks, staging, settings.max_virtual_bytes, now),
-                "CreateImage": CreateImage(database, backups, servers, settings.preparation == "enforce", now),
+                "CreateImage": CreateImage(
+                    database, backups, servers, settings.preparation == "enforce", now
+                ),
                 "DeleteImage": DeleteImage(database, operations, backups, chunks, staging),
                 COLLECT_CHUNKS: CollectChunks(database, chunks),
             },

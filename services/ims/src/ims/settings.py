@@ -15,7 +15,10 @@ class Settings(ServiceSettings):
 
     address: str = "127.0.0.1:7102"
     store_url: str
-    """The chunk store of imported images: `file:///...` or `s3://bucket/prefix`. ECS must reach it under the same URL."""
+    """The chunk store of imported images: `file:///...` or `s3://bucket/prefix`.
+
+    ECS must reach it under the same URL.
+    """
     store_key_file: Path
     """32 random bytes: the store's master key. Without it no imported image can be read."""
     staging_dir: Path
@@ -25,6 +28,8 @@ class Settings(ServiceSettings):
     ecs_target: str = "127.0.0.1:7103"
     """Where ECS is, `host:port`."""
     preparation: Literal["enforce", "warn"] = "enforce"
-    """R22: `enforce` refuses an image of a server that was not prepared, `warn` records the findings on the image."""
+    """`enforce` refuses an image of a server that was not prepared (R22), `warn` records the findings on the
+    image.
+    """
     max_virtual_bytes: int = 16 << 40
     """The largest disk that an uploaded file may hold."""

@@ -182,7 +182,7 @@ class ObstoreObjects:
     def barrier(self) -> None:
         """Nothing to wait for."""
 
-    def remove_leftovers(self, prefix: str) -> int:  # noqa: ARG002 - the role's
+    def remove_leftovers(self, prefix: str) -> int:
         """Nothing is ever left: a PUT is one request, never a multipart upload."""
         return 0
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
+
 from recast.client.settings import Service, Settings
 from recast.client.tokens import token_source
 from recast.client.upload import OnBytes, import_image

@@ -6,6 +6,7 @@ from typing import Any
 
 from google.longrunning import operations_pb2
 from google.protobuf.duration_pb2 import Duration
+
 from recast.faults import Kind, Refusal, RemoteRefusal
 from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
 from recast.rpc.status import refusal_from_status

@@ -1,4 +1,6 @@
-"""The refusals that any service gives before its own rules are asked; the reasons stand in recast.fault.v1.ErrorReason."""
+"""The refusals that any service gives before its own rules are asked; the reasons stand in
+recast.fault.v1.ErrorReason.
+"""
 
 from recast.faults.refusal import Kind, Refusal
 

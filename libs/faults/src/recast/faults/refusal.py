@@ -27,7 +27,9 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Violation:
-    """One condition that does not hold: its reason, the resource that stands in the way, and what is wrong with it."""
+    """One condition that does not hold: its reason, the resource that stands in the way, and what is wrong
+    with it.
+    """
 
     reason: str
     resource: str
@@ -45,7 +47,8 @@ class FieldViolation:
 class Refusal(Exception):
     """A no that the caller can understand. Derive a class for each; its facts are keyword arguments.
 
-    `message` is a format string over the facts. `in_the_way` names the fact that holds the resource which stands in the way.
+    `message` is a format string over the facts. `in_the_way` names the fact that holds the resource which
+    stands in the way.
     """
 
     kind: Kind = Kind.FAILED_PRECONDITION
@@ -115,7 +118,10 @@ class RemoteRefusal(Refusal):
 
 
 def all_of(refusals: Sequence[Refusal]) -> Refusal:
-    """One refusal that says all of them: the first, with every one as a violation. `refusals` must not be empty."""
+    """One refusal that says all of them: the first, with every one as a violation.
+
+    `refusals` must not be empty.
+    """
     first = refusals[0]
     first._violations = tuple(refusal.violation() for refusal in refusals)
     return first

@@ -1,8 +1,9 @@
-"""Long-running work that outlives a process: one table of operations in a service's own database, and workers that lease them.
+"""Long-running work that outlives a process: one table of operations in a service's own database, and workers
+that lease them.
 
-An operation's row is written in the same transaction as the resource that it is about. A worker leases it, runs steps whose
-results are remembered by name, and is fenced by an epoch: one that lost its lease can no longer write. What fails for good is
-undone, and the undoing is resumed like the doing.
+An operation's row is written in the same transaction as the resource that it is about. A worker leases it,
+runs steps whose results are remembered by name, and is fenced by an epoch: one that lost its lease can no
+longer write. What fails for good is undone, and the undoing is resumed like the doing.
 """
 
 from recast.operations.registry import Operations, operation_message

@@ -20,10 +20,11 @@ def follow(
     step: str,
     begin: Callable[[], operations_pb2.Operation],
 ) -> operations_pb2.Operation:
-    """Begins a peer's operation once, waits for its end, and gives it; its failure is raised as the peer's refusal.
+    """Begins a peer's operation once, waits for its end, and gives it; its failure is raised as the peer's
+    refusal.
 
-    `begin` carries a request id, so that beginning again after a crash finds the same operation. A cancel of `work` is passed
-    on, best effort: whoever undoes the step must still expect either end.
+    `begin` carries a request id, so that beginning again after a crash finds the same operation. A cancel of
+    `work` is passed on, best effort: whoever undoes the step must still expect either end.
     """
     name = work.step(f"{step}:begin", lambda: begin().name)
     try:

@@ -66,7 +66,10 @@ class Operations:
         return row
 
     def request_cancel(self, tx: Transaction, row: OperationRow) -> None:
-        """Asks for the end of work; an ended operation stays as it is. The worker sees it at its next step or progress."""
+        """Asks for the end of work; an ended operation stays as it is.
+
+        The worker sees it at its next step or progress.
+        """
         tx.session.connection().execute(
             update(_TABLE)
             .where(_TABLE.c.id == row.id, _TABLE.c.ended.is_(False))

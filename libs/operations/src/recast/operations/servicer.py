@@ -41,8 +41,12 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         """Where the work stands."""
         return self._read(request.name)
 
-    def ListOperations(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.ListOperationsResponse:
-        """The operations of `projects/{project}`, newest first; filter over state, verb, target, done, create_time."""
+    def ListOperations(
+        self, request: Any, context: grpc.ServicerContext
+    ) -> operations_pb2.ListOperationsResponse:
+        """The operations of `projects/{project}`, newest first; filter over state, verb, target, done,
+        create_time.
+        """
         project = enter_project(parse_parent(request.name, "name"))
         with self._operations.database.read() as session:
             page = _LISTING.page(
@@ -59,8 +63,12 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         )
 
     def WaitOperation(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.Operation:
-        """Answers when the work has ended, or after `timeout` (default 10 s, at most 60) with where it stands then."""
-        asked = request.timeout.ToNanoseconds() / 1e9 if request.HasField("timeout") else _DEFAULT_WAIT_SECONDS
+        """Answers when the work has ended, or after `timeout` (default 10 s, at most 60) with where it stands
+        then.
+        """
+        asked = (
+            request.timeout.ToNanoseconds() / 1e9 if request.HasField("timeout") else _DEFAULT_WAIT_SECONDS
+        )
         left = context.time_remaining()
         # Half a second before the caller's own deadline, so that the answer still reaches it.
         allowed = min(asked, _MAX_WAIT_SECONDS, left - 0.5 if left is not None else _MAX_WAIT_SECONDS)
@@ -82,7 +90,10 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
             self._waiting.release()
 
     def CancelOperation(self, request: Any, context: grpc.ServicerContext) -> empty_pb2.Empty:
-        """Asks for the end of the work. It ends CANCELLED, or with its result when that was decided already."""
+        """Asks for the end of the work.
+
+        It ends CANCELLED, or with its result when that was decided already.
+        """
         name = parse_name(request.name, "operations")
         with self._operations.database.write() as tx:
             row = self._operations.find(tx.session, enter_project(name.project), name.id)

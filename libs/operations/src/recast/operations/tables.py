@@ -28,7 +28,10 @@ ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 
 class OperationRow(SQLModel, table=True):
-    """One piece of work. `lease_until` and `not_before` are seconds since 1970 by the database's own clock."""
+    """One piece of work.
+
+    `lease_until` and `not_before` are seconds since 1970 by the database's own clock.
+    """
 
     __tablename__ = "operation"
     __table_args__ = (Index("operation_claimable", "ended", "queue", "not_before", "lease_until"),)
@@ -69,7 +72,10 @@ class OperationStep(SQLModel, table=True):
 
 
 class OperationUse(SQLModel, table=True):
-    """An operation's use of something that others use too, shared or exclusive. Ends with the operation, in its transaction."""
+    """An operation's use of something that others use too, shared or exclusive.
+
+    Ends with the operation, in its transaction.
+    """
 
     __tablename__ = "operation_use"
 

@@ -31,10 +31,14 @@ class Interrupted(Exception):
 
 
 class Workflow(Protocol):
-    """One kind of work. Both methods may be run again from the start at any time: what must not be done twice is a step."""
+    """One kind of work.
+
+    Both methods may be run again from the start at any time: what must not be done twice is a step.
+    """
 
     def run(self, work: "Work") -> Message | Refusal:
-        """Does the work and gives its result, or the refusal that it ends with although nothing is to be undone.
+        """Does the work and gives its result, or the refusal that it ends with although nothing is to be
+        undone.
 
         A refusal raised here ends the work and has it undone; UNAVAILABLE is tried again.
         """
@@ -43,8 +47,8 @@ class Workflow(Protocol):
     def undo(self, work: "Work", error: Refusal) -> None:
         """Takes back whatever `run` may have done; also what it did without living to remember it.
 
-        Past the point of no return it is called only when what was left could not be finished, tried for minutes: it then
-        leaves a state that somebody can go on from.
+        Past the point of no return it is called only when what was left could not be finished, tried for
+        minutes: it then leaves a state that somebody can go on from.
         """
         ...
 
@@ -82,7 +86,9 @@ class Work:
     @overload
     def step(self, name: str, action: Callable[[], T], of: None = None) -> T: ...
     def step(self, name: str, action: Callable[[], Any], of: type[Message] | None = None) -> Any:
-        """Does something elsewhere, at least once, and remembers its result: a message of type `of`, or plain JSON."""
+        """Does something elsewhere, at least once, and remembers its result: a message of type `of`, or plain
+        JSON.
+        """
         if name in self._results:
             return _decode(self._results[name], of)
         self.check()
@@ -94,7 +100,8 @@ class Work:
         return result
 
     def transact(self, name: str, action: Callable[[Transaction], T], *, decides: bool = False) -> T:
-        """Writes to the service's own database, exactly once: the write and the memory of it are one transaction.
+        """Writes to the service's own database, exactly once: the write and the memory of it are one
+        transaction.
 
         `decides` marks the point of no return.
         """
@@ -127,13 +134,19 @@ class Work:
             self.lost.set()
 
     def use(self, resource: str, *, exclusive: bool = False) -> None:
-        """Holds a resource until this operation ends, however it ends; UNAVAILABLE, so tried again, while others are in the way."""
+        """Holds a resource until this operation ends, however it ends; UNAVAILABLE, so tried again, while
+        others are in the way.
+        """
         with self._database.write() as tx:
             connection = tx.session.connection()
             if not self._database.is_sqlite:  # two that do not see each other's rows must not both get it
-                connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:resource))"), {"resource": resource})
+                connection.execute(
+                    text("SELECT pg_advisory_xact_lock(hashtext(:resource))"), {"resource": resource}
+                )
             query = select(_USE).where(_USE.c.resource == resource, _USE.c.operation_id != self.id)
-            others = connection.execute(query if exclusive else query.where(_USE.c.exclusive.is_(True))).first()
+            others = connection.execute(
+                query if exclusive else query.where(_USE.c.exclusive.is_(True))
+            ).first()
             if others is not None:
                 raise Unavailable(problem=f"{resource} is in use by operation {others.operation_id}")
             self._fence(tx)
@@ -144,7 +157,9 @@ class Work:
         """Writes the end, and lets go of everything that was used. For the worker."""
         with self._database.write() as tx:
             # The request goes with the end: it may hold the key of a chunk store.
-            self._fence(tx, ended=True, request=b"", lease_until=0.0, end_time=self._operations.now(), **values)
+            self._fence(
+                tx, ended=True, request=b"", lease_until=0.0, end_time=self._operations.now(), **values
+            )
             tx.session.connection().execute(delete(_USE).where(_USE.c.operation_id == self.id))
             tx.commit()
         self._operations.notify()
@@ -210,7 +225,9 @@ class Work:
         tx.after_commit(now_known)
 
     def _fence(self, tx: Transaction, **values: object) -> None:
-        """Writes to the row only while this worker's epoch is the row's; LeaseLost otherwise, and the transaction is void."""
+        """Writes to the row only while this worker's epoch is the row's; LeaseLost otherwise, and the
+        transaction is void.
+        """
         if self.lost.is_set():
             raise LeaseLost(self.id)
         written = tx.session.connection().execute(

@@ -30,7 +30,10 @@ _TRY_AGAIN = (Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED)
 
 
 class Worker:
-    """Runs the work of one service in its own threads. `workflows` by verb; `queues` are those that this process serves."""
+    """Runs the work of one service in its own threads.
+
+    `workflows` by verb; `queues` are those that this process serves.
+    """
 
     def __init__(
         self,
@@ -52,7 +55,9 @@ class Worker:
         self._stopping = threading.Event()
         self._active: dict[str, Work] = {}
         self._lock = threading.Lock()  # guards _active, between the running threads and the renewing one
-        self._threads = [threading.Thread(target=self._loop, name=f"{domain}-work-{n}") for n in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._loop, name=f"{domain}-work-{n}") for n in range(threads)
+        ]
         self._threads.append(threading.Thread(target=self._renew, name=f"{domain}-leases"))
 
     def start(self) -> None:
@@ -68,7 +73,10 @@ class Worker:
             thread.join()
 
     def run_once(self) -> bool:
-        """Claims one operation and runs it as far as it goes; False when there was none. Tests drive the worker by it."""
+        """Claims one operation and runs it as far as it goes; False when there was none.
+
+        Tests drive the worker by it.
+        """
         row = self._claim()
         if row is None:
             return False
@@ -76,7 +84,9 @@ class Worker:
         with self._lock:
             self._active[row.id] = work
         try:
-            bound = structlog.contextvars.bound_contextvars(operation=row.id, verb=row.verb, project=row.project)
+            bound = structlog.contextvars.bound_contextvars(
+                operation=row.id, verb=row.verb, project=row.project
+            )
             with bound, acting_for(row.project):
                 self._run(row, work)
         except LeaseLost:
@@ -140,7 +150,9 @@ class Worker:
                     return
                 except (LeaseLost, Interrupted, OperationalError):
                     raise
-                except Exception as problem:  # a bug in a workflow ends its work too, it must not run in circles
+                except (
+                    Exception
+                ) as problem:  # a bug in a workflow ends its work too, it must not run in circles
                     refusal = problem if isinstance(problem, Refusal) else Internal(request_id=row.id)
                     if refusal is not problem:
                         log.exception("bug")
@@ -169,7 +181,9 @@ class Worker:
             workflow.undo(work, error)
         except (LeaseLost, Interrupted, OperationalError):
             raise
-        except Exception as problem:  # whatever it is, it is tried again a few times, and then left to `recast doctor`
+        except (
+            Exception
+        ) as problem:  # whatever it is, it is tried again a few times, and then left to `recast doctor`
             is_away = isinstance(problem, Refusal) and problem.kind in _TRY_AGAIN
             if is_away or row.failed_undos + 1 < _MAX_FAILED_UNDOS:
                 log.warning("undo failed", exc_info=not is_away)
@@ -206,7 +220,8 @@ class Worker:
     def _progress_of(self, work: Work) -> bytes:
         with self._database.read() as session:
             query = select(_TABLE.c.progress).where(_TABLE.c.id == work.id)
-            return bytes(session.connection().execute(query).scalar_one())
+            found: bytes = session.connection().execute(query).scalar_one()
+            return found
 
     def _renew(self) -> None:
         """Renews the lease of everything that runs, three times a lease, and tells work whose lease is gone."""

@@ -11,7 +11,10 @@ READ_BUDGET_BYTES = 64 << 20
 class ContentReader(Protocol):
     """A disk's content. An error that `pread` raises passes through an inspection unchanged."""
 
-    size_bytes: int
+    @property
+    def size_bytes(self) -> int:
+        """The disk's size in bytes."""
+        ...
 
     def pread(self, offset: int, length: int) -> bytes:
         """Return the `length` bytes at `offset`; both lie within `size_bytes`."""

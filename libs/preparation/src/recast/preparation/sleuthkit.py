@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, Final
 
 import pytsk3
+
 from recast.preparation.content import ContentReader, UnreadableError
 from recast.preparation.filetree import MAX_FILE_BYTES, MAX_LINKS, MAX_NAMES
 from recast.preparation.report import printable

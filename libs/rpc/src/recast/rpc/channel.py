@@ -1,7 +1,7 @@
 """A channel to a service: token, deadline and retries on the way out; a status comes back as a refusal.
 
-Retries follow AIP-194: UNAVAILABLE alone, by gRPC's own service config. Deadlines are set by an interceptor, because the
-service config's timeout is not sent to the server.
+Retries follow AIP-194: UNAVAILABLE alone, by gRPC's own service config. Deadlines are set by an interceptor,
+because the service config's timeout is not sent to the server.
 """
 
 import json
@@ -66,7 +66,12 @@ class _Outgoing(  # type: ignore[misc]  # grpcio has no types of its own
             metadata.append(("x-request-id", request_id))
         timeout = details.timeout if details.timeout is not None else self._deadline
         return _Details(
-            details.method, timeout, metadata, details.credentials, details.wait_for_ready, details.compression
+            details.method,
+            timeout,
+            metadata,
+            details.credentials,
+            details.wait_for_ready,
+            details.compression,
         )
 
     def _single(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
@@ -80,7 +85,9 @@ class _Outgoing(  # type: ignore[misc]  # grpcio has no types of its own
     intercept_unary_unary = _single
     intercept_stream_unary = _single
 
-    def intercept_unary_stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Iterator[Any]:
+    def intercept_unary_stream(
+        self, continuation: Callable[..., Any], details: Any, request: Any
+    ) -> Iterator[Any]:
         """Streams, with an error in the stream as a refusal too."""
         try:
             yield from continuation(self._details(details), request)

@@ -1,7 +1,7 @@
 """The edge of a service: what happens to every call before its handler sees it, and to every refusal after.
 
-Token, role, field rules on the way in; on the way out a refusal becomes a google.rpc.Status, and anything else a bug: logged
-with its traceback, shown as INTERNAL with the request id and no inner text.
+Token, role, field rules on the way in; on the way out a refusal becomes a google.rpc.Status, and anything
+else a bug: logged with its traceback, shown as INTERNAL with the request id and no inner text.
 """
 
 import contextvars
@@ -38,12 +38,18 @@ _CALLS = Counter("recast_rpc_calls_total", "Calls by method and status code.", [
 _SECONDS = Histogram("recast_rpc_seconds", "How long calls took, by method.", ["method"])
 
 # Open to everyone: they say nothing about anybody's resources.
-_OPEN = ("/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/")
+_OPEN = (
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+)
 
 
 @dataclass(frozen=True)
 class Access:
-    """Who may call: one of `roles`, and, where `subjects` is not empty, one of those subjects if the role is `service`."""
+    """Who may call: one of `roles`, and, where `subjects` is not empty, one of those subjects if the role is
+    `service`.
+    """
 
     roles: frozenset[str]
     subjects: frozenset[str] = frozenset()
@@ -77,7 +83,7 @@ def current_caller() -> Caller:
 
 
 def enter_project(project: str) -> str:
-    """R61: answers NOT_FOUND when the caller is not of this project; gives the project otherwise."""
+    """Answers NOT_FOUND when the caller is not of this project (R61); gives the project otherwise."""
     if current_caller().project != project:
         raise ProjectNotFound(project=f"projects/{project}")
     return project
@@ -101,7 +107,10 @@ def _path(path: Any) -> str:
 
 
 class Edge(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types of its own
-    """The interceptor. `access` says who may call, by the full name of a service or of a method (which then wins)."""
+    """The interceptor.
+
+    `access` says who may call, by the full name of a service or of a method (which then wins).
+    """
 
     def __init__(self, domain: str, verifier: Verifier, access: Mapping[str, Access]) -> None:
         self._domain = domain
@@ -160,7 +169,9 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types
                 code = refusal.kind.name
                 log.info("refused", reason=refusal.reason, text=refusal.text)
                 context.abort_with_status(rpc_status.to_status(status_from_refusal(refusal, self._domain)))
-            except grpc.RpcError:  # the client went away in the middle of its stream: there is nobody to answer
+            except (
+                grpc.RpcError
+            ):  # the client went away in the middle of its stream: there is nobody to answer
                 code = "CANCELLED"
                 log.info("client went away")
                 raise
@@ -182,7 +193,9 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types
         access = self._access.get(method.lstrip("/")) or self._access.get(service)
         if access is None or not access.admits(caller):
             allowed = access or "nobody"
-            raise RoleNotAllowed(method=method.lstrip("/"), allowed=allowed, caller=f"{caller.role} {caller.subject}")
+            raise RoleNotAllowed(
+                method=method.lstrip("/"), allowed=allowed, caller=f"{caller.role} {caller.subject}"
+            )
         _caller.set(caller)
         structlog.contextvars.bind_contextvars(project=caller.project, subject=caller.subject)
         return caller

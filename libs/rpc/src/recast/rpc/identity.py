@@ -1,7 +1,8 @@
 """Who is calling: tokens are JWTs signed with ES256, keys are files, and nothing has a default secret.
 
-A trust file is a JWK set of public keys. Each key has, beside the standard members, `roles`: the roles that it may speak for;
-and, for a service's key, `subject`: the only subject that it may name. So a stolen service key cannot make an operator.
+A trust file is a JWK set of public keys. Each key has, beside the standard members, `roles`: the roles that
+it may speak for; and, for a service's key, `subject`: the only subject that it may name. So a stolen service
+key cannot make an operator.
 """
 
 import contextvars
@@ -27,7 +28,10 @@ _CACHED_TOKENS = 10_000
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a token speaks for. `role` is `user`, `operator` or `service`; a service acts within `project` on its behalf."""
+    """Who a token speaks for.
+
+    `role` is `user`, `operator` or `service`; a service acts within `project` on its behalf.
+    """
 
     subject: str
     project: str
@@ -77,7 +81,9 @@ def acting_for(project: str) -> Iterator[None]:
 
 
 class ServiceTokens:
-    """The tokens that a service calls others with: its own name, and the project that it acts for at the moment."""
+    """The tokens that a service calls others with: its own name, and the project that it acts for at the
+    moment.
+    """
 
     _LIFETIME_SECONDS = 600.0
 
@@ -98,7 +104,10 @@ class ServiceTokens:
 
 
 class Verifier:
-    """Verifies tokens against a trust file. A verified token is remembered until it expires: ES256 costs 100 µs."""
+    """Verifies tokens against a trust file.
+
+    A verified token is remembered until it expires: ES256 costs 100 µs.
+    """
 
     def __init__(self, trusted: Mapping[str, Mapping[str, Any]]) -> None:
         self._keys = {key_id: (jwt.PyJWK(dict(jwk)).key, jwk) for key_id, jwk in trusted.items()}
@@ -148,7 +157,9 @@ class Verifier:
 
 
 def create_keys(folder: Path) -> None:
-    """Makes what is missing under `folder`: a key for people (`people.pem`), one a service, and `trusted.json` over all."""
+    """Makes what is missing under `folder`: a key for people (`people.pem`), one a service, and
+    `trusted.json` over all.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     public = []
     for name in ("people", *SERVICES):
@@ -158,7 +169,9 @@ def create_keys(folder: Path) -> None:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
-        rights = {"roles": ["user", "operator"]} if name == "people" else {"roles": ["service"], "subject": name}
+        rights = (
+            {"roles": ["user", "operator"]} if name == "people" else {"roles": ["service"], "subject": name}
+        )
         public.append(jwk | rights | {"kid": name, "alg": "ES256", "use": "sig"})
     (folder / "trusted.json").write_text(json.dumps({"keys": public}, indent=2) + "\n")
 

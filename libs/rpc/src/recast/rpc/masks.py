@@ -9,7 +9,10 @@ from recast.faults import FieldViolation, UpdateMaskInvalid
 
 
 def masked(message: Message, mask: FieldMask, allowed: Sequence[str]) -> dict[str, str]:
-    """The string fields to change, by name. An empty mask means those of `allowed` that are set; `*` means all of them."""
+    """The string fields to change, by name.
+
+    An empty mask means those of `allowed` that are set; `*` means all of them.
+    """
     paths = list(mask.paths) or [path for path in allowed if getattr(message, path)]
     if paths == ["*"]:
         paths = list(allowed)

@@ -47,13 +47,17 @@ def configure_logs(settings: ServiceSettings) -> None:
 
 
 def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | None:
-    """TLS by the settings' files, read again at each handshake, so that a renewed certificate needs no restart."""
+    """TLS by the settings' files, read again at each handshake, so that a renewed certificate needs no
+    restart.
+    """
     if settings.tls_certificate_file is None or settings.tls_key_file is None:
         return None
     certificate_file, key_file = settings.tls_certificate_file, settings.tls_key_file
 
     def configuration() -> grpc.ServerCertificateConfiguration:
-        return grpc.ssl_server_certificate_configuration([(key_file.read_bytes(), certificate_file.read_bytes())])
+        return grpc.ssl_server_certificate_configuration(
+            [(key_file.read_bytes(), certificate_file.read_bytes())]
+        )
 
     return grpc.dynamic_ssl_server_credentials(configuration(), configuration)
 

@@ -1,7 +1,8 @@
 """Server reflection with comments.
 
-The stock servicer serves descriptors from generated code, which carry no comments. This one serves the descriptor set that
-protoc wrote with source info, under both v1 and v1alpha, whose messages are the same on the wire.
+The stock servicer serves descriptors from generated code, which carry no comments. This one serves the
+descriptor set that protoc wrote with source info, under both v1 and v1alpha, whose messages are the same on
+the wire.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -116,5 +117,7 @@ class CommentedReflection:
 
 def _not_found(text: str) -> messages.ServerReflectionResponse:
     return messages.ServerReflectionResponse(
-        error_response=messages.ErrorResponse(error_code=grpc.StatusCode.NOT_FOUND.value[0], error_message=text)
+        error_response=messages.ErrorResponse(
+            error_code=grpc.StatusCode.NOT_FOUND.value[0], error_message=text
+        )
     )

@@ -18,7 +18,8 @@ from recast.rpc.reflection import VERSIONS, CommentedReflection
 
 log = structlog.get_logger()
 
-# A waiting call holds a thread: the pool is larger than the cap on waits, so that there is always room for other calls.
+# A waiting call holds a thread: the pool is larger than the cap on waits, so that there is always room for
+# other calls.
 POOL_THREADS = 48
 MAX_WAITS = 24
 GRACE_SECONDS = 8.0
@@ -29,13 +30,16 @@ class Registration:
     """A servicer, the generated function that adds it, its service's full name, and who may call it."""
 
     service: str
-    add: Callable[[object, grpc.Server], None]
+    add: Callable[..., None]
     servicer: object
     access: Access
 
 
 class Server:
-    """One service's server. `start`, then `stop`; `port` is the one that was bound (for an address ending in `:0`)."""
+    """One service's server.
+
+    `start`, then `stop`; `port` is the one that was bound (for an address ending in `:0`).
+    """
 
     def __init__(
         self,
@@ -63,7 +67,9 @@ class Server:
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._services = [each.service for each in registrations]
-        CommentedReflection(descriptor_set(), [*self._services, *VERSIONS, health.SERVICE_NAME]).register(self._server)
+        CommentedReflection(descriptor_set(), [*self._services, *VERSIONS, health.SERVICE_NAME]).register(
+            self._server
+        )
         bound = (
             self._server.add_secure_port(address, credentials)
             if credentials

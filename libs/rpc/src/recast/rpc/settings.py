@@ -8,7 +8,10 @@ from pydantic_settings import BaseSettings
 
 
 class ServiceSettings(BaseSettings):
-    """Read from the environment, `RECAST_<SERVICE>_<NAME>`. A secret may also stand in a file that `<NAME>_FILE` names."""
+    """Read from the environment, `RECAST_<SERVICE>_<NAME>`.
+
+    A secret may also stand in a file that `<NAME>_FILE` names.
+    """
 
     address: str
     """Where to listen, `host:port`; port 0 takes a free one."""

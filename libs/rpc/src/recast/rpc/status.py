@@ -37,7 +37,9 @@ def status_from_refusal(refusal: Refusal, domain: str) -> status_pb2.Status:
         details.append(
             error_details_pb2.BadRequest(
                 field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(field=each.field, description=each.description)
+                    error_details_pb2.BadRequest.FieldViolation(
+                        field=each.field, description=each.description
+                    )
                     for each in refusal.fields
                 ]
             )
@@ -81,7 +83,9 @@ def refusal_from_status(status: status_pb2.Status) -> RemoteRefusal:
 
 
 def refusal_from_rpc_error(error: grpc.RpcError) -> RemoteRefusal:
-    """The refusal that a failed call tells of; one that never reached the peer is UNAVAILABLE, or what gRPC says."""
+    """The refusal that a failed call tells of; one that never reached the peer is UNAVAILABLE, or what gRPC
+    says.
+    """
     status = rpc_status.from_call(error)
     if status is None:
         code = error.code()

@@ -13,7 +13,9 @@ def main() -> int:
     parser.add_argument(
         "--root", type=Path, default=Path(".recast"), help="where keys, data and logs are kept"
     )
-    parser.add_argument("--first-port", type=int, default=7101, help="csbs's; ims and ecs follow; 0: any free ones")
+    parser.add_argument(
+        "--first-port", type=int, default=7101, help="csbs's; ims and ecs follow; 0: any free ones"
+    )
     given = parser.parse_args()
     return run(given.root, given.first_port)
 

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.text import Text
+
 from recast.client import SERVICES, Service, Settings
 from recast.client.tokens import mint
 from recast.stack.local import DEFAULT_PORTS, LocalStack
 from recast.stack.problems import StackProblem
-from rich.console import Console
-from rich.text import Text
 
 _LOOK_SECONDS = 0.3
 _COLOURS: Mapping[Service, str] = {"csbs": "cyan", "ims": "magenta", "ecs": "blue"}
@@ -23,16 +24,17 @@ _EXAMPLE_TOKEN_SECONDS = 8 * 3600.0
 
 
 def run(root: Path, first_port: int = DEFAULT_PORTS["csbs"], console: Console | None = None) -> int:
-    """Runs the stack until SIGINT or SIGTERM and gives the exit code: 0, or 1 when it could not run or a
-    service ended.
+    """Runs the stack until SIGINT or SIGTERM; gives 0, or 1 when it could not run or a service ended.
+
+    `first_port` is that of CSBS, and IMS and ECS have the two after it; 0 takes any free ones.
     """
     console = console or Console(soft_wrap=True)
     asked = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGINT, signal.SIGTERM)
     }
-    ports = {service: first_port + number for number, service in enumerate(SERVICES)} if first_port else None
-    stack = LocalStack(root, ports=ports)
+    following = {str(service): first_port + number for number, service in enumerate(SERVICES)}
+    stack = LocalStack(root, ports=following if first_port else None)
     try:
         return _run(stack, root, console, asked)
     finally:
@@ -42,10 +44,11 @@ def run(root: Path, first_port: int = DEFAULT_PORTS["csbs"], console: Console | 
 
 def _run(stack: LocalStack, root: Path, console: Console, asked: threading.Event) -> int:
     console.print("starting csbs, ims and ecs ...", style="dim")
+    # Made before the start, so that warnings of the start are shown too.
+    logs = [LogFollower(service, stack.log(service)) for service in SERVICES]
     try:
         with stack:
             console.print(_welcome(stack, root), highlight=False)
-            logs = [LogFollower(service, stack.log(service)) for service in SERVICES]
             while not asked.wait(_LOOK_SECONDS):
                 for line in (line for log in logs for line in log.new_lines()):
                     console.print(line, highlight=False)
@@ -66,7 +69,11 @@ def _welcome(stack: LocalStack, root: Path) -> Text:
     for service in SERVICES:
         text.append(f"  {service:5}", style=_COLOURS[service])
         text.append(f"{ends[service]}   log {root}/logs/{service}.log\n", style="not bold default")
-    setting = "" if root == Path(".recast") else f"RECAST_KEYS={root}/keys "
+    usual = Settings().endpoints
+    needed = {f"RECAST_{each.upper()}_ENDPOINT": ends[each] for each in SERVICES if ends[each] != usual[each]}
+    if root != Path(".recast"):
+        needed["RECAST_KEYS"] = f"{root}/keys"
+    setting = "".join(f"{name}={value} " for name, value in needed.items())
     text.append("\nin another terminal:\n", style="not bold default")
     text.append(f"  {setting}recast server list\n", style="not bold default")
     text.append(
@@ -88,11 +95,13 @@ class LogFollower:
     def __init__(self, service: Service, log: Path) -> None:
         self._service = service
         self._log = log
-        self._offset = log.stat().st_size
+        self._offset = log.stat().st_size if log.exists() else 0
         self._rest = b""
 
     def new_lines(self) -> Iterator[Text]:
         """What was written since the last time, for the terminal."""
+        if not self._log.exists():
+            return
         with self._log.open("rb") as log:
             log.seek(self._offset)
             written = log.read()

@@ -28,7 +28,7 @@ class LocalStack:
     """The three services as processes of this machine. A context manager; `root` keeps its data between runs.
 
     `ports` says where each listens on 127.0.0.1; None means free ports, chosen once and kept over restarts.
-    `environment` is added to every service's environment, and wins. `command` says how a service is started.
+    `environment` is added to every service's environment, and wins.
     """
 
     def __init__(

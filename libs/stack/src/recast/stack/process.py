@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from recast.stack.problems import ServiceNotServing
 
 _TAIL_LINES, _TAIL_BYTES = 20, 16_384

@@ -1,8 +1,8 @@
 """A service's database: SQLite in one file, or PostgreSQL.
 
-A read is a snapshot. A write begins with the write lock in hand (`BEGIN IMMEDIATE` on SQLite) and rolls back unless it is
-committed in so many words. On SQLite one thread of the process writes at a time: several would busy-poll each other, with
-waits of half a second.
+A read is a snapshot. A write begins with the write lock in hand (`BEGIN IMMEDIATE` on SQLite) and rolls back
+unless it is committed in so many words. On SQLite one thread of the process writes at a time: several would
+busy-poll each other, with waits of half a second.
 """
 
 import threading
@@ -16,7 +16,8 @@ from sqlmodel import Session
 from recast.faults import Unavailable
 
 _WRITE_WAIT_SECONDS = 15.0
-# A replica that froze inside a transaction must not keep its row locks: PostgreSQL ends the transaction after this.
+# A replica that froze inside a transaction must not keep its row locks: PostgreSQL ends the transaction after
+# this.
 _IDLE_IN_TRANSACTION_MS = 10_000
 
 
@@ -29,7 +30,9 @@ class Transaction:
         self.committed = False
 
     def after_commit(self, action: Callable[[], None]) -> None:
-        """Calls `action` once the commit is durable; for hints such as waking a worker, never for anything that must happen."""
+        """Calls `action` once the commit is durable; for hints such as waking a worker, never for anything
+        that must happen.
+        """
         self._after.append(action)
 
     def commit(self) -> None:
@@ -54,7 +57,10 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
-        """A transaction that rolls back unless it is committed. Never held across a call to another service."""
+        """A transaction that rolls back unless it is committed.
+
+        Never held across a call to another service.
+        """
         with self._one_writer():
             bind = self.engine.execution_options(recast_write=True)
             with Session(bind, expire_on_commit=False) as session:
@@ -90,7 +96,9 @@ class Database:
 
 
 def _sqlite(url: str) -> Engine:
-    engine = create_engine(url, pool_size=16, max_overflow=48, connect_args={"timeout": 10, "check_same_thread": False})
+    engine = create_engine(
+        url, pool_size=16, max_overflow=48, connect_args={"timeout": 10, "check_same_thread": False}
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
@@ -111,4 +119,6 @@ def _sqlite(url: str) -> Engine:
 
 def _postgresql(url: str) -> Engine:
     options = f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS} -c timezone=UTC"
-    return create_engine(url, pool_size=16, max_overflow=48, pool_pre_ping=True, connect_args={"options": options})
+    return create_engine(
+        url, pool_size=16, max_overflow=48, pool_pre_ping=True, connect_args={"options": options}
+    )

@@ -1,7 +1,8 @@
 """Lists: `filter` and `order_by` as AIP-160 and AIP-132 have them, and keyset pages with opaque tokens.
 
-Of AIP-160 this knows conditions joined by AND over declared fields: `state = "AVAILABLE" AND display_name = "night*"`. A page
-begins after the last row of the one before, by value, so the last page costs what the first does.
+Of AIP-160 this knows conditions joined by AND over declared fields: `state = "AVAILABLE" AND display_name =
+"night*"`. A page begins after the last row of the one before, by value, so the last page costs what the first
+does.
 """
 
 import base64
@@ -59,7 +60,10 @@ class Listing(Generic[Row]):
         page_size: int,
         page_token: str,
     ) -> Page[Row]:
-        """One page of the rows that match `where` and the filter. `scope` is what else the token is bound to: the project."""
+        """One page of the rows that match `where` and the filter.
+
+        `scope` is what else the token is bound to: the project.
+        """
         conditions = self._conditions(filter_text)
         order = self._order(order_by)
         query_digest = hashlib.sha256(json.dumps([scope, filter_text, order]).encode()).hexdigest()[:16]
@@ -92,7 +96,9 @@ class Listing(Generic[Row]):
                 position = joined.end()
             found = _CONDITION.match(text, position)
             if not found:
-                raise self._unknown(f"filter: cannot read {text[position:]!r}; write conditions like state = \"X\"")
+                raise self._unknown(
+                    f'filter: cannot read {text[position:]!r}; write conditions like state = "X"'
+                )
             conditions.append(self._condition(*found.groups()))
             position = found.end()
         return conditions
@@ -125,7 +131,11 @@ class Listing(Generic[Row]):
         order: list[tuple[str, bool]] = []
         for part in (text or "create_time desc").split(","):
             name, _, direction = part.strip().partition(" ")
-            if name not in self._fields or not self._fields[name].sortable or direction.strip() not in {"", "asc", "desc"}:
+            if (
+                name not in self._fields
+                or not self._fields[name].sortable
+                or direction.strip() not in {"", "asc", "desc"}
+            ):
                 raise self._unknown(f"order_by: {part.strip()!r} is not an order of this list")
             order.append((name, direction.strip() == "desc"))
         return [*order, (self._id, order[-1][1])]

@@ -29,17 +29,20 @@ class RequestReplay(SQLModel, table=True):
 
 
 def find_replay(session: Session, project: str, request: Message, answer: type[Answer]) -> Answer | None:
-    """The first answer to this request, if its id was seen before; RequestIdReused when the body is another one.
+    """The first answer to this request, if its id was seen before; RequestIdReused when the body is another
+    one.
 
-    Within a write on PostgreSQL it also takes an advisory lock on the id, so that of two equal requests at once the second
-    waits for the first; on SQLite there is one writer anyway.
+    Within a write on PostgreSQL it also takes an advisory lock on the id, so that of two equal requests at
+    once the second waits for the first; on SQLite there is one writer anyway.
     """
     request_id: str = getattr(request, "request_id")  # noqa: B009  # every mutating request has one
     if not request_id:
         return None
     method = request.DESCRIPTOR.full_name
     if session.get_bind().dialect.name == "postgresql":
-        key = int.from_bytes(hashlib.sha256(f"{project}/{method}/{request_id}".encode()).digest()[:8], "big", signed=True)
+        key = int.from_bytes(
+            hashlib.sha256(f"{project}/{method}/{request_id}".encode()).digest()[:8], "big", signed=True
+        )
         session.connection().execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
     found = session.exec(
         select(RequestReplay).where(

@@ -24,7 +24,7 @@ class BackupState(StrEnum):
     """Where a backup stands; the names of the contract's enum without its prefix."""
 
     CREATING = "CREATING"
-    """R03: from the moment the request is answered. The worker moves it on."""
+    """From the moment the request is answered (R03). The worker moves it on."""
     AVAILABLE = "AVAILABLE"
     """RestoreBackup and DeleteBackup move it on."""
     RESTORING = "RESTORING"
@@ -101,7 +101,11 @@ def decide_deletion(backup: Backup) -> BackupState:
 
 
 def is_image_ready(backup: Backup, *, require_available: bool) -> bool:
-    """Whether the content is decided (R04), so that an image can be made. `require_available` is the strict reading (R06)."""
+    """R06: an image is made of an available backup alone, when `require_available` asks for the strict
+    reading.
+
+    Else also of one that is still CREATING, once its content is decided (R02, R04).
+    """
     if backup.state in {BackupState.AVAILABLE, BackupState.RESTORING}:
         return True
     return backup.state is BackupState.CREATING and backup.image_ready and not require_available
@@ -130,4 +134,6 @@ def check_texts(display_name: str, description: str) -> None:
     if len(description) > 255 or "<" in description or ">" in description:
         fields.append(FieldViolation("backup.description", "must be at most 255 characters without < and >"))
     if fields:
-        raise RequestInvalid(problem="; ".join(f"{each.field} {each.description}" for each in fields), fields=fields)
+        raise RequestInvalid(
+            problem="; ".join(f"{each.field} {each.description}" for each in fields), fields=fields
+        )

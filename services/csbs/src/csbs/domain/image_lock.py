@@ -1,4 +1,6 @@
-"""The lock of an image on a backup: taken once, fenced by a token, and never brought back once it was released."""
+"""The lock of an image on a backup: taken once, fenced by a token, and never brought back once it was
+released.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +58,7 @@ def find_again(locks: Sequence[ImageLock], backup: str, image: str, request_id: 
 
 
 def current(locks: Sequence[ImageLock], backup: str, image: str, token: int) -> ImageLock:
-    """R10: the lock that the token names, if it is the one that holds now."""
+    """The lock that the token names, if it is the one that holds now (R10)."""
     for lock in locks:
         if lock.token == token and lock.image == image and lock.state is not LockState.RELEASED:
             return lock

@@ -4,7 +4,7 @@ from recast.faults import Kind, Refusal
 
 
 class BackupNotFound(Refusal):
-    """R61: what is not in the caller's project is not there for it."""
+    """There is no such backup in the caller's project."""
 
     kind = Kind.NOT_FOUND
     reason = "BACKUP_NOT_FOUND"
@@ -51,12 +51,10 @@ class ServerBeingBackedUp(Refusal):
 
 
 class BackupNotImageReady(Refusal):
-    """R02: a backup is made an image of when it is AVAILABLE, or CREATING and marked "Image can be created"."""
+    """R02: a backup is made an image of when AVAILABLE, or CREATING and marked "Image can be created"."""
 
     reason = "BACKUP_NOT_IMAGE_READY"
-    message = (
-        'backup {backup} is {state} and not marked "Image can be created"; wait until it is marked, or AVAILABLE'
-    )
+    message = 'backup {backup} is {state}, not AVAILABLE or marked "Image can be created"; wait until it is'
     in_the_way = "backup"
     vendor_code = "CSBS.8001"
 
@@ -119,16 +117,20 @@ class LockTokenStale(Refusal):
     """R10: an owner that was late is refused, whatever it still believes."""
 
     reason = "LOCK_TOKEN_STALE"
-    message = "token {token} of {image} on {backup} is not the current one; the lock is another's, or nobody's"
+    message = (
+        "token {token} of {image} on {backup} is not the current one; the lock is another's, or nobody's"
+    )
     in_the_way = "backup"
 
 
 class LockReleased(Refusal):
-    """R10: a lock that was released does not come back by a late duplicate of its request."""
+    """A lock that was released does not come back by a late duplicate of its request (R10)."""
 
     kind = Kind.ABORTED
     reason = "LOCK_RELEASED"
-    message = "the lock of {image} on {backup} that this request asked for was released; ask with a new request"
+    message = (
+        "the lock of {image} on {backup} that this request asked for was released; ask with a new request"
+    )
     in_the_way = "backup"
 
 
@@ -142,7 +144,9 @@ class ContentDamaged(Refusal):
 
 
 class RestoreTargetInvalid(Refusal):
-    """Every disk of the backup is written to one disk of the server, system to system, no smaller, not shared."""
+    """Every disk of the backup is written to one disk of the server, system to system, no smaller, not
+    shared.
+    """
 
     reason = "RESTORE_TARGET_INVALID"
     message = "{backup_disk} of {backup} cannot be written to {disk}: {problem}"

@@ -21,7 +21,9 @@ class TargetDisk:
 def plan_restore(
     backup: str, disks: Sequence[BackupDisk], targets: Sequence[TargetDisk], asked: Mapping[str, str]
 ) -> dict[str, str]:
-    """The target disk of every backup disk, by the backup disk's id. `asked` maps some; the others go where they came from.
+    """The target disk of every backup disk, by the backup disk's id.
+
+    `asked` maps some; the others go where they came from.
 
     Refused, with every problem at once, when a disk has no fitting target.
     """
@@ -31,7 +33,9 @@ def plan_restore(
     problems: list[Refusal] = []
 
     def refuse(backup_disk: str, disk: str, problem: str) -> None:
-        problems.append(RestoreTargetInvalid(backup=backup, backup_disk=backup_disk, disk=disk, problem=problem))
+        problems.append(
+            RestoreTargetInvalid(backup=backup, backup_disk=backup_disk, disk=disk, problem=problem)
+        )
 
     for unknown in asked.keys() - known:
         refuse(unknown, asked[unknown], "the backup has no such disk")
@@ -55,7 +59,9 @@ def plan_restore(
 
 
 def _by_default(disk: BackupDisk, targets: Sequence[TargetDisk]) -> str:
-    """Where a disk came from; for the system disk, whatever the server's system disk is now: a change of OS renews it."""
+    """Where a disk came from; for the system disk, whatever the server's system disk is now: a change of OS
+    renews it.
+    """
     if disk.is_system:
         return next((target.disk for target in targets if target.is_system), disk.disk)
     return disk.disk

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import grpc
+from google.longrunning import operations_pb2
+from google.protobuf.message import Message
 
 from csbs.domain.backup import BackupEvent, BackupState, advance, check_texts, decide_backup, decide_deletion
 from csbs.domain.refusals import BackupIdTaken, ServerBeingBackedUp
@@ -35,7 +37,9 @@ class Backups(grpc_pb.BackupServiceServicer):
     now: Callable[[], datetime]
     new_id: Callable[[], str]
 
-    def CreateBackup(self, request: pb.CreateBackupRequest, context: grpc.ServicerContext) -> pb.CreateBackupResponse:
+    def CreateBackup(
+        self, request: pb.CreateBackupRequest, context: grpc.ServicerContext
+    ) -> pb.CreateBackupResponse:
         project = enter_project(parse_parent(request.parent))
         server = parse_name(request.backup.server, "servers", "backup.server")
         enter_project(server.project)
@@ -45,7 +49,9 @@ class Backups(grpc_pb.BackupServiceServicer):
             if answer := find_replay(session, project, request, pb.CreateBackupResponse):
                 return answer
         described = self.servers.describe(str(server))
-        decide_backup(described.name, server_pb2.ServerState.Name(described.state).removeprefix("SERVER_STATE_"))
+        decide_backup(
+            described.name, server_pb2.ServerState.Name(described.state).removeprefix("SERVER_STATE_")
+        )
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.CreateBackupResponse):
                 return answer
@@ -56,7 +62,8 @@ class Backups(grpc_pb.BackupServiceServicer):
                 raise BackupIdTaken(backup=row.name)
             tx.session.add(row)
             response = pb.CreateBackupResponse(
-                backup=backups.message(tx.session, row), operation=self._record(tx, "CreateBackup", row, request)
+                backup=backups.message(tx.session, row),
+                operation=self._record(tx, "CreateBackup", row, request),
             )
             if not request.validate_only:
                 remember_replay(tx, project, request, response, self.now())
@@ -68,7 +75,9 @@ class Backups(grpc_pb.BackupServiceServicer):
         with self.database.read() as session:
             return pb.GetBackupResponse(backup=backups.message(session, backups.load(session, request.name)))
 
-    def ListBackups(self, request: pb.ListBackupsRequest, context: grpc.ServicerContext) -> pb.ListBackupsResponse:
+    def ListBackups(
+        self, request: pb.ListBackupsRequest, context: grpc.ServicerContext
+    ) -> pb.ListBackupsResponse:
         project = enter_project(parse_parent(request.parent))
         with self.database.read() as session:
             page = backups.LISTING.page(
@@ -84,7 +93,9 @@ class Backups(grpc_pb.BackupServiceServicer):
                 backups=backups.messages(session, page.rows), next_page_token=page.next_token
             )
 
-    def UpdateBackup(self, request: pb.UpdateBackupRequest, context: grpc.ServicerContext) -> pb.UpdateBackupResponse:
+    def UpdateBackup(
+        self, request: pb.UpdateBackupRequest, context: grpc.ServicerContext
+    ) -> pb.UpdateBackupResponse:
         project = enter_project(parse_name(request.backup.name, "backups", "backup.name").project)
         changes = masked(request.backup, request.update_mask, ("display_name", "description"))
         with self.database.write() as tx:
@@ -92,7 +103,9 @@ class Backups(grpc_pb.BackupServiceServicer):
                 return answer
             row = backups.load(tx.session, request.backup.name, lock=True)
             row.check_etag(request.backup.etag)
-            check_texts(changes.get("display_name", row.display_name), changes.get("description", row.description))
+            check_texts(
+                changes.get("display_name", row.display_name), changes.get("description", row.description)
+            )
             for field, text in changes.items():
                 setattr(row, field, text)
             row.touch(self.now())
@@ -103,7 +116,9 @@ class Backups(grpc_pb.BackupServiceServicer):
                 tx.commit()
             return response
 
-    def DeleteBackup(self, request: pb.DeleteBackupRequest, context: grpc.ServicerContext) -> pb.DeleteBackupResponse:
+    def DeleteBackup(
+        self, request: pb.DeleteBackupRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteBackupResponse:
         project = enter_project(parse_name(request.name, "backups").project)
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.DeleteBackupResponse):
@@ -113,7 +128,8 @@ class Backups(grpc_pb.BackupServiceServicer):
             decide_deletion(backups.value(tx.session, row))
             backups.move(tx, row, BackupEvent.DELETION_BEGUN, self.now())
             response = pb.DeleteBackupResponse(
-                backup=backups.message(tx.session, row), operation=self._record(tx, "DeleteBackup", row, request)
+                backup=backups.message(tx.session, row),
+                operation=self._record(tx, "DeleteBackup", row, request),
             )
             if not request.validate_only:
                 remember_replay(tx, project, request, response, self.now())
@@ -133,7 +149,9 @@ class Backups(grpc_pb.BackupServiceServicer):
         server = parse_name(request.server or row.server, "servers", "server")
         enter_project(server.project)
         targets = _targets(self.servers.describe(str(server)))
-        plan = plan_restore(row.name, value.disks, targets, {each.backup_disk: each.disk for each in request.mappings})
+        plan = plan_restore(
+            row.name, value.disks, targets, {each.backup_disk: each.disk for each in request.mappings}
+        )
         planned = pb.RestoreBackupRequest(name=row.name, server=str(server), power_on=request.power_on)
         for disk, target in plan.items():
             planned.mappings.add(backup_disk=disk, disk=target)
@@ -143,14 +161,17 @@ class Backups(grpc_pb.BackupServiceServicer):
             row = backups.load(tx.session, request.name, lock=True)
             backups.move(tx, row, BackupEvent.RESTORE_BEGUN, self.now())
             response = pb.RestoreBackupResponse(
-                backup=backups.message(tx.session, row), operation=self._record(tx, "RestoreBackup", row, planned)
+                backup=backups.message(tx.session, row),
+                operation=self._record(tx, "RestoreBackup", row, planned),
             )
             if not request.validate_only:
                 remember_replay(tx, project, request, response, self.now())
                 tx.commit()
             return response
 
-    def _record(self, tx: Transaction, verb: str, row: BackupRow, request: object) -> object:
+    def _record(
+        self, tx: Transaction, verb: str, row: BackupRow, request: Message
+    ) -> operations_pb2.Operation:
         return self.operations.record(tx, project=row.project, verb=verb, target=row.name, request=request)
 
     def _new_row(

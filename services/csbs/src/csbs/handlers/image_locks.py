@@ -43,7 +43,9 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
                 backup=backups.message(session, row),
             )
 
-    def LockBackup(self, request: pb.LockBackupRequest, context: grpc.ServicerContext) -> pb.LockBackupResponse:
+    def LockBackup(
+        self, request: pb.LockBackupRequest, context: grpc.ServicerContext
+    ) -> pb.LockBackupResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
             row = backups.load(tx.session, request.backup, lock=True)
@@ -55,7 +57,9 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
                 if obstacles:
                     raise all_of(obstacles)
                 row.lock_sequence += 1
-                lock = ImageLock(row.name, request.image, row.lock_sequence, request.request_id, LockState.HELD)
+                lock = ImageLock(
+                    row.name, request.image, row.lock_sequence, request.request_id, LockState.HELD
+                )
                 image_locks.save_lock(tx, lock, LockState.HELD, self.now())
                 row.touch(self.now())
                 tx.session.add(row)
@@ -65,7 +69,9 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
             tx.commit()
             return response
 
-    def ConfirmLock(self, request: pb.ConfirmLockRequest, context: grpc.ServicerContext) -> pb.ConfirmLockResponse:
+    def ConfirmLock(
+        self, request: pb.ConfirmLockRequest, context: grpc.ServicerContext
+    ) -> pb.ConfirmLockResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
             backups.load(tx.session, request.backup, lock=True)
@@ -77,14 +83,20 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
             tx.commit()
             return response
 
-    def ReleaseLock(self, request: pb.ReleaseLockRequest, context: grpc.ServicerContext) -> pb.ReleaseLockResponse:
+    def ReleaseLock(
+        self, request: pb.ReleaseLockRequest, context: grpc.ServicerContext
+    ) -> pb.ReleaseLockResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
             locks = image_locks.load_locks(tx.session, request.backup)
             found = [lock for lock in locks if lock.image == request.image and _is_meant(lock, request)]
             # A release that overtakes its own LockBackup leaves the tombstone that refuses it.
-            lock = found[0] if found else ImageLock(
-                request.backup, request.image, request.token, request.request_id, LockState.RELEASED
+            lock = (
+                found[0]
+                if found
+                else ImageLock(
+                    request.backup, request.image, request.token, request.request_id, LockState.RELEASED
+                )
             )
             state = advance(lock, LockEvent.RELEASED)
             if found or request.request_id:
@@ -118,7 +130,10 @@ def _is_meant(lock: ImageLock, request: pb.ReleaseLockRequest) -> bool:
 
 def _message(tx: Transaction, lock: ImageLock, state: LockState) -> pb.ImageLock:
     message = pb.ImageLock(
-        backup=lock.backup, image=lock.image, token=lock.token, state=pb.LockState.Value(f"LOCK_STATE_{state}")
+        backup=lock.backup,
+        image=lock.image,
+        token=lock.token,
+        state=pb.LockState.Value(f"LOCK_STATE_{state}"),
     )
     tx.session.flush()
     message.create_time.FromDatetime(image_locks.create_time(tx.session, lock))

@@ -17,7 +17,10 @@ from recast.operations.peer import follow
 
 
 class Servers:
-    """The servers of ECS. Every method that changes something takes the id of the work that asks, and may be repeated."""
+    """The servers of ECS.
+
+    Every method that changes something takes the id of the work that asks, and may be repeated.
+    """
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._source = grpc_pb.BackupSourceServiceStub(channel)
@@ -49,7 +52,9 @@ class Servers:
         request = pb.ExportDisksRequest(
             server=server, freeze_id=work.id, store=store, disks=disks, request_id=f"{work.id}-export"
         )
-        return self._follow(work, "export", lambda: self._source.ExportDisks(request).operation, pb.ExportDisksResult)
+        return self._follow(
+            work, "export", lambda: self._source.ExportDisks(request).operation, pb.ExportDisksResult
+        )
 
     def thaw(self, work: Work, server: str, sealed_backup: str) -> None:
         """Ends the freeze; a server that is gone has none."""
@@ -63,12 +68,21 @@ class Servers:
                 raise
 
     def restore(
-        self, work: Work, server: str, content: content_pb2.Content, mapping: Mapping[str, str], power_on: bool
+        self,
+        work: Work,
+        server: str,
+        content: content_pb2.Content,
+        mapping: Mapping[str, str],
+        power_on: bool,
     ) -> None:
         """Has the content written to the server's disks."""
         mappings = [pb.RestoreDiskMapping(content_disk=disk, disk=target) for disk, target in mapping.items()]
         request = pb.RestoreDisksRequest(
-            server=server, content=content, mappings=mappings, power_on=power_on, request_id=f"{work.id}-restore"
+            server=server,
+            content=content,
+            mappings=mappings,
+            power_on=power_on,
+            request_id=f"{work.id}-restore",
         )
         follow(work, self._operations, "restore", lambda: self._source.RestoreDisks(request).operation)
 

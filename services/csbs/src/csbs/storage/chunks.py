@@ -9,7 +9,10 @@ from recast.faults import Unavailable
 
 
 class BackupChunks:
-    """Opens partitions by project. `master_key` (32 bytes) is the store's; a project's key is derived from it."""
+    """Opens partitions by project.
+
+    `master_key` (32 bytes) is the store's; a project's key is derived from it.
+    """
 
     def __init__(self, url: str, master_key: bytes) -> None:
         self._url = url

@@ -10,7 +10,11 @@ from recast.unitofwork import RequestReplay, ResourceRow, UtcDateTime
 
 
 class BackupRow(ResourceRow, table=True):
-    """A backup. `disks` is a serialized recast.csbs.v1.Backup with nothing but its disks; `content` a recast.content.v1.Content."""
+    """A backup.
+
+    `disks` is a serialized recast.csbs.v1.Backup with nothing but its disks; `content` a
+    recast.content.v1.Content.
+    """
 
     __tablename__ = "backup"
 
@@ -34,7 +38,10 @@ class BackupRow(ResourceRow, table=True):
 
 
 class ImageLockRow(SQLModel, table=True):
-    """A lock of an image on a backup, or the tombstone of one. Outlives the backup, so that a late duplicate stays refused."""
+    """A lock of an image on a backup, or the tombstone of one.
+
+    Outlives the backup, so that a late duplicate stays refused.
+    """
 
     __tablename__ = "image_lock"
 

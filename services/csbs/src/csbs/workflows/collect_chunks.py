@@ -1,4 +1,7 @@
-"""CollectChunks: deletes the chunks of a project that no backup needs. Alone in the project's partition while it runs."""
+"""CollectChunks: deletes the chunks of a project that no backup needs.
+
+Alone in the project's partition while it runs.
+"""
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
@@ -12,7 +15,10 @@ from recast.unitofwork import Database
 
 
 class CollectChunks:
-    """The workflow. It waits while a backup is being written, and backups wait while it runs; their freeze does not."""
+    """The workflow.
+
+    It waits while a backup is being written, and backups wait while it runs; their freeze does not.
+    """
 
     def __init__(self, database: Database, chunks: BackupChunks) -> None:
         self._database = database
@@ -24,7 +30,10 @@ class CollectChunks:
         with self._database.read() as session:
             contents = backups.live_contents(session, work.project)
         live = [IndexRef(disk.index.id, disk.index.digest) for content in contents for disk in content.disks]
+        kept = {ref.id for ref in live}
         with self._chunks.open(work.project) as store:
+            for orphan in [index for index in store.list_indexes() if index not in kept]:
+                store.delete_index(orphan)  # nobody writes now: what has no row was left by work that failed
             store.collect(live, progress=lambda _done, _total: work.check())
         return Empty()
 

@@ -149,7 +149,7 @@ class CreateBackup:
         backups.move(tx, row, BackupEvent.FAILED, self._now())
 
 
-def disk_id(role: content_pb2.DiskRole, position: int) -> str:
+def disk_id(role: content_pb2.DiskRole.ValueType, position: int) -> str:
     """The id of a disk within its backup."""
     return "system" if role == content_pb2.DISK_ROLE_SYSTEM else f"data-{position}"
 
@@ -158,10 +158,16 @@ def _index_id(operation: str, disk: str) -> str:
     return f"{operation}-{disk}"
 
 
-def _parent(session: Session, row: BackupRow, disk: ecs_pb.FrozenDisk) -> tuple[str, content_pb2.IndexRef] | None:
-    """The backup whose index of the disk is the best to begin from: the one that its changes are known since, else the newest."""
+def _parent(
+    session: Session, row: BackupRow, disk: ecs_pb.FrozenDisk
+) -> tuple[str, content_pb2.IndexRef] | None:
+    """The backup whose index of the disk is the best to begin from: the one that its changes are known since,
+    else the newest.
+    """
     names = [disk.tracked_backup] if disk.tracked_backup else []
-    newest = select(BackupRow.name).where(BackupRow.server == row.server, BackupRow.state == BackupState.AVAILABLE)
+    newest = select(BackupRow.name).where(
+        BackupRow.server == row.server, BackupRow.state == BackupState.AVAILABLE
+    )
     names += session.exec(newest.order_by(col(BackupRow.create_time).desc()).limit(1)).all()
     for name in names:
         try:

@@ -1,4 +1,7 @@
-"""DeleteBackup: its indexes, then its row; what its chunks alone held is collected after it. Decided when it was asked for."""
+"""DeleteBackup: its indexes, then its row; what its chunks alone held is collected after it.
+
+Decided when it was asked for.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -32,7 +35,8 @@ class DeleteBackup:
     def run(self, work: Work) -> Message:
         """See the module."""
         work.decide()
-        # The row goes first: from then on nobody is handed these indexes. An index without a row is collected as well.
+        # The row goes first: from then on nobody is handed these indexes. An index without a row is collected
+        # as well.
         indexes = work.transact("remove", lambda tx: self._remove(tx, work.target))
         work.step("indexes", lambda: self._delete_indexes(work.project, indexes))
         work.transact("collect", lambda tx: self._collect(tx, work))

@@ -1,4 +1,7 @@
-"""RestoreBackup: has ECS write the backup to a server's disks. Whatever its end, the backup is AVAILABLE again."""
+"""RestoreBackup: has ECS write the backup to a server's disks.
+
+Whatever its end, the backup is AVAILABLE again.
+"""
 
 from collections.abc import Callable
 from datetime import datetime

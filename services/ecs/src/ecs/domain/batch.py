@@ -55,8 +55,16 @@ class PlannedDisk:
     source: ImageDisk | None
 
 
+def base_name(index_digest: bytes) -> str:
+    """The name of the base that holds a content: its index's digest. Equal contents share one base."""
+    return index_digest.hex()
+
+
 def plan_names(base: str, count: int, field: str) -> list[str]:
-    """The names of a batch: one keeps its name; more get -0000, -0001...; a name that ends so is counted on (domain.md 3.2)."""
+    """R14: one request makes many servers.
+
+    One keeps its name; more get -0000, -0001...; a name that ends so is counted on.
+    """
     if count > MAX_SERVERS:
         raise CountExceeded(count=count, limit=MAX_SERVERS, fields=[FieldViolation("count", "at most 100")])
     if count <= 1:
@@ -64,23 +72,29 @@ def plan_names(base: str, count: int, field: str) -> list[str]:
     numbered = _NUMBERED.fullmatch(base)
     stem, first = (numbered.group(1), int(numbered.group(2))) if numbered else (base, 0)
     if len(stem) > _MAX_BATCH_BASE or first + count > 10_000:
-        problem = f"must leave room for a number: at most {_MAX_BATCH_BASE} characters, and no number past 9999"
+        problem = (
+            f"must leave room for a number: at most {_MAX_BATCH_BASE} characters, and no number past 9999"
+        )
         raise ServerNameInvalid(field=field, problem=problem, fields=[FieldViolation(field, problem)])
     return [f"{stem}-{number:04d}" for number in range(first, first + count)]
 
 
 def check_kind(image: str, kind: str) -> None:
-    """R50: a server is made from a system-disk or a full-server image."""
+    """A server is made from a system-disk or a full-server image (R50)."""
     if kind not in {"SYSTEM_DISK", "FULL_SERVER"}:
         wanted = "a server is made from a SYSTEM_DISK or FULL_SERVER image"
-        raise ImageKindUnsupported(image=image, kind=kind, wanted=wanted, fields=[FieldViolation("image", wanted)])
+        raise ImageKindUnsupported(
+            image=image, kind=kind, wanted=wanted, fields=[FieldViolation("image", wanted)]
+        )
 
 
 def check_data_kind(image: str, kind: str, field: str) -> None:
-    """R50: a data disk is made from a data-disk image."""
+    """A data disk is made from a data-disk image (R50)."""
     if kind != "DATA_DISK":
         wanted = "a data disk is made from a DATA_DISK image"
-        raise ImageKindUnsupported(image=image, kind=kind, wanted=wanted, fields=[FieldViolation(field, wanted)])
+        raise ImageKindUnsupported(
+            image=image, kind=kind, wanted=wanted, fields=[FieldViolation(field, wanted)]
+        )
 
 
 def plan_disks(
@@ -89,16 +103,20 @@ def plan_disks(
     asked: Sequence[AskedDisk],
     data_images: Mapping[str, ImageDisk],
 ) -> list[PlannedDisk]:
-    """R12, R39: every disk of the image, in its place; those that the request names as it says; then what it adds.
+    """R12: every disk of the image, in its place; those that the request names as it says (R39); then what it
+    adds.
 
-    `system_bytes` of 0 means the image's size. `data_images` are the disks of the data-disk images that the request names.
+    `system_bytes` of 0 means the image's size. `data_images` are the disks of the data-disk images that the
+    request names.
     """
     named = _named(image_disks, asked)
     plan: list[PlannedDisk] = []
     for disk in sorted(image_disks, key=lambda each: each.position):
         index, ask = named.get(disk.id, (-1, AskedDisk("", "", 0, False, "")))
         field = "system_disk.size_bytes" if disk.is_system else f"data_disks[{index}].size_bytes"
-        size = fitting_size(system_bytes if disk.is_system else ask.size_bytes, disk.size_bytes, disk.id, field)
+        size = fitting_size(
+            system_bytes if disk.is_system else ask.size_bytes, disk.size_bytes, disk.id, field
+        )
         name = ask.display_name or ("" if disk.is_system else disk.display_name)
         plan.append(PlannedDisk(disk.is_system, disk.position, size, ask.shared, name, disk))
     position = max(disk.position for disk in image_disks)
@@ -115,7 +133,10 @@ def plan_disks(
 
 
 def fitting_size(asked_bytes: int, source_bytes: int, disk: str, field: str) -> int:
-    """The size of a disk made from something of `source_bytes`; sizes may only grow (V2). 0 asks for the source's."""
+    """The size of a disk made from something of `source_bytes`; sizes may only grow (V2).
+
+    0 asks for the source's.
+    """
     size = asked_bytes or source_bytes
     check_size(size, field)
     if size < source_bytes:
@@ -131,7 +152,9 @@ def _named(image_disks: Sequence[ImageDisk], asked: Sequence[AskedDisk]) -> dict
     for index, ask in enumerate(asked):
         if ask.image_disk:
             if ask.image_disk not in known or ask.image_disk in named:
-                problem = "it is named twice" if ask.image_disk in named else "the image has no such data disk"
+                problem = (
+                    "it is named twice" if ask.image_disk in named else "the image has no such data disk"
+                )
                 fields = [FieldViolation(f"data_disks[{index}].image_disk", problem)]
                 raise ImageDiskUnknown(
                     disk=ask.image_disk, problem=problem, known=", ".join(known) or "none", fields=fields

@@ -97,7 +97,7 @@ def decide_detachment(disk: Disk, server: str) -> DiskState:
 
 
 def decide_deletion(disk: Disk) -> DiskState:
-    """The state of a disk whose deletion is asked for; every server that it is attached to stands in the way."""
+    """The state of a disk whose deletion is asked for; every server that has it stands in the way."""
     if disk.is_system and disk.servers:
         raise SystemDiskBound(disk=disk.name)
     if disk.servers:

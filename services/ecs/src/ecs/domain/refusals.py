@@ -4,7 +4,7 @@ from recast.faults import Kind, Refusal
 
 
 class ServerNotFound(Refusal):
-    """R61: what is not in the caller's project is not there for it."""
+    """There is no such thing in the caller's project."""
 
     kind = Kind.NOT_FOUND
     reason = "SERVER_NOT_FOUND"
@@ -50,7 +50,7 @@ class ServerInImageCreation(Refusal):
 
 
 class DiskNotFound(Refusal):
-    """R61: what is not in the caller's project is not there for it."""
+    """There is no such thing in the caller's project."""
 
     kind = Kind.NOT_FOUND
     reason = "DISK_NOT_FOUND"
@@ -158,7 +158,9 @@ class ImageGone(Refusal):
     """A server whose image was deleted lives on, but is not installed again (V8)."""
 
     reason = "IMAGE_GONE"
-    message = "server {server} cannot be installed again: image {image} is gone; change its OS to another image"
+    message = (
+        "server {server} cannot be installed again: image {image} is gone; change its OS to another image"
+    )
     in_the_way = "image"
 
 
@@ -182,7 +184,9 @@ class FreezeNotFound(Refusal):
 
 
 class RestoreTargetInvalid(Refusal):
-    """A disk's content is written to a disk of the server that is no smaller, not shared, and of the same role."""
+    """A disk's content is written to a disk of the server that is no smaller, not shared, and of the same
+    role.
+    """
 
     reason = "RESTORE_TARGET_INVALID"
     message = "{content_disk} cannot be written to {disk}: {problem}"

@@ -17,8 +17,10 @@ class FittingDisk:
     shared: bool = False
 
 
-def check_restore(contents: Sequence[FittingDisk], attached: Sequence[FittingDisk], mapping: Mapping[str, str]) -> None:
-    """Refuses, with every problem at once, a mapping from content to disks that cannot be carried out whole."""
+def check_restore(
+    contents: Sequence[FittingDisk], attached: Sequence[FittingDisk], mapping: Mapping[str, str]
+) -> None:
+    """Refuses, with every problem at once, a mapping of content to disks that cannot be carried out."""
     by_name = {disk.name: disk for disk in attached}
     problems: list[Refusal] = []
     for content in contents:

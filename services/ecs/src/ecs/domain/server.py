@@ -134,8 +134,12 @@ def check_texts(display_name: str, description: str, noun: str = "server") -> No
     """Refuses a malformed name or description."""
     fields = []
     if not _DISPLAY_NAME.fullmatch(display_name):
-        fields.append(FieldViolation(f"{noun}.display_name", "must be 1 to 128 letters, digits, `-`, `.` or `_`"))
+        fields.append(
+            FieldViolation(f"{noun}.display_name", "must be 1 to 128 letters, digits, `-`, `.` or `_`")
+        )
     if len(description) > 255 or "<" in description or ">" in description:
         fields.append(FieldViolation(f"{noun}.description", "must be at most 255 characters without < and >"))
     if fields:
-        raise RequestInvalid(problem="; ".join(f"{each.field} {each.description}" for each in fields), fields=fields)
+        raise RequestInvalid(
+            problem="; ".join(f"{each.field} {each.description}" for each in fields), fields=fields
+        )

@@ -1,1 +1,4 @@
-"""One module a proto service. The RPC method is the use case: parse, begin, replay, load, decide, record, commit."""
+"""One module a proto service.
+
+The RPC method is the use case: parse, begin, replay, load, decide, record, commit.
+"""

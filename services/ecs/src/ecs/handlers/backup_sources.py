@@ -39,8 +39,14 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             row = servers.load(session, request.server)
             return pb.DescribeServerResponse(server=servers.message(session, row))
 
-    def FreezeServer(self, request: pb.FreezeServerRequest, context: grpc.ServicerContext) -> pb.FreezeServerResponse:
-        """Recorded, then done, then marked as done: killed anywhere, the same request finishes it, and a thaw ends it."""
+    def FreezeServer(
+        self, request: pb.FreezeServerRequest, context: grpc.ServicerContext
+    ) -> pb.FreezeServerResponse:
+        """R13: what is written after this instant is in no backup made of it, and in no image of that.
+
+        Recorded, then done, then marked as done: killed anywhere, the same request finishes it, and a thaw
+        ends it.
+        """
         enter_project(parse_name(request.server, "servers", "server").project)
         answer = self._begin_freeze(request)
         if answer.HasField("freeze_time"):
@@ -60,7 +66,9 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             tx.commit()
         return answer
 
-    def ExportDisks(self, request: pb.ExportDisksRequest, context: grpc.ServicerContext) -> pb.ExportDisksResponse:
+    def ExportDisks(
+        self, request: pb.ExportDisksRequest, context: grpc.ServicerContext
+    ) -> pb.ExportDisksResponse:
         project = enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.ExportDisksResponse):
@@ -83,7 +91,9 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             tx.commit()
             return response
 
-    def ThawServer(self, request: pb.ThawServerRequest, context: grpc.ServicerContext) -> pb.ThawServerResponse:
+    def ThawServer(
+        self, request: pb.ThawServerRequest, context: grpc.ServicerContext
+    ) -> pb.ThawServerResponse:
         project = enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.ThawServerResponse):
@@ -108,7 +118,9 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             tx.commit()
             return response
 
-    def RestoreDisks(self, request: pb.RestoreDisksRequest, context: grpc.ServicerContext) -> pb.RestoreDisksResponse:
+    def RestoreDisks(
+        self, request: pb.RestoreDisksRequest, context: grpc.ServicerContext
+    ) -> pb.RestoreDisksResponse:
         project = enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.RestoreDisksResponse):

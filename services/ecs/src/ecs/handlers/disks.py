@@ -33,7 +33,9 @@ class Disks(grpc_pb.DiskServiceServicer):
     now: Callable[[], datetime]
     new_id: Callable[[], str]
 
-    def CreateDisk(self, request: pb.CreateDiskRequest, context: grpc.ServicerContext) -> pb.CreateDiskResponse:
+    def CreateDisk(
+        self, request: pb.CreateDiskRequest, context: grpc.ServicerContext
+    ) -> pb.CreateDiskResponse:
         project = enter_project(parse_parent(request.parent))
         display_name = request.disk.display_name or request.disk_id or f"disk-{self.new_id()[:8]}"
         check_texts(display_name, "", "disk")
@@ -99,9 +101,13 @@ class Disks(grpc_pb.DiskServiceServicer):
                 page_size=request.page_size,
                 page_token=request.page_token,
             )
-            return pb.ListDisksResponse(disks=disks.messages(session, page.rows), next_page_token=page.next_token)
+            return pb.ListDisksResponse(
+                disks=disks.messages(session, page.rows), next_page_token=page.next_token
+            )
 
-    def DeleteDisk(self, request: pb.DeleteDiskRequest, context: grpc.ServicerContext) -> pb.DeleteDiskResponse:
+    def DeleteDisk(
+        self, request: pb.DeleteDiskRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteDiskResponse:
         project = enter_project(parse_name(request.name, "disks").project)
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.DeleteDiskResponse):
@@ -119,7 +125,9 @@ class Disks(grpc_pb.DiskServiceServicer):
                 tx.commit()
             return response
 
-    def AttachDisk(self, request: pb.AttachDiskRequest, context: grpc.ServicerContext) -> pb.AttachDiskResponse:
+    def AttachDisk(
+        self, request: pb.AttachDiskRequest, context: grpc.ServicerContext
+    ) -> pb.AttachDiskResponse:
         project = enter_project(parse_name(request.name, "disks").project)
         enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:
@@ -142,7 +150,9 @@ class Disks(grpc_pb.DiskServiceServicer):
                 tx.commit()
             return response
 
-    def DetachDisk(self, request: pb.DetachDiskRequest, context: grpc.ServicerContext) -> pb.DetachDiskResponse:
+    def DetachDisk(
+        self, request: pb.DetachDiskRequest, context: grpc.ServicerContext
+    ) -> pb.DetachDiskResponse:
         project = enter_project(parse_name(request.name, "disks").project)
         enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:

@@ -22,7 +22,9 @@ class ImageSources(grpc_pb.ImageSourceServiceServicer):
     database: Database
     now: Callable[[], datetime]
 
-    def HoldServer(self, request: pb.HoldServerRequest, context: grpc.ServicerContext) -> pb.HoldServerResponse:
+    def HoldServer(
+        self, request: pb.HoldServerRequest, context: grpc.ServicerContext
+    ) -> pb.HoldServerResponse:
         enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:
             row = servers.load(tx.session, request.server, lock=True)
@@ -35,7 +37,9 @@ class ImageSources(grpc_pb.ImageSourceServiceServicer):
             tx.commit()
             return response
 
-    def FreeServer(self, request: pb.FreeServerRequest, context: grpc.ServicerContext) -> pb.FreeServerResponse:
+    def FreeServer(
+        self, request: pb.FreeServerRequest, context: grpc.ServicerContext
+    ) -> pb.FreeServerResponse:
         enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:
             hold = tx.session.get(ImageHoldRow, (request.server, request.image))

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 import grpc
+from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from ecs.domain.batch import (
@@ -35,13 +36,15 @@ from recast.rpc.names import parse_name, parse_parent
 from recast.unitofwork import Database, Transaction, find_replay, remember_replay
 
 PowerRequest = TypeVar("PowerRequest", pb.StartServerRequest, pb.StopServerRequest, pb.RebootServerRequest)
-PowerResponse = TypeVar("PowerResponse", pb.StartServerResponse, pb.StopServerResponse, pb.RebootServerResponse)
+PowerResponse = TypeVar(
+    "PowerResponse", pb.StartServerResponse, pb.StopServerResponse, pb.RebootServerResponse
+)
 OsResponse = TypeVar("OsResponse", pb.ChangeServerOsResponse, pb.ReinstallServerOsResponse)
 
 
 @dataclass(frozen=True)
 class Servers(grpc_pb.ServerServiceServicer):
-    """What its RPCs need. `queue` is the host that new servers are made on."""
+    """What its RPCs need. `host` is where new servers are made."""
 
     database: Database
     operations: Operations
@@ -53,6 +56,7 @@ class Servers(grpc_pb.ServerServiceServicer):
     def CreateServers(
         self, request: pb.CreateServersRequest, context: grpc.ServicerContext
     ) -> pb.CreateServersResponse:
+        """R38: servers are applied for from an image, and get what it holds by default."""
         project = enter_project(parse_parent(request.parent))
         check_texts(request.server.display_name, request.server.description)
         titles = plan_names(request.server.display_name, request.count, "server.display_name")
@@ -78,7 +82,9 @@ class Servers(grpc_pb.ServerServiceServicer):
                 request=work,
                 queue=self.host,
             )
-            response = pb.CreateServersResponse(servers=servers.messages(tx.session, rows), operation=operation)
+            response = pb.CreateServersResponse(
+                servers=servers.messages(tx.session, rows), operation=operation
+            )
             if not request.validate_only:
                 remember_replay(tx, project, request, response, self.now())
                 tx.commit()
@@ -89,7 +95,9 @@ class Servers(grpc_pb.ServerServiceServicer):
         with self.database.read() as session:
             return pb.GetServerResponse(server=servers.message(session, servers.load(session, request.name)))
 
-    def ListServers(self, request: pb.ListServersRequest, context: grpc.ServicerContext) -> pb.ListServersResponse:
+    def ListServers(
+        self, request: pb.ListServersRequest, context: grpc.ServicerContext
+    ) -> pb.ListServersResponse:
         project = enter_project(parse_parent(request.parent))
         with self.database.read() as session:
             page = servers.LISTING.page(
@@ -105,7 +113,9 @@ class Servers(grpc_pb.ServerServiceServicer):
                 servers=servers.messages(session, page.rows), next_page_token=page.next_token
             )
 
-    def UpdateServer(self, request: pb.UpdateServerRequest, context: grpc.ServicerContext) -> pb.UpdateServerResponse:
+    def UpdateServer(
+        self, request: pb.UpdateServerRequest, context: grpc.ServicerContext
+    ) -> pb.UpdateServerResponse:
         project = enter_project(parse_name(request.server.name, "servers", "server.name").project)
         changes = masked(request.server, request.update_mask, ("display_name", "description"))
         with self.database.write() as tx:
@@ -113,7 +123,9 @@ class Servers(grpc_pb.ServerServiceServicer):
                 return answer
             row = servers.load(tx.session, request.server.name, lock=True)
             row.check_etag(request.server.etag)
-            check_texts(changes.get("display_name", row.display_name), changes.get("description", row.description))
+            check_texts(
+                changes.get("display_name", row.display_name), changes.get("description", row.description)
+            )
             for field, text in changes.items():
                 setattr(row, field, text)
             row.touch(self.now())
@@ -124,7 +136,9 @@ class Servers(grpc_pb.ServerServiceServicer):
                 tx.commit()
             return response
 
-    def DeleteServer(self, request: pb.DeleteServerRequest, context: grpc.ServicerContext) -> pb.DeleteServerResponse:
+    def DeleteServer(
+        self, request: pb.DeleteServerRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteServerResponse:
         project = enter_project(parse_name(request.name, "servers").project)
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.DeleteServerResponse):
@@ -140,13 +154,19 @@ class Servers(grpc_pb.ServerServiceServicer):
                 tx.commit()
             return response
 
-    def StartServer(self, request: pb.StartServerRequest, context: grpc.ServicerContext) -> pb.StartServerResponse:
+    def StartServer(
+        self, request: pb.StartServerRequest, context: grpc.ServicerContext
+    ) -> pb.StartServerResponse:
         return self._power(request, pb.StartServerResponse, "StartServer", ServerEvent.START_BEGUN)
 
-    def StopServer(self, request: pb.StopServerRequest, context: grpc.ServicerContext) -> pb.StopServerResponse:
+    def StopServer(
+        self, request: pb.StopServerRequest, context: grpc.ServicerContext
+    ) -> pb.StopServerResponse:
         return self._power(request, pb.StopServerResponse, "StopServer", ServerEvent.STOP_BEGUN)
 
-    def RebootServer(self, request: pb.RebootServerRequest, context: grpc.ServicerContext) -> pb.RebootServerResponse:
+    def RebootServer(
+        self, request: pb.RebootServerRequest, context: grpc.ServicerContext
+    ) -> pb.RebootServerResponse:
         return self._power(request, pb.RebootServerResponse, "RebootServer", ServerEvent.REBOOT_BEGUN)
 
     def ChangeServerOs(
@@ -161,7 +181,10 @@ class Servers(grpc_pb.ServerServiceServicer):
         with self.database.read() as session:
             image = servers.load(session, request.name).image
         change = pb.ChangeServerOsRequest(
-            name=request.name, image=image, system_disk_bytes=request.system_disk_bytes, power_on=request.power_on
+            name=request.name,
+            image=image,
+            system_disk_bytes=request.system_disk_bytes,
+            power_on=request.power_on,
         )
         try:
             return self._change_os(request, change, pb.ReinstallServerOsResponse, "ReinstallServerOs")
@@ -202,7 +225,9 @@ class Servers(grpc_pb.ServerServiceServicer):
             if answer := find_replay(session, project, request, answer_type):
                 return answer
             value = servers.value(session, servers.load(session, request.name))
-        advance(value, ServerEvent.OS_CHANGE_BEGUN)  # said before the image is looked for: it is the nearer reason
+        advance(
+            value, ServerEvent.OS_CHANGE_BEGUN
+        )  # said before the image is looked for: it is the nearer reason
         resolved = self.images.resolve(change.image)
         check_kind(change.image, resolved.kind)
         source = resolved.system_disk()
@@ -213,7 +238,9 @@ class Servers(grpc_pb.ServerServiceServicer):
             row.check_etag(request.etag)
             check_thawed(servers.value(tx.session, row))
             servers.move(tx, row, ServerEvent.OS_CHANGE_BEGUN, self.now())
-            old = next(disk for _, disk in disks.attached_to(tx.session, row.name) if disk.role == disks.SYSTEM)
+            old = next(
+                disk for _, disk in disks.attached_to(tx.session, row.name) if disk.role == disks.SYSTEM
+            )
             asked = change.system_disk_bytes or max(old.size_bytes, source.size_bytes)
             size = fitting_size(asked, source.size_bytes, "system disk", "system_disk_bytes")
             operation_id = self.new_id()
@@ -234,7 +261,9 @@ class Servers(grpc_pb.ServerServiceServicer):
                 tx.commit()
             return response
 
-    def _record(self, tx: Transaction, verb: str, row: ServerRow, request: Message) -> object:
+    def _record(
+        self, tx: Transaction, verb: str, row: ServerRow, request: Message
+    ) -> operations_pb2.Operation:
         return self.operations.record(
             tx, project=row.project, verb=verb, target=row.name, request=request, queue=row.host
         )
@@ -251,9 +280,7 @@ class Servers(grpc_pb.ServerServiceServicer):
         for index, ask in enumerate(asked):
             if ask.display_name:
                 _check_disk_name(ask.display_name, f"data_disks[{index}].display_name")
-        return plan_disks(
-            resolved.disks(), request.system_disk.size_bytes, asked, self._data_images(asked)
-        )
+        return plan_disks(resolved.disks(), request.system_disk.size_bytes, asked, self._data_images(asked))
 
     def _data_images(self, asked: Sequence[AskedDisk]) -> Mapping[str, ImageDisk]:
         found: dict[str, ImageDisk] = {}

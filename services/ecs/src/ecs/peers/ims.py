@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from ecs.domain.batch import ImageDisk
-from ecs.storage.host import base_name
+from ecs.domain.batch import ImageDisk, base_name
 from recast.content.v1 import content_pb2
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import provisioning_service_pb2 as pb
@@ -31,7 +30,7 @@ class ResolvedImage:
                 disk.position,
                 disk.display_name,
                 disk.size_bytes,
-                base_name(disk),
+                base_name(disk.index.digest),
             )
             for disk in self.content.disks
         ]
@@ -41,7 +40,9 @@ class ResolvedImage:
         return next(disk for disk in self.content.disks if disk.id == disk_id)
 
     def system_disk(self) -> ImageDisk:
-        """R35: of a full-server image, the system disk alone is what an OS change uses."""
+        """R35, R36: of a full-server image the system disk alone is what an OS change uses; data disks come
+        with new servers.
+        """
         return next(disk for disk in self.disks() if disk.is_system)
 
 

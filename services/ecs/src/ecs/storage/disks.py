@@ -67,7 +67,7 @@ def move(tx: Transaction, row: DiskRow, event: DiskEvent, now: datetime) -> None
     tx.session.add(row)
 
 
-def role(row: DiskRow) -> content_pb2.DiskRole:
+def role(row: DiskRow) -> content_pb2.DiskRole.ValueType:
     """The disk's role in the contract's words."""
     return content_pb2.DISK_ROLE_SYSTEM if row.role == SYSTEM else content_pb2.DISK_ROLE_DATA
 

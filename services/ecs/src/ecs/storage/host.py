@@ -1,9 +1,13 @@
-"""The disks of this host, and the cache of the bases that they stand on. Turns what may go wrong there into refusals."""
+"""The disks of this host, and the cache of the bases that they stand on.
+
+Turns what may go wrong there into refusals.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ecs.domain.batch import base_name
 from ecs.domain.refusals import ContentDamaged, DiskIoFailed
 from recast.chunkstore import ChunkStore, ChunkStoreError, IndexRef, Progress, StoreUnavailable
 from recast.content.v1 import content_pb2
@@ -13,7 +17,10 @@ from recast.faults import Unavailable
 
 @contextmanager
 def disk_faults(content: str = "") -> Iterator[None]:
-    """What a disk's files or a chunk store fail with, as refusals. What may pass is UNAVAILABLE, so it is tried again."""
+    """What a disk's files or a chunk store fail with, as refusals.
+
+    What may pass is UNAVAILABLE, so it is tried again.
+    """
     try:
         yield
     except DiskBusy as busy:
@@ -33,13 +40,11 @@ def open_store(location: content_pb2.ContentStore) -> ChunkStore:
     return ChunkStore.open(location.url, project=location.project, key=location.key)
 
 
-def base_name(disk: content_pb2.DiskContent) -> str:
-    """The name of the base that holds a content: its index's digest. Equal contents share one base."""
-    return disk.index.digest.hex()
-
-
 class Host:
-    """This host's disks. `cache_max_bytes` is what bases that no disk stands on may make the cache grow to."""
+    """This host's disks.
+
+    `cache_max_bytes` is what bases that no disk stands on may make the cache grow to.
+    """
 
     def __init__(self, name: str, folder: Path, cache_max_bytes: int) -> None:
         self.name = name
@@ -65,8 +70,11 @@ class Host:
     def ensure_base(
         self, location: content_pb2.ContentStore, disk: content_pb2.DiskContent, progress: Progress
     ) -> str:
-        """Brings a content into the cache, if it is not there; gives its base's name. Every chunk is verified on the way."""
-        name = base_name(disk)
+        """Brings a content into the cache, if it is not there; gives its base's name.
+
+        Every chunk is verified on the way.
+        """
+        name = base_name(disk.index.digest)
         if not self._disks.has_base(name):
             with open_store(location) as store:
                 index = store.read_index(IndexRef(disk.index.id, disk.index.digest))
@@ -78,7 +86,9 @@ class Host:
         return name
 
     def _make_room(self, wanted_bytes: int) -> None:
-        """Removes bases that no disk stands on, in no order of merit, until the wanted one fits or none is left."""
+        """Removes bases that no disk stands on, in no order of merit, until the wanted one fits or none is
+        left.
+        """
         names = self._disks.base_names()
         used = sum(self._disks.base_bytes(name) for name in names)
         for name in names:

@@ -1,7 +1,8 @@
-"""ChangeServerOs and ReinstallServerOs: a new system disk is built beside the old one and swapped in by one transaction.
+"""ChangeServerOs and ReinstallServerOs: a new system disk is built beside the old one and swapped in by one
+transaction.
 
-Whatever is killed when, the server has a whole system disk, the old or the new. Of the image the system disk alone is used, and
-no data disk is opened (R35, R36).
+Whatever is killed when, the server has a whole system disk, the old or the new. Of the image the system disk
+alone is used, and no data disk is opened (R35, R36).
 """
 
 from collections.abc import Callable
@@ -24,7 +25,10 @@ from recast.unitofwork import Database, Transaction
 
 
 class ChangeServerOs:
-    """The workflow of both. The new disk's row, CREATING and attached to nothing, is recorded with the work, by its id."""
+    """The workflow of both.
+
+    The new disk's row, CREATING and attached to nothing, is recorded with the work, by its id.
+    """
 
     def __init__(self, database: Database, images: Images, host: Host, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -67,7 +71,9 @@ class ChangeServerOs:
     def _swap(self, tx: Transaction, work: Work, request: pb.ChangeServerOsRequest, new_name: str) -> str:
         """V7: the server's system disk is the new one, with its own id; gives the old one's name."""
         row = servers.load(tx.session, work.target, lock=True)
-        place, old = next(pair for pair in disks.attached_to(tx.session, row.name) if pair[1].role == disks.SYSTEM)
+        place, old = next(
+            pair for pair in disks.attached_to(tx.session, row.name) if pair[1].role == disks.SYSTEM
+        )
         new = disks.load(tx.session, new_name, lock=True)
         position = place.position
         disks.move(tx, old, DiskEvent.LET_GO, self._now())

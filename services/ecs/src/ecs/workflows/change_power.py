@@ -1,4 +1,7 @@
-"""StartServer, StopServer and RebootServer. The `inert` hypervisor runs nothing: its disks are real, its power is a state."""
+"""StartServer, StopServer and RebootServer.
+
+The `inert` hypervisor runs nothing: its disks are real, its power is a state.
+"""
 
 from collections.abc import Callable
 from datetime import datetime

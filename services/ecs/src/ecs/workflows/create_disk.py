@@ -1,4 +1,7 @@
-"""CreateDisk: pin the image, bring its base into the cache, make the disk, unpin. Undone by removing its files."""
+"""CreateDisk: pin the image, bring its base into the cache, make the disk, unpin.
+
+Undone by removing its files.
+"""
 
 from collections.abc import Callable
 from datetime import datetime

@@ -1,4 +1,6 @@
-"""CreateServers: pin, bring the bases into the cache, make every disk, bring the servers up, unpin. Undone by removing all.
+"""CreateServers: pin, bring the bases into the cache, make every disk, bring the servers up, unpin.
+
+Undone by removing all.
 
 The first server of an image on a host pays for its bases; all others are overlays on them.
 """
@@ -47,9 +49,7 @@ class CreateServers:
         resolved = {image: self._images.resolve(image) for image in wanted}
         bring_bases(work, self._host, resolved, plan)
         failed = work.step("disks", lambda: self._make_disks(names))
-        outcomes = work.transact(
-            "up", lambda tx: self._bring_up(tx, names, failed), decides=True
-        )
+        outcomes = work.transact("up", lambda tx: self._bring_up(tx, names, failed), decides=True)
         for name in failed:
             work.step(f"clear {name}", lambda name=name: self._clear([name]))  # type: ignore[misc]
         unpin(work, self._images, wanted)
@@ -75,7 +75,10 @@ class CreateServers:
             return [disk for name in names for _, disk in disks.attached_to(session, name)]
 
     def _make_disks(self, names: Sequence[str]) -> dict[str, str]:
-        """Makes all disks with one wait for the storage. If that fails, server by server: the status of each that failed."""
+        """Makes all disks with one wait for the storage.
+
+        If that fails, server by server: the status of each that failed.
+        """
         try:
             with disk_faults():
                 self._host.create([_new_disk(disk) for disk in self._disks_of(names)])
@@ -121,9 +124,7 @@ class CreateServers:
             tx.commit()
 
 
-def bring_bases(
-    work: Work, host: Host, resolved: dict[str, ResolvedImage], plan: Sequence[DiskRow]
-) -> None:
+def bring_bases(work: Work, host: Host, resolved: dict[str, ResolvedImage], plan: Sequence[DiskRow]) -> None:
     """Brings every base that the planned disks stand on into the host's cache, each once."""
     progress = DiskProgress(work)
     wanted = {disk.base: (disk.source_image, disk.source_image_disk) for disk in plan if disk.base}
@@ -131,7 +132,8 @@ def bring_bases(
         content = resolved[image].disk(disk_id)
         show = progress.of(f"{image}/{disk_id}", content.size_bytes)
         with disk_faults(image):
-            # Not a remembered step: a base may be evicted while nothing stands on it, and bringing it again is nothing.
+            # Not a remembered step: a base may be evicted while nothing stands on it, and bringing it again
+            # is nothing.
             made = host.ensure_base(resolved[image].content.store, content, show)
         assert made == base
 

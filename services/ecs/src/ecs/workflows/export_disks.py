@@ -1,4 +1,7 @@
-"""ExportDisks: writes frozen disks to a chunk store, only what changed where that is known. Nothing to undo: CSBS owns the store."""
+"""ExportDisks: writes frozen disks to a chunk store, only what changed where that is known.
+
+Nothing to undo: CSBS owns the store.
+"""
 
 from google.protobuf.message import Message
 
@@ -53,8 +56,11 @@ class ExportDisks:
             folder.frozen_reader(request.freeze_id) as source,
         ):
             parent = _parent(store, disk)
-            is_known = parent is not None and bool(row.tracked_backup) and row.tracked_backup == disk.parent_backup
-            # What is not a change since the parent may only be skipped when the layers beneath are the parent's content.
+            is_known = (
+                parent is not None and bool(row.tracked_backup) and row.tracked_backup == disk.parent_backup
+            )
+            # What is not a change since the parent may only be skipped when the layers beneath are the
+            # parent's content.
             changed = folder.changed_extents(request.freeze_id) if is_known else None
             written = store.write_disk(source, disk.index_id, parent=parent, changed=changed, progress=show)
         return pb.ExportedDisk(
@@ -69,7 +75,9 @@ class ExportDisks:
 
 
 def _parent(store: ChunkStore, disk: pb.ExportDisk) -> DiskIndex | None:
-    """The earlier index, if it is still there and whole; without it everything is read, and the backup is the same."""
+    """The earlier index, if it is still there and whole; without it everything is read, and the backup is the
+    same.
+    """
     if not disk.HasField("parent"):
         return None
     try:

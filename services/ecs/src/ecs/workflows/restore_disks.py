@@ -1,4 +1,6 @@
-"""RestoreDisks: brings the contents into the cache, then puts each disk onto its own. The server is down for it.
+"""RestoreDisks: brings the contents into the cache, then puts each disk onto its own.
+
+The server is down for it.
 
 All bases are there before the first disk is touched; from then on the restore is finished, not undone.
 """
@@ -8,9 +10,10 @@ from datetime import datetime
 
 from google.protobuf.message import Message
 
+from ecs.domain.batch import base_name
 from ecs.domain.server import ServerEvent
 from ecs.storage import disks, servers
-from ecs.storage.host import Host, base_name, disk_faults
+from ecs.storage.host import Host, disk_faults
 from ecs.workflows.create_servers import DOMAIN
 from ecs.workflows.disk_progress import DiskProgress
 from recast.ecs.v1 import backup_source_service_pb2 as pb
@@ -38,7 +41,7 @@ class RestoreDisks:
                 self._host.ensure_base(request.content.store, content, show)
         work.transact("begin", lambda _tx: None, decides=True)
         mapping = {each.content_disk: each.disk for each in request.mappings}
-        bases = {mapping[content.id]: base_name(content) for content in request.content.disks}
+        bases = {mapping[content.id]: base_name(content.index.digest) for content in request.content.disks}
         for name, base in bases.items():
             work.step(f"write {name}", lambda name=name, base=base: self._replace(name, base))  # type: ignore[misc]
         event = ServerEvent.UP if request.power_on else ServerEvent.DOWN
@@ -47,7 +50,7 @@ class RestoreDisks:
             return servers.message(session, servers.load(session, request.server))
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Before the first disk is touched the server is as it was, but down; after, its disks are in doubt."""
+        """Before a disk is touched the server is as it was, but down; after, its disks are in doubt."""
         server = pb.RestoreDisksRequest.FromString(work.request).server
         event = ServerEvent.FAILED if work.done("begin") else ServerEvent.DOWN
         work.transact("undo:end", lambda tx: self._end(tx, server, {}, event, error))

@@ -1,4 +1,6 @@
-"""ThawServer: folds the frozen layers together, remembers which backup they are equal to, and ends the freeze."""
+"""ThawServer: folds the frozen layers together, remembers which backup they are equal to, and ends the
+freeze.
+"""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -49,7 +51,8 @@ class ThawServer:
         for name in names:
             disk = tx.session.get(DiskRow, name)
             if disk is not None:
-                # A freeze that was not sealed leaves layers that no backup is equal to: the next one reads everything.
+                # A freeze that was not sealed leaves layers that no backup is equal to: the next one reads
+                # everything.
                 disk.tracked_backup = request.sealed_backup
                 disk.touch(self._now())
                 tx.session.add(disk)

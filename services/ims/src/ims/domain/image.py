@@ -32,7 +32,10 @@ class ImageState(StrEnum):
     """Where an image stands; the names of the contract's enum without its prefix."""
 
     CREATING = "CREATING"
-    """R63: from the moment the request is answered. The worker moves it on; DeleteImage does while an upload is unfinished."""
+    """From the moment the request is answered (R63).
+
+    The worker moves it on; DeleteImage does while an upload is unfinished.
+    """
     NORMAL = "NORMAL"
     """DeleteImage moves it on."""
     DELETING = "DELETING"
@@ -78,7 +81,7 @@ def advance(image: Image, event: ImageEvent) -> ImageState:
 
 
 def decide_use(image: Image) -> None:
-    """R37: whether the image may be used."""
+    """Whether the image may be used (R37)."""
     if image.state is not ImageState.NORMAL:
         raise ImageNotNormal(image=image.name, state=image.state)
 
@@ -91,7 +94,10 @@ def deletion_event(image: Image) -> ImageEvent:
 
 
 def importable_kind(kind: str, is_raw: bool) -> ImageKind:
-    """R47: the kind of an image to import. A full-server image is made of a backup, never imported; an ISO file is raw."""
+    """R47: the kind of an image to import.
+
+    A full-server image is made of a backup, never imported; an ISO file is raw.
+    """
     fields = [FieldViolation("image.kind", "must be SYSTEM_DISK, DATA_DISK or ISO")]
     try:
         known = ImageKind(kind)
@@ -118,6 +124,6 @@ def check_texts(display_name: str, description: str) -> None:
 
 
 def check_disclaimer(accepted: bool) -> None:
-    """R59: refuses to go on without the agreement."""
+    """Refuses to go on without the agreement (R59)."""
     if not accepted:
         raise DisclaimerNotAccepted()

@@ -19,7 +19,10 @@ class Finding:
 
 
 def decide_preparation(backup: str, findings: Sequence[Finding], *, enforce: bool) -> None:
-    """R20, R21, R22: refuses when a required item is missing. What could not be read does not refuse: it is on the image."""
+    """Refuses when a required item is missing (R22).
+
+    What could not be read does not refuse: it is on the image.
+    """
     missing = [finding for finding in findings if finding.required and finding.verdict == "MISSING"]
     if missing and enforce:
         raise SourceNotConfigured(

@@ -6,7 +6,14 @@ from datetime import datetime
 
 import grpc
 
-from ims.domain.image import ImageState, check_disclaimer, check_texts, decide_use, deletion_event, importable_kind
+from ims.domain.image import (
+    ImageState,
+    check_disclaimer,
+    check_texts,
+    decide_use,
+    deletion_event,
+    importable_kind,
+)
 from ims.domain.refusals import (
     DeleteBackupUnsupported,
     ImageBusy,
@@ -62,10 +69,14 @@ class Images(grpc_pb.ImageServiceServicer):
             _receive(file, header.size_bytes, requests)
             file.make_durable()
             if file.size_bytes < header.size_bytes:
-                raise UploadIncomplete(image=name, received_bytes=file.size_bytes, size_bytes=header.size_bytes)
+                raise UploadIncomplete(
+                    image=name, received_bytes=file.size_bytes, size_bytes=header.size_bytes
+                )
             return self._end_upload(name, header)
 
-    def CreateImage(self, request: pb.CreateImageRequest, context: grpc.ServicerContext) -> pb.CreateImageResponse:
+    def CreateImage(
+        self, request: pb.CreateImageRequest, context: grpc.ServicerContext
+    ) -> pb.CreateImageResponse:
         project = enter_project(parse_parent(request.parent))
         source = request.WhichOneof("source")
         if source is None:
@@ -102,7 +113,9 @@ class Images(grpc_pb.ImageServiceServicer):
         with self.database.read() as session:
             return pb.GetImageResponse(image=self._message(images.load(session, request.name)))
 
-    def ListImages(self, request: pb.ListImagesRequest, context: grpc.ServicerContext) -> pb.ListImagesResponse:
+    def ListImages(
+        self, request: pb.ListImagesRequest, context: grpc.ServicerContext
+    ) -> pb.ListImagesResponse:
         project = enter_project(parse_parent(request.parent))
         with self.database.read() as session:
             page = images.LISTING.page(
@@ -118,7 +131,9 @@ class Images(grpc_pb.ImageServiceServicer):
             images=[self._message(row) for row in page.rows], next_page_token=page.next_token
         )
 
-    def UpdateImage(self, request: pb.UpdateImageRequest, context: grpc.ServicerContext) -> pb.UpdateImageResponse:
+    def UpdateImage(
+        self, request: pb.UpdateImageRequest, context: grpc.ServicerContext
+    ) -> pb.UpdateImageResponse:
         project = enter_project(parse_name(request.image.name, "images", "image.name").project)
         changes = masked(request.image, request.update_mask, ("display_name", "description"))
         with self.database.write() as tx:
@@ -126,7 +141,9 @@ class Images(grpc_pb.ImageServiceServicer):
                 return answer
             row = images.load(tx.session, request.image.name, lock=True)
             row.check_etag(request.image.etag)
-            check_texts(changes.get("display_name", row.display_name), changes.get("description", row.description))
+            check_texts(
+                changes.get("display_name", row.display_name), changes.get("description", row.description)
+            )
             for field, text in changes.items():
                 setattr(row, field, text)
             row.touch(self.now())
@@ -137,7 +154,9 @@ class Images(grpc_pb.ImageServiceServicer):
                 tx.commit()
             return response
 
-    def DeleteImage(self, request: pb.DeleteImageRequest, context: grpc.ServicerContext) -> pb.DeleteImageResponse:
+    def DeleteImage(
+        self, request: pb.DeleteImageRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteImageResponse:
         project = enter_project(parse_name(request.name, "images").project)
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.DeleteImageResponse):
@@ -173,7 +192,9 @@ class Images(grpc_pb.ImageServiceServicer):
     def _begin_upload(
         self, project: str, header: pb.ImportImageHeader
     ) -> tuple[str, pb.ImportImageResponse | None]:
-        """The name of the image that the header asks for or takes up again; with an answer when no bytes are wanted."""
+        """The name of the image that the header asks for or takes up again; with an answer when no bytes are
+        wanted.
+        """
         is_raw = header.disk_format == image_pb2.DISK_FORMAT_RAW
         kind = importable_kind(_kind_name(header.image.kind), is_raw)
         body = header.SerializeToString(deterministic=True)
@@ -203,7 +224,11 @@ class Images(grpc_pb.ImageServiceServicer):
             row.touch(self.now())
             tx.session.add(row)
             operation = self.operations.record(
-                tx, project=row.project, verb="ImportImage", target=name, request=pb.GetImageRequest(name=name)
+                tx,
+                project=row.project,
+                verb="ImportImage",
+                target=name,
+                request=pb.GetImageRequest(name=name),
             )
             response = pb.ImportImageResponse(image=self._message(row), operation=operation)
             remember_replay(tx, row.project, header, response, self.now())

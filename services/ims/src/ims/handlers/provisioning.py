@@ -28,7 +28,9 @@ class Provisioning(grpc_pb.ProvisioningServiceServicer):
     chunks: ImageChunks
     now: Callable[[], datetime]
 
-    def ResolveImage(self, request: pb.ResolveImageRequest, context: grpc.ServicerContext) -> pb.ResolveImageResponse:
+    def ResolveImage(
+        self, request: pb.ResolveImageRequest, context: grpc.ServicerContext
+    ) -> pb.ResolveImageResponse:
         project = enter_project(parse_name(request.image, "images", "image").project)
         with self.database.read() as session:
             row = images.load(session, request.image)
@@ -56,7 +58,9 @@ class Provisioning(grpc_pb.ProvisioningServiceServicer):
             tx.commit()
             return pb.PinImageResponse(pin=message)
 
-    def UnpinImage(self, request: pb.UnpinImageRequest, context: grpc.ServicerContext) -> pb.UnpinImageResponse:
+    def UnpinImage(
+        self, request: pb.UnpinImageRequest, context: grpc.ServicerContext
+    ) -> pb.UnpinImageResponse:
         enter_project(parse_name(request.image, "images", "image").project)
         with self.database.write() as tx:
             pin = tx.session.get(ImagePinRow, (request.image, request.pin_id))

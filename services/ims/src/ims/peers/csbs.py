@@ -4,10 +4,9 @@ import grpc
 from google.longrunning import operations_pb2_grpc
 
 from recast.content.v1 import content_pb2
-from recast.csbs.v1 import backup_pb2
+from recast.csbs.v1 import backup_pb2, error_reason_pb2
 from recast.csbs.v1 import backup_service_pb2 as backup_service
 from recast.csbs.v1 import backup_service_pb2_grpc as backup_service_grpc
-from recast.csbs.v1 import error_reason_pb2
 from recast.csbs.v1 import image_lock_service_pb2 as pb
 from recast.csbs.v1 import image_lock_service_pb2_grpc as grpc_pb
 from recast.faults import Kind, Refusal, RemoteRefusal, Violation
@@ -69,7 +68,9 @@ class Backups:
         """Deletes a backup, and waits for its end. One that is gone is no error."""
         request = backup_service.DeleteBackupRequest(name=backup, request_id=f"{work.id}-delete")
         try:
-            follow(work, self._operations, "delete backup", lambda: self._backups.DeleteBackup(request).operation)
+            follow(
+                work, self._operations, "delete backup", lambda: self._backups.DeleteBackup(request).operation
+            )
         except Refusal as refusal:
             if refusal.kind is not Kind.NOT_FOUND:
                 raise

@@ -14,7 +14,10 @@ class SourceServers:
         self._source = grpc_pb.ImageSourceServiceStub(channel)
 
     def hold(self, server: str, image: str) -> bool:
-        """R23: keeps a stopped server stopped. False when the server is gone: then there is nothing to keep."""
+        """Keeps a stopped server stopped (R23).
+
+        False when the server is gone: then there is nothing to keep.
+        """
         try:
             self._source.HoldServer(pb.HoldServerRequest(server=server, image=image))
         except Refusal as refusal:

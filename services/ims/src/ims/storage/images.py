@@ -56,7 +56,9 @@ def pins(session: Session, image: str) -> Sequence[ImagePinRow]:
 def value(session: Session, row: ImageRow) -> Image:
     """The row as the rules see it."""
     is_uploading = bool(row.upload_key) and not row.upload_is_complete
-    return Image(row.name, ImageState(row.state), is_uploading, [pin.holder for pin in pins(session, row.name)])
+    return Image(
+        row.name, ImageState(row.state), is_uploading, [pin.holder for pin in pins(session, row.name)]
+    )
 
 
 def move(tx: Transaction, row: ImageRow, event: ImageEvent, now: datetime) -> None:

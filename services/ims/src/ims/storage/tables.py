@@ -13,8 +13,8 @@ class ImageRow(ResourceRow, table=True):
     """An image.
 
     `details` is a serialized recast.ims.v1.Image with nothing but its preparation; `defaults` a
-    GetProvisioningDefaultsResponse; `content` a recast.content.v1.Content without a key, for an imported image alone: that of
-    a full-server image is its backup's.
+    GetProvisioningDefaultsResponse; `content` a recast.content.v1.Content without a key, for an imported
+    image alone: that of a full-server image is its backup's.
     """
 
     __tablename__ = "image"

@@ -1,4 +1,7 @@
-"""CreateImage: hold, (back up,) lock, inspect, register, confirm, publish, free. Copies nothing. Undone by release and free."""
+"""CreateImage: hold, (back up,) lock, inspect, register, confirm, publish, free. Copies nothing.
+
+Undone by release and free.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -26,7 +29,9 @@ _LOOK_SECONDS = 0.25  # how late the end of a backup may be noticed
 
 
 class CreateImage:
-    """The workflow. `enforce_preparation` refuses an image of a server that was not prepared; else it is only recorded."""
+    """R01: a full-server image is made of a backup, and servers of it.
+
+    `enforce_preparation` refuses an image of a server that was not prepared; else it is only recorded."""
 
     def __init__(
         self,
@@ -47,10 +52,13 @@ class CreateImage:
         with self._database.read() as session:
             row = images.load(session, work.target)
         # Before the backup, if one is made: a stopped source stays stopped from the first moment on (R23).
-        work.step("hold", lambda: self._servers.hold(row.source_server, row.name) if row.source_server else False)
+        work.step(
+            "hold", lambda: self._servers.hold(row.source_server, row.name) if row.source_server else False
+        )
         if not row.source_backup:
             backup = work.step(
-                "back up", lambda: self._backups.create(row.project, row.source_server, "image-source", work.id)
+                "back up",
+                lambda: self._backups.create(row.project, row.source_server, "image-source", work.id),
             )
             work.transact("source", lambda tx: self._set_source(tx, row.name, backup))
             row.source_backup = backup
@@ -67,7 +75,10 @@ class CreateImage:
             return images.message(images.load(session, row.name))
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Gives the backup and the server back. An image that never held its backup is gone; any other is in ERROR."""
+        """Gives the backup and the server back.
+
+        An image that never held its backup is gone; any other is in ERROR.
+        """
         if work.done("publish"):
             return
         try:
@@ -91,7 +102,10 @@ class CreateImage:
             work.pause(_LOOK_SECONDS)
 
     def _await_content(self, work: Work, row: ImageRow, token: int) -> content_pb2.Content:
-        """The content, as soon as the backup is AVAILABLE. Read anew each time: it holds a key, which is not stored here."""
+        """The content, as soon as the backup is AVAILABLE.
+
+        Read anew each time: it holds a key, which is not stored here.
+        """
         while True:
             try:
                 return self._backups.content(row.source_backup, row.name, token)
@@ -127,7 +141,7 @@ class CreateImage:
         tx.session.add(row)
 
     def _publish(self, tx: Transaction, name: str) -> None:
-        """R37: the creation is done when the image is NORMAL."""
+        """The creation is done when the image is NORMAL (R37)."""
         row = images.load(tx.session, name, lock=True)
         row.finish_time = self._now()
         images.move(tx, row, ImageEvent.PUBLISHED, self._now())

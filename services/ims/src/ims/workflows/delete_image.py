@@ -1,4 +1,7 @@
-"""DeleteImage: the lock, the row, the bytes, and then, if asked for, the backup. Decided when it was asked for."""
+"""DeleteImage: the lock, the row, the bytes, and then, if asked for, the backup.
+
+Decided when it was asked for.
+"""
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
@@ -37,7 +40,10 @@ class DeleteImage:
         self._staging = staging
 
     def run(self, work: Work) -> Message | Refusal:
-        """See the module. Ends with BackupDeletionFailed when the image is gone and the backup is not (R44)."""
+        """See the module.
+
+        Ends with BackupDeletionFailed when the image is gone and the backup is not (R44).
+        """
         work.decide()
         backup = work.step("release", lambda: self._release(work))
         index = work.transact("remove", lambda tx: self._remove(tx, work.target))

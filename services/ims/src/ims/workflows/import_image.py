@@ -1,4 +1,7 @@
-"""ImportImage: judge the uploaded file, write it to the chunk store, publish. Undone by removing what was written."""
+"""ImportImage: judge the uploaded file, write it to the chunk store, publish.
+
+Undone by removing what was written.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,7 +17,7 @@ from ims.storage.tables import ImageRow
 from ims.workflows.create_image import DOMAIN, image_from_report, register_content
 from recast.chunkstore import StoreUnavailable, WrittenDisk
 from recast.content.v1 import content_pb2
-from recast.diskimage import ImportRefused, IsTooLarge, inspect_image, open_imported
+from recast.diskimage import ImageFormat, ImportRefused, IsTooLarge, inspect_image, open_imported
 from recast.faults import Refusal, Unavailable
 from recast.ims.v1 import image_pb2, image_service_pb2
 from recast.longrunning.v1 import operation_metadata_pb2
@@ -49,14 +52,17 @@ class ImportImage:
         work.step("judge", lambda: self._judge(work, row, header))
         work.use(f"projects/{work.project}/chunks")  # from here on no chunk of the project is collected
         content = work.step("write", lambda: self._write(work, row, header), content_pb2.Content)
-        report = work.step("inspect", lambda: self._inspect(row, content), image_pb2.Image)
+        report = work.step("inspect", lambda: self._inspect(row), image_pb2.Image)
         work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
         work.step("clean", lambda: self._staging.remove(row.upload_key))
         with self._database.read() as session:
             return images.message(images.load(session, row.name))
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Removes the index and the file, and leaves the image in ERROR, holding nothing. Its chunks await collection."""
+        """Removes the index and the file, and leaves the image in ERROR, holding nothing.
+
+        Its chunks await collection.
+        """
         if work.done("publish"):
             return
         with self._database.read() as session:
@@ -81,10 +87,15 @@ class ImportImage:
         self, work: Work, row: ImageRow, header: image_service_pb2.ImportImageHeader
     ) -> content_pb2.Content:
         def show(done: int, total: int) -> None:
-            work.progress([operation_metadata_pb2.DiskProgress(disk=row.name, done_bytes=done, total_bytes=total)])
+            work.progress(
+                [operation_metadata_pb2.DiskProgress(disk=row.name, done_bytes=done, total_bytes=total)]
+            )
 
         path = self._staging.path(row.upload_key)
-        with self._chunks.open(work.project) as store, open_imported(path, _format(header), path.parent) as source:
+        with (
+            self._chunks.open(work.project) as store,
+            open_imported(path, _format(header), path.parent) as source,
+        ):
             try:
                 written = store.write_disk(source, work.id, progress=show)
             except StoreUnavailable as away:
@@ -105,7 +116,7 @@ class ImportImage:
         )
         return content
 
-    def _inspect(self, row: ImageRow, content: content_pb2.Content) -> image_pb2.Image:
+    def _inspect(self, row: ImageRow) -> image_pb2.Image:
         """An imported image is not refused for its preparation: what was found stands on it."""
         if row.kind != ImageKind.SYSTEM_DISK:
             return image_pb2.Image()
@@ -129,5 +140,5 @@ class ImportImage:
         images.move(tx, row, ImageEvent.FAILED, self._now())
 
 
-def _format(header: image_service_pb2.ImportImageHeader) -> str:
+def _format(header: image_service_pb2.ImportImageHeader) -> ImageFormat:
     return "qcow2" if header.disk_format == image_pb2.DISK_FORMAT_QCOW2 else "raw"

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 import typer
+
 from recast.client.cli.flow import flowing
 
 __all__ = ["build", "main"]

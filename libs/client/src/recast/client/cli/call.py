@@ -12,6 +12,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import descriptor_pb2, json_format, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
+
 from recast.client.cli.command import command
 from recast.client.cli.options import ServiceName
 from recast.client.cli.session import Session
@@ -91,7 +92,7 @@ def call(
         return
     requests = list(_requests(found, message))
     target = _target(found, service)
-    session.show(_invoke(session, found, target, requests))
+    session.show_json(_invoke(session, found, target, requests))
 
 
 def _find(text: str) -> MethodDescriptor:

@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
 import typer
+
 from recast.client.cli.failure import report
 from recast.client.cli.flow import flowing
 from recast.client.cli.options import Common

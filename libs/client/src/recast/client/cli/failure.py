@@ -5,9 +5,10 @@ next.
 import json
 from collections.abc import Mapping
 
-from recast.faults import Kind, Refusal
 from rich.console import Console
 from rich.text import Text
+
+from recast.faults import Kind, Refusal
 
 _EXIT_CODES = {
     Kind.INVALID_ARGUMENT: 2,

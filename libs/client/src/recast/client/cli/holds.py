@@ -1,6 +1,7 @@
 """`recast hold`: ImageSourceService, which IMS alone may call."""
 
 import typer
+
 from recast.client.cli.command import command, group
 from recast.client.cli.options import OfImage, ServerId
 from recast.client.cli.session import Session

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from recast.client.cli.command import command, group
 from recast.client.cli.options import (
     Change,

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+
 from recast.client.cli.command import command, group
 from recast.client.cli.options import BackupId, OfImage
 from recast.client.cli.session import Session

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from google.longrunning import operations_pb2
+
 from recast.client.cli.command import command, group
 from recast.client.cli.options import Paging, ServiceName
 from recast.client.cli.session import Session

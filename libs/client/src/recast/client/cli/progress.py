@@ -3,9 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from recast.client.upload import OnBytes
-from recast.client.waiting import OnProgress
-from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationState
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,6 +14,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TransferSpeedColumn,
 )
+
+from recast.client.upload import OnBytes
+from recast.client.waiting import OnProgress
+from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationState
 
 
 class _WorkBars:

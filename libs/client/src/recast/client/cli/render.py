@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf import any_pb2, descriptor, descriptor_pool, json_format, message_factory, timestamp_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+from rich.text import Text
 
 # Whatever an operation's Any can hold must be known before it is printed.
 from recast.csbs.v1 import backup_pb2 as _backups  # noqa: F401
@@ -17,7 +18,6 @@ from recast.ecs.v1 import backup_source_service_pb2 as _sources  # noqa: F401
 from recast.ecs.v1 import disk_pb2 as _disks  # noqa: F401
 from recast.ims.v1 import image_pb2 as _images  # noqa: F401
 from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
-from rich.text import Text
 
 # The columns of a list, by message; other messages show every field that any row has set.
 _COLUMNS = {
@@ -130,7 +130,10 @@ def card(message: Message) -> Text:
     """One message: a line for each field that says something, and a table for each list of messages in it."""
     lines: list[tuple[str, str]] = []
     tables = Text()
-    for field, value in message.ListFields():
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if not _says_something(field, message):
+            continue
         nested = field.message_type and not _is_scalar(field)
         if nested and field.is_repeated:
             tables.append_text(Text(f"\n{field.name}\n", style="bold"))
@@ -145,7 +148,18 @@ def card(message: Message) -> Text:
     for name, shown in lines:
         text.append(name.ljust(width + 2), style="dim")
         text.append(f"{shown}\n")
+    if not lines:
+        tables = tables[1:]  # nothing stands above the first heading
     return _with_states(text.append_text(tables))
+
+
+def _says_something(field: Any, message: Message) -> bool:
+    """Whether a field is shown: when it is set; a yes or no always, because no is an answer too."""
+    if field.is_repeated:
+        return len(getattr(message, field.name)) > 0
+    if field.has_presence:
+        return message.HasField(field.name)
+    return field.type == descriptor.FieldDescriptor.TYPE_BOOL or bool(getattr(message, field.name))
 
 
 def status_line(status: status_pb2.Status) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+
 from recast.client.cli import render
 from recast.client.cli.command import command, group
 from recast.client.cli.options import (

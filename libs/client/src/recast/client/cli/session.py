@@ -10,6 +10,9 @@ import structlog
 import typer
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
+from rich.console import Console
+from rich.text import Text
+
 from recast.client.cli import render
 from recast.client.cli.options import Common, Output, Paging, Work
 from recast.client.cli.progress import work_bars
@@ -18,8 +21,6 @@ from recast.client.connection import Recast
 from recast.client.paging import pages
 from recast.client.settings import Service, Settings
 from recast.client.tokens import token_source
-from rich.console import Console
-from rich.text import Text
 
 INTERRUPTED = 130
 
@@ -87,6 +88,10 @@ class Session:
         else:
             self._print_plain(message)
 
+    def show_json(self, message: Message) -> None:
+        """Prints an answer as JSON, whatever form was asked for."""
+        self.out.print(render.as_json(message), markup=False, highlight=False, soft_wrap=True)
+
     def show_list(self, message: Message, rows: Sequence[Message]) -> None:
         """Prints a list: `message` is the whole answer, `rows` what it lists."""
         if self._common.output is Output.table:
@@ -95,10 +100,11 @@ class Session:
             self._print_plain(message)
 
     def _print_plain(self, message: Message) -> None:
-        wanted_json = self._common.output is Output.json
-        text = render.as_json(message) if wanted_json else "\n".join(render.names_of(message))
-        if text:
-            self.out.print(text, markup=False, highlight=False, soft_wrap=True)
+        if self._common.output is Output.json:
+            self.show_json(message)
+            return
+        for name in render.names_of(message):
+            self.out.print(name, markup=False, highlight=False, soft_wrap=True)
 
     def _print(self, text: Text) -> None:
         self.out.print(text, end="", soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 from google.protobuf import json_format
 from google.protobuf.message import Message
+
 from recast.client.cli.command import command, group
 from recast.client.cli.options import OfBackup, PowerOn, ServerId, Work
 from recast.client.cli.session import Session

@@ -5,10 +5,11 @@ import os
 import grpc
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from rich.console import Console
+
 from recast.client.cli.flow import flowing
 from recast.client.cli.render import table
 from recast.client.settings import SERVICES, Settings
-from rich.console import Console
 
 _PATIENCE_SECONDS = 2.0
 _UNAVAILABLE = 5

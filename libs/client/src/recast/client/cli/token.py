@@ -4,13 +4,14 @@ import os
 from typing import Annotated
 
 import typer
+from rich.console import Console
+
 from recast.client.cli.failure import report
 from recast.client.cli.flow import flowing
 from recast.client.cli.options import Role, ServiceName
 from recast.client.settings import Settings
 from recast.client.tokens import LIFETIME_SECONDS, mint
 from recast.faults import Refusal
-from rich.console import Console
 
 
 def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from recast.client.cli.flow import flowing
 
 
@@ -16,6 +17,9 @@ def up(
     root: Annotated[Path, typer.Option("--root", help="Where keys, data and logs are kept.")] = Path(
         ".recast"
     ),
+    first_port: Annotated[
+        int, typer.Option("--first-port", min=0, help="CSBS's; IMS and ECS follow. 0 takes free ones.")
+    ] = 7101,
 ) -> None:
     """Keys, data and logs stay in one folder between runs. The same as `make up`."""
     try:

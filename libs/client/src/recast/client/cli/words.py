@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from google.protobuf.field_mask_pb2 import FieldMask
+
 from recast.faults import FieldViolation, Kind, Refusal
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")

@@ -1,0 +1,101 @@
+# Recast. `make` lists the targets; each sets up what it needs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+LIBS := contracts faults rpc unitofwork operations chunkstore diskimage preparation client stack
+SERVICES := csbs ims ecs
+PROJECTS := $(addprefix libs/,$(LIBS)) $(addprefix services/,$(SERVICES))
+SOURCES := $(addsuffix /src,$(PROJECTS))
+# Without this a shell's own settings for pip would decide where from, and whether hashes count.
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(READY) tools ## Virtual environment from the hashed lock file, and the programs that disks need
+
+$(READY): requirements.lock $(addsuffix /pyproject.toml,$(PROJECTS))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Recast needs Python 3.11 or later; set PYTHON=...")'
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { scripts/need python3-venv "a virtual environment" force; $(PYTHON) -m venv $(VENV); }
+	$(PIP) install --quiet --require-hashes --requirement requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --no-index $(addprefix --editable ,$(PROJECTS))
+	@touch $@
+
+.PHONY: tools
+tools:
+	@scripts/need qemu-utils qemu-img
+	@scripts/need e2fsprogs mke2fs
+
+.PHONY: demo
+demo: setup ## Run the main job on real disks, with progress and a closing table (REPORT=file.json)
+	$(BIN)/python tests/demo/demo.py $(if $(REPORT),--report $(REPORT))
+
+.PHONY: up
+up: setup ## Run the three services in the foreground, with data under .recast/
+	@$(BIN)/python -m recast.stack --root .recast
+
+.PHONY: test
+test: setup postgres ## Run the tests (under three minutes)
+	$(BIN)/python -m pytest
+
+.PHONY: postgres
+postgres:
+	@scripts/need postgresql postgres
+
+.PHONY: check
+check: format-check lint types layers contracts rules test ## Everything CI runs
+
+.PHONY: format
+format: setup ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: format-check
+format-check: setup
+	$(BIN)/ruff format --check .
+
+.PHONY: lint
+lint: setup
+	$(BIN)/ruff check .
+
+.PHONY: types
+types: setup ## Check the types
+	$(BIN)/mypy $(filter-out libs/contracts/src,$(SOURCES))
+
+.PHONY: layers
+layers: setup ## Check who may import whom
+	$(BIN)/lint-imports
+
+.PHONY: generate
+generate: setup ## Write the Python of the contracts anew
+	$(BIN)/python libs/contracts/generate.py
+
+.PHONY: contracts
+contracts: setup ## Lint the contracts, compare them with the released ones, check that generated code is fresh
+	$(BIN)/python libs/contracts/check.py
+
+.PHONY: rules
+rules: setup ## Print the 64 rules: where each is kept, what proves it
+	@$(BIN)/python tests/repo/rules_matrix.py
+
+.PHONY: bench
+bench: setup ## Measure speed and memory beside peers, in one run (REPORT=file.json)
+	$(BIN)/python tests/bench/bench.py $(if $(REPORT),--report $(REPORT))
+
+.PHONY: lock
+lock: setup ## Pin the newest versions of requirements.in, with hashes
+	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock requirements.in
+
+.PHONY: clean
+clean: ## Remove what was built; data under .recast/ stays
+	rm -rf $(VENV) .build .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,48 @@
+"""Small programs in the place of the three services: `python -m csbs` finds them before the real ones."""
+
+import os
+import sys
+
+import pytest
+
+# Says its settings in its log and serves health on its address. Told to by name, it is BROKEN (ends at
+# once), FALLS (ends when it has served for a moment) or is STUBBORN (ignores SIGTERM).
+SERVICE = """
+import json
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+
+name = os.path.basename(__file__).removesuffix(".py")
+if os.environ.get("BROKEN") == name:
+    sys.exit("no database")
+asked = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: None if os.environ.get("STUBBORN") == name else asked.set())
+settings = {key: value for key, value in os.environ.items() if key.startswith(f"RECAST_{name.upper()}_")}
+def say(**entry):
+    print(json.dumps(entry), flush=True)
+
+say(level="info", event="settings", settings=settings, pid=os.getpid())
+say(level="warning", event="disk is nearly full", free_bytes=7)
+server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
+health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
+server.add_insecure_port(settings[f"RECAST_{name.upper()}_ADDRESS"])
+server.start()
+if os.environ.get("FALLS") == name:
+    asked.wait(0.3)
+    sys.exit("fell over")
+asked.wait()
+"""
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What makes a stack start the small programs."""
+    folder = tmp_path_factory.mktemp("programs")
+    for service in ("csbs", "ims", "ecs"):
+        (folder / f"{service}.py").write_text(SERVICE)
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
