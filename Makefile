@@ -83,6 +83,14 @@ generate: setup ## Write the Python of the contracts anew
 contracts: setup ## Lint the contracts, compare them with the released ones, check that generated code is fresh
 	$(BIN)/python libs/contracts/check.py
 
+.PHONY: diagrams
+diagrams: setup ## Draw the state tables into the READMEs
+	$(BIN)/python tests/repo/state_diagrams.py
+
+.PHONY: seed
+seed: setup ## Put the demo's data into the services that `make up` runs
+	$(BIN)/python tests/demo/seed.py
+
 .PHONY: rules
 rules: setup ## Print the 64 rules: where each is kept, what proves it
 	@$(BIN)/python tests/repo/rules_matrix.py

@@ -241,3 +241,41 @@ def test_help_is_shown(words: str, run: Any) -> None:
     assert found.code == 0
     assert "Usage: recast" in found.out
     assert "\b" not in found.out
+
+
+def test_no_is_an_answer(run: Any) -> None:
+    """A yes or no is shown when it is no, too, and a card does not begin with an empty line."""
+    assert run("lock", "check", "nightly").out == "eligible  no\n"
+    assert run("provisioning", "resolve", "i").out == ""
+
+
+def test_call_answers_in_json(run: Any, services: Any) -> None:
+    """`recast call` answers in JSON without being asked to."""
+    services.answers["BackupService.GetBackup"] = GetBackupResponse(backup=_backup())
+    found = run("call", "recast.csbs.v1.BackupService/GetBackup", '{"name": "projects/demo/backups/nightly"}')
+    assert json.loads(found.out)["backup"]["name"] == "projects/demo/backups/nightly"
+
+
+def test_call_shows_the_example_of_a_method(run: Any, services: Any) -> None:
+    """`recast call --example` prints the request in a method's comment; without a method all are listed."""
+    assert json.loads(run("call", "GetBackup", "--example").out) == {"name": "projects/demo/backups/nightly"}
+    assert "ImageLockService.ReleaseLock\n" in run("call").out
+    assert services.calls == []
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["call", "GetNothing"], "'GetNothing' is not known"),
+        (["call", "BackupService.GetBackup", "{"], "message cannot be read"),
+        (["call", "BackupService.GetBackup", '{"nme": ""}'], 'no field named "nme"'),
+        (["call", "BackupService.GetBackup", "{} {}"], "must be one request, not 2"),
+        (["call", "Operations.GetOperation"], "--service is needed"),
+    ],
+    ids=["method", "JSON", "field", "two", "service"],
+)
+def test_call_refuses_what_it_cannot_send(words: list[str], problem: str, run: Any, services: Any) -> None:
+    """A method that is not known or a message that cannot be read is refused with exit code 2."""
+    found = run(*words)
+    assert (found.code, services.calls) == (2, [])
+    assert problem in found.err

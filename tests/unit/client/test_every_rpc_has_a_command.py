@@ -307,6 +307,11 @@ COMMANDS: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 
 
+def test_no_two_methods_have_one_name() -> None:
+    """A method can be named without its service."""
+    assert len({name.partition(".")[2] for name in methods()}) == len(methods())
+
+
 def test_no_rpc_lacks_a_command() -> None:
     """The table of commands names every method that the descriptors of the contracts have."""
     assert set(COMMANDS) == set(methods())

@@ -132,6 +132,17 @@ def test_bars_show_bytes_and_disks() -> None:
         assert part in shown
 
 
+def test_bar_of_work_without_bytes_is_percent_alone() -> None:
+    """Work that moves no bytes is shown in percent, and no bytes are made up for it."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    with work_bars(console) as show:
+        assert show is not None
+        show(OperationMetadata(verb="StopServer", target="projects/demo/servers/web", progress_percent=40))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "40%" in shown
+    assert "bytes" not in shown
+
+
 def test_no_bars_without_a_terminal() -> None:
     """Where stderr is no terminal nothing is drawn, and nobody need look often."""
     console = Console(file=io.StringIO())

@@ -18,6 +18,7 @@ from ims.workflows.delete_image import COLLECT_CHUNKS, DeleteImage
 from ims.workflows.import_image import ImportImage
 from recast.ims.v1 import image_service_pb2_grpc, provisioning_service_pb2_grpc
 from recast.operations import Operations, OperationsServicer, Worker
+from recast.preparation import Inspector
 from recast.rpc.channel import connect
 from recast.rpc.edge import PEOPLE, services
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
@@ -39,12 +40,15 @@ class App:
         backups, servers = Backups(self._channels[0]), SourceServers(self._channels[1])
         chunks = ImageChunks(settings.store_url, settings.store_key_file.read_bytes())
         staging = Staging(settings.staging_dir)
+        self._inspector = Inspector()
         self._worker = Worker(
             operations,
             {
-                "ImportImage": ImportImage(database, chunks, staging, settings.max_virtual_bytes, now),
+                "ImportImage": ImportImage(
+                    database, chunks, staging, self._inspector, settings.max_virtual_bytes, now
+                ),
                 "CreateImage": CreateImage(
-                    database, backups, servers, settings.preparation == "enforce", now
+                    database, backups, servers, self._inspector, settings.preparation == "enforce", now
                 ),
                 "DeleteImage": DeleteImage(database, operations, backups, chunks, staging),
                 COLLECT_CHUNKS: CollectChunks(database, chunks),
@@ -83,6 +87,7 @@ class App:
 
     def start(self) -> None:
         """Works and serves."""
+        self._inspector.prepare()
         self._worker.start()
         self._server.start()
 
@@ -90,5 +95,6 @@ class App:
         """Takes no new calls, lets work reach its next check, and ends."""
         self._server.stop()
         self._worker.stop()
+        self._inspector.close()
         for channel in self._channels:
             channel.close()

@@ -18,7 +18,10 @@ class TokenInvalid(Refusal):
 
     kind = Kind.UNAUTHENTICATED
     reason = "TOKEN_INVALID"
-    message = "{problem}; send `authorization: Bearer <token>` with a token that this service trusts (`recast token` makes one)"
+    message = (
+        "{problem}; send `authorization: Bearer <token>` with a token that this service trusts "
+        "(`recast token` makes one)"
+    )
 
 
 class RoleNotAllowed(Refusal):

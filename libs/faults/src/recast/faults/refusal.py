@@ -114,7 +114,9 @@ class RemoteRefusal(Refusal):
         self.domain = domain
         self.message = text.replace("{", "{{").replace("}", "}}")
         self.retry_seconds = retry_seconds
-        super().__init__(violations=violations, fields=fields, **(metadata or {}))
+        super().__init__(violations=violations, fields=fields)
+        # Not by keyword, like a local refusal's: a peer's fact may have any name, `fields` too.
+        self.facts = dict(metadata or {})
 
 
 def all_of(refusals: Sequence[Refusal]) -> Refusal:

@@ -56,18 +56,23 @@ class Workflow(Protocol):
 class Work:
     """One leased operation, in the hands of a workflow. `id` is the idempotency key for effects elsewhere."""
 
-    def __init__(self, operations: Operations, row: OperationRow, stopping: threading.Event) -> None:
+    def __init__(
+        self, operations: Operations, row: OperationRow, stopping: threading.Event, held_until: float
+    ) -> None:
+        """`held_until`: by `time.monotonic`, when the lease ends unless it is renewed."""
         self._operations = operations
         self._database = operations.database
         self._epoch = row.epoch
         self._stopping = stopping
+        self._held_until = held_until
         self._row = row
         self._looked = self._shown = 0.0
+        self._step = ""
         self._undoing = row.error is not None
-        self.is_decided = False
-        """Past the point of no return: what is left is finished, not undone, and a cancel comes too late."""
         self._percent = pb.OperationMetadata.FromString(row.progress).progress_percent
         self._results = self._load_results()
+        self.is_decided = _DECIDED in self._results
+        """Past the point of no return: what is left is finished, not undone, and a cancel comes too late."""
         self.id = row.id
         self.project = row.project
         self.target = row.target
@@ -92,28 +97,30 @@ class Work:
         if name in self._results:
             return _decode(self._results[name], of)
         self.check()
-        self._say(name)
-        result = action()
+        self._step = name
+        self._show()
+        encoded = _encode(action(), of)
         with self._database.write() as tx:
-            self._remember(tx, name, result)
+            self._remember(tx, name, encoded)
             tx.commit()
-        return result
+        return _decode(encoded, of)
 
     def transact(self, name: str, action: Callable[[Transaction], T], *, decides: bool = False) -> T:
         """Writes to the service's own database, exactly once: the write and the memory of it are one
         transaction.
 
-        `decides` marks the point of no return.
+        `decides` marks the point of no return. It is remembered too: whoever takes the work over knows it from
+        the start.
         """
-        if name in self._results:
-            self.is_decided = self.is_decided or decides
-            result: T = _decode(self._results[name], None)
-            return result
-        with self._database.write() as tx:
-            result = action(tx)
-            self._remember(tx, name, result)
-            tx.commit()
+        if name not in self._results:
+            self.check()
+            with self._database.write() as tx:
+                self._remember(tx, name, _encode(action(tx), None))
+                if decides and _DECIDED not in self._results:
+                    self._remember(tx, _DECIDED, b"true")
+                tx.commit()
         self.is_decided = self.is_decided or decides
+        result: T = _decode(self._results[name], None)
         return result
 
     def decide(self) -> None:
@@ -122,6 +129,7 @@ class Work:
 
     def renew(self, lease_seconds: float) -> None:
         """Holds the lease for longer; marks the work as lost when it is another's, or was given back."""
+        begun = time.monotonic()
         with self._database.write() as tx:
             until = text(f"{self._database.now_sql()} + {lease_seconds}")
             renewed = tx.session.connection().execute(
@@ -130,13 +138,16 @@ class Work:
                 .values(lease_until=until)
             )
             tx.commit()
-        if renewed.rowcount != 1:
+        if renewed.rowcount == 1:
+            self._held_until = begun + lease_seconds
+        else:
             self.lost.set()
 
     def use(self, resource: str, *, exclusive: bool = False) -> None:
         """Holds a resource until this operation ends, however it ends; UNAVAILABLE, so tried again, while
         others are in the way.
         """
+        self.check()
         with self._database.write() as tx:
             connection = tx.session.connection()
             if not self._database.is_sqlite:  # two that do not see each other's rows must not both get it
@@ -170,33 +181,40 @@ class Work:
 
     def check(self) -> None:
         """Raises when the work is to stop: cancelled (unless it is being undone), shut down, or taken over."""
-        if self.lost.is_set():
+        # A lease that could not be renewed is given up before another may have it: what is done outside the
+        # database is not fenced.
+        if self.lost.is_set() or time.monotonic() > self._held_until:
             raise LeaseLost(self.id)
         if self._stopping.is_set():
             raise Interrupted(self.id)
-        if self._undoing or self.is_decided or time.monotonic() - self._looked < _PROGRESS_SECONDS:
-            return
+        if time.monotonic() - self._looked >= _PROGRESS_SECONDS and self.is_cancelled():
+            raise self.cancelled()
+
+    def is_cancelled(self) -> bool:
+        """Whether somebody asked for the end of this work, in time; looks now."""
+        if self._undoing or self.is_decided:
+            return False
         self._looked = time.monotonic()
         with self._database.read() as session:
             query = text("SELECT cancel_requested, epoch FROM operation WHERE id = :id")
-            row = session.connection().execute(query, {"id": self.id}).one()
-        if row.epoch != self._epoch:
+            row = session.connection().execute(query, {"id": self.id}).one_or_none()
+        if row is None or row.epoch != self._epoch:
             raise LeaseLost(self.id)
-        if row.cancel_requested:
-            raise Cancelled(operation=operation_name(self._row))
+        return bool(row.cancel_requested)
+
+    def cancelled(self) -> Cancelled:
+        """The refusal that cancelled work ends with."""
+        return Cancelled(operation=operation_name(self._row))
 
     def progress(self, disks: list[pb.DiskProgress]) -> None:
         """Shows how far each disk is, and checks. The percentage does not go back."""
         self.check()
-        if time.monotonic() - self._shown < _PROGRESS_SECONDS:
-            return
-        self._shown = time.monotonic()
         done, total = sum(each.done_bytes for each in disks), sum(each.total_bytes for each in disks)
         self._percent = max(self._percent, min(99, done * 100 // total if total else 0))
         shown = pb.OperationMetadata(
             progress_percent=self._percent, done_bytes=done, total_bytes=total, disks=disks
         )
-        self._write(progress=shown.SerializeToString())
+        self._show(progress=shown.SerializeToString())
 
     def pause(self, seconds: float) -> None:
         """Waits between two looks at something elsewhere; ends early, by an exception, as `check` does."""
@@ -204,8 +222,11 @@ class Work:
         if self._stopping.wait(seconds):
             raise Interrupted(self.id)
 
-    def _say(self, step: str) -> None:
-        self._write(step=step)
+    def _show(self, **values: object) -> None:
+        """Writes what people look at, but not at every step: most take no time worth a commit."""
+        if time.monotonic() - self._shown >= _PROGRESS_SECONDS:
+            self._shown = time.monotonic()
+            self._write(step=self._step, **values)
 
     def _write(self, **values: object) -> None:
         with self._database.write() as tx:

@@ -5,7 +5,7 @@ It states facts; whether they refuse an image is the caller's decision.
 """
 
 from recast.preparation.content import ContentReader
-from recast.preparation.isolation import inspect
+from recast.preparation.isolation import Inspector, inspect
 from recast.preparation.report import FileSystem, Finding, Report, Verdict
 
-__all__ = ["ContentReader", "FileSystem", "Finding", "Report", "Verdict", "inspect"]
+__all__ = ["ContentReader", "FileSystem", "Finding", "Inspector", "Report", "Verdict", "inspect"]

@@ -18,6 +18,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from typing import IO, Final
 
@@ -43,13 +44,61 @@ def inspect(reader: ContentReader, cpu_seconds: int = CPU_SECONDS) -> Report:
     Raises what `reader` raises, and nothing for bad content: what cannot be read is UNKNOWN, with the reason.
     Blocks for as long as the reads and at most `cpu_seconds` of computing take. Callable from any thread.
     """
-    with subprocess.Popen(
+    return _inspect_in(_start(cpu_seconds), reader)
+
+
+class Inspector:
+    """Inspects as `inspect` does, but keeps a child ready: starting Python is most of what an inspection takes.
+
+    A child serves one disk and ends. Callable from any thread.
+    """
+
+    def __init__(self, cpu_seconds: int = CPU_SECONDS) -> None:
+        self._cpu_seconds = cpu_seconds
+        self._ready: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()  # two threads must not get the same child
+
+    def prepare(self) -> None:
+        """Start a child to be ready, if there is none. Without it the first inspection takes longer, that is all."""
+        with self._lock:
+            if self._ready is None:
+                self._ready = _start(self._cpu_seconds)
+
+    def inspect(self, reader: ContentReader) -> Report:
+        """Return what the disk in `reader` tells; see the function `inspect`."""
+        with self._lock:
+            child, self._ready = self._ready, None
+        if child is None or child.poll() is not None:  # a child that ended while it waited says nothing of this disk
+            child = _start(self._cpu_seconds)
+        try:
+            return _inspect_in(child, reader)
+        finally:
+            self.prepare()
+
+    def close(self) -> None:
+        """End the child that is ready."""
+        with self._lock:
+            child, self._ready = self._ready, None
+        if child is not None:
+            child.kill()
+            _close(child)
+            child.wait()
+
+
+def _start(cpu_seconds: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [sys.executable, "-s", "-P", "-m", "recast.preparation.worker", str(cpu_seconds)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         # Where to import from, and none of the secrets that a service's environment may hold.
         env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-    ) as child:
+        # A signal for the service's process group, such as Ctrl-C, is not for its children.
+        start_new_session=True,
+    )
+
+
+def _inspect_in(child: subprocess.Popen[bytes], reader: ContentReader) -> Report:
+    with child:
         try:
             report = _serve(reader, child)
         finally:
@@ -125,7 +174,10 @@ class PipeReader:
     def __init__(self, questions: IO[bytes], answers: IO[bytes]) -> None:
         self._questions = questions
         self._answers = answers
-        (self.size_bytes,) = _START.unpack(answers.read(_START.size))
+        start = answers.read(_START.size)
+        if not start:
+            sys.exit()  # the parent ended, or needs no inspection any more
+        (self.size_bytes,) = _START.unpack(start)
 
     def pread(self, offset: int, length: int) -> bytes:
         """Return the `length` bytes at `offset`."""

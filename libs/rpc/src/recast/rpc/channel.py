@@ -50,8 +50,11 @@ class _Details(NamedTuple):
     compression: Any
 
 
-class _Outgoing(  # type: ignore[misc]  # grpcio has no types of its own
-    grpc.UnaryUnaryClientInterceptor, grpc.StreamUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor
+# The stubs call these generic, but grpcio's classes take no type arguments.
+class _Outgoing(
+    grpc.UnaryUnaryClientInterceptor,  # type: ignore[type-arg]
+    grpc.StreamUnaryClientInterceptor,  # type: ignore[type-arg]
+    grpc.UnaryStreamClientInterceptor,  # type: ignore[type-arg]
 ):
     """Adds token, request id and deadline to every call; turns a failed one into a refusal."""
 
@@ -82,13 +85,25 @@ class _Outgoing(  # type: ignore[misc]  # grpcio has no types of its own
             raise refusal_from_rpc_error(error) from None
         return call
 
-    intercept_unary_unary = _single
-    intercept_stream_unary = _single
+    def intercept_unary_unary(
+        self, continuation: Callable[..., Any], client_call_details: Any, request: Any
+    ) -> Any:
+        """One request, one reply."""
+        return self._single(continuation, client_call_details, request)
+
+    def intercept_stream_unary(
+        self, continuation: Callable[..., Any], client_call_details: Any, request_iterator: Any
+    ) -> Any:
+        """Many requests, one reply."""
+        return self._single(continuation, client_call_details, request_iterator)
 
     def intercept_unary_stream(
-        self, continuation: Callable[..., Any], details: Any, request: Any
-    ) -> Iterator[Any]:
-        """Streams, with an error in the stream as a refusal too."""
+        self, continuation: Callable[..., Any], client_call_details: Any, request: Any
+    ) -> Any:
+        """One request, many replies; an error in the stream is a refusal too."""
+        return self._stream(continuation, client_call_details, request)
+
+    def _stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Iterator[Any]:
         try:
             yield from continuation(self._details(details), request)
         except grpc.RpcError as error:

@@ -37,6 +37,10 @@ _caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("caller")
 _CALLS = Counter("recast_rpc_calls_total", "Calls by method and status code.", ["method", "code"])
 _SECONDS = Histogram("recast_rpc_seconds", "How long calls took, by method.", ["method"])
 
+# A refusal travels in the call's trailers, and clients refuse trailers of more than 8 KiB unless told otherwise.
+_MAX_FIELDS, _FIELDS_IN_TEXT = 16, 4
+_MAX_REQUEST_ID = 64
+
 # Open to everyone: they say nothing about anybody's resources.
 _OPEN = (
     "/grpc.health.v1.Health/",
@@ -90,12 +94,13 @@ def enter_project(project: str) -> str:
 
 
 def check_message(message: Message) -> None:
-    """Holds a request against the field rules of its contract; every broken one is named."""
+    """Holds a request against the field rules of its contract; what is broken is named, up to 16 fields."""
     found = protovalidate.collect_violations(message)
     if found:
-        fields = [FieldViolation(_path(each.proto.field), each.proto.message) for each in found]
-        problem = "; ".join(f"{each.field}: {each.description}" for each in fields)
-        raise RequestInvalid(problem=problem, fields=fields)
+        fields = [FieldViolation(_path(each.proto.field), each.proto.message) for each in found[:_MAX_FIELDS]]
+        named = [f"{each.field}: {each.description}" for each in fields[:_FIELDS_IN_TEXT]]
+        unnamed = [f"and {len(found) - len(named)} more"] if len(found) > len(named) else []
+        raise RequestInvalid(problem="; ".join([*named, *unnamed]), fields=fields)
 
 
 def _path(path: Any) -> str:
@@ -106,7 +111,7 @@ def _path(path: Any) -> str:
     return ".".join(parts)
 
 
-class Edge(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types of its own
+class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # grpcio's class takes no type arguments
     """The interceptor.
 
     `access` says who may call, by the full name of a service or of a method (which then wins).
@@ -158,9 +163,14 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types
     @contextmanager
     def _around(self, method: str, context: grpc.ServicerContext) -> Iterator[None]:
         given = dict(context.invocation_metadata())
-        request_id = str(given.get("x-request-id", "")) or uuid.uuid4().hex
+        request_id = str(given.get("x-request-id", ""))[:_MAX_REQUEST_ID] or uuid.uuid4().hex
         begun, code = time.monotonic(), "OK"
-        with structlog.contextvars.bound_contextvars(request_id=request_id, method=method):
+        # Project and subject are empty until the caller is known: threads are used again, and the log of a call
+        # without a token must not name the caller before it.
+        bound = structlog.contextvars.bound_contextvars(
+            request_id=request_id, method=method, project="", subject=""
+        )
+        with bound:
             try:
                 caller = self._admit(method, given)
                 with acting_for(caller.project):
@@ -169,9 +179,7 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[misc]  # grpcio has no types
                 code = refusal.kind.name
                 log.info("refused", reason=refusal.reason, text=refusal.text)
                 context.abort_with_status(rpc_status.to_status(status_from_refusal(refusal, self._domain)))
-            except (
-                grpc.RpcError
-            ):  # the client went away in the middle of its stream: there is nobody to answer
+            except grpc.RpcError:  # the client went away amid its stream: there is nobody to answer
                 code = "CANCELLED"
                 log.info("client went away")
                 raise

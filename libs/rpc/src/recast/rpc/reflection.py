@@ -15,7 +15,7 @@ VERSIONS = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.Serv
 
 
 class CommentedReflection:
-    """Answers reflection requests from a descriptor set, and for what it lacks (health) from generated code."""
+    """Answers from a descriptor set, and for what that lacks (health) from generated code."""
 
     def __init__(self, descriptor_set: bytes, services: Sequence[str]) -> None:
         self._services = sorted(services)
@@ -35,8 +35,10 @@ class CommentedReflection:
             self._symbols[prefix + service.name] = file.name
             for method in service.method:
                 self._symbols[f"{prefix}{service.name}.{method.name}"] = file.name
-        for named in (*file.enum_type, *file.extension):
-            self._symbols[prefix + named.name] = file.name
+        for enum in file.enum_type:
+            self._symbols[prefix + enum.name] = file.name
+        for extension in file.extension:
+            self._symbols[prefix + extension.name] = file.name
 
     def _add_message(self, prefix: str, message: descriptor_pb2.DescriptorProto, file: str) -> None:
         self._symbols[prefix + message.name] = file

@@ -51,9 +51,9 @@ class Server:
         methods: Mapping[str, Access] = MappingProxyType({}),
     ) -> None:
         access = {each.service: each.access for each in registrations} | dict(methods)
-        pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix=f"{name}-rpc")
+        self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix=f"{name}-rpc")
         self._server = grpc.server(
-            pool,
+            self._pool,
             interceptors=[Edge(f"{name}.recast", verifier, access)],
             options=[
                 ("grpc.so_reuseport", 0),  # two servers on one port by mistake must fail, not share
@@ -87,6 +87,7 @@ class Server:
         """Says NOT_SERVING, takes no new calls, lets those under way end within the grace."""
         self._health.enter_graceful_shutdown()
         self._server.stop(grace_seconds).wait()
+        self._pool.shutdown(wait=False)  # gRPC leaves the threads to whoever made them
 
 
 def wait_for_signal() -> None:

@@ -1,6 +1,6 @@
 """Refusal to google.rpc.Status and back: the one place where the two meet."""
 
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -46,7 +46,7 @@ def status_from_refusal(refusal: Refusal, domain: str) -> status_pb2.Status:
         )
     if refusal.retry_seconds is not None:
         delay = Duration()
-        delay.FromNanoseconds(int(refusal.retry_seconds * 1e9))
+        delay.FromNanoseconds(round(refusal.retry_seconds * 1e9))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     status = status_pb2.Status(code=code_pb2.Code.Value(refusal.kind.name), message=refusal.text)
     for detail in details:
@@ -56,10 +56,10 @@ def status_from_refusal(refusal: Refusal, domain: str) -> status_pb2.Status:
 
 def refusal_from_status(status: status_pb2.Status) -> RemoteRefusal:
     """The refusal that a status tells of. A status without ErrorInfo gets its code's name as the reason."""
-    try:
-        kind = Kind[code_pb2.Code.Name(status.code)]
-    except (KeyError, ValueError):  # a code that refusals do not use: UNKNOWN, UNIMPLEMENTED...
-        kind = Kind.INTERNAL
+    known = code_pb2.Code.values()
+    code = code_pb2.Code.Name(status.code) if status.code in known else "UNKNOWN"
+    # Refusals do not use every code: UNKNOWN, UNIMPLEMENTED... are somebody's bug.
+    kind = Kind[code] if code in Kind.__members__ else Kind.INTERNAL
     info, bad, broken = (
         error_details_pb2.ErrorInfo(),
         error_details_pb2.BadRequest(),
@@ -72,7 +72,7 @@ def refusal_from_status(status: status_pb2.Status) -> RemoteRefusal:
                 detail.Unpack(message)
     return RemoteRefusal(
         kind,
-        info.reason or code_pb2.Code.Name(status.code),
+        info.reason or code,
         status.message,
         domain=info.domain,
         metadata=dict(info.metadata),
@@ -83,10 +83,13 @@ def refusal_from_status(status: status_pb2.Status) -> RemoteRefusal:
 
 
 def refusal_from_rpc_error(error: grpc.RpcError) -> RemoteRefusal:
-    """The refusal that a failed call tells of; one that never reached the peer is UNAVAILABLE, or what gRPC
-    says.
-    """
-    status = rpc_status.from_call(error)
+    """The refusal that a failed call tells of; where there is no status, what gRPC itself says."""
+    try:
+        status = rpc_status.from_call(cast(grpc.Call, error))  # what a call raises is the call as well
+    except (
+        ValueError
+    ):  # somebody on the way changed the code or the text: then the details are not of this end
+        status = None
     if status is None:
         code = error.code()
         status = status_pb2.Status(code=code.value[0], message=error.details() or code.name)

@@ -26,6 +26,7 @@ from ims.peers.csbs import Backups
 from ims.storage import images
 from ims.storage.staging import StagedFile, Staging
 from ims.storage.tables import ImageRow
+from recast.csbs.v1 import backup_pb2
 from recast.faults import FieldViolation, RequestIdReused, RequestInvalid
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as pb
@@ -86,16 +87,18 @@ class Images(grpc_pb.ImageServiceServicer):
         with self.database.read() as session:
             if answer := find_replay(session, project, request, pb.CreateImageResponse):
                 return answer
-        server = request.server
+        server, is_finished = request.server, False
         if source == "backup":
             enter_project(parse_name(request.backup, "backups", "backup").project)
-            server = self.backups.check(request.backup).server
+            checked = self.backups.check(request.backup)
+            server, is_finished = checked.server, checked.state == backup_pb2.BACKUP_STATE_AVAILABLE
         enter_project(parse_name(server, "servers", "server").project)
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.CreateImageResponse):
                 return answer
             row = self._new_row(project, request.image_id, request.image, "FULL_SERVER")
             row.source_backup, row.source_server = request.backup, server
+            row.held_server = "" if is_finished else server
             if tx.session.get(ImageRow, row.name) is not None:
                 raise ImageIdTaken(image=row.name)
             tx.session.add(row)

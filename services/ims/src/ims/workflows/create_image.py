@@ -1,4 +1,4 @@
-"""CreateImage: hold, (back up,) lock, inspect, register, confirm, publish, free. Copies nothing.
+"""CreateImage: hold, (back up,) lock, inspect, confirm, publish, free. Copies nothing.
 
 Undone by release and free.
 """
@@ -20,7 +20,7 @@ from recast.content.v1 import content_pb2
 from recast.faults import Kind, Refusal, Unavailable
 from recast.ims.v1 import image_pb2, image_service_pb2
 from recast.operations import Work
-from recast.preparation import Report, inspect
+from recast.preparation import Inspector, Report
 from recast.rpc.status import status_from_refusal
 from recast.unitofwork import Database, Transaction
 
@@ -38,12 +38,14 @@ class CreateImage:
         database: Database,
         backups: Backups,
         servers: SourceServers,
+        inspector: Inspector,
         enforce_preparation: bool,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._backups = backups
         self._servers = servers
+        self._inspector = inspector
         self._enforce = enforce_preparation
         self._now = now
 
@@ -51,26 +53,9 @@ class CreateImage:
         """See the module."""
         with self._database.read() as session:
             row = images.load(session, work.target)
-        # Before the backup, if one is made: a stopped source stays stopped from the first moment on (R23).
-        work.step(
-            "hold", lambda: self._servers.hold(row.source_server, row.name) if row.source_server else False
-        )
-        if not row.source_backup:
-            backup = work.step(
-                "back up",
-                lambda: self._backups.create(row.project, row.source_server, "image-source", work.id),
-            )
-            work.transact("source", lambda tx: self._set_source(tx, row.name, backup))
-            row.source_backup = backup
-        token = work.step("lock", lambda: self._lock(work, row))
-        work.transact("locked", lambda tx: self._set_lock(tx, row.name, token, work.id))
-        content = self._await_content(work, row, token)
-        report = work.step("inspect", lambda: _inspect(row.name, content), image_pb2.Image)
-        decide_preparation(row.source_backup, _findings(report), enforce=self._enforce)
-        work.transact("register", lambda tx: self._register(tx, row.name, content, report))
-        work.step("confirm", lambda: self._backups.confirm(row.source_backup, row.name, token))
-        work.transact("publish", lambda tx: self._publish(tx, row.name), decides=True)
-        work.step("free", lambda: self._free(row))
+        if not work.done("publish"):
+            self._make(work, row)
+        self._free(row)
         with self._database.read() as session:
             return images.message(images.load(session, row.name))
 
@@ -91,6 +76,23 @@ class CreateImage:
         self._free(row)
         work.transact("undo:mark", lambda tx: self._fail(tx, row.name, error))
 
+    def _make(self, work: Work, row: ImageRow) -> None:
+        """Every call of a peer here may be repeated: what must be remembered is in the three transactions."""
+        if row.held_server:
+            # Before the backup, if one is made: a stopped source stays stopped from the first moment on (R23).
+            self._servers.hold(row.held_server, row.name)
+        if not row.source_backup:
+            row.source_backup = self._backups.create(row.project, row.source_server, "image-source", work.id)
+            work.transact("source", lambda tx: self._set_source(tx, row))
+        row.lock_token, row.lock_request_id = self._lock(work, row), work.id
+        work.transact("lock", lambda tx: self._set_lock(tx, row))
+        content = self._await_content(work, row)
+        report = _inspect(self._inspector, row.name, content)
+        decide_preparation(row.source_backup, _findings(report), enforce=self._enforce)
+        work.check()
+        self._backups.confirm(row.source_backup, row.name, row.lock_token)
+        work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
+
     def _lock(self, work: Work, row: ImageRow) -> int:
         while True:
             try:
@@ -101,14 +103,14 @@ class CreateImage:
                     raise
             work.pause(_LOOK_SECONDS)
 
-    def _await_content(self, work: Work, row: ImageRow, token: int) -> content_pb2.Content:
+    def _await_content(self, work: Work, row: ImageRow) -> content_pb2.Content:
         """The content, as soon as the backup is AVAILABLE.
 
         Read anew each time: it holds a key, which is not stored here.
         """
         while True:
             try:
-                return self._backups.content(row.source_backup, row.name, token)
+                return self._backups.content(row.source_backup, row.name, row.lock_token)
             except Refusal as refusal:
                 if refusal.kind is Kind.NOT_FOUND or refusal.facts.get("state") == "ERROR":
                     raise BackupFailed(backup=row.source_backup) from refusal
@@ -117,32 +119,27 @@ class CreateImage:
             work.pause(_LOOK_SECONDS)
 
     def _free(self, row: ImageRow) -> None:
-        if row.source_server:
-            self._servers.free(row.source_server, row.name)
+        if row.held_server:
+            self._servers.free(row.held_server, row.name)
 
-    def _set_source(self, tx: Transaction, name: str, backup: str) -> None:
-        row = images.load(tx.session, name, lock=True)
-        row.source_backup = backup
+    def _set_source(self, tx: Transaction, made: ImageRow) -> None:
+        row = images.load(tx.session, made.name, lock=True)
+        row.source_backup = made.source_backup
         row.touch(self._now())
         tx.session.add(row)
 
-    def _set_lock(self, tx: Transaction, name: str, token: int, request_id: str) -> None:
-        row = images.load(tx.session, name, lock=True)
-        row.lock_token, row.lock_request_id = token, request_id
+    def _set_lock(self, tx: Transaction, made: ImageRow) -> None:
+        row = images.load(tx.session, made.name, lock=True)
+        row.lock_token, row.lock_request_id = made.lock_token, made.lock_request_id
         row.touch(self._now())
         tx.session.add(row)
 
-    def _register(
+    def _publish(
         self, tx: Transaction, name: str, content: content_pb2.Content, report: image_pb2.Image
     ) -> None:
-        row = images.load(tx.session, name, lock=True)
-        register_content(row, content, report)
-        row.touch(self._now())
-        tx.session.add(row)
-
-    def _publish(self, tx: Transaction, name: str) -> None:
         """The creation is done when the image is NORMAL (R37)."""
         row = images.load(tx.session, name, lock=True)
+        register_content(row, content, report)
         row.finish_time = self._now()
         images.move(tx, row, ImageEvent.PUBLISHED, self._now())
 
@@ -189,14 +186,14 @@ def image_from_report(report: Report) -> image_pb2.Image:
     return image
 
 
-def _inspect(image: str, content: content_pb2.Content) -> image_pb2.Image:
+def _inspect(inspector: Inspector, image: str, content: content_pb2.Content) -> image_pb2.Image:
     """Reads the system disk's own bytes: a few megabytes of them, whatever its size."""
     system = next(disk for disk in content.disks if disk.role == content_pb2.DISK_ROLE_SYSTEM)
     location = content.store
     try:
         with ChunkStore.open(location.url, project=location.project, key=location.key) as store:
             index = store.read_index(IndexRef(system.index.id, system.index.digest))
-            return image_from_report(inspect(store.reader(index)))
+            return image_from_report(inspector.inspect(store.reader(index)))
     except StoreUnavailable as away:
         raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
     except ChunkStoreError as damage:

@@ -22,7 +22,7 @@ from recast.faults import Refusal, Unavailable
 from recast.ims.v1 import image_pb2, image_service_pb2
 from recast.longrunning.v1 import operation_metadata_pb2
 from recast.operations import Work
-from recast.preparation import inspect
+from recast.preparation import Inspector
 from recast.rpc.status import status_from_refusal
 from recast.unitofwork import Database, Transaction
 
@@ -35,12 +35,14 @@ class ImportImage:
         database: Database,
         chunks: ImageChunks,
         staging: Staging,
+        inspector: Inspector,
         max_virtual_bytes: int,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._chunks = chunks
         self._staging = staging
+        self._inspector = inspector
         self._max_virtual_bytes = max_virtual_bytes
         self._now = now
 
@@ -123,7 +125,7 @@ class ImportImage:
         path = self._staging.path(row.upload_key)
         header = image_service_pb2.ImportImageHeader.FromString(row.upload_header)
         with open_imported(path, _format(header), path.parent) as source:
-            return image_from_report(inspect(source))
+            return image_from_report(self._inspector.inspect(source))
 
     def _publish(
         self, tx: Transaction, name: str, content: content_pb2.Content, report: image_pb2.Image

@@ -38,7 +38,6 @@ ENTRIES: Mapping[str, _Entry] = {
     "status": _Entry("status", "Say whether the three services answer.", _WORK),
     "call": _Entry("call", "Call any method of the contracts by name, JSON in and out.", _WORK),
     "token": _Entry("token", "Print a token, for grpcurl and other programs.", _WORK),
-    "up": _Entry("up", "Run the three services on this machine until Ctrl-C.", _WORK),
     "lock": _Entry("locks", "The lock of an image on its backup (CSBS, asked by IMS).", _PEERS),
     "provisioning": _Entry("provisioning", "The bytes of images (IMS, asked by ECS).", _PEERS),
     "source": _Entry("sources", "The disks of a server as a backup's source (ECS, asked by CSBS).", _PEERS),

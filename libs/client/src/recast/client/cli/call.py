@@ -98,7 +98,9 @@ def call(
 def _find(text: str) -> MethodDescriptor:
     parts = re.split(r"[./]", text.strip("/"))
     known = methods()
-    found = known.get(".".join(parts[-2:]))
+    # The method alone will do: no two services have one of the same name.
+    whole = next((name for name in known if name.endswith(f".{parts[-1]}")), "") if len(parts) == 1 else ""
+    found = known.get(whole or ".".join(parts[-2:]))
     if not found:
         alike = [each for each in known if parts[-1].lower() in each.lower()][:5]
         raise ArgumentInvalid(

@@ -38,7 +38,7 @@ HINTS: Mapping[str, str] = {
     "OPERATION_NOT_FOUND": "recast operation list",
     "OPERATION_RUNNING": "recast operation wait {operation}, or recast operation cancel {operation}",
     "TOO_MANY_WAITS": "try again in a moment",
-    "UNAVAILABLE": "`recast status` says which is away; `make up` or `recast up` starts all three",
+    "UNAVAILABLE": "`recast status` says which is away; `make up` starts all three",
     "INTERNAL": "a bug: look for the request id in the service's log",
     "CONFLICT": "try again",
     # CSBS.

@@ -3,21 +3,36 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from recast.client.upload import OnBytes
 from recast.client.waiting import OnProgress
 from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationState
+
+
+class _OfBytes(ProgressColumn):
+    """A column for tasks that are measured in bytes; empty for the others, whose measure is percent."""
+
+    def __init__(self, column: ProgressColumn) -> None:
+        super().__init__()
+        self._column = column
+
+    def render(self, task: Task) -> RenderableType:
+        """The column, or nothing."""
+        return self._column.render(task) if task.fields["bytes"] else Text()
 
 
 class _WorkBars:
@@ -25,7 +40,7 @@ class _WorkBars:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._whole = progress.add_task("waiting", total=100, step="")
+        self._whole = progress.add_task("waiting", total=None, step="", bytes=False)
         self._disks: dict[str, TaskID] = {}
 
     def show(self, work: OperationMetadata) -> None:
@@ -41,11 +56,14 @@ class _WorkBars:
             total=work.total_bytes if measured else 100,
             completed=work.done_bytes if measured else work.progress_percent,
             step=step,
+            bytes=measured,
         )
         for disk in work.disks if len(work.disks) > 1 else ():
             name = disk.disk.rpartition("/")[2]
             if name not in self._disks:
-                self._disks[name] = self._progress.add_task(f"  {name}", total=disk.total_bytes, step="")
+                self._disks[name] = self._progress.add_task(
+                    f"  {name}", total=disk.total_bytes, step="", bytes=True
+                )
             self._progress.update(self._disks[name], completed=disk.done_bytes, total=disk.total_bytes)
 
 
@@ -54,8 +72,8 @@ def _progress(console: Console, *columns: TextColumn) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(bar_width=28),
         TaskProgressColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
+        _OfBytes(DownloadColumn(binary_units=True)),
+        _OfBytes(TransferSpeedColumn()),
         TimeElapsedColumn(),
         *columns,
         console=console,
@@ -83,5 +101,5 @@ def upload_bar(console: Console, what: str) -> Iterator[OnBytes | None]:
         yield None
         return
     with _progress(console) as progress:
-        task = progress.add_task(what, total=None)
+        task = progress.add_task(what, total=None, bytes=True)
         yield lambda sent, total: progress.update(task, completed=sent, total=total)

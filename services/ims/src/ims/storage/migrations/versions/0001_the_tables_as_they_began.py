@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("state", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("source_backup", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("source_server", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
+        sa.Column("held_server", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("lock_token", sa.Integer(), nullable=False),
         sa.Column("lock_request_id", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("min_disk_bytes", sa.BigInteger(), nullable=False),

@@ -1,0 +1,166 @@
+"""What the steps of the demo share: the disks that were built, the folders, and how a step tells of itself."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from disks import MIB
+from fingerprints import fingerprint_of_disk
+from record import Check, Failure, Record, Step
+from recast.ecs.v1 import server_pb2
+from recast.faults import RemoteRefusal
+from screen import Screen, human_size
+from tenant import Tenant
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The sizes of the disks, and of what is in them, in bytes."""
+
+    system_bytes: int
+    system_content_bytes: int
+    data_bytes: int
+    data_content_bytes: int
+    free_bytes: int
+    """What the demo takes on the storage at the most, with room to spare."""
+
+
+SCALES = {
+    "full": Scale(2048 * MIB, 300 * MIB, 1024 * MIB, 128 * MIB, 6144 * MIB),
+    "small": Scale(64 * MIB, 20 * MIB, 32 * MIB, 20 * MIB, 512 * MIB),
+}
+
+
+@dataclass(frozen=True)
+class BuiltDisk:
+    """A disk as the demo built it, which Recast never touches: what all others are compared with."""
+
+    role: str
+    path: Path
+    size_bytes: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a step brought, in bytes: seen by guests, added to the chunk stores, added on the host."""
+
+    logical: int = 0
+    stored: int = 0
+    host: int = 0
+
+
+@dataclass
+class Scene:
+    """The state of a run."""
+
+    scale: Scale
+    folder: Path
+    tenant: Tenant
+    screen: Screen
+    record: Record
+    break_byte: bool = False
+    built: list[BuiltDisk] = field(default_factory=list)
+    """In the order of attachment, the system disk first."""
+    source: server_pb2.Server = field(default_factory=server_pb2.Server)
+    servers: list[server_pb2.Server] = field(default_factory=list)
+    """The ten."""
+    shared_bytes: int = 0
+    """What the ten share."""
+    costs: list[Costs] = field(default_factory=list)
+    logical: int = 0
+    """What the step under way made guests see, in bytes; the step says so itself."""
+
+    @property
+    def stack_folder(self) -> Path:
+        """Where the services keep everything."""
+        return self.folder / "stack"
+
+    @property
+    def wanted(self) -> list[str]:
+        """The fingerprints that a server's disks must have, in the order of attachment."""
+        return [disk.fingerprint for disk in self.built]
+
+    def check(self, rule: str, name: str, ok: bool) -> bool:
+        """Records and shows how a check came out, and gives it back."""
+        check = Check(name, rule, bool(ok))
+        self.record.checks.append(check)
+        self.screen.check(check)
+        return check.ok
+
+    def check_refusal(
+        self, rule: str, name: str, refusal: RemoteRefusal | None, reason: str, in_the_way: str = ""
+    ) -> bool:
+        """Checks that something was refused: for this reason, by this rule, naming what is in the way."""
+        is_as_promised = (
+            refusal is not None
+            and refusal.reason == reason
+            and refusal.rule == rule
+            and (not in_the_way or in_the_way in [each.resource for each in refusal.violations])
+        )
+        return self.check(rule, name, is_as_promised)
+
+    @contextmanager
+    def step(self, number: int, title: str) -> Iterator[None]:
+        """Shows and records a step, with what it cost; what breaks it off is recorded and goes on."""
+        self.screen.begin(number, title)
+        checks_before, before = len(self.record.checks), self._bytes_kept()
+        self.logical = 0
+        begin = time.monotonic()
+        try:
+            yield
+        except BaseException as error:  # Ctrl-C too: the report says which step it ended
+            self.record.failure = Failure(title, f"{type(error).__name__}: {error}".rstrip(": "))
+            raise
+        finally:
+            seconds = time.monotonic() - begin
+            self.record.steps.append(Step(title, round(seconds, 3)))
+            stored, host = self._bytes_kept()
+            self.costs.append(Costs(self.logical, stored - before[0], host - before[1]))
+        failed = sum(not check.ok for check in self.record.checks[checks_before:])
+        self.screen.end(seconds, failed)
+
+    def fingerprints(self, what: str, paths: Sequence[Path]) -> list[str]:
+        """The fingerprints of disks, with a bar, as fast as the processors allow."""
+        data = sum(disk.path.stat().st_blocks * 512 for disk in self.built) // len(self.built)
+        with self.screen.reading(what, data * len(paths)) as on_bytes, _pool() as pool:
+            return list(pool.map(lambda path: fingerprint_of_disk(path, on_bytes), paths))
+
+    def each(self, call: Callable[[Path], bool], paths: Sequence[Path]) -> list[bool]:
+        """Asks the same of many disks, some at a time."""
+        with _pool() as pool:
+            return list(pool.map(call, paths))
+
+    def _bytes_kept(self) -> tuple[int, int]:
+        return (
+            allocated_bytes(self.stack_folder / "store"),
+            allocated_bytes(self.stack_folder / "data" / "ecs"),
+        )
+
+
+def allocated_bytes(folder: Path) -> int:
+    """What the files under a folder take on the storage, in bytes; holes take nothing."""
+    total = 0
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(inside, name)).st_blocks * 512
+            except FileNotFoundError:  # a service removed it since it was listed
+                continue
+    return total
+
+
+def sized(*parts: tuple[int, str]) -> str:
+    """`(4 GiB, 'of disks'), (200 MiB, 'stored')` as a sentence's part."""
+    return ", ".join(f"{human_size(size)} {text}" for size, text in parts)
+
+
+def _pool() -> ThreadPoolExecutor:
+    # Reading and hashing let go of the interpreter's lock, so a thread a processor is of use.
+    return ThreadPoolExecutor(os.cpu_count() or 1)

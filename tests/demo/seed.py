@@ -1,0 +1,95 @@
+"""The demo's data: what the examples in the contracts and the README speak of, in project `demo`.
+
+`make seed` puts it into the services that `make up` runs. Doing it twice changes nothing: every request carries an id.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import disks
+
+from recast.client import Recast
+from recast.csbs.v1 import backup_pb2, backup_service_pb2
+from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
+from recast.ims.v1 import image_pb2, image_service_pb2
+
+PROJECT = "projects/demo"
+MIB = 1 << 20
+
+
+def seed(recast: Recast, folder: Path) -> None:
+    """Imports two small images, makes two servers, a loose disk, two backups and an image of one of them."""
+    disks.make_system_disk(folder / "system.raw", 256 * MIB, 32 * MIB)
+    disks.to_qcow2(folder / "system.raw", folder / "system.qcow2", compressed=True)
+    disks.make_text_disk(folder / "data.raw", 64 * MIB, 8 * MIB)
+    _import(recast, folder / "system.qcow2", "debian", image_pb2.IMAGE_KIND_SYSTEM_DISK)
+    _import(recast, folder / "data.raw", "shop-data", image_pb2.IMAGE_KIND_DATA_DISK)
+    _server(recast, "web", leave_stopped=False)
+    _server(recast, "idle", leave_stopped=True)
+    loose = disk_service_pb2.CreateDiskRequest(
+        parent=PROJECT,
+        disk_id="loose",
+        disk=disk_pb2.Disk(display_name="loose", size_bytes=64 * MIB),
+        request_id="seed-loose",
+    )
+    recast.wait(recast.disks.CreateDisk(loose).operation, "ecs")
+    _backup(recast, "nightly")
+    _backup(recast, "spare")
+    image = image_service_pb2.CreateImageRequest(
+        parent=PROJECT,
+        image_id="web-image",
+        image=image_pb2.Image(display_name="web image"),
+        backup=f"{PROJECT}/backups/nightly",
+        disclaimer_accepted=True,
+        request_id="seed-web-image",
+    )
+    recast.wait(recast.images.CreateImage(image).operation, "ims")
+
+
+def _import(recast: Recast, path: Path, image_id: str, kind: image_pb2.ImageKind.ValueType) -> None:
+    is_qcow2 = path.suffix == ".qcow2"
+    header = image_service_pb2.ImportImageHeader(
+        parent=PROJECT,
+        image_id=image_id,
+        image=image_pb2.Image(display_name=image_id, kind=kind),
+        disk_format=image_pb2.DISK_FORMAT_QCOW2 if is_qcow2 else image_pb2.DISK_FORMAT_RAW,
+        size_bytes=path.stat().st_size,
+        disclaimer_accepted=True,
+        request_id=f"seed-{image_id}",
+    )
+    recast.wait(recast.import_image(path, header).operation, "ims")
+
+
+def _server(recast: Recast, server_id: str, *, leave_stopped: bool) -> None:
+    request = server_service_pb2.CreateServersRequest(
+        parent=PROJECT,
+        server_id=server_id,
+        server=server_pb2.Server(display_name=server_id),
+        image=f"{PROJECT}/images/debian",
+        data_disks=[server_service_pb2.DataDiskSpec(image=f"{PROJECT}/images/shop-data")],
+        leave_stopped=leave_stopped,
+        request_id=f"seed-{server_id}",
+    )
+    recast.wait(recast.servers.CreateServers(request).operation, "ecs")
+
+
+def _backup(recast: Recast, backup_id: str) -> None:
+    request = backup_service_pb2.CreateBackupRequest(
+        parent=PROJECT,
+        backup_id=backup_id,
+        backup=backup_pb2.Backup(server=f"{PROJECT}/servers/web", display_name=backup_id),
+        request_id=f"seed-{backup_id}",
+    )
+    recast.wait(recast.backups.CreateBackup(request).operation, "csbs")
+
+
+def main() -> None:
+    """Seeds the services that the environment names."""
+    with tempfile.TemporaryDirectory() as folder, Recast.from_environment(project="demo") as recast:
+        seed(recast, Path(folder))
+    print("project demo has: images debian, shop-data, web-image; servers web, idle; disk loose; backups nightly, spare")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Watching a backup from its first moment."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from recast.csbs.v1.backup_pb2 import Backup, BackupState
+
+# Short against a freeze, long against a call: watching must not slow down what is watched.
+_PAUSE_SECONDS = 0.005
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a backup showed, from `seconds` after it was asked for."""
+
+    state: str
+    image_ready: bool
+    seconds: float
+
+    @property
+    def words(self) -> str:
+        """As a console shows it."""
+        is_marked = self.image_ready and self.state == "CREATING"
+        return f'{self.state}, "Image can be created"' if is_marked else self.state
+
+
+class BackupWatch:
+    """Reads a backup again and again in a thread, and tells `on_change` of each change, until it is no longer
+    CREATING. A context manager: leaving it waits for the last look, and raises what went wrong in the thread.
+    """
+
+    def __init__(
+        self,
+        first: Backup,
+        read: Callable[[], Backup],
+        on_change: Callable[[Sight, Backup], None],
+    ) -> None:
+        self._begin = time.monotonic()
+        self._read, self._on_change = read, on_change
+        self._is_left = threading.Event()
+        self._pool = ThreadPoolExecutor(1)
+        self._looking: Future[None] | None = None
+        self.sights: list[Sight] = []
+        self._note(first)
+
+    def __enter__(self) -> Self:
+        # The thread's calls carry the same request id.
+        self._looking = self._pool.submit(contextvars.copy_context().run, self._look)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error:
+            self._is_left.set()
+        self._pool.shutdown()
+        if self._looking and not error:
+            self._looking.result()
+
+    def _look(self) -> None:
+        while self.sights[-1].state == "CREATING" and not self._is_left.wait(_PAUSE_SECONDS):
+            self._note(self._read())
+
+    def _note(self, backup: Backup) -> None:
+        state = BackupState.Name(backup.state).removeprefix("BACKUP_STATE_")
+        sight = Sight(state, backup.image_ready, time.monotonic() - self._begin)
+        last = self.sights[-1] if self.sights else None
+        if not last or (last.state, last.image_ready) != (sight.state, sight.image_ready):
+            self.sights.append(sight)
+            self._on_change(sight, backup)

@@ -1,0 +1,100 @@
+"""The 64 rules: where each is kept, and which tests prove it. `make rules` prints it; test_rules.py holds the build to it."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[2]
+_ROW = re.compile(r"^\| (R\d\d) \| (kept|pending) \| (.*?) \| [ABC, ()]+ \| ")
+_HOME = re.compile(r"(R\d\d(?:, R\d\d)*):")
+
+
+@dataclass
+class Rule:
+    """One rule: its text and state as RULES.md has them, the definitions that keep it, the tests that prove it."""
+
+    number: str
+    state: str
+    text: str
+    homes: list[str] = field(default_factory=list)
+    tests: list[str] = field(default_factory=list)
+
+
+def read_rules() -> dict[str, Rule]:
+    """All rules, with what the code and the tests say of them."""
+    found = (_ROW.match(line) for line in (ROOT / "RULES.md").read_text().splitlines())
+    rules = {row.group(1): Rule(*row.groups()) for row in found if row}
+    for path, tree in _modules("services", "libs"):
+        for name, docstring in _docstrings(tree):
+            home = _HOME.match(docstring)
+            for number in home.group(1).split(", ") if home else ():
+                rules[number].homes.append(f"{path.relative_to(ROOT)}:{name}")
+    for path, tree in _modules("tests"):
+        for test, numbers in _marks(tree):
+            for number in numbers:
+                rules[number].tests.append(f"{path.relative_to(ROOT)}::{test}")
+    return rules
+
+
+def _modules(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if "contracts" not in path.parts:
+                yield path, ast.parse(path.read_text())
+
+
+def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Every docstring, also those of attributes, with the name of what it describes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            yield node.name, ast.get_docstring(node) or ""
+        if isinstance(node, ast.ClassDef):
+            for statement in node.body[1:]:
+                if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                    yield node.name, str(statement.value.value)
+
+
+def _marks(tree: ast.Module) -> Iterator[tuple[str, list[str]]]:
+    """Every test, with the rules that it or its class is marked with."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            numbers = _numbers(node)
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef) and inner.name.startswith("test_"):
+                    yield f"{node.name}::{inner.name}", numbers
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield node.name, _numbers(node)
+
+
+def _numbers(node: ast.ClassDef | ast.FunctionDef) -> list[str]:
+    return [
+        str(argument.value)
+        for decorator in node.decorator_list
+        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.rule"
+        for argument in decorator.args
+        if isinstance(argument, ast.Constant)
+    ]
+
+
+def main() -> None:
+    """Prints the matrix."""
+    table = Table("rule", "state", "what must hold", "kept in", "proven by", title="The rules of Recast")
+    rules = read_rules().values()
+    for rule in rules:
+        proven = f"{len(rule.tests)}: {rule.tests[0].rpartition('::')[2]}" if rule.tests else "[dim]pending[/]"
+        colour = "green" if rule.state == "kept" else "dim"
+        homes = "\n".join(rule.homes) or "[dim]pending[/]"
+        table.add_row(rule.number, f"[{colour}]{rule.state}[/]", rule.text, homes, proven)
+    console = Console()
+    console.print(table)
+    kept = sum(rule.state == "kept" for rule in rules)
+    console.print(f"{kept} kept and proven, {len(rules) - kept} pending")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Each rule is named in code once and proven by a test, or says that it is pending."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from rules_matrix import read_rules  # noqa: E402  # the matrix is a program as well
+
+
+def test_all_64_rules_are_listed() -> None:
+    """RULES.md lists R01 to R64."""
+    assert sorted(read_rules()) == [f"R{number:02d}" for number in range(1, 65)]
+
+
+def test_kept_rules_have_one_home() -> None:
+    """Every rule that is kept is named by exactly one definition."""
+    wrong = {r.number: r.homes for r in read_rules().values() if r.state == "kept" and len(r.homes) != 1}
+    assert wrong == {}
+
+
+def test_kept_rules_are_proven() -> None:
+    """Every rule that is kept is cited by a test."""
+    assert [r.number for r in read_rules().values() if r.state == "kept" and not r.tests] == []
+
+
+def test_pending_rules_are_not_claimed() -> None:
+    """No rule that is pending has a home or a test: then it would be kept."""
+    pending = [r for r in read_rules().values() if r.state == "pending"]
+    assert [r.number for r in pending if r.homes or r.tests] == []

@@ -1,0 +1,106 @@
+"""The three services once a session, the disks that tests import, and a project of each test's own."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+_TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(_TESTS / "demo"), str(_TESTS / "system")]
+
+import disks  # noqa: E402  # found by the line above: the demo's programs are no package
+from cloud import Cloud, Tenant, bugs_in  # noqa: E402
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that tests import. No disk is a whole number of MiB, and several are of equal size."""
+    folder = tmp_path_factory.mktemp("sources")
+    disks.make_system_disk(folder / "sys.raw", 64 * MIB + 5 * 512, 4 * MIB)
+    disks.to_qcow2(folder / "sys.raw", folder / "sys.qcow2", compressed=False)
+    disks.make_system_disk(folder / "old.raw", 64 * MIB + 5 * 512, 1 * MIB, "unprepared", hostname="old-1")
+    windows = {name: None for name in disks.system_files("prepared")} | {
+        "/Windows/System32/config/SYSTEM": "hive",
+        "/Windows/System32/drivers/vioscsi.sys": "driver",
+    }
+    disks.make_system_disk(folder / "win.raw", 32 * MIB, 0, files=windows)
+    cloudbase = "/Program Files/Cloudbase Solutions/Cloudbase-Init/Python/Scripts/cloudbase-init.exe"
+    disks.make_system_disk(folder / "win-prepared.raw", 32 * MIB, 0, files=windows | {cloudbase: "program"})
+    disks.make_text_disk(folder / "logs.raw", 16 * MIB, 2 * MIB)
+    for number in (1, 2):
+        disks.make_incompressible_disk(folder / f"media-{number}.raw", 5 * MIB + 3 * 512, 3 * MIB, seed=number)
+    (folder / "odd.raw").write_bytes(random.Random(1).randbytes(777))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The three services as they come. At the end no call and no work may have met a bug."""
+    with _running(tmp_path_factory.mktemp("cloud")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def strict_cloud(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud) -> Iterator[Cloud]:
+    """Three more services: CSBS in its strict reading (R06), IMS not enforcing preparation (R22) and taking small disks."""
+    options: dict[str, Any] = {
+        "csbs_options": {"require_available": True},
+        "ims_options": {"preparation": "warn", "max_virtual_bytes": 100 * MIB},
+    }
+    with _running(tmp_path_factory.mktemp("strict"), **options) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def main(cloud: Cloud, sources: Path) -> Tenant:
+    """The project that most tests share, each with ids of its own. It has the images sys, logs, media-1, media-2 and iso."""
+    tenant = Tenant(cloud, "main", sources)
+    tenant.import_image("sys", "sys.qcow2")
+    for name in ("logs", "media-1", "media-2"):
+        tenant.import_image(name, f"{name}.raw", kind="DATA_DISK")
+    tenant.import_image("iso", "odd.raw", kind="ISO")
+    return tenant
+
+
+@pytest.fixture(scope="session")
+def tenant_of(cloud: Cloud, sources: Path) -> Callable[[str], Tenant]:
+    """Gives a project by its id; it has nothing."""
+    return lambda project: Tenant(cloud, project, sources)
+
+
+@pytest.fixture
+def strict(strict_cloud: Cloud, sources: Path, request: pytest.FixtureRequest) -> Tenant:
+    """A project in the strict cloud."""
+    return Tenant(strict_cloud, "strict", sources)
+
+
+@contextmanager
+def _running(root: Path, **options: Any) -> Iterator[Cloud]:
+    log = root / "log.json"
+    before = structlog.get_config()
+    with log.open("w") as file:
+        structlog.configure(
+            processors=[
+                structlog.contextvars.merge_contextvars,
+                structlog.processors.dict_tracebacks,
+                structlog.processors.JSONRenderer(default=str),
+            ],
+            logger_factory=structlog.WriteLoggerFactory(file=file),
+        )
+        running = Cloud(root, **options)
+        running.start()
+        try:
+            yield running
+        finally:
+            running.stop()
+            structlog.configure(**before)
+    assert not bugs_in(log)

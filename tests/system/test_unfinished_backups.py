@@ -1,0 +1,165 @@
+"""A backup while it is CREATING: the mark "Image can be created", and what it allows and forbids."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cloud import Tenant, file_digest, refused, state_of, until
+
+from recast.csbs.v1 import image_lock_service_pb2 as lock_pb
+from recast.ecs.v1 import server_service_pb2 as ecs_pb
+from recast.faults import Kind
+from recast.ims.v1 import image_pb2
+
+
+@contextmanager
+def busy(folder: Path) -> Iterator[None]:
+    """Holds a disk's folder, as another action on the disk would."""
+    fd = os.open(folder, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+@pytest.fixture(scope="module")
+def running(main: Tenant) -> Tenant:
+    """The project with the server `live` of two disks."""
+    main.create_server("live", data_disks=[ecs_pb.DataDiskSpec(image=main.image("media-2"))])
+    return main
+
+
+@pytest.mark.rule("R03", "R04")
+def test_a_backup_is_creating_then_marked_then_available(running: Tenant) -> None:
+    """The answer shows CREATING; the mark comes when the last disk is frozen, not before; AVAILABLE comes at the end."""
+    last = running.path(running.disk("live-data-1")).parent
+    with running.cloud.chunks_held("csbs", "main"):
+        with busy(last):
+            answer = running.start_backup("steps", "live")
+            first = running.path(running.disk("live-system")).parent
+            until(lambda: list(first.glob("frozen-*")), "the first disk's freeze")
+            shown = running.get_backup("steps")
+            assert (state_of(answer.backup), state_of(shown), shown.image_ready) == ("CREATING", "CREATING", False)
+            with refused("BACKUP_NOT_IMAGE_READY", state="CREATING", rule="R02"):
+                running.start_image("early", "steps")
+        marked = until(lambda: next(iter(b for b in [running.get_backup("steps")] if b.image_ready), None), "the mark")
+        assert state_of(marked) == "CREATING"
+        assert list(last.glob("frozen-*"))
+        assert marked.freeze_time.ToMilliseconds() > 0
+    running.wait(answer.operation, "csbs")
+    done = running.get_backup("steps")
+    assert (state_of(done), done.image_ready) == ("AVAILABLE", True)
+    assert done.freeze_time == marked.freeze_time
+
+
+@pytest.mark.rule("R02", "R04", "R12")
+def test_an_image_of_a_marked_backup_becomes_normal_when_the_backup_is_available(running: Tenant) -> None:
+    """An image of a CREATING and marked backup waits, CREATING, and becomes NORMAL with the backup, holding its bytes."""
+    before = running.digests("live")
+    with running.unfinished_backup("marked", "live") as backup:
+        answer = running.start_image("marked", "marked")
+        until(lambda: running.get_backup("marked").image, "the lock")
+        assert state_of(running.get_image("marked")) == "CREATING"
+    running.wait(backup.operation, "csbs")
+    assert state_of(running.result(answer.operation, "ims", image_pb2.Image)) == "NORMAL"
+    running.create_server("marked", "marked")
+    assert running.digests("marked") == before
+
+
+@pytest.mark.rule("R10")
+def test_an_image_whose_backup_fails_is_in_error_and_its_lock_is_free(running: Tenant) -> None:
+    """When the backup under a CREATING image fails, the image ends in ERROR and its lock on the backup is given back."""
+    with running.unfinished_backup("doomed", "live") as backup:
+        answer = running.start_image("doomed", "doomed")
+        until(lambda: running.get_backup("doomed").image, "the lock")
+        running.cancel(backup.operation, "csbs")
+        with refused("BACKUP_FAILED", backup=running.backup("doomed")):
+            running.wait(answer.operation, "ims")
+    assert state_of(running.get_image("doomed")) == "ERROR"
+    failed = running.get_backup("doomed")
+    assert (state_of(failed), failed.image, failed.image_ready) == ("ERROR", "", False)
+    running.delete_backup("doomed")
+    running.delete_image("doomed")
+
+
+@pytest.mark.parametrize("is_marked", [False, True])
+@pytest.mark.rule("R05")
+def test_a_creating_backup_is_not_restored(running: Tenant, is_marked: bool) -> None:
+    """A backup that is CREATING, marked or not, is not restored, and the server is left alone."""
+    name = f"unrestored-{is_marked}".lower()
+    with running.unfinished_backup(name, "live") as answer:
+        if not is_marked:
+            running.cloud.execute(
+                "csbs", "UPDATE backup SET image_ready = 0 WHERE name = :name", name=running.backup(name)
+            )
+        with refused("BACKUP_NOT_RESTORABLE", backup=running.backup(name), rule="R05", vendor_code="CSBS.4000"):
+            running.start_restore(name)
+        assert state_of(running.get_server("live")) == "RUNNING"
+    running.wait(answer.operation, "csbs")
+
+
+@pytest.mark.rule("R06")
+def test_the_strict_reading_makes_images_of_available_backups_alone(strict: Tenant) -> None:
+    """With RECAST_CSBS_REQUIRE_AVAILABLE a marked CREATING backup makes no image and is not locked; an AVAILABLE one does."""
+    strict.import_image("sys", "sys.qcow2")
+    strict.create_server("strict")
+    lock = lock_pb.LockBackupRequest(backup=strict.backup("strict"), image=strict.image("x"), request_id="strict")
+    with strict.unfinished_backup("strict", "strict") as answer:
+        with refused("BACKUP_NOT_IMAGE_READY", vendor_code="CSBS.8001"):
+            strict.start_image("strict", "strict")
+        with refused("BACKUP_NOT_IMAGE_READY", state="CREATING"):
+            strict.as_service("ims").locks.LockBackup(lock)
+    strict.wait(answer.operation, "csbs")
+    assert state_of(strict.create_image("strict", "strict")) == "NORMAL"
+
+
+def test_one_backup_of_a_server_at_a_time(running: Tenant) -> None:
+    """While a server is being backed up another backup of it is refused, and so is an image straight from it (V16)."""
+    with running.unfinished_backup("single", "live") as answer:
+        with refused("SERVER_BEING_BACKED_UP", backup=running.backup("single"), vendor_code="CSBS.1001"):
+            running.start_backup("single-2", "live")
+        operation = running.start_image("straight", "", backup=None, server=running.server("live")).operation
+        with refused("SERVER_BEING_BACKED_UP"):
+            running.wait(operation, "ims")
+        with refused("IMAGE_NOT_FOUND", Kind.NOT_FOUND):
+            running.get_image("straight")
+    running.wait(answer.operation, "csbs")
+
+
+def test_the_disks_of_a_frozen_server_stay(running: Tenant) -> None:
+    """A server that is being backed up is not deleted, gets no disk and loses none; it may be stopped and started."""
+    running.create_server("frozen", data_disks=[ecs_pb.DataDiskSpec(size_bytes=1 << 20)])
+    running.create_disk("late", 1 << 20)
+    with running.unfinished_backup("frozen", "frozen") as answer:
+        wanted = {"server": running.server("frozen"), "backup": running.backup("frozen"), "vendor_code": "Ecs.0073"}
+        with refused("SERVER_FROZEN", **wanted):
+            running.attach("late", "frozen")
+        with refused("SERVER_FROZEN", **wanted):
+            running.detach("frozen-data-1", "frozen")
+        with refused("SERVER_FROZEN", **wanted):
+            running.delete_server("frozen")
+        assert running.get_server("frozen").frozen_for == running.backup("frozen")
+        running.stop_server("frozen")
+    running.wait(answer.operation, "csbs")
+    assert running.get_server("frozen").frozen_for == ""
+    running.attach("late", "frozen")
+
+
+def test_two_servers_that_share_a_disk_are_backed_up_one_after_the_other(running: Tenant, sources: Path) -> None:
+    """A backup whose shared disk is frozen for another server's backup waits for that, and both end AVAILABLE."""
+    running.create_disk("common", 1 << 20, shared=True)
+    for name in ("share-a", "share-b"):
+        running.create_server(name)
+        running.attach("common", name)
+    with running.unfinished_backup("share-a", "share-a") as first:
+        second = running.start_backup("share-b", "share-b")
+        waiting = until(lambda: running.metadata(second.operation, "csbs").retries, "a retry")
+        assert waiting
+        assert not running.get_backup("share-b").image_ready
+    for answer in (first, second):
+        running.wait(answer.operation, "csbs")
+    assert file_digest(Path("/dev/null"), 1 << 20) == running.digest(running.disk("common"))
