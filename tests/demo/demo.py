@@ -19,12 +19,12 @@ import making
 import proving
 import structlog
 from disks import ToolMissingError, find_program
-from guest import TOOLS
+from guest import TOOLS, GuestProblem
 from recast.client import SERVICES
 from recast.faults import Refusal
-from recast.stack import LocalStack
+from recast.stack import LocalStack, StackProblem
 from record import Failure, Record
-from scene import SCALES, Scale, Scene
+from scene import SCALES, Scale, Scene, sized
 from screen import Screen, human_size
 from tenant import PROJECT, Tenant
 
@@ -66,9 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write steps, checks and bytes here, as JSON")
     parser.add_argument(
-        "--root", type=Path, metavar="DIR", default=Path(".recast/demo"), help="work in a new folder in this one"
+        "--report", type=Path, metavar="FILE", help="write steps, checks and bytes here, as JSON"
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        default=Path(".recast/demo"),
+        help="work in a new folder in this one",
     )
     parser.add_argument("--scale", choices=sorted(SCALES), default="full", help="how large the disks are")
     parser.add_argument("--keep", action="store_true", help="keep that folder at the end")
@@ -108,9 +114,7 @@ def _run(wanted: argparse.Namespace, folder: Path, screen: Screen, record: Recor
             stack.start()
         with stack.client(PROJECT) as user, stack.client(PROJECT, "operator") as operator:
             tenant = Tenant(user, operator, screen)
-            scene = Scene(
-                SCALES[wanted.scale], folder, tenant, screen, record, break_byte=wanted.break_byte
-            )
+            scene = Scene(SCALES[wanted.scale], folder, tenant, screen, record, break_byte=wanted.break_byte)
             for number, (title, step) in enumerate(STEPS, 1):
                 with scene.step(number, title):
                     step(scene)
@@ -128,3 +132,81 @@ def _run(wanted: argparse.Namespace, folder: Path, screen: Screen, record: Recor
     finally:
         stack.stop()
     return 0 if record.ok else 1
+
+
+def _step_of(record: Record) -> str:
+    return record.failure.step if record.failure else "between the steps"
+
+
+def _show_error(screen: Screen, failure: Failure, error: Exception) -> None:
+    if isinstance(error, Refusal):
+        screen.refusal(f"Broken off in “{failure.step}”:", error)
+    elif isinstance(error, (StackProblem, GuestProblem, ToolMissingError)):
+        screen.problem(f"Broken off in “{failure.step}”", str(error))
+    else:
+        screen.problem(f"Broken off in “{failure.step}”, by a bug", failure.message)
+        screen.console.print_exception()
+
+
+def _show_costs(scene: Scene) -> None:
+    def size(count: int) -> str:
+        return "" if not count else human_size(count) if count > 0 else f"-{human_size(-count)}"
+
+    steps = scene.record.steps
+    rows = [
+        (
+            f"{number}  {step.name}",
+            f"{step.seconds:.2f} s",
+            size(cost.logical),
+            size(cost.stored),
+            size(cost.host),
+        )
+        for number, (step, cost) in enumerate(zip(steps, scene.costs, strict=True), 1)
+    ]
+    seconds = sum(step.seconds for step in steps)
+    stored, host = (sum(getattr(cost, name) for cost in scene.costs) for name in ("stored", "host"))
+    scene.screen.table(
+        ("Step", "Time", "Disks dealt with", "Chunk stores", "ECS host"),
+        rows,
+        ("Together, and what is left", f"{seconds:.2f} s", "", size(stored), size(host)),
+    )
+    bytes_of = scene.record.measures
+    scene.screen.console.print()
+    scene.screen.say("backup", sized((bytes_of.logical, "of disks"), (bytes_of.stored, "in the chunk store")))
+    scene.screen.say(
+        "ten servers",
+        sized(
+            (proving.COUNT * bytes_of.logical, "of disks"),
+            (bytes_of.provisioned, "of their own on the host"),
+            (scene.shared_bytes, "of bases that they share"),
+        ),
+    )
+
+
+def _clean_up(folder: Path, screen: Screen, *, keep: bool, explain: bool) -> None:
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    stack = LocalStack(folder / "stack")
+    screen.console.print()
+    screen.say("kept", f"{folder}  (`python -m recast.stack --root {folder / 'stack'}` starts it again)")
+    for service in SERVICES if explain else ():
+        screen.say(f"{service} log", str(stack.log(service)))
+
+
+def _say_the_end(screen: Screen, record: Record) -> None:
+    failed = [check for check in record.checks if not check.ok]
+    seconds = sum(step.seconds for step in record.steps)
+    if record.ok:
+        screen.verdict(f"All {len(record.checks)} checks hold. {seconds:.1f} s.", ok=True)
+        return
+    for check in failed:
+        screen.check(check)
+    if record.failure:
+        screen.verdict(f"Broken off in “{record.failure.step}”: {record.failure.message}", ok=False)
+    else:
+        screen.verdict(f"{len(failed)} of {len(record.checks)} checks do not hold.", ok=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

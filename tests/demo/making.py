@@ -61,7 +61,12 @@ def import_disks(scene: Scene) -> None:
     """Makes an image of each disk."""
     system, logs, media = (disk.path for disk in scene.built)
     uploads = (
-        (system.with_suffix(".qcow2"), "system", image_pb2.IMAGE_KIND_SYSTEM_DISK, image_pb2.DISK_FORMAT_QCOW2),
+        (
+            system.with_suffix(".qcow2"),
+            "system",
+            image_pb2.IMAGE_KIND_SYSTEM_DISK,
+            image_pb2.DISK_FORMAT_QCOW2,
+        ),
         (logs, LOGS, image_pb2.IMAGE_KIND_DATA_DISK, image_pb2.DISK_FORMAT_RAW),
         (media, MEDIA, image_pb2.IMAGE_KIND_DATA_DISK, image_pb2.DISK_FORMAT_RAW),
     )
@@ -195,7 +200,9 @@ def make_image(scene: Scene) -> None:
     stored = allocated_bytes(scene.stack_folder / "store") - stored_before
     as_should_be = sum(each.verdict == image_pb2.PREPARATION_VERDICT_OK for each in image.preparation)
     screen.say("web-image", f"{_state(image)}  {image.os_name}  {image.disk_count} disks")
-    screen.say("preparation", f"{as_should_be} of {len(image.preparation)} checks of the source came out well")
+    screen.say(
+        "preparation", f"{as_should_be} of {len(image.preparation)} checks of the source came out well"
+    )
     scene.check("R37", "with the agreement it is made: the image is NORMAL", _state(image) == "NORMAL")
     scene.check(
         "R52", f"making it copied nothing: the chunk stores grew by {human_size(stored)}", stored < 1 << 20
@@ -224,7 +231,11 @@ def _try_again(scene: Scene) -> None:
         "A second image of the same backup:", lambda: tenant.ask_for_image("second-image", NIGHTLY)
     )
     scene.check_refusal(
-        "R09", "that was refused, and the refusal names the first", second, "BACKUP_ALREADY_HAS_IMAGE", WEB_IMAGE
+        "R09",
+        "that was refused, and the refusal names the first",
+        second,
+        "BACKUP_ALREADY_HAS_IMAGE",
+        WEB_IMAGE,
     )
     deletion = tenant.refused("The backup's end:", lambda: tenant.ask_to_delete_backup(NIGHTLY))
     scene.check_refusal(

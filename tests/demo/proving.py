@@ -36,7 +36,9 @@ def provision(scene: Scene) -> None:
     scene.shared_bytes = sum(base.stat().st_blocks * 512 for base in bases)
     scene.record.measures.provisioned = own
     scene.logical = sum(disk.size_bytes for server in scene.servers for disk in server.disks)
-    screen.say("shop-0000 …", f"{len(made)} servers with {len(paths)} disks in {seconds:.2f} s, all in one request")
+    screen.say(
+        "shop-0000 …", f"{len(made)} servers with {len(paths)} disks in {seconds:.2f} s, all in one request"
+    )
     screen.say(
         "on the host",
         sized((scene.logical, "of disks"), (own, "of their own"), (scene.shared_bytes, "of bases, shared")),
@@ -44,10 +46,13 @@ def provision(scene: Scene) -> None:
     scene.check(
         "R14",
         f"one request made {COUNT} servers, each told of, in its order",
-        [outcome.server for outcome in batch.outcomes] == list(batch.announced) == made and len(made) == COUNT,
+        [outcome.server for outcome in batch.outcomes] == list(batch.announced) == made
+        and len(made) == COUNT,
     )
     are_running = [server.state == server_pb2.SERVER_STATE_RUNNING for server in scene.servers]
-    scene.check("R01", "a backup became an image, and the image RUNNING servers", are_running == [True] * COUNT)
+    scene.check(
+        "R01", "a backup became an image, and the image RUNNING servers", are_running == [True] * COUNT
+    )
     if scene.break_byte:
         _break(scene)
     _prove(scene, paths)

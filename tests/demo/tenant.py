@@ -114,7 +114,9 @@ class Tenant:
 
     def image_names(self) -> list[str]:
         """All images of the project."""
-        return [image.name for image in self._user.images.ListImages(ims.ListImagesRequest(parent=PARENT)).images]
+        return [
+            image.name for image in self._user.images.ListImages(ims.ListImagesRequest(parent=PARENT)).images
+        ]
 
     def default_disks(self, image: str) -> list[image_pb2.DefaultDisk]:
         """The disks that a server made from the image gets."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[2]
-_ROW = re.compile(r"^\| (R\d\d) \| (kept|pending) \| (.*?) \| [ABC, ()]+ \| ")
+_ROW = re.compile(r"^\| (R\d\d) \| (kept|pending) \| (.*?) \| [^|]* \| [^|]* \| ")
 _HOME = re.compile(r"(R\d\d(?:, R\d\d)*):")
 
 

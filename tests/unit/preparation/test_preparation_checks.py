@@ -62,7 +62,7 @@ def ask_linux(check: str, files: dict[str, str | None]) -> Verdict:
         ("VIRTIO", MISSING, "/usr/lib/modules/6.1.0-28-amd64/kernel/drivers/block/virtio_blk.ko", None),
     ],
 )  # fmt: skip
-@pytest.mark.rule(20)
+@pytest.mark.rule("R20")
 def test_linux(check: str, verdict: Verdict, path: str, content: str | None) -> None:
     """One file more, less or other on a prepared server changes the verdict on what it is about."""
     assert ask_linux(check, {path: content}) is verdict
@@ -97,7 +97,7 @@ KEYFILE = "/etc/NetworkManager/system-connections/eth0.nmconnection"
         (UNKNOWN, "/etc/network/interfaces", None),
     ],
 )
-@pytest.mark.rule(20)
+@pytest.mark.rule("R20")
 def test_dhcp(verdict: Verdict, path: str, content: str | None) -> None:
     """Without Cloud-Init a fixed address in any of the usual files counts, and no file is unknown."""
     assert ask_linux("DHCP", {**NO_CLOUD_INIT, path: content}) is verdict
@@ -106,7 +106,7 @@ def test_dhcp(verdict: Verdict, path: str, content: str | None) -> None:
 STATIC: dict[str, str | None] = {"/etc/network/interfaces": "iface eth0 inet static\n"}
 
 
-@pytest.mark.rule(20)
+@pytest.mark.rule("R20")
 def test_cloud_init_manages_network() -> None:
     """Where Cloud-Init manages the network, fixed addresses are no obstacle."""
     assert ask_linux("DHCP", STATIC) is OK
@@ -120,7 +120,7 @@ def test_cloud_init_manages_network() -> None:
         {"/etc/cloud/cloud.cfg.d/99.cfg": "network:\n  # by hand\n\n  config: disabled\n"},
     ],
 )
-@pytest.mark.rule(20)
+@pytest.mark.rule("R20")
 def test_cloud_init_leaves_network(files: dict[str, str | None]) -> None:
     """Where Cloud-Init is off, or told to leave the network alone, fixed addresses count."""
     assert ask_linux("DHCP", STATIC | files) is MISSING
@@ -164,7 +164,7 @@ def ask_windows(without: str = "") -> dict[str, Verdict]:
     return {finding.check: finding.verdict for finding in ask_all(windows.CHECKS, tree)}
 
 
-@pytest.mark.rule(21)
+@pytest.mark.rule("R21")
 def test_windows() -> None:
     """A prepared Windows is known by its hive; only what the registry tells is unknown."""
     tree = MemoryTree(WINDOWS)
@@ -186,7 +186,7 @@ def test_windows() -> None:
         ("WINDOWS_VIRTIO", "viostor"),
     ],
 )
-@pytest.mark.rule(21)
+@pytest.mark.rule("R21")
 def test_unprepared_windows(check: str, without: str) -> None:
     """A Windows without Cloudbase-Init or without VirtIO drivers lacks just that."""
     assert [name for name, verdict in ask_windows(without).items() if verdict is MISSING] == [check]

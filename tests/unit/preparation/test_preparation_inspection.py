@@ -56,7 +56,7 @@ def overwrite(path: Path, offset: int, content: bytes) -> None:
         os.pwrite(file.fileno(), content, offset)
 
 
-@pytest.mark.rule(20)
+@pytest.mark.rule("R20")
 def test_prepared(make_disk: MakeDisk, file_reader: MakeReader) -> None:
     """A prepared server's disk has every check met, and says what system it is and how it boots."""
     disk = make_disk()
@@ -68,7 +68,7 @@ def test_prepared(make_disk: MakeDisk, file_reader: MakeReader) -> None:
     assert report.file_systems == (FileSystem(1, "blank", MIB), FileSystem(2, "ext4", 2 * MIB))
 
 
-@pytest.mark.rule(20)
+@pytest.mark.rule("R20")
 def test_unprepared(make_disk: MakeDisk, file_reader: MakeReader) -> None:
     """An unprepared server's disk lacks Cloud-Init, an fstab by UUID, and interfaces of no one's name."""
     report = inspect_here(file_reader(make_disk(variant="unprepared").path))
@@ -161,7 +161,7 @@ def test_corrupt_metadata(make_disk: MakeDisk, file_reader: MakeReader, inside: 
     assert verdicts(report)[check] is Verdict.UNKNOWN
 
 
-@pytest.mark.rule(20)
+@pytest.mark.rule("R20")
 def test_deleted_file(make_disk: MakeDisk, file_reader: MakeReader, delete_file: Callable[..., str]) -> None:
     """Cloud-Init that was removed is missing, though its name is still in the directory's block."""
     disk = make_disk(table="none")

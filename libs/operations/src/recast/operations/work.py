@@ -17,6 +17,7 @@ from recast.unitofwork import Transaction
 
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
 _USE: Any = OperationUse.__table__  # type: ignore[attr-defined]
+_DECIDED = ":decided"  # remembered like a step once the point of no return is passed
 _PROGRESS_SECONDS = 0.25  # often enough to look alive, seldom enough not to load the database
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
@@ -115,9 +116,10 @@ class Work:
         if name not in self._results:
             self.check()
             with self._database.write() as tx:
-                self._remember(tx, name, _encode(action(tx), None))
+                encoded = _encode(action(tx), None)
                 if decides and _DECIDED not in self._results:
-                    self._remember(tx, _DECIDED, b"true")
+                    self._remember(tx, _DECIDED, _encode(True, None))
+                self._remember(tx, name, encoded)
                 tx.commit()
         self.is_decided = self.is_decided or decides
         result: T = _decode(self._results[name], None)
@@ -234,8 +236,7 @@ class Work:
             tx.commit()
         self._operations.notify()
 
-    def _remember(self, tx: Transaction, name: str, result: object) -> None:
-        encoded = result.SerializeToString() if isinstance(result, Message) else json.dumps(result).encode()
+    def _remember(self, tx: Transaction, name: str, encoded: bytes) -> None:
         self._fence(tx, step=name)
         tx.session.add(OperationStep(operation_id=self.id, name=name, result=encoded))
 
@@ -258,6 +259,15 @@ class Work:
         )
         if written.rowcount != 1:
             raise LeaseLost(self.id)
+
+
+def _encode(result: object, of: type[Message] | None) -> bytes:
+    """What is remembered of a result. The first run reads it back as well, so that it sees what a second would."""
+    if not isinstance(result, Message):
+        return json.dumps(result).encode()
+    if of is None or not isinstance(result, of):
+        raise TypeError(f"a step that gives a {type(result).__name__} must say so in `of`")
+    return result.SerializeToString()
 
 
 def _decode(result: bytes, of: type[Message] | None) -> Any:

@@ -1,6 +1,7 @@
 """The worker: claims operations, runs their workflows, keeps their leases, ends them."""
 
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,16 +54,18 @@ class Worker:
         self._lease = lease_seconds
         self._name = operations.new_id()
         self._stopping = threading.Event()
-        self._active: dict[str, Work] = {}
+        # By identity: one operation may be here twice for a moment, given back by one thread and taken by another.
+        self._active: set[Work] = set()
         self._lock = threading.Lock()  # guards _active, between the running threads and the renewing one
         self._threads = [
             threading.Thread(target=self._loop, name=f"{domain}-work-{n}") for n in range(threads)
         ]
-        self._threads.append(threading.Thread(target=self._renew, name=f"{domain}-leases"))
+        self._idle = threading.Event()  # set when no thread runs work any more
+        self._renewer = threading.Thread(target=self._renew, name=f"{domain}-leases")
 
     def start(self) -> None:
         """Begins to work."""
-        for thread in self._threads:
+        for thread in (*self._threads, self._renewer):
             thread.start()
 
     def stop(self) -> None:
@@ -71,18 +74,22 @@ class Worker:
         self._operations.work_waiting.set()
         for thread in self._threads:
             thread.join()
+        # Only now: work on its way to its next check must not lose its lease.
+        self._idle.set()
+        self._renewer.join()
 
     def run_once(self) -> bool:
         """Claims one operation and runs it as far as it goes; False when there was none.
 
         Tests drive the worker by it.
         """
+        begun = time.monotonic()
         row = self._claim()
         if row is None:
             return False
-        work = Work(self._operations, row, self._stopping)
+        work = Work(self._operations, row, self._stopping, begun + self._lease)
         with self._lock:
-            self._active[row.id] = work
+            self._active.add(work)
         try:
             bound = structlog.contextvars.bound_contextvars(
                 operation=row.id, verb=row.verb, project=row.project
@@ -93,7 +100,7 @@ class Worker:
             log.warning("lease lost")
         finally:
             with self._lock:
-                del self._active[row.id]
+                self._active.remove(work)
             self._operations.notify()
         return True
 
@@ -102,7 +109,8 @@ class Worker:
             try:
                 if not self.run_once():
                     self._operations.work_waiting.wait(_POLL_SECONDS)
-                    self._operations.work_waiting.clear()
+                    if not self._stopping.is_set():  # else it stays set, for the threads that still wait
+                        self._operations.work_waiting.clear()
             except Exception:  # the loop must outlive whatever a database or a bug does to one round
                 log.exception("worker round failed")
                 self._stopping.wait(_POLL_SECONDS)
@@ -112,6 +120,7 @@ class Worker:
         claimable = (
             _TABLE.c.ended.is_(False),
             _TABLE.c.queue.in_(self._queues),
+            _TABLE.c.verb.in_(tuple(self._workflows)),  # what a newer version recorded is left to a newer version
             _TABLE.c.not_before <= now,
             _TABLE.c.lease_until < now,
         )
@@ -127,6 +136,7 @@ class Worker:
                 "epoch": _TABLE.c.epoch + 1,
                 "worker": self._name,
                 "lease_until": text(f"{self._database.now_sql()} + {self._lease}"),
+                "update_time": self._operations.now(),
             }
             tx.session.connection().execute(update(_TABLE).where(_TABLE.c.id == found.id).values(**values))
             row = tx.session.get_one(OperationRow, found.id)
@@ -140,25 +150,10 @@ class Worker:
         workflow = self._workflows[row.verb]
         try:
             if row.error is None:
-                try:
-                    result = workflow.run(work)
-                    if isinstance(result, Refusal):
-                        status = status_from_refusal(result, self._domain).SerializeToString()
-                        work.end(state=State.FAILED, error=status)
-                    else:
-                        self._end(work, State.SUCCEEDED, response=result)
+                failure = self._do(workflow, row, work)
+                if failure is None:
                     return
-                except (LeaseLost, Interrupted, OperationalError):
-                    raise
-                except (
-                    Exception
-                ) as problem:  # a bug in a workflow ends its work too, it must not run in circles
-                    refusal = problem if isinstance(problem, Refusal) else Internal(request_id=row.id)
-                    if refusal is not problem:
-                        log.exception("bug")
-                    if refusal.kind in _TRY_AGAIN or (work.is_decided and row.retries < _MAX_LATE_RETRIES):
-                        raise refusal from problem
-                    row.error = self._begin_undo(work, refusal)
+                row.error = self._begin_undo(work, failure)
             self._undo(workflow, row, work)
         except Refusal as refusal:
             self._later(row, work, refusal.text)
@@ -166,6 +161,28 @@ class Worker:
             self._later(row, work, f"the database did not answer: {problem}")
         except Interrupted:
             work._write(lease_until=0.0)
+
+    def _do(self, workflow: Workflow, row: OperationRow, work: Work) -> Refusal | None:
+        """Runs work to its end; gives the refusal for which it must be undone. Raises what is to be tried again."""
+        try:
+            result = workflow.run(work)
+            if isinstance(result, Refusal):
+                status = status_from_refusal(result, self._domain).SerializeToString()
+                work.end(state=State.FAILED, error=status)
+            else:
+                self._end(work, State.SUCCEEDED, response=result)
+        except (LeaseLost, Interrupted, OperationalError):
+            raise
+        except Exception as problem:  # a bug in a workflow ends its work too, it must not run in circles
+            refusal = problem if isinstance(problem, Refusal) else Internal(request_id=row.id)
+            if refusal is not problem:
+                log.exception("bug")
+            if refusal.kind in _TRY_AGAIN and work.is_cancelled():
+                return work.cancelled()  # whatever is away may stay away: a cancel does not wait for it
+            if refusal.kind in _TRY_AGAIN or (work.is_decided and row.retries < _MAX_LATE_RETRIES):
+                raise refusal from problem
+            return refusal
+        return None
 
     def _begin_undo(self, work: Work, refusal: Refusal) -> bytes:
         log.info("undoing", reason=refusal.reason, text=refusal.text)
@@ -225,13 +242,11 @@ class Worker:
 
     def _renew(self) -> None:
         """Renews the lease of everything that runs, three times a lease, and tells work whose lease is gone."""
-        while not self._stopping.wait(self._lease / 3) or self._active:
+        while not self._idle.wait(self._lease / 3):
             with self._lock:
-                active = list(self._active.values())
+                active = list(self._active)
             for work in active:
                 try:
                     work.renew(self._lease)
                 except Exception:  # a database that is away for a moment costs a renewal, not the thread
                     log.warning("lease not renewed", exc_info=True)
-            if self._stopping.is_set():
-                threading.Event().wait(0.05)  # the last workflows are on their way to their next check
