@@ -255,11 +255,14 @@ class Tenant:
 
     def start_image(self, image_id: str, backup_id: str, **changes: Any) -> ims_pb.CreateImageResponse:
         """Asks for a full-server image of a backup."""
-        wanted: dict[str, Any] = {"backup": self.backup(backup_id), "disclaimer_accepted": True}
-        request = ims_pb.CreateImageRequest(
-            parent=self.parent, image_id=image_id, image=image_pb2.Image(display_name=image_id), **wanted | changes
-        )
-        return self.recast.images.CreateImage(request)
+        wanted: dict[str, Any] = {
+            "parent": self.parent,
+            "image_id": image_id,
+            "image": image_pb2.Image(display_name=image_id),
+            "backup": self.backup(backup_id),
+            "disclaimer_accepted": True,
+        }
+        return self.recast.images.CreateImage(ims_pb.CreateImageRequest(**wanted | changes))
 
     def create_image(self, image_id: str, backup_id: str) -> image_pb2.Image:
         """Makes a full-server image of a backup."""

@@ -21,7 +21,7 @@ def sources_of(main: Tenant) -> Tenant:
 def test_an_unprepared_linux_source_is_refused_with_every_missing_item(sources_of: Tenant) -> None:
     """The creation fails with each missing item as a violation, the image is in ERROR, and its lock is given back."""
     operation = sources_of.start_image("old-image", "old").operation
-    with refused("SOURCE_NOT_CONFIGURED", backup=sources_of.backup("old"), rule="R22") as seen:
+    with refused("SOURCE_NOT_CONFIGURED", backup=sources_of.backup("old")) as seen:
         sources_of.wait(operation, "ims")
     missing = {each.reason for each in seen[0].violations}
     assert {"CLOUD_INIT_INSTALLED", "FSTAB_BY_UUID"} <= missing
@@ -52,7 +52,7 @@ def test_a_prepared_linux_source_is_accepted_and_the_checks_stand_on_the_image(s
 @pytest.mark.rule("R21", "R22")
 def test_a_windows_source_without_cloudbase_init_is_refused(sources_of: Tenant) -> None:
     """A Windows server needs Cloudbase-Init; without it the creation fails and says so."""
-    with refused("SOURCE_NOT_CONFIGURED", rule="R22") as seen:
+    with refused("SOURCE_NOT_CONFIGURED", backup=sources_of.backup("win")) as seen:
         sources_of.wait(sources_of.start_image("win-image", "win").operation, "ims")
     assert [each.reason for each in seen[0].violations] == ["CLOUDBASE_INIT_INSTALLED"]
 

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf.duration_pb2 import Duration
 
-from recast.faults import Refusal
+from recast.faults import Refusal, TooManyWaits
 from recast.longrunning.v1 import operation_metadata_pb2
 from recast.operations.work import Interrupted, LeaseLost, Work
 from recast.rpc.status import refusal_from_status
 
 _LOOK = Duration(nanos=250_000_000)  # how late a cancel may be noticed
+_PAUSE_SECONDS = 0.25
 _DEADLINE_SECONDS = 10.0
 
 
@@ -29,8 +30,7 @@ def follow(
     name = work.step(f"{step}:begin", lambda: begin().name)
     try:
         while True:
-            wait = operations_pb2.WaitOperationRequest(name=name, timeout=_LOOK)
-            operation = operations.WaitOperation(wait, timeout=_DEADLINE_SECONDS)
+            operation = _look(work, operations, name)
             metadata = operation_metadata_pb2.OperationMetadata()
             operation.metadata.Unpack(metadata)
             work.progress(list(metadata.disks))
@@ -45,3 +45,16 @@ def follow(
     if operation.HasField("error"):
         raise refusal_from_status(operation.error)
     return operation
+
+
+def _look(work: Work, operations: operations_pb2_grpc.OperationsStub, name: str) -> operations_pb2.Operation:
+    wait = operations_pb2.WaitOperationRequest(name=name, timeout=_LOOK)
+    try:
+        return operations.WaitOperation(wait, timeout=_DEADLINE_SECONDS)
+    except Refusal as refusal:
+        if refusal.reason != TooManyWaits.reason:
+            raise
+    # Others wait there in numbers. That is no failure of the work: it only looks in another way.
+    work.pause(_PAUSE_SECONDS)
+    get = operations_pb2.GetOperationRequest(name=name)
+    return operations.GetOperation(get, timeout=_DEADLINE_SECONDS)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import datetime
 from typing import Any
 
 import grpc
@@ -22,7 +23,7 @@ _LISTING: Listing[OperationRow] = Listing(
         "verb": Field(OperationRow.verb),
         "target": Field(OperationRow.target),
         "done": Field(OperationRow.ended, parse=lambda text: {"true": True, "false": False}[text]),
-        "create_time": Field(OperationRow.create_time, sortable=True),
+        "create_time": Field(OperationRow.create_time, parse=datetime.fromisoformat, sortable=True),
     },
 )
 _LOOK_SECONDS = 0.5  # another replica's changes are not notified here

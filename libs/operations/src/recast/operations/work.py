@@ -110,8 +110,8 @@ class Work:
         """Writes to the service's own database, exactly once: the write and the memory of it are one
         transaction.
 
-        `decides` marks the point of no return. It is remembered too: whoever takes the work over knows it from
-        the start.
+        `decides` marks the point of no return. It is remembered too: whoever takes the work over knows it
+        from the start.
         """
         if name not in self._results:
             self.check()
@@ -182,7 +182,7 @@ class Work:
         return name in self._results
 
     def check(self) -> None:
-        """Raises when the work is to stop: cancelled (unless it is being undone), shut down, or taken over."""
+        """Raises when the work is to stop: cancelled (unless too late), shut down, or taken over."""
         # A lease that could not be renewed is given up before another may have it: what is done outside the
         # database is not fenced.
         if self.lost.is_set() or time.monotonic() > self._held_until:
@@ -262,7 +262,7 @@ class Work:
 
 
 def _encode(result: object, of: type[Message] | None) -> bytes:
-    """What is remembered of a result. The first run reads it back as well, so that it sees what a second would."""
+    """What is remembered of a result. The first run reads it back as well, to see what a second would."""
     if not isinstance(result, Message):
         return json.dumps(result).encode()
     if of is None or not isinstance(result, of):

@@ -54,7 +54,7 @@ class Worker:
         self._lease = lease_seconds
         self._name = operations.new_id()
         self._stopping = threading.Event()
-        # By identity: one operation may be here twice for a moment, given back by one thread and taken by another.
+        # Not by id: one operation may be here twice for a moment, given back by a thread, taken by another.
         self._active: set[Work] = set()
         self._lock = threading.Lock()  # guards _active, between the running threads and the renewing one
         self._threads = [
@@ -120,7 +120,7 @@ class Worker:
         claimable = (
             _TABLE.c.ended.is_(False),
             _TABLE.c.queue.in_(self._queues),
-            _TABLE.c.verb.in_(tuple(self._workflows)),  # what a newer version recorded is left to a newer version
+            _TABLE.c.verb.in_(tuple(self._workflows)),  # a newer version's work is left to a newer version
             _TABLE.c.not_before <= now,
             _TABLE.c.lease_until < now,
         )
@@ -163,7 +163,7 @@ class Worker:
             work._write(lease_until=0.0)
 
     def _do(self, workflow: Workflow, row: OperationRow, work: Work) -> Refusal | None:
-        """Runs work to its end; gives the refusal for which it must be undone. Raises what is to be tried again."""
+        """Runs work to its end; gives the refusal for which it must be undone. Raises what is tried again."""
         try:
             result = workflow.run(work)
             if isinstance(result, Refusal):
@@ -198,9 +198,7 @@ class Worker:
             workflow.undo(work, error)
         except (LeaseLost, Interrupted, OperationalError):
             raise
-        except (
-            Exception
-        ) as problem:  # whatever it is, it is tried again a few times, and then left to `recast doctor`
+        except Exception as problem:  # tried again a few times, and then left to `recast doctor`
             is_away = isinstance(problem, Refusal) and problem.kind in _TRY_AGAIN
             if is_away or row.failed_undos + 1 < _MAX_FAILED_UNDOS:
                 log.warning("undo failed", exc_info=not is_away)
@@ -237,11 +235,10 @@ class Worker:
     def _progress_of(self, work: Work) -> bytes:
         with self._database.read() as session:
             query = select(_TABLE.c.progress).where(_TABLE.c.id == work.id)
-            found: bytes = session.connection().execute(query).scalar_one()
-            return found
+            return bytes(session.connection().execute(query).scalar_one())
 
     def _renew(self) -> None:
-        """Renews the lease of everything that runs, three times a lease, and tells work whose lease is gone."""
+        """Renews every lease, three times in its length, and tells the work whose lease is gone."""
         while not self._idle.wait(self._lease / 3):
             with self._lock:
                 active = list(self._active)

@@ -37,9 +37,8 @@ _caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("caller")
 _CALLS = Counter("recast_rpc_calls_total", "Calls by method and status code.", ["method", "code"])
 _SECONDS = Histogram("recast_rpc_seconds", "How long calls took, by method.", ["method"])
 
-# A refusal travels in the call's trailers, and clients refuse trailers of more than 8 KiB unless told otherwise.
-_MAX_FIELDS, _FIELDS_IN_TEXT = 16, 4
-_MAX_REQUEST_ID = 64
+_FIELDS_IN_TEXT = 4
+_MAX_REQUEST_ID = 64  # it is logged, and given back
 
 # Open to everyone: they say nothing about anybody's resources.
 _OPEN = (
@@ -94,10 +93,10 @@ def enter_project(project: str) -> str:
 
 
 def check_message(message: Message) -> None:
-    """Holds a request against the field rules of its contract; what is broken is named, up to 16 fields."""
+    """Holds a request against the field rules of its contract; every broken one is named."""
     found = protovalidate.collect_violations(message)
     if found:
-        fields = [FieldViolation(_path(each.proto.field), each.proto.message) for each in found[:_MAX_FIELDS]]
+        fields = [FieldViolation(_path(each.proto.field), each.proto.message) for each in found]
         named = [f"{each.field}: {each.description}" for each in fields[:_FIELDS_IN_TEXT]]
         unnamed = [f"and {len(found) - len(named)} more"] if len(found) > len(named) else []
         raise RequestInvalid(problem="; ".join([*named, *unnamed]), fields=fields)
@@ -165,8 +164,8 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # grpcio's class 
         given = dict(context.invocation_metadata())
         request_id = str(given.get("x-request-id", ""))[:_MAX_REQUEST_ID] or uuid.uuid4().hex
         begun, code = time.monotonic(), "OK"
-        # Project and subject are empty until the caller is known: threads are used again, and the log of a call
-        # without a token must not name the caller before it.
+        # Project and subject are empty until the caller is known: threads are used again, and the log of a
+        # call without a token must not name the caller before it.
         bound = structlog.contextvars.bound_contextvars(
             request_id=request_id, method=method, project="", subject=""
         )

@@ -22,6 +22,7 @@ class CommentedReflection:
         self._files: dict[str, bytes] = {}
         self._dependencies: dict[str, list[str]] = {}
         self._symbols: dict[str, str] = {}
+        self._extensions: dict[tuple[str, int], str] = {}
         for file in descriptor_pb2.FileDescriptorSet.FromString(descriptor_set).file:
             self._add(file)
 
@@ -39,6 +40,7 @@ class CommentedReflection:
             self._symbols[prefix + enum.name] = file.name
         for extension in file.extension:
             self._symbols[prefix + extension.name] = file.name
+            self._extensions[extension.extendee.lstrip("."), extension.number] = file.name
 
     def _add_message(self, prefix: str, message: descriptor_pb2.DescriptorProto, file: str) -> None:
         self._symbols[prefix + message.name] = file
@@ -82,6 +84,20 @@ class CommentedReflection:
             return self._with_dependencies(lambda: request.file_by_filename)
         if asked == "file_containing_symbol":
             return self._with_dependencies(lambda: self._file_of(request.file_containing_symbol))
+        if asked == "all_extension_numbers_of_type":
+            # grpcurl asks this of every message in an Any before it shows it; an error would hide the message.
+            extendee = request.all_extension_numbers_of_type
+            numbers = sorted(number for extended, number in self._extensions if extended == extendee)
+            return messages.ServerReflectionResponse(
+                all_extension_numbers_response=messages.ExtensionNumberResponse(
+                    base_type_name=extendee, extension_number=numbers
+                )
+            )
+        if asked == "file_containing_extension":
+            wanted = request.file_containing_extension
+            return self._with_dependencies(
+                lambda: self._extensions[wanted.containing_type, wanted.extension_number]
+            )
         return _not_found(f"{asked} is not served")
 
     def _file_of(self, symbol: str) -> str:

@@ -1,57 +1,68 @@
 """Refusal to google.rpc.Status and back: the one place where the two meet."""
 
-from typing import Any, cast
+from typing import cast
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from recast.faults import FieldViolation, Kind, Refusal, RemoteRefusal, Violation
 
+# A status travels in the call's trailers, and clients refuse trailers of more than 8 KiB unless told otherwise;
+# without a limit a long refusal would arrive as no refusal at all. 4,000 bytes are 5,400 on the wire, and the
+# text stands there once more.
+_MAX_BYTES, _MAX_TEXT = 4_000, 500
+
 
 def status_from_refusal(refusal: Refusal, domain: str) -> status_pb2.Status:
     """The status of a refusal: ErrorInfo always, and each other detail where it says something.
 
-    A remote refusal keeps the domain that it came with: it is still the peer's reason.
+    A remote refusal keeps the domain that it came with: it is still the peer's reason. Of very many
+    violations or fields the first are told, and texts end after 500 characters.
     """
-    domain = getattr(refusal, "domain", "") or domain
-    details: list[Any] = [
-        error_details_pb2.ErrorInfo(reason=refusal.reason, domain=domain, metadata=refusal.metadata())
+    for most in (64, 16, 4):
+        status = _status(refusal, getattr(refusal, "domain", "") or domain, most)
+        if status.ByteSize() <= _MAX_BYTES:
+            break
+    return status
+
+
+def _status(refusal: Refusal, domain: str, most: int) -> status_pb2.Status:
+    metadata = {key: _cut(value) for key, value in refusal.metadata().items()}
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(reason=refusal.reason, domain=domain, metadata=metadata)
     ]
     if refusal.kind is Kind.RESOURCE_EXHAUSTED:
-        violation = error_details_pb2.QuotaFailure.Violation(subject=refusal.reason, description=refusal.text)
-        details.append(error_details_pb2.QuotaFailure(violations=[violation]))
-    elif refusal.violations:
-        details.append(
-            error_details_pb2.PreconditionFailure(
-                violations=[
-                    error_details_pb2.PreconditionFailure.Violation(
-                        type=each.reason, subject=each.resource, description=each.description
-                    )
-                    for each in refusal.violations
-                ]
-            )
+        quota = error_details_pb2.QuotaFailure.Violation(
+            subject=refusal.reason, description=_cut(refusal.text)
         )
+        details.append(error_details_pb2.QuotaFailure(violations=[quota]))
+    if refusal.violations:
+        broken = error_details_pb2.PreconditionFailure()
+        for violation in refusal.violations[:most]:
+            broken.violations.add(
+                type=violation.reason, subject=violation.resource, description=_cut(violation.description)
+            )
+        details.append(broken)
     if refusal.fields:
-        details.append(
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(
-                        field=each.field, description=each.description
-                    )
-                    for each in refusal.fields
-                ]
-            )
-        )
+        bad = error_details_pb2.BadRequest()
+        for field in refusal.fields[:most]:
+            bad.field_violations.add(field=_cut(field.field), description=_cut(field.description))
+        details.append(bad)
     if refusal.retry_seconds is not None:
         delay = Duration()
         delay.FromNanoseconds(round(refusal.retry_seconds * 1e9))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    status = status_pb2.Status(code=code_pb2.Code.Value(refusal.kind.name), message=refusal.text)
+    status = status_pb2.Status(code=code_pb2.Code.Value(refusal.kind.name), message=_cut(refusal.text))
     for detail in details:
         status.details.add().Pack(detail)
     return status
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
 
 
 def refusal_from_status(status: status_pb2.Status) -> RemoteRefusal:

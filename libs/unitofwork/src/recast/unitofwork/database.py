@@ -1,8 +1,9 @@
 """A service's database: SQLite in one file, or PostgreSQL.
 
-A read is a snapshot. A write begins with the write lock in hand (`BEGIN IMMEDIATE` on SQLite) and rolls back
-unless it is committed in so many words. On SQLite one thread of the process writes at a time: several would
-busy-poll each other, with waits of half a second.
+A read is a snapshot. A write rolls back unless it is committed in so many words. On SQLite it begins with
+the write lock in hand (`BEGIN IMMEDIATE`), and one thread of the process writes at a time: several would
+busy-poll each other, with waits of half a second. On PostgreSQL writes run side by side: a row that a decision
+rests on is read `FOR UPDATE`.
 """
 
 import threading
@@ -11,14 +12,16 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
-from recast.faults import Unavailable
+from recast.faults import Conflict, Unavailable
 
 _WRITE_WAIT_SECONDS = 15.0
 # A replica that froze inside a transaction must not keep its row locks: PostgreSQL ends the transaction after
 # this.
 _IDLE_IN_TRANSACTION_MS = 10_000
+_UNIQUE_VIOLATION = "23505"  # PostgreSQL's; on SQLite nobody writes between a look and a write
 
 
 class Transaction:
@@ -48,24 +51,32 @@ class Database:
         self.engine = _sqlite(url) if url.startswith("sqlite") else _postgresql(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._writer = threading.Lock() if self.is_sqlite else nullcontext()
+        # PostgreSQL's default gives each statement a snapshot of its own.
+        snapshots = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._snapshots = self.engine.execution_options(**snapshots)
+        self._writes = self.engine.execution_options(recast_write=True)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session on one snapshot; what is written in it is rolled back."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with Session(self._snapshots, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """A transaction that rolls back unless it is committed.
 
-        Never held across a call to another service.
+        Never held across a call to another service. Conflict where somebody else wrote a row with the same
+        key meanwhile: asked again, the row is found.
         """
-        with self._one_writer():
-            bind = self.engine.execution_options(recast_write=True)
-            with Session(bind, expire_on_commit=False) as session:
-                transaction = Transaction(session)
+        with self._one_writer(), Session(self._writes, expire_on_commit=False) as session:
+            transaction = Transaction(session)
+            try:
                 yield transaction
+            except IntegrityError as problem:
+                if getattr(problem.orig, "sqlstate", "") != _UNIQUE_VIOLATION:
+                    raise
+                raise Conflict(resource="what was asked for") from problem
         if transaction.committed:
             for action in transaction._after:
                 action()

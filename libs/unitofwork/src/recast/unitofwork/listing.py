@@ -11,10 +11,10 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, and_, func, or_
 from sqlmodel import Session, SQLModel, select
 
 from recast.faults import FilterInvalid, PageTokenInvalid
@@ -22,6 +22,8 @@ from recast.faults import FilterInvalid, PageTokenInvalid
 Row = TypeVar("Row", bound=SQLModel)
 DEFAULT_PAGE, MAX_PAGE = 50, 1000
 _CONDITION = re.compile(r'\s*([a-z_]+)\s*(=|!=|<=|>=|<|>|:)\s*("(?:[^"\\]|\\.)*"|[^\s"]+)\s*')
+_MAX_FILTER = 2048
+_SHOWN = 40  # so much of a wrong text is repeated in the refusal
 _AND = re.compile(r"AND(?=\s)")
 
 
@@ -67,10 +69,10 @@ class Listing(Generic[Row]):
         conditions = self._conditions(filter_text)
         order = self._order(order_by)
         query_digest = hashlib.sha256(json.dumps([scope, filter_text, order]).encode()).hexdigest()[:16]
-        size = min(page_size, MAX_PAGE) or DEFAULT_PAGE
+        size = min(page_size, MAX_PAGE) if page_size > 0 else DEFAULT_PAGE
         query = select(self._table).where(*where, *conditions)
         if page_token:
-            query = query.where(self._after(order, self._read_token(page_token, query_digest)))
+            query = query.where(self._after(order, self._read_token(page_token, query_digest, order)))
         for name, descending in order:
             column = self._column(name)
             query = query.order_by(column.desc() if descending else column.asc())
@@ -88,16 +90,18 @@ class Listing(Generic[Row]):
     def _conditions(self, text: str) -> list[ColumnElement[bool]]:
         conditions: list[ColumnElement[bool]] = []
         position = 0
+        if len(text) > _MAX_FILTER:  # a database's own limit would answer as a bug
+            raise self._unknown(f"filter: longer than {_MAX_FILTER} characters")
         while text.strip() and position < len(text):
             if conditions:
                 joined = _AND.match(text, position)
                 if not joined:
-                    raise self._unknown(f"filter: expected AND at {text[position:]!r}")
+                    raise self._unknown(f"filter: expected AND at {text[position:][:_SHOWN]!r}")
                 position = joined.end()
             found = _CONDITION.match(text, position)
             if not found:
                 raise self._unknown(
-                    f'filter: cannot read {text[position:]!r}; write conditions like state = "X"'
+                    f'filter: cannot read {text[position:][:_SHOWN]!r}; write conditions like state = "X"'
                 )
             conditions.append(self._condition(*found.groups()))
             position = found.end()
@@ -106,16 +110,20 @@ class Listing(Generic[Row]):
     def _condition(self, name: str, operator: str, literal: str) -> ColumnElement[bool]:
         field = self._fields.get(name)
         if field is None:
-            raise self._unknown(f"filter: there is no field {name}")
-        plain = json.loads(literal) if literal.startswith('"') else literal
-        if operator in {"=", ":"} and field.parse is str and plain.endswith("*"):
-            result: ColumnElement[bool] = field.column.startswith(plain[:-1], autoescape=True)
-            return result
-        try:
-            value = field.parse(plain)
-        except (ValueError, KeyError):
-            raise self._unknown(f"filter: {plain!r} is no value of {name}") from None
+            raise self._unknown(f"filter: there is no field {name[:_SHOWN]}")
         column = field.column
+        try:
+            plain = json.loads(literal) if literal.startswith('"') else literal
+            if operator in {"=", ":"} and field.parse is str and plain.endswith("*"):
+                prefix = _storable(plain[:-1])
+                # Not LIKE: SQLite's ignores case, PostgreSQL's does not.
+                result: ColumnElement[bool] = func.substr(column, 1, len(prefix)) == prefix
+                return result
+            value = _storable(field.parse(plain))
+        except (ValueError, KeyError):
+            raise self._unknown(f"filter: {literal[:_SHOWN]} is no value of {name}") from None
+        if isinstance(value, bool) and operator not in {"=", ":", "!="}:
+            raise self._unknown(f"filter: {name} is true or false, and neither is less")
         comparisons: dict[str, Callable[[], ColumnElement[bool]]] = {
             "=": lambda: column == value,
             ":": lambda: column == value,
@@ -136,32 +144,61 @@ class Listing(Generic[Row]):
                 or not self._fields[name].sortable
                 or direction.strip() not in {"", "asc", "desc"}
             ):
-                raise self._unknown(f"order_by: {part.strip()!r} is not an order of this list")
+                raise self._unknown(f"order_by: {part.strip()[:_SHOWN]!r} is not an order of this list")
             order.append((name, direction.strip() == "desc"))
         return [*order, (self._id, order[-1][1])]
 
     def _unknown(self, problem: str) -> FilterInvalid:
         return FilterInvalid(problem=problem, allowed=", ".join(sorted(self._fields)))
 
-    def _read_token(self, token: str, query_digest: str) -> list[Any]:
+    def _read_token(self, token: str, query_digest: str, order: list[tuple[str, bool]]) -> list[Any]:
         try:
             made_for, values = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise PageTokenInvalid(problem="it is damaged") from None
         if made_for != query_digest:
             raise PageTokenInvalid(problem="it belongs to another list, filter or order")
-        return list(values)
+        if not isinstance(values, list) or len(values) != len(order):
+            raise PageTokenInvalid(problem="it is damaged")
+        try:
+            return [self._position(name, raw) for (name, _), raw in zip(order, values, strict=True)]
+        except (ValueError, TypeError, KeyError):
+            raise PageTokenInvalid(problem="it is damaged") from None
+
+    def _position(self, name: str, raw: Any) -> Any:
+        """A value out of a token, which anybody may have written: only what its column could hold."""
+        value = datetime.fromisoformat(raw["time"]) if isinstance(raw, dict) else raw
+        if type(value) is not self._column(name).type.python_type:
+            raise TypeError(name)
+        return _storable(value)
 
     def _after(self, order: list[tuple[str, bool]], values: list[Any]) -> ColumnElement[bool]:
         """Rows after the given one, in the order: a < x or (a = x and b < y) or ..."""
         alternatives: list[ColumnElement[bool]] = []
         equal: list[ColumnElement[bool]] = []
-        for (name, descending), raw in zip(order, values, strict=True):
+        for (name, descending), value in zip(order, values, strict=True):
             column = self._column(name)
-            value = datetime.fromisoformat(raw["time"]) if isinstance(raw, dict) else raw
             alternatives.append(and_(*equal, column < value if descending else column > value))
             equal.append(column == value)
         return or_(*alternatives)
+
+
+def _storable(value: Any) -> Any:
+    """The value, if every database can hold it; ValueError otherwise, before a database finds it out."""
+    if isinstance(value, str):
+        value.encode()  # a lone surrogate has no UTF-8: UnicodeEncodeError is a ValueError
+        if "\0" in value:
+            raise ValueError("PostgreSQL stores no NUL")
+    elif isinstance(value, int) and value.bit_length() > 63:
+        raise ValueError("more than 64 bits")
+    elif isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("a time needs its zone")
+        try:
+            return value.astimezone(UTC)
+        except OverflowError as problem:
+            raise ValueError("before or after all time") from problem
+    return value
 
 
 def _plain(value: Any) -> Any:

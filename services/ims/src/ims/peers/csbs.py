@@ -14,6 +14,14 @@ from recast.operations import Work
 from recast.operations.peer import follow
 
 NOT_READY = "BACKUP_NOT_IMAGE_READY"
+# Which fact names what stands in the way, and the vendor's code, as in CSBS's own refusals: the check's answer
+# does not carry them.
+_FACTS = {
+    "BACKUP_ALREADY_HAS_IMAGE": ("image", "IMG.0134"),
+    NOT_READY: ("backup", "CSBS.8001"),
+    "BACKUP_WITHOUT_SYSTEM_DISK": ("backup", "CSBS.8009"),
+    "BACKUP_HAS_SHARED_DISK": ("disk", ""),
+}
 
 
 class Backups:
@@ -82,16 +90,22 @@ def _refusal(answer: pb.CheckImageEligibilityResponse) -> RemoteRefusal:
         Violation(_reason(each.reason), each.resource, each.description) for each in answer.violations
     ]
     first = answer.violations[0]
-    is_taken = _reason(first.reason) == "BACKUP_ALREADY_HAS_IMAGE"
-    metadata = {"rule": first.rule, "backup": answer.backup.name}
-    if is_taken:
-        metadata["image"] = first.resource
+    reason = _reason(first.reason)
+    named, vendor_code = _FACTS.get(reason, ("", ""))
+    state = backup_pb2.BackupState.Name(answer.backup.state).removeprefix("BACKUP_STATE_")
+    metadata = {
+        "rule": first.rule,
+        "backup": answer.backup.name,
+        "state": state,
+        named: first.resource,
+        "vendor_code": vendor_code,
+    }
     return RemoteRefusal(
-        Kind.ALREADY_EXISTS if is_taken else Kind.FAILED_PRECONDITION,
-        _reason(first.reason),
+        Kind.ALREADY_EXISTS if reason == "BACKUP_ALREADY_HAS_IMAGE" else Kind.FAILED_PRECONDITION,
+        reason,
         first.description,
         domain="csbs.recast",
-        metadata=metadata,
+        metadata={key: value for key, value in metadata.items() if key and value},
         violations=violations,
     )
 

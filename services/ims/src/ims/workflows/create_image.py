@@ -20,7 +20,7 @@ from recast.content.v1 import content_pb2
 from recast.faults import Kind, Refusal, Unavailable
 from recast.ims.v1 import image_pb2, image_service_pb2
 from recast.operations import Work
-from recast.preparation import Inspector, Report
+from recast.preparation import Inspector, Report, Verdict
 from recast.rpc.status import status_from_refusal
 from recast.unitofwork import Database, Transaction
 
@@ -181,7 +181,7 @@ def image_from_report(report: Report) -> image_pb2.Image:
             verdict=image_pb2.PreparationVerdict.Value(f"PREPARATION_VERDICT_{finding.verdict.name}"),
             required=finding.required,
             detail=finding.detail,
-            remedy=finding.remedy,
+            remedy="" if finding.verdict is Verdict.OK else finding.remedy,
         )
     return image
 
