@@ -85,7 +85,7 @@ class CommentedReflection:
         if asked == "file_containing_symbol":
             return self._with_dependencies(lambda: self._file_of(request.file_containing_symbol))
         if asked == "all_extension_numbers_of_type":
-            # grpcurl asks this of every message in an Any before it shows it; an error would hide the message.
+            # grpcurl asks this of every message in an Any, and would not show the message after an error.
             extendee = request.all_extension_numbers_of_type
             numbers = sorted(number for extended, number in self._extensions if extended == extendee)
             return messages.ServerReflectionResponse(

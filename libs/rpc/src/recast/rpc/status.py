@@ -10,9 +10,9 @@ from grpc_status import rpc_status
 
 from recast.faults import FieldViolation, Kind, Refusal, RemoteRefusal, Violation
 
-# A status travels in the call's trailers, and clients refuse trailers of more than 8 KiB unless told otherwise;
-# without a limit a long refusal would arrive as no refusal at all. 4,000 bytes are 5,400 on the wire, and the
-# text stands there once more.
+# A status travels in the call's trailers, and clients refuse trailers of more than 8 KiB unless told
+# otherwise; without a limit a long refusal would arrive as no refusal at all. 4,000 bytes are 5,400 on the
+# wire, and the text stands there once more.
 _MAX_BYTES, _MAX_TEXT = 4_000, 500
 
 

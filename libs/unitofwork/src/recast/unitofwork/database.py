@@ -2,8 +2,8 @@
 
 A read is a snapshot. A write rolls back unless it is committed in so many words. On SQLite it begins with
 the write lock in hand (`BEGIN IMMEDIATE`), and one thread of the process writes at a time: several would
-busy-poll each other, with waits of half a second. On PostgreSQL writes run side by side: a row that a decision
-rests on is read `FOR UPDATE`.
+busy-poll each other, with waits of half a second. On PostgreSQL writes run side by side: a row that a
+decision rests on is read `FOR UPDATE`.
 """
 
 import threading

@@ -149,8 +149,8 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
                     raise FreezeNotFound(server=row.name, freeze=request.freeze_id)
                 return pb.FreezeServerResponse.FromString(freeze.answer)
             decide_freeze(servers.value(tx.session, row))
-            if row.freeze_id:
-                raise FreezeInTheWay(server=row.name, backup=row.frozen_for)
+            if frozen := servers.frozen_with(tx.session, row.name):
+                raise FreezeInTheWay(server=frozen.name, backup=frozen.frozen_for)
             answer = pb.FreezeServerResponse()
             for place, disk in disks.attached_to(tx.session, row.name):
                 answer.disks.add(

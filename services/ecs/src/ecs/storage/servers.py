@@ -41,6 +41,13 @@ def holds(session: Session, server: str) -> Sequence[str]:
     return session.exec(query.order_by(col(ImageHoldRow.image))).all()
 
 
+def frozen_with(session: Session, server: str) -> ServerRow | None:
+    """A frozen server that has a disk of this one: itself, or one that shares a disk with it."""
+    own = select(AttachmentRow.disk).where(AttachmentRow.server == server)
+    query = select(ServerRow).join(AttachmentRow, col(AttachmentRow.server) == ServerRow.name)
+    return session.exec(query.where(ServerRow.freeze_id != "", col(AttachmentRow.disk).in_(own))).first()
+
+
 def value(session: Session, row: ServerRow) -> Server:
     """The row as the rules see it."""
     return Server(row.name, ServerState(row.state), row.frozen_for, holds(session, row.name))
