@@ -15,9 +15,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import structlog
+
 import making
 import proving
-import structlog
 from disks import ToolMissingError, find_program
 from guest import TOOLS, GuestProblem
 from recast.client import SERVICES
@@ -126,7 +127,7 @@ def _run(wanted: argparse.Namespace, folder: Path, screen: Screen, record: Recor
         record.failure = Failure(_step_of(record), "interrupted")
         screen.problem("Interrupted", "stopping the services")
         return _INTERRUPTED
-    except Exception as error:  # whatever it is, it is reported with its step
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is reported with its step
         record.failure = record.failure or Failure(_step_of(record), str(error))
         _show_error(screen, record.failure, error)
     finally:
@@ -192,6 +193,8 @@ def _clean_up(folder: Path, screen: Screen, *, keep: bool, explain: bool) -> Non
     screen.say("kept", f"{folder}  (`python -m recast.stack --root {folder / 'stack'}` starts it again)")
     for service in SERVICES if explain else ():
         screen.say(f"{service} log", str(stack.log(service)))
+    if explain:
+        screen.say("request id", f"{screen.request_id}, in the logs with each call of this run")
 
 
 def _say_the_end(screen: Screen, record: Record) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from blake3 import blake3
+
 from recast.diskimage import DiskHost
 
 BLOCK = 64 << 10

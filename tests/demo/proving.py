@@ -12,11 +12,10 @@ from recast.csbs.v1.backup_pb2 import BACKUP_STATE_AVAILABLE
 from recast.ecs.v1 import server_pb2
 from recast.ims.v1.image_pb2 import IMAGE_STATE_NORMAL
 from scene import Scene, allocated_bytes, sized
-from screen import human_size
 from tenant import name_of
 
 COUNT = 10
-# Which of the ten: the one that --break-byte damages, the one whose OS is changed, the one that QEMU compares.
+# Which of the ten: what --break-byte damages, whose OS is changed, what QEMU's own tool compares.
 _BROKEN, _CHANGED, _COMPARED = 2, 4, 9
 REBUILT = name_of("servers", "rebuilt")
 SECOND_IMAGE = name_of("images", "second-image")

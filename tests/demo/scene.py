@@ -1,4 +1,4 @@
-"""What the steps of the demo share: the disks that were built, the folders, and how a step tells of itself."""
+"""What the steps of the demo share: the disks that were built, and how a step tells of itself."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from disks import MIB
 from fingerprints import fingerprint_of_disk
-from record import Check, Failure, Record, Step
 from recast.ecs.v1 import server_pb2
 from recast.faults import RemoteRefusal
+from record import Check, Failure, Record, Step
 from screen import Screen, human_size
 from tenant import Tenant
 

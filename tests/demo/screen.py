@@ -6,6 +6,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
+
 from recast.client.cli.failure import as_text
 from recast.client.cli.progress import upload_bar, work_bars
 from recast.client.cli.render import human_size
@@ -13,11 +19,6 @@ from recast.client.upload import OnBytes
 from recast.client.waiting import OnProgress
 from recast.faults import Refusal
 from record import Check
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
-from rich.text import Text
 
 __all__ = ["Screen", "human_size"]
 
@@ -34,7 +35,7 @@ class Screen:
             sys.stdout.reconfigure(errors="replace")
         is_terminal = sys.stdout.isatty()
         self.console = Console(highlight=False, width=None if is_terminal else _PLAIN_WIDTH)
-        self._request_id = request_id
+        self.request_id = request_id
 
     # Lines.
 
@@ -57,7 +58,7 @@ class Screen:
 
     def say(self, subject: str, text: str = "") -> None:
         """A line: what it is about, and what about it."""
-        self._line(Text.assemble((f"{subject:<12}", "dim"), text) if text else Text(subject))
+        self._line(Text.assemble((f"{subject:<13} ", "dim"), text) if text else Text(subject))
 
     def check(self, check: Check) -> None:
         """How a check came out."""
@@ -67,7 +68,8 @@ class Screen:
     def refusal(self, question: str, refusal: Refusal) -> None:
         """A refusal in the product's own words, as its command line shows them."""
         self.say(question)
-        for line in as_text(refusal, self._request_id).split("\n"):
+        # Without its last line, the request id: it is the same for the whole run.
+        for line in as_text(refusal, self.request_id).split("\n")[:-1]:
             self._line(Text.assemble(("│ ", "red"), line), _INDENT + 2)
 
     def problem(self, headline: str, text: str) -> None:

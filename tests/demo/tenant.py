@@ -9,6 +9,7 @@ from typing import Any
 
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
+
 from recast.client import Recast, Service
 from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as csbs
@@ -23,7 +24,7 @@ from screen import Screen
 PROJECT = "demo"
 PARENT = f"projects/{PROJECT}"
 # Nothing here takes a minute; work that takes this long is stuck, and the logs say where.
-_WORK_SECONDS = 300.0
+_WORK_SECONDS = 120.0
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,10 @@ class Cloud:
     """The three services under one folder. `start`, then `stop`."""
 
     def __init__(
-        self, root: Path, csbs_options: Mapping[str, Any] | None = None, ims_options: Mapping[str, Any] | None = None
+        self,
+        root: Path,
+        csbs_options: Mapping[str, Any] | None = None,
+        ims_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.root = root
         create_keys(root / "keys")
@@ -89,7 +92,11 @@ class Cloud:
             },
             "ecs": {"data_dir": root / "ecs", "ims_target": targets["ims_target"]},
         }
-        modules = {"csbs": (csbs.app, csbs.settings), "ims": (ims.app, ims.settings), "ecs": (ecs.app, ecs.settings)}
+        modules = {
+            "csbs": (csbs.app, csbs.settings),
+            "ims": (ims.app, ims.settings),
+            "ecs": (ecs.app, ecs.settings),
+        }
         self._apps = [
             app.App(settings.Settings(**self._common(service), **own[service]), _now, _new_id)
             for service, (app, settings) in modules.items()
@@ -114,7 +121,9 @@ class Cloud:
         key = (project, role, service)
         if key not in self._clients:
             settings = Settings(endpoints=self.endpoints, project=project, keys=self.root / "keys")
-            self._clients[key] = Recast.from_settings(settings, mint(settings, project, role=role, service=service))
+            self._clients[key] = Recast.from_settings(
+                settings, mint(settings, project, role=role, service=service)
+            )
         return self._clients[key]
 
     def _common(self, service: Service) -> dict[str, Any]:
@@ -139,8 +148,15 @@ class Cloud:
         """Everything that a service's database holds, by table."""
         with self.databases[service].read() as session:
             connection = session.connection()
-            names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars().all()
-            return {name: [tuple(row) for row in connection.execute(text(f'SELECT * FROM "{name}"'))] for name in names}
+            names = (
+                connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
+                .scalars()
+                .all()
+            )
+            return {
+                name: [tuple(row) for row in connection.execute(text(f'SELECT * FROM "{name}"'))]
+                for name in names
+            }
 
     def execute(self, service: Service, statement: str, **values: object) -> None:
         """Writes into a service's database, as no call could."""
@@ -191,7 +207,11 @@ class Cloud:
 
     def chunks(self, service: Service, project: str) -> set[str]:
         """The names of a project's chunks in a service's store."""
-        return {path.name for path in (self.root / f"{service}-store" / project / "chunks").rglob("*") if path.is_file()}
+        return {
+            path.name
+            for path in (self.root / f"{service}-store" / project / "chunks").rglob("*")
+            if path.is_file()
+        }
 
     def indexes(self, service: Service, project: str) -> set[str]:
         """The names of a project's indexes in a service's store."""
@@ -240,7 +260,9 @@ class Tenant:
             "image": image_pb2.Image(
                 display_name=image_id or "unnamed", kind=image_pb2.ImageKind.Value(f"IMAGE_KIND_{kind}")
             ),
-            "disk_format": image_pb2.DISK_FORMAT_QCOW2 if path.suffix == ".qcow2" else image_pb2.DISK_FORMAT_RAW,
+            "disk_format": image_pb2.DISK_FORMAT_QCOW2
+            if path.suffix == ".qcow2"
+            else image_pb2.DISK_FORMAT_RAW,
             "size_bytes": path.stat().st_size,
             "disclaimer_accepted": True,
             "request_id": f"import-{image_id or uuid.uuid4()}",
@@ -279,7 +301,9 @@ class Tenant:
 
     # Servers and disks.
 
-    def start_servers(self, server_id: str, image_id: str = "sys", **options: Any) -> ecs_pb.CreateServersResponse:
+    def start_servers(
+        self, server_id: str, image_id: str = "sys", **options: Any
+    ) -> ecs_pb.CreateServersResponse:
         """Asks for servers from an image."""
         title = options.pop("display_name", server_id or "unnamed")
         request = ecs_pb.CreateServersRequest(
@@ -341,7 +365,9 @@ class Tenant:
     def start_backup(self, backup_id: str, server_id: str, **options: Any) -> csbs_pb.CreateBackupResponse:
         """Asks for a backup of a server."""
         backup = backup_pb2.Backup(server=self.server(server_id))
-        request = csbs_pb.CreateBackupRequest(parent=self.parent, backup_id=backup_id, backup=backup, **options)
+        request = csbs_pb.CreateBackupRequest(
+            parent=self.parent, backup_id=backup_id, backup=backup, **options
+        )
         return self.recast.backups.CreateBackup(request)
 
     def create_backup(self, backup_id: str, server_id: str, **options: Any) -> backup_pb2.Backup:
@@ -388,7 +414,9 @@ class Tenant:
         assert self.wait(operation, service).response.Unpack(answer)
         return answer
 
-    def end(self, operation: operations_pb2.Operation, service: Service) -> operation_metadata_pb2.OperationMetadata:
+    def end(
+        self, operation: operations_pb2.Operation, service: Service
+    ) -> operation_metadata_pb2.OperationMetadata:
         """Waits for the end of work, whichever it is, and gives its metadata."""
         try:
             self.wait(operation, service)
@@ -401,13 +429,17 @@ class Tenant:
         request = operations_pb2.GetOperationRequest(name=operation.name)
         return self.recast.operations(service).GetOperation(request)
 
-    def metadata(self, operation: operations_pb2.Operation, service: Service) -> operation_metadata_pb2.OperationMetadata:
+    def metadata(
+        self, operation: operations_pb2.Operation, service: Service
+    ) -> operation_metadata_pb2.OperationMetadata:
         """Where work stands, in its metadata."""
         return metadata_of(self.look(operation, service))
 
     def cancel(self, operation: operations_pb2.Operation, service: Service) -> None:
         """Asks for the end of work."""
-        self.recast.operations(service).CancelOperation(operations_pb2.CancelOperationRequest(name=operation.name))
+        self.recast.operations(service).CancelOperation(
+            operations_pb2.CancelOperationRequest(name=operation.name)
+        )
 
     def settled(self, service: Service) -> None:
         """Waits until no work of the project is left, collections of chunks included."""

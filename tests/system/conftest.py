@@ -37,7 +37,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     disks.make_system_disk(folder / "win-prepared.raw", 32 * MIB, 0, files=windows | {cloudbase: "program"})
     disks.make_text_disk(folder / "logs.raw", 16 * MIB, 2 * MIB)
     for number in (1, 2):
-        disks.make_incompressible_disk(folder / f"media-{number}.raw", 5 * MIB + 3 * 512, 3 * MIB, seed=number)
+        disks.make_incompressible_disk(
+            folder / f"media-{number}.raw", 5 * MIB + 3 * 512, 3 * MIB, seed=number
+        )
     (folder / "odd.raw").write_bytes(random.Random(1).randbytes(777))
     return folder
 

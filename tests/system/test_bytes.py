@@ -26,11 +26,15 @@ def originals(sources: Path) -> list[str]:
 
 
 @pytest.mark.rule("R01", "R12")
-def test_a_server_from_a_full_server_image_has_every_byte_of_every_disk(whole: Tenant, originals: list[str]) -> None:
+def test_a_server_from_a_full_server_image_has_every_byte_of_every_disk(
+    whole: Tenant, originals: list[str]
+) -> None:
     """A server made from the image of a backup has the source's disks, each in its place and bit for bit."""
     made = whole.create_server("bytes-all", "whole")
     assert whole.digests("bytes-all") == originals
-    assert [disk.role for disk in made.disks] == [content_pb2.DISK_ROLE_SYSTEM] + 3 * [content_pb2.DISK_ROLE_DATA]
+    assert [disk.role for disk in made.disks] == [content_pb2.DISK_ROLE_SYSTEM] + 3 * [
+        content_pb2.DISK_ROLE_DATA
+    ]
     assert [disk.position for disk in made.disks] == [0, 1, 2, 3]
     assert [disk.device for disk in made.disks] == ["vda", "vdb", "vdc", "vdd"]
     assert state_of(made) == "RUNNING"
@@ -65,7 +69,9 @@ def test_writes_while_the_backup_is_made_do_not_appear_in_it(main: Tenant, sourc
     assert main.digests("source-mid") != main.digests("mid")
 
 
-def test_writes_on_one_server_of_an_image_do_not_appear_on_another(whole: Tenant, originals: list[str]) -> None:
+def test_writes_on_one_server_of_an_image_do_not_appear_on_another(
+    whole: Tenant, originals: list[str]
+) -> None:
     """Servers of one image share its bytes, and none sees what another writes."""
     writer = whole.create_server("bytes-writer", "whole")
     for disk in writer.disks:
@@ -78,7 +84,9 @@ def test_writes_on_one_server_of_an_image_do_not_appear_on_another(whole: Tenant
 @pytest.mark.rule("R35", "R36")
 def test_an_os_change_writes_the_system_disk_alone(whole: Tenant, originals: list[str]) -> None:
     """After a change of OS to a full-server image the system disk is the image's, and every data disk is what it was."""
-    before = whole.create_server("bytes-os", "sys", data_disks=[ecs_pb.DataDiskSpec(image=whole.image("media-2"))])
+    before = whole.create_server(
+        "bytes-os", "sys", data_disks=[ecs_pb.DataDiskSpec(image=whole.image("media-2"))]
+    )
     for disk in before.disks:
         whole.write(disk.disk, offset=2 << 20)
     data_before = whole.digests("bytes-os")[1:]
@@ -107,7 +115,10 @@ def test_an_image_is_used_after_its_source_server_is_gone(main: Tenant, sources:
 def test_a_larger_disk_holds_the_image_and_then_zeros(whole: Tenant, sources: Path) -> None:
     """A disk that is asked for larger than the image's begins with the image's bytes and goes on with zeros (V2)."""
     size = (7 << 20) + 512
-    data = [ecs_pb.DataDiskSpec(image_disk="data-2", size_bytes=size), ecs_pb.DataDiskSpec(size_bytes=1 << 20)]
+    data = [
+        ecs_pb.DataDiskSpec(image_disk="data-2", size_bytes=size),
+        ecs_pb.DataDiskSpec(size_bytes=1 << 20),
+    ]
     made = whole.create_server("bytes-larger", "whole", data_disks=data)
     assert [disk.size_bytes for disk in made.disks][2:] == [size, 16 << 20, 1 << 20]
     assert whole.digest(made.disks[2].disk) == file_digest(sources / "media-2.raw", size)

@@ -87,5 +87,3 @@ def _call(channel: object, path: str, descriptor: object, request: Message) -> M
     )
     answer: Message = call(iter([request]) if descriptor.client_streaming else request)  # type: ignore[attr-defined]
     return answer
-
-

@@ -71,7 +71,12 @@ def test_an_image_that_is_not_normal_is_not_used(backed: Tenant) -> None:
     defaults = ims_pb.GetProvisioningDefaultsRequest(name=backed.image("soon"))
     with backed.unfinished_backup("soon", "made") as backup:
         image = backed.start_image("soon", "soon")
-        wanted = {"image": backed.image("soon"), "state": "CREATING", "rule": "R37", "vendor_code": "IMG.0046"}
+        wanted = {
+            "image": backed.image("soon"),
+            "state": "CREATING",
+            "rule": "R37",
+            "vendor_code": "IMG.0046",
+        }
         with refused("IMAGE_NOT_NORMAL", **wanted):
             backed.start_servers("impatient-2", "soon")
         with refused("IMAGE_NOT_NORMAL", **wanted):
@@ -89,9 +94,13 @@ def test_a_second_image_of_a_backup_is_refused_and_names_the_first(backed: Tenan
     backed.create_backup("second", "made")
     backed.create_image("second", "second")
     first = backed.image("second")
-    with refused("BACKUP_ALREADY_HAS_IMAGE", Kind.ALREADY_EXISTS, image=first, rule="R09", vendor_code="IMG.0134") as seen:
+    with refused(
+        "BACKUP_ALREADY_HAS_IMAGE", Kind.ALREADY_EXISTS, image=first, rule="R09", vendor_code="IMG.0134"
+    ) as seen:
         backed.start_image("second-2", "second")
-    assert [(each.reason, each.resource) for each in seen[0].violations] == [("BACKUP_ALREADY_HAS_IMAGE", first)]
+    assert [(each.reason, each.resource) for each in seen[0].violations] == [
+        ("BACKUP_ALREADY_HAS_IMAGE", first)
+    ]
     with refused("IMAGE_NOT_FOUND", Kind.NOT_FOUND):
         backed.get_image("second-2")
 
@@ -112,7 +121,9 @@ def test_of_sixteen_images_at_once_one_stands(backed: Tenant) -> None:
     with ThreadPoolExecutor(16) as pool:
         ends = sorted(pool.map(race, range(16)))
     assert ends == 15 * ["BACKUP_ALREADY_HAS_IMAGE"] + ["NORMAL"]
-    request = ims_pb.ListImagesRequest(parent=backed.parent, filter=f'source_backup = "{backed.backup("race")}"')
+    request = ims_pb.ListImagesRequest(
+        parent=backed.parent, filter=f'source_backup = "{backed.backup("race")}"'
+    )
     images = backed.recast.images.ListImages(request).images
     assert [state_of(image) for image in images] == ["NORMAL"]
     assert backed.get_backup("race").image == images[0].name
@@ -125,7 +136,9 @@ def test_a_backup_in_error_makes_no_image(backed: Tenant) -> None:
         backed.cancel(answer.operation, "csbs")
         assert backed.end(answer.operation, "csbs").state
     assert state_of(backed.get_backup("failed")) == "ERROR"
-    with refused("BACKUP_NOT_IMAGE_READY", backup=backed.backup("failed"), rule="R02", vendor_code="CSBS.8001"):
+    with refused(
+        "BACKUP_NOT_IMAGE_READY", backup=backed.backup("failed"), rule="R02", vendor_code="CSBS.8001"
+    ):
         backed.start_image("failed", "failed")
 
 
@@ -137,7 +150,9 @@ def test_a_backup_without_a_system_disk_makes_no_image(backed: Tenant) -> None:
     del shown.disks[0]
     # Every server has a system disk, so only an earlier version's backup could be without: the row is made to look so.
     lacking = type(shown)(disks=shown.disks).SerializeToString()
-    backed.cloud.execute("csbs", "UPDATE backup SET disks = :disks WHERE name = :name", disks=lacking, name=shown.name)
+    backed.cloud.execute(
+        "csbs", "UPDATE backup SET disks = :disks WHERE name = :name", disks=lacking, name=shown.name
+    )
     with refused("BACKUP_WITHOUT_SYSTEM_DISK", backup=shown.name, rule="R07", vendor_code="CSBS.8009"):
         backed.start_image("bare", "bare")
 
@@ -145,7 +160,10 @@ def test_a_backup_without_a_system_disk_makes_no_image(backed: Tenant) -> None:
 @pytest.mark.rule("R08")
 def test_a_backup_with_shared_disks_makes_no_image_and_every_one_is_named(backed: Tenant) -> None:
     """Backing up a server with shared disks is allowed; an image of that backup is refused, naming each shared disk."""
-    data = [ecs_pb.DataDiskSpec(size_bytes=1 << 20, shared=True), ecs_pb.DataDiskSpec(size_bytes=1 << 20, shared=True)]
+    data = [
+        ecs_pb.DataDiskSpec(size_bytes=1 << 20, shared=True),
+        ecs_pb.DataDiskSpec(size_bytes=1 << 20, shared=True),
+    ]
     server = backed.create_server("sharing", data_disks=data)
     backup = backed.create_backup("sharing", "sharing")
     assert [disk.shared for disk in backup.disks] == [False, True, True]

@@ -31,7 +31,9 @@ def test_an_unprepared_linux_source_is_refused_with_every_missing_item(sources_o
     assert sources_of.get_backup("old").image == ""
     with pytest.raises(RemoteRefusal) as again:
         sources_of.wait(sources_of.start_image("old-image-2", "old").operation, "ims")
-    assert again.value.reason == "SOURCE_NOT_CONFIGURED"  # the lock was free: what refuses is the same rule again
+    assert (
+        again.value.reason == "SOURCE_NOT_CONFIGURED"
+    )  # the lock was free: what refuses is the same rule again
     sources_of.delete_backup("old")
 
 
@@ -44,7 +46,9 @@ def test_a_prepared_linux_source_is_accepted_and_the_checks_stand_on_the_image(s
     verdicts = {each.check: each.verdict for each in image.preparation}
     assert verdicts["CLOUD_INIT_INSTALLED"] == image_pb2.PREPARATION_VERDICT_OK
     assert not [
-        each for each in image.preparation if each.required and each.verdict == image_pb2.PREPARATION_VERDICT_MISSING
+        each
+        for each in image.preparation
+        if each.required and each.verdict == image_pb2.PREPARATION_VERDICT_MISSING
     ]
     assert image.os_name == "Debian GNU/Linux 12 (bookworm)"
 

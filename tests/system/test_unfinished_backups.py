@@ -43,10 +43,16 @@ def test_a_backup_is_creating_then_marked_then_available(running: Tenant) -> Non
             first = running.path(running.disk("live-system")).parent
             until(lambda: list(first.glob("frozen-*")), "the first disk's freeze")
             shown = running.get_backup("steps")
-            assert (state_of(answer.backup), state_of(shown), shown.image_ready) == ("CREATING", "CREATING", False)
+            assert (state_of(answer.backup), state_of(shown), shown.image_ready) == (
+                "CREATING",
+                "CREATING",
+                False,
+            )
             with refused("BACKUP_NOT_IMAGE_READY", state="CREATING", rule="R02"):
                 running.start_image("early", "steps")
-        marked = until(lambda: next(iter(b for b in [running.get_backup("steps")] if b.image_ready), None), "the mark")
+        marked = until(
+            lambda: next(iter(b for b in [running.get_backup("steps")] if b.image_ready), None), "the mark"
+        )
         assert state_of(marked) == "CREATING"
         assert list(last.glob("frozen-*"))
         assert marked.freeze_time.ToMilliseconds() > 0
@@ -96,7 +102,9 @@ def test_a_creating_backup_is_not_restored(running: Tenant, is_marked: bool) -> 
             running.cloud.execute(
                 "csbs", "UPDATE backup SET image_ready = 0 WHERE name = :name", name=running.backup(name)
             )
-        with refused("BACKUP_NOT_RESTORABLE", backup=running.backup(name), rule="R05", vendor_code="CSBS.4000"):
+        with refused(
+            "BACKUP_NOT_RESTORABLE", backup=running.backup(name), rule="R05", vendor_code="CSBS.4000"
+        ):
             running.start_restore(name)
         assert state_of(running.get_server("live")) == "RUNNING"
     running.wait(answer.operation, "csbs")
@@ -107,7 +115,9 @@ def test_the_strict_reading_makes_images_of_available_backups_alone(strict: Tena
     """With RECAST_CSBS_REQUIRE_AVAILABLE a marked CREATING backup makes no image and is not locked; an AVAILABLE one does."""
     strict.import_image("sys", "sys.qcow2")
     strict.create_server("strict")
-    lock = lock_pb.LockBackupRequest(backup=strict.backup("strict"), image=strict.image("x"), request_id="strict")
+    lock = lock_pb.LockBackupRequest(
+        backup=strict.backup("strict"), image=strict.image("x"), request_id="strict"
+    )
     with strict.unfinished_backup("strict", "strict") as answer:
         with refused("BACKUP_NOT_IMAGE_READY", vendor_code="CSBS.8001"):
             strict.start_image("strict", "strict")
@@ -135,7 +145,11 @@ def test_the_disks_of_a_frozen_server_stay(running: Tenant) -> None:
     running.create_server("frozen", data_disks=[ecs_pb.DataDiskSpec(size_bytes=1 << 20)])
     running.create_disk("late", 1 << 20)
     with running.unfinished_backup("frozen", "frozen") as answer:
-        wanted = {"server": running.server("frozen"), "backup": running.backup("frozen"), "vendor_code": "Ecs.0073"}
+        wanted = {
+            "server": running.server("frozen"),
+            "backup": running.backup("frozen"),
+            "vendor_code": "Ecs.0073",
+        }
         with refused("SERVER_FROZEN", **wanted):
             running.attach("late", "frozen")
         with refused("SERVER_FROZEN", **wanted):
@@ -149,7 +163,9 @@ def test_the_disks_of_a_frozen_server_stay(running: Tenant) -> None:
     running.attach("late", "frozen")
 
 
-def test_two_servers_that_share_a_disk_are_backed_up_one_after_the_other(running: Tenant, sources: Path) -> None:
+def test_two_servers_that_share_a_disk_are_backed_up_one_after_the_other(
+    running: Tenant, sources: Path
+) -> None:
     """A backup whose shared disk is frozen for another server's backup waits for that, and both end AVAILABLE."""
     running.create_disk("common", 1 << 20, shared=True)
     for name in ("share-a", "share-b"):

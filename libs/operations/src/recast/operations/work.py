@@ -100,10 +100,13 @@ class Work:
         self.check()
         self._step = name
         self._show()
-        encoded = _encode(action(), of)
-        with self._database.write() as tx:
-            self._remember(tx, name, encoded)
-            tx.commit()
+        with within(f"{self._row.verb}/{name}"):
+            reach("begin")
+            encoded = _encode(action(), of)
+            reach("done")
+            with self._database.write() as tx:
+                self._remember(tx, name, encoded)
+                tx.commit()
         return _decode(encoded, of)
 
     def transact(self, name: str, action: Callable[[Transaction], T], *, decides: bool = False) -> T:
@@ -115,7 +118,7 @@ class Work:
         """
         if name not in self._results:
             self.check()
-            with self._database.write() as tx:
+            with within(f"{self._row.verb}/{name}"), self._database.write() as tx:
                 encoded = _encode(action(tx), None)
                 if decides and _DECIDED not in self._results:
                     self._remember(tx, _DECIDED, _encode(True, None))

@@ -12,6 +12,7 @@ from google.rpc import status_pb2
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 
+from recast.faultpoints import within
 from recast.faults import Cancelled, Internal, Kind, Refusal
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.registry import Operations
@@ -94,7 +95,7 @@ class Worker:
             bound = structlog.contextvars.bound_contextvars(
                 operation=row.id, verb=row.verb, project=row.project
             )
-            with bound, acting_for(row.project):
+            with bound, acting_for(row.project), within(row.verb):
                 self._run(row, work)
         except LeaseLost:
             log.warning("lease lost")
@@ -186,7 +187,7 @@ class Worker:
 
     def _begin_undo(self, work: Work, refusal: Refusal) -> bytes:
         log.info("undoing", reason=refusal.reason, text=refusal.text)
-        status = status_from_refusal(refusal, self._domain).SerializeToString()
+        status: bytes = status_from_refusal(refusal, self._domain).SerializeToString()
         work._write(state=State.UNDOING, error=status)
         work._undoing = True
         return status

@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 from prometheus_client import Counter, Histogram
 
+from recast.faultpoints import within
 from recast.faults import (
     FieldViolation,
     Internal,
@@ -172,7 +173,7 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # grpcio's class 
         with bound:
             try:
                 caller = self._admit(method, given)
-                with acting_for(caller.project):
+                with acting_for(caller.project), within(method.rpartition("/")[2]):
                     yield
             except Refusal as refusal:
                 code = refusal.kind.name

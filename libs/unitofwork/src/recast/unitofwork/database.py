@@ -15,6 +15,7 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
+from recast.faultpoints import reach
 from recast.faults import Conflict, Unavailable
 
 _WRITE_WAIT_SECONDS = 15.0
@@ -40,7 +41,9 @@ class Transaction:
 
     def commit(self) -> None:
         """Makes everything written durable."""
+        reach("commit")
         self.session.commit()
+        reach("committed")
         self.committed = True
 
 

@@ -3,8 +3,16 @@
 from collections.abc import Iterable
 
 from csbs.domain.refusals import ContentDamaged
-from recast.chunkstore import ChunkStore, ChunkStoreError, IndexRef, StoreUnavailable, project_key
+from recast.chunkstore import (
+    ChunkStore,
+    ChunkStoreError,
+    IndexRef,
+    StoreUnavailable,
+    open_objects,
+    project_key,
+)
 from recast.content.v1 import content_pb2
+from recast.faultpoints import pointed
 from recast.faults import Unavailable
 
 
@@ -26,7 +34,9 @@ class BackupChunks:
     def open(self, project: str) -> ChunkStore:
         """The project's partition."""
         try:
-            return ChunkStore.open(self._url, project=project, key=project_key(self._master_key, project))
+            return ChunkStore.over(
+                pointed(open_objects(self._url)), project=project, key=project_key(self._master_key, project)
+            )
         except StoreUnavailable as away:
             raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
 

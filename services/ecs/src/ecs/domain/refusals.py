@@ -165,7 +165,7 @@ class ImageGone(Refusal):
 
 
 class FreezeInTheWay(Refusal):
-    """A server is frozen once at a time; the freeze before is thawed soon."""
+    """A server, and each of its disks, is frozen once at a time; the freeze before is thawed soon."""
 
     kind = Kind.UNAVAILABLE
     reason = "FREEZE_IN_THE_WAY"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ecs.domain.batch import base_name
 from ecs.domain.refusals import ContentDamaged, DiskIoFailed
-from recast.chunkstore import ChunkStore, ChunkStoreError, IndexRef, Progress, StoreUnavailable
+from recast.chunkstore import ChunkStore, ChunkStoreError, IndexRef, Progress, StoreUnavailable, open_objects
 from recast.content.v1 import content_pb2
 from recast.diskimage import BaseInUse, BaseNotFound, DiskBusy, DiskFolder, DiskHost, DiskImageError, NewDisk
+from recast.faultpoints import pointed, reach
 from recast.faults import Unavailable
 
 
@@ -37,7 +38,7 @@ def disk_faults(content: str = "") -> Iterator[None]:
 
 def open_store(location: content_pb2.ContentStore) -> ChunkStore:
     """The chunk store that a peer's content is in."""
-    return ChunkStore.open(location.url, project=location.project, key=location.key)
+    return ChunkStore.over(pointed(open_objects(location.url)), project=location.project, key=location.key)
 
 
 class Host:
@@ -48,7 +49,7 @@ class Host:
 
     def __init__(self, name: str, folder: Path, cache_max_bytes: int) -> None:
         self.name = name
-        self._disks = DiskHost(folder)
+        self._disks = DiskHost(folder, step=reach)
         self._cache_max_bytes = cache_max_bytes
 
     def disk(self, folder: str) -> DiskFolder:

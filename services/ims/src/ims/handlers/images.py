@@ -202,10 +202,12 @@ class Images(grpc_pb.ImageServiceServicer):
         kind = importable_kind(_kind_name(header.image.kind), is_raw)
         body = header.SerializeToString(deterministic=True)
         with self.database.write() as tx:
+            if answer := find_replay(tx.session, project, header, pb.ImportImageResponse):
+                return answer.image.name, answer  # also when the image was deleted since
             if found := images.find_upload(tx.session, project, header.request_id):
                 if found.upload_header != body:
                     raise RequestIdReused(request_id=header.request_id)
-                return found.name, find_replay(tx.session, project, header, pb.ImportImageResponse)
+                return found.name, None
             row = self._new_row(project, header.image_id, header.image, kind)
             if tx.session.get(ImageRow, row.name) is not None:
                 raise ImageIdTaken(image=row.name)

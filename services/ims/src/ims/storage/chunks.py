@@ -1,7 +1,8 @@
 """The chunk store of imported images: each project has its own partition of it, under its own key."""
 
-from recast.chunkstore import ChunkStore, StoreUnavailable, project_key
+from recast.chunkstore import ChunkStore, StoreUnavailable, open_objects, project_key
 from recast.content.v1 import content_pb2
+from recast.faultpoints import pointed
 from recast.faults import Unavailable
 
 
@@ -23,6 +24,8 @@ class ImageChunks:
     def open(self, project: str) -> ChunkStore:
         """The project's partition."""
         try:
-            return ChunkStore.open(self._url, project=project, key=project_key(self._master_key, project))
+            return ChunkStore.over(
+                pointed(open_objects(self._url)), project=project, key=project_key(self._master_key, project)
+            )
         except StoreUnavailable as away:
             raise Unavailable(problem=f"the chunk store does not answer: {away}") from away

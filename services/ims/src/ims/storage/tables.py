@@ -26,7 +26,7 @@ class ImageRow(ResourceRow, table=True):
     source_backup: str = Field(default="", index=True)
     source_server: str = ""
     held_server: str = ""
-    """The server that is kept stopped until the image is made (R23); empty for an image of a finished backup."""
+    """The server that is kept stopped until the image is made (R23); empty for a finished backup."""
     lock_token: int = 0
     """The fencing token of the lock on the backup; 0 until the lock is held."""
     lock_request_id: str = ""

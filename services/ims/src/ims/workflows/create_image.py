@@ -79,7 +79,7 @@ class CreateImage:
     def _make(self, work: Work, row: ImageRow) -> None:
         """Every call of a peer here may be repeated: what must be remembered is in the three transactions."""
         if row.held_server:
-            # Before the backup, if one is made: a stopped source stays stopped from the first moment on (R23).
+            # Before the backup, if one is made: a stopped source stays stopped from the first moment (R23).
             self._servers.hold(row.held_server, row.name)
         if not row.source_backup:
             row.source_backup = self._backups.create(row.project, row.source_server, "image-source", work.id)

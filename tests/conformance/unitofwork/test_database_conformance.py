@@ -1,0 +1,308 @@
+"""What a database must do, whichever it is."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from recast.csbs.v1 import backup_service_pb2 as pb
+from recast.faults import Conflict, RequestIdReused
+from recast.unitofwork import Database, RequestReplay, UtcDateTime, find_replay, remember_replay
+from sqlalchemy import func, text
+from sqlalchemy.exc import StatementError
+from sqlmodel import Field, Session, SQLModel, select
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+class Tally(SQLModel, table=True):
+    """A row to count in."""
+
+    __tablename__ = "conformance_tally"
+
+    name: str = Field(primary_key=True)
+    count: int = 0
+    time: datetime = Field(default=NOW, sa_type=UtcDateTime)
+
+
+def add(database: Database, name: str) -> None:
+    """Writes a row and commits it."""
+    with database.write() as tx:
+        tx.session.add(Tally(name=name))
+        tx.commit()
+
+
+def count(session: Session) -> int:
+    """How many rows there are."""
+    return session.exec(select(func.count()).select_from(Tally)).one()
+
+
+class DatabaseSuite:
+    """Subclass it with a `database` that is empty."""
+
+    @pytest.fixture
+    def database(self) -> Database:
+        """The database under test."""
+        raise NotImplementedError
+
+    @pytest.fixture(autouse=True)
+    def _tables(self, database: Database) -> None:
+        with database.write() as tx:
+            tables = [Tally.__table__, RequestReplay.__table__]
+            SQLModel.metadata.create_all(tx.session.connection(), tables=tables)
+            tx.commit()
+
+    # Writing.
+
+    def test_what_is_not_committed_never_happened(self, database: Database) -> None:
+        """A write that ends without a commit leaves nothing."""
+        with database.write() as tx:
+            tx.session.add(Tally(name="a"))
+            tx.session.flush()
+        with database.read() as session:
+            assert count(session) == 0
+
+    def test_an_error_rolls_back(self, database: Database) -> None:
+        """An error between the write and its commit leaves nothing, and the next write goes through."""
+        with pytest.raises(RuntimeError), database.write() as tx:
+            tx.session.add(Tally(name="a"))
+            tx.session.flush()
+            raise RuntimeError
+        add(database, "b")
+        with database.read() as session:
+            assert session.exec(select(Tally.name)).all() == ["b"]
+
+    def test_what_is_written_after_the_commit_is_not_committed(self, database: Database) -> None:
+        """A commit makes durable what was written before it, and nothing after it."""
+        with database.write() as tx:
+            tx.session.add(Tally(name="a"))
+            tx.commit()
+            tx.session.add(Tally(name="b"))
+            tx.session.flush()
+        with database.read() as session:
+            assert session.exec(select(Tally.name)).all() == ["a"]
+
+    def test_after_commit_runs_after_the_commit(self, database: Database) -> None:
+        """An action for after the commit finds what was committed."""
+        seen: list[int] = []
+
+        def look() -> None:
+            with database.read() as session:
+                seen.append(count(session))
+
+        with database.write() as tx:
+            tx.session.add(Tally(name="a"))
+            tx.after_commit(look)
+            tx.commit()
+        assert seen == [1]
+
+    def test_after_commit_does_not_run_without_a_commit(self, database: Database) -> None:
+        """An action for after the commit is not run when there was none."""
+        seen: list[str] = []
+        with database.write() as tx:
+            tx.after_commit(lambda: seen.append("ran"))
+        assert seen == []
+
+    def test_concurrent_increments_are_all_counted(self, database: Database) -> None:
+        """Of writers who read a row for update, change and write it, none overwrites another."""
+        add(database, "a")
+
+        def increment(_: int) -> None:
+            with database.write() as tx:
+                row = tx.session.exec(select(Tally).where(Tally.name == "a").with_for_update()).one()
+                row.count += 1
+                tx.commit()
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(increment, range(30)))
+        with database.read() as session:
+            assert session.get_one(Tally, "a").count == 30
+
+    # Reading.
+
+    def test_a_read_is_one_snapshot(self, database: Database) -> None:
+        """What is committed while a read is open is not seen by it, and is by the next."""
+        with database.read() as session:
+            assert count(session) == 0
+            add(database, "a")
+            assert count(session) == 0
+        with database.read() as session:
+            assert count(session) == 1
+
+    def test_a_reader_does_not_wait_for_a_writer(self, database: Database) -> None:
+        """While a write is under way, a reader is answered from what was there before."""
+        with database.write() as tx:
+            tx.session.add(Tally(name="a"))
+            tx.session.flush()
+            with database.read() as session:
+                assert count(session) == 0
+            tx.commit()
+
+    def test_a_read_writes_nothing(self, database: Database) -> None:
+        """What is written in a read is rolled back."""
+        with database.read() as session:
+            session.add(Tally(name="a"))
+            session.flush()
+        with database.read() as session:
+            assert count(session) == 0
+
+    def test_a_trivial_query_is_answered(self, database: Database) -> None:
+        """A database that runs is reachable."""
+        assert database.is_reachable()
+
+    # Times.
+
+    def test_a_time_comes_back_as_the_same_instant_in_utc(self, database: Database) -> None:
+        """A time in any zone comes back equal, to the microsecond, and in UTC."""
+        given = NOW.astimezone(timezone(timedelta(hours=-7, minutes=-30)))
+        with database.write() as tx:
+            tx.session.add(Tally(name="a", time=given))
+            tx.commit()
+        with database.read() as session:
+            found = session.get_one(Tally, "a").time
+        assert found == given
+        assert found.tzinfo is UTC
+
+    def test_a_time_without_a_zone_is_refused(self, database: Database) -> None:
+        """A naive time is a bug, and is not stored."""
+        with pytest.raises(StatementError, match="without a zone"), database.write() as tx:
+            tx.session.add(Tally(name="a", time=NOW.replace(tzinfo=None)))
+            tx.commit()
+
+    def test_the_database_has_a_clock_of_seconds_since_1970(self, database: Database) -> None:
+        """The clock of the database goes forward within one transaction, in seconds with a fraction."""
+        with database.read() as session:
+            clock = text(f"SELECT {database.now_sql()}")
+            first = float(session.connection().execute(clock).scalar_one())
+            begun = time.monotonic()
+            later = first
+            while later == first and time.monotonic() - begun < 1:
+                later = float(session.connection().execute(clock).scalar_one())
+        assert abs(first - time.time()) < 60
+        assert 0 < later - first < 1
+
+    # Replay.
+
+    def test_the_same_request_gets_the_same_answer(self, database: Database) -> None:
+        """A request id that was seen before, with the same body, is answered with the first answer."""
+        request = pb.DeleteBackupRequest(name="projects/demo/backups/a", request_id="r1")
+        first = pb.DeleteBackupResponse()
+        first.backup.name = "as it was"
+        with database.write() as tx:
+            assert find_replay(tx.session, "demo", request, pb.DeleteBackupResponse) is None
+            remember_replay(tx, "demo", request, first, NOW)
+            tx.commit()
+        with database.write() as tx:
+            assert find_replay(tx.session, "demo", request, pb.DeleteBackupResponse) == first
+        with database.read() as session:
+            assert find_replay(session, "demo", request, pb.DeleteBackupResponse) == first
+
+    def test_another_body_under_the_same_id_is_refused(self, database: Database) -> None:
+        """A request id that was seen before with another body is refused."""
+        self._remember(database, pb.DeleteBackupRequest(name="projects/demo/backups/a", request_id="r1"))
+        other = pb.DeleteBackupRequest(name="projects/demo/backups/b", request_id="r1")
+        with pytest.raises(RequestIdReused), database.write() as tx:
+            find_replay(tx.session, "demo", other, pb.DeleteBackupResponse)
+
+    @pytest.mark.parametrize(
+        ("project", "request_"),
+        [
+            ("other", pb.DeleteBackupRequest(request_id="r1")),
+            ("demo", pb.DeleteBackupRequest(request_id="r2")),
+            ("demo", pb.CreateBackupRequest(request_id="r1")),
+            ("demo", pb.DeleteBackupRequest()),
+        ],
+        ids=["another project", "another id", "another method", "no id"],
+    )
+    def test_what_is_another_request_is_not_replayed(
+        self, database: Database, project: str, request_: pb.DeleteBackupRequest
+    ) -> None:
+        """An answer belongs to one project, one method and one id, and a request without an id has none."""
+        self._remember(database, pb.DeleteBackupRequest(request_id="r1"))
+        self._remember(database, pb.DeleteBackupRequest())
+        with database.write() as tx:
+            assert find_replay(tx.session, project, request_, pb.DeleteBackupResponse) is None
+
+    def test_an_answer_that_was_not_committed_is_not_replayed(self, database: Database) -> None:
+        """An answer is remembered with what it tells of, or not at all."""
+        request = pb.DeleteBackupRequest(request_id="r1")
+        with database.write() as tx:
+            remember_replay(tx, "demo", request, pb.DeleteBackupResponse(), NOW)
+        with database.read() as session:
+            assert find_replay(session, "demo", request, pb.DeleteBackupResponse) is None
+
+    def test_two_equal_requests_at_once_have_one_effect(self, database: Database) -> None:
+        """Of equal requests that arrive together one has its effect, and all get its answer."""
+        request = pb.DeleteBackupRequest(name="projects/demo/backups/a", request_id="r1")
+        together = threading.Barrier(4)
+
+        def handle(number: int) -> str:
+            together.wait()
+            with database.write() as tx:
+                if found := find_replay(tx.session, "demo", request, pb.DeleteBackupResponse):
+                    return found.backup.name
+                answer = pb.DeleteBackupResponse()
+                answer.backup.name = f"answer {number}"
+                tx.session.add(Tally(name=f"effect {number}"))
+                remember_replay(tx, "demo", request, answer, NOW)
+                tx.commit()
+                return answer.backup.name
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = set(pool.map(handle, range(4)))
+        with database.read() as session:
+            assert count(session) == 1
+        assert len(answers) == 1
+
+    @staticmethod
+    def _remember(database: Database, request: pb.DeleteBackupRequest) -> None:
+        with database.write() as tx:
+            remember_replay(tx, "demo", request, pb.DeleteBackupResponse(), NOW)
+            tx.commit()
+
+
+class TestSqliteDatabase(DatabaseSuite):
+    """A SQLite file."""
+
+    @pytest.fixture
+    def database(self, sqlite_database: Database) -> Database:
+        """The database under test."""
+        return sqlite_database
+
+    def test_a_second_process_finds_the_first_one_s_writes(
+        self, database: Database, opened: Callable[[str], Database]
+    ) -> None:
+        """Two engines on one file write one after the other, and each sees what the other committed."""
+        other = opened(str(database.engine.url))
+        for number, each in enumerate((database, other, database)):
+            add(each, str(number))
+        with other.read() as session:
+            assert count(session) == 3
+
+
+class TestPostgresqlDatabase(DatabaseSuite):
+    """A PostgreSQL server."""
+
+    @pytest.fixture
+    def database(self, postgresql_database: Database) -> Database:
+        """The database under test."""
+        return postgresql_database
+
+    def test_a_key_that_somebody_else_took_meanwhile_is_a_conflict(self, database: Database) -> None:
+        """Of two writers who both found a key free, the second is told to try again."""
+        with pytest.raises(Conflict), database.write() as late:
+            assert late.session.get(Tally, "a") is None
+            add(database, "a")
+            late.session.add(Tally(name="a"))
+            late.commit()
+
+    def test_a_read_of_a_request_id_does_not_wait_for_its_writer(self, database: Database) -> None:
+        """A look for an earlier answer outside a write is answered while the first request is under way."""
+        request = pb.DeleteBackupRequest(request_id="r1")
+        with database.write() as tx:
+            find_replay(tx.session, "demo", request, pb.DeleteBackupResponse)
+            with database.read() as session:
+                session.connection().execute(text("SET LOCAL lock_timeout = '100ms'"))
+                assert find_replay(session, "demo", request, pb.DeleteBackupResponse) is None

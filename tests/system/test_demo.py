@@ -1,0 +1,131 @@
+"""The demo, run small as a program: what it reports, and that what it reports can be bad."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+DEMO = Path(__file__).parents[1] / "demo" / "demo.py"
+_SECONDS = 90
+PROMISED = {"R01", "R03", "R04", "R05", "R09", "R12", "R13", "R14", "R15", "R35"} | {
+    "R37", "R39", "R44", "R45", "R59", "R64"
+}  # fmt: skip
+
+
+class Run(NamedTuple):
+    """How a run of the demo ended."""
+
+    code: int
+    output: str
+    report: dict[str, Any]
+    root: Path
+
+    def rules(self, *, ok: bool) -> set[str]:
+        """The rules of the checks that came out so."""
+        return {check["rule"] for check in self.report["checks"] if check["ok"] is ok}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """The demo as it is, and with a byte broken; beside each other, because both mostly wait."""
+    options = {"as it is": (), "broken": ("--break-byte",)}
+    begun = {}
+    for name, more in options.items():
+        root = tmp_path_factory.mktemp("demo")
+        command = [sys.executable, str(DEMO), "--scale", "small", "--root", str(root / "runs"), *more]
+        child = subprocess.Popen(
+            [*command, "--report", str(root / "report.json")],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
+        )  # fmt: skip
+        begun[name] = (child, root)
+    ended = {}
+    try:
+        for name, (child, root) in begun.items():
+            output, _ = child.communicate(timeout=_SECONDS)
+            report = json.loads((root / "report.json").read_text())
+            ended[name] = Run(child.returncode, output, report, root)
+    finally:
+        for child, _ in begun.values():
+            # Asked, not killed: it ends its services with it. One that has ended gets no signal.
+            child.terminate()
+            child.wait(_SECONDS)
+    return ended
+
+
+@pytest.mark.rule(*sorted(PROMISED))
+def test_every_check_of_the_demo_holds(runs: dict[str, Run]) -> None:
+    """The demo ends well, and every promised rule is among its checks."""
+    run = runs["as it is"]
+    assert run.code == 0, run.output
+    assert run.report["ok"] is True
+    assert run.rules(ok=False) == set()
+    assert run.rules(ok=True) >= PROMISED
+
+
+def test_the_report_tells_steps_and_bytes(runs: dict[str, Run]) -> None:
+    """The report has the time of each of the nine steps, and bytes that a reader can compare."""
+    report = runs["as it is"].report
+    assert set(report) == {"ok", "steps", "checks", "bytes"}
+    assert len(report["steps"]) == 9
+    assert all(step["seconds"] > 0 for step in report["steps"])
+    sizes = report["bytes"]
+    assert sizes["logical"] == 128 << 20
+    assert 0 < sizes["stored"] < sizes["logical"]
+    assert 0 < sizes["provisioned"] < sizes["logical"]
+
+
+def test_piped_output_is_plain_and_shows_refusals(runs: dict[str, Run]) -> None:
+    """What is piped has no escape sequences, and each refusal with reason, rule, sentence and resource."""
+    output = runs["as it is"].output
+    assert "\x1b" not in output
+    for line in (
+        "refused BACKUP_HAS_IMAGE (rule R15)",
+        "image projects/demo/images/web-image stands on it",
+        "- projects/demo/images/web-image",
+        'CREATING, "Image can be created"',
+    ):
+        assert line in output
+
+
+def test_a_good_run_leaves_nothing(runs: dict[str, Run]) -> None:
+    """After a run in which all checks held, its folder is gone."""
+    assert os.listdir(runs["as it is"].root / "runs") == []
+
+
+@pytest.mark.rule("R12")
+def test_one_wrong_byte_fails_the_demo(runs: dict[str, Run]) -> None:
+    """One byte changed on one of thirty disks fails the proof of R12, and nothing that is not about it."""
+    run = runs["broken"]
+    assert run.code == 1, run.output
+    assert run.report["ok"] is False
+    failed = [check for check in run.report["checks"] if not check["ok"]]
+    assert [check["rule"] for check in failed] == ["R12", "R13"]
+    assert "30 disks" in failed[0]["name"]
+    assert "equal to one another" in failed[1]["name"]
+    assert "projects/demo/disks/shop-0002-data-2: Content mismatch at offset" in run.output
+
+
+def test_a_bad_run_keeps_its_folder_and_names_the_logs(runs: dict[str, Run]) -> None:
+    """After a run that failed, the folder is there, and the output names the services' logs in it."""
+    run = runs["broken"]
+    [kept] = (run.root / "runs").iterdir()
+    for service in ("csbs", "ims", "ecs"):
+        log = kept / "stack" / "logs" / f"{service}.log"
+        assert log.exists()
+        assert str(log) in run.output
+
+
+def test_a_missing_tool_is_named_with_its_package(tmp_path: Path) -> None:
+    """Without QEMU's tools the demo says at once which package to install."""
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    command = [sys.executable, str(DEMO), "--scale", "small", "--root", str(tmp_path / "runs")]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=_SECONDS
+    )
+    assert done.returncode == 1
+    assert "qemu-img is not installed: install the package qemu-utils" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
