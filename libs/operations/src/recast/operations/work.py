@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, overload
 from google.protobuf.message import Message
 from sqlalchemy import delete, select, text, update
 
+from recast.faultpoints import reach, within
 from recast.faults import Cancelled, Refusal, Unavailable
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.registry import Operations, operation_name

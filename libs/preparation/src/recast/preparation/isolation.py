@@ -48,7 +48,8 @@ def inspect(reader: ContentReader, cpu_seconds: int = CPU_SECONDS) -> Report:
 
 
 class Inspector:
-    """Inspects as `inspect` does, but keeps a child ready: starting Python is most of what an inspection takes.
+    """Inspects as `inspect` does, but keeps a child ready: starting Python is most of what an inspection
+    takes.
 
     A child serves one disk and ends. Callable from any thread.
     """
@@ -59,7 +60,10 @@ class Inspector:
         self._lock = threading.Lock()  # two threads must not get the same child
 
     def prepare(self) -> None:
-        """Start a child to be ready, if there is none. Without it the first inspection takes longer, that is all."""
+        """Start a child to be ready, if there is none.
+
+        Without it the first inspection takes longer, that is all.
+        """
         with self._lock:
             if self._ready is None:
                 self._ready = _start(self._cpu_seconds)

@@ -14,7 +14,8 @@ from recast.operations import Work
 from recast.operations.peer import follow
 
 NOT_READY = "BACKUP_NOT_IMAGE_READY"
-# Which fact names what stands in the way, and the vendor's code, as in CSBS's own refusals: the check's answer
+# Which fact names what stands in the way, and the vendor's code, as in CSBS's own refusals: the check's
+# answer
 # does not carry them.
 _FACTS = {
     "BACKUP_ALREADY_HAS_IMAGE": ("image", "IMG.0134"),
