@@ -47,6 +47,10 @@ up: setup ## Run the three services in the foreground, with data under .recast/
 test: setup postgres ## Run the tests (under three minutes)
 	$(BIN)/python -m pytest
 
+.PHONY: test-crash
+test-crash: setup ## End each service at every point of every kind of work, and check that nothing is lost (KILLS=500)
+	$(BIN)/python tests/crash/run.py --kills $(or $(KILLS),500) $(if $(REPORT),--report $(REPORT))
+
 .PHONY: postgres
 postgres:
 	@scripts/need postgresql postgres

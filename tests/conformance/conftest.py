@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -28,7 +27,9 @@ def _program(name: str) -> str:
     debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     found = shutil.which(name) or (str(debian[-1]) if debian else None)
     if found is None:
-        pytest.fail(f"there is no `{name}`: these tests need a PostgreSQL server; install the package `postgresql`")
+        pytest.fail(
+            f"there is no `{name}`: these tests need a PostgreSQL server; install the package `postgresql`"
+        )
     return found
 
 
@@ -38,7 +39,6 @@ class PostgresqlServer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._user = "postgres" if os.geteuid() == 0 else None
-        self._numbers = count()
 
     def _run(self, name: str, *arguments: str) -> None:
         program = [_program(name), *arguments]
@@ -71,12 +71,14 @@ class PostgresqlServer:
         """Ends it; what it holds is thrown away."""
         self._run("pg_ctl", "stop", "-m", "immediate", "-D", str(self._folder / "data"))
 
-    def new_database(self) -> str:
-        """The URL of a new, empty database."""
-        name = f"test_{next(self._numbers)}"
-        with psycopg.connect(f"host={self._folder} port={_PORT} user=postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
-        return f"postgresql+psycopg://postgres@/{name}?host={self._folder}&port={_PORT}"
+    def emptied(self) -> str:
+        """The URL of the server's database, emptied: to make one for each test would cost more than the tests."""
+        with psycopg.connect(
+            f"host={self._folder} port={_PORT} user=postgres", autocommit=True
+        ) as connection:
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+        return f"postgresql+psycopg://postgres@/postgres?host={self._folder}&port={_PORT}"
 
 
 @pytest.fixture(scope="session")
@@ -112,5 +114,5 @@ def sqlite_database(tmp_path: Path, opened: Callable[[str], Database]) -> Databa
 
 @pytest.fixture
 def postgresql_database(postgresql: PostgresqlServer, opened: Callable[[str], Database]) -> Database:
-    """An empty database on the server."""
-    return opened(postgresql.new_database())
+    """The server's database, empty."""
+    return opened(postgresql.emptied())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
@@ -16,8 +16,6 @@ from recast.diskimage import DiskHost
 BLOCK = 64 << 10
 _PIECE = 16 * BLOCK
 _ZEROS = bytes(BLOCK)
-
-OnBytes = Callable[[int], object]
 
 
 class Content(Protocol):
@@ -63,11 +61,10 @@ class RawFile:
             raise
 
 
-def fingerprint(content: Content, on_bytes: OnBytes | None = None) -> str:
+def fingerprint(content: Content) -> str:
     """Return the BLAKE3, in hex, of the size and of (offset, content) of each 64 KiB block that is not zero.
 
-    Two disks have the same one if and only if a guest reads the same bytes from both. `on_bytes` is told how
-    many bytes more were read.
+    Two disks have the same one if and only if a guest reads the same bytes from both.
     """
     digest = blake3(content.size_bytes.to_bytes(8, "little"))
     for start, end in _whole_blocks(content):
@@ -78,8 +75,6 @@ def fingerprint(content: Content, on_bytes: OnBytes | None = None) -> str:
                 if block != _ZEROS[: len(block)]:
                     digest.update((at + within).to_bytes(8, "little"))
                     digest.update(block)
-            if on_bytes:
-                on_bytes(len(piece))
     return str(digest.hexdigest())
 
 
@@ -89,11 +84,11 @@ def fingerprint_of_file(path: Path) -> str:
         return fingerprint(content)
 
 
-def fingerprint_of_disk(path: Path, on_bytes: OnBytes | None = None) -> str:
+def fingerprint_of_disk(path: Path) -> str:
     """The fingerprint of a disk of ECS, by the path of its connection."""
     # .../disks/<id>/active.qcow2 in the host's data folder, see FORMAT.md of libs/diskimage.
     with DiskHost(path.parents[2]).disk(path.parent.name).reader() as content:
-        return fingerprint(content, on_bytes)
+        return fingerprint(content)
 
 
 def _whole_blocks(content: Content) -> Iterator[tuple[int, int]]:

@@ -63,7 +63,7 @@ def difference(raw: Path, disk: Path) -> str:
 
 
 def backing_file(disk: Path) -> Path | None:
-    """The file beneath a qcow2, by its header; None when it stands alone. At once, and whoever writes to it."""
+    """The file beneath a qcow2, None when it stands alone; by its header, so at once and past any lock."""
     with disk.open("rb") as file:
         magic, _version, offset, length = struct.unpack(">4sIQI", file.read(20))
         if magic != b"QFI\xfb":

@@ -68,7 +68,6 @@ def _break(scene: Scene) -> None:
 def _prove(scene: Scene, paths: list[Path]) -> None:
     found = scene.fingerprints(f"proving {len(paths)} disks", paths)
     of_server = [found[at : at + 3] for at in range(0, len(found), 3)]
-    wrong = [(path, digest) for path, digest in zip(paths, found, strict=True) if digest not in scene.wanted]
     places = [[_place(disk) for disk in server.disks] for server in scene.servers]
     wanted_places = [_place(disk) for disk in scene.source.disks]
     scene.check(
@@ -76,7 +75,7 @@ def _prove(scene: Scene, paths: list[Path]) -> None:
         f"all {COUNT * 3} disks are, byte for byte, what was built, each in its role and order",
         of_server == [scene.wanted] * COUNT and places == [wanted_places] * COUNT,
     )
-    _tell_differences(scene, [path for path, _ in wrong], paths)
+    _tell_differences(scene, paths, found)
     compared = paths[_COMPARED * 3 : _COMPARED * 3 + 3]
     pairs = zip((disk.path for disk in scene.built), compared, strict=True)
     differences = [guest.difference(raw, path) for raw, path in pairs]
@@ -103,12 +102,13 @@ def _place(disk: server_pb2.AttachedDisk) -> tuple[int, int, str, int]:
     return disk.role, disk.position, disk.device, disk.size_bytes
 
 
-def _tell_differences(scene: Scene, wrong: list[Path], paths: list[Path]) -> None:
-    """Says where a disk is not what it should be."""
-    for path in wrong:
-        server, place = divmod(paths.index(path), 3)
-        disk = scene.servers[server].disks[place].disk
-        scene.screen.say(f"  {disk}: {guest.difference(scene.built[place].path, path)}")
+def _tell_differences(scene: Scene, paths: list[Path], found: list[str]) -> None:
+    """Says which disks are not what they should be, and where."""
+    for index, (path, digest) in enumerate(zip(paths, found, strict=True)):
+        server, place = divmod(index, 3)
+        if digest != scene.wanted[place]:
+            disk = scene.servers[server].disks[place].disk
+            scene.screen.say(f"  {disk}: {guest.difference(scene.built[place].path, path)}")
 
 
 def change_os(scene: Scene) -> None:

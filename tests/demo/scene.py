@@ -33,7 +33,7 @@ class Scale:
 
 SCALES = {
     "full": Scale(2048 * MIB, 300 * MIB, 1024 * MIB, 128 * MIB, 6144 * MIB),
-    "small": Scale(64 * MIB, 20 * MIB, 32 * MIB, 20 * MIB, 512 * MIB),
+    "small": Scale(64 * MIB, 8 * MIB, 32 * MIB, 12 * MIB, 512 * MIB),
 }
 
 
@@ -128,9 +128,12 @@ class Scene:
 
     def fingerprints(self, what: str, paths: Sequence[Path]) -> list[str]:
         """The fingerprints of disks, with a bar, as fast as the processors allow."""
-        data = sum(disk.path.stat().st_blocks * 512 for disk in self.built) // len(self.built)
-        with self.screen.reading(what, data * len(paths)) as on_bytes, _pool() as pool:
-            return list(pool.map(lambda path: fingerprint_of_disk(path, on_bytes), paths))
+        found = []
+        with self.screen.reading(what, len(paths)) as one_more, _pool() as pool:
+            for each in pool.map(fingerprint_of_disk, paths):
+                found.append(each)
+                one_more()
+        return found
 
     def each(self, call: Callable[[Path], bool], paths: Sequence[Path]) -> list[bool]:
         """Asks the same of many disks, some at a time."""

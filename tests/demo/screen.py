@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -120,17 +120,17 @@ class Screen:
             yield
 
     @contextmanager
-    def reading(self, what: str, total: int) -> Iterator[Callable[[int], object]]:
-        """A bar over about `total` bytes; gives what to tell of each piece that was read."""
+    def reading(self, what: str, count: int) -> Iterator[Callable[[], object]]:
+        """A bar over `count` disks; gives what to call when one more was read."""
         progress = Progress(
             TextColumn(" " * _INDENT + "{task.description}"),
             BarColumn(bar_width=28),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
         )
         with progress:
-            task = progress.add_task(what, total=total)
-            yield lambda count: progress.advance(task, count)
+            task = progress.add_task(what, total=count)
+            yield lambda: progress.advance(task)

@@ -54,13 +54,13 @@ def until(look: Callable[[], T], what: str = "it") -> T:
 
 
 @contextmanager
-def refused(reason: str, kind: Kind = Kind.FAILED_PRECONDITION, **facts: str) -> Iterator[list[Refusal]]:
+def refused(reason: str, status: Kind = Kind.FAILED_PRECONDITION, /, **facts: str) -> Iterator[list[Refusal]]:
     """Expects a refusal with this reason, status and metadata; it is in the list afterwards."""
     seen: list[Refusal] = []
     with pytest.raises(RemoteRefusal) as caught:
         yield seen
     refusal = caught.value
-    assert (refusal.reason, refusal.kind) == (reason, kind), refusal.text
+    assert (refusal.reason, refusal.kind) == (reason, status), refusal.text
     assert refusal.metadata() | facts == refusal.metadata()
     seen.append(refusal)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,27 +30,45 @@ class Run(NamedTuple):
         return {check["rule"] for check in self.report["checks"] if check["ok"] is ok}
 
 
+def _begin(root: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(DEMO), "--scale", "small", "--root", str(root / "runs"), *options]
+    return subprocess.Popen(
+        [*command, "--report", str(root / "report.json")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def _interrupt(child: subprocess.Popen[str]) -> str:
+    """Ends a run as Ctrl-C does, once its services work; what it had said until then."""
+    assert child.stdout
+    said = []
+    for line in child.stdout:
+        said.append(line)
+        if "Import them as images" in line:
+            child.send_signal(signal.SIGINT)
+            break
+    return "".join(said)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """The demo as it is, and with a byte broken; beside each other, because both mostly wait."""
-    options = {"as it is": (), "broken": ("--break-byte",)}
-    begun = {}
-    for name, more in options.items():
-        root = tmp_path_factory.mktemp("demo")
-        command = [sys.executable, str(DEMO), "--scale", "small", "--root", str(root / "runs"), *more]
-        child = subprocess.Popen(
-            [*command, "--report", str(root / "report.json")],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
-        )  # fmt: skip
-        begun[name] = (child, root)
+    """The demo as it is, with a byte broken, and interrupted; beside each other, because all mostly wait."""
+    options = {"as it is": (), "broken": ("--break-byte",), "interrupted": ("--keep",)}
+    roots = {name: tmp_path_factory.mktemp("demo") for name in options}
+    children = {name: _begin(roots[name], *more) for name, more in options.items()}
     ended = {}
     try:
-        for name, (child, root) in begun.items():
-            output, _ = child.communicate(timeout=_SECONDS)
-            report = json.loads((root / "report.json").read_text())
-            ended[name] = Run(child.returncode, output, report, root)
+        said = _interrupt(children["interrupted"])
+        for name in ("interrupted", "as it is", "broken"):
+            output, _ = children[name].communicate(timeout=_SECONDS)
+            report = json.loads((roots[name] / "report.json").read_text())
+            ended[name] = Run(children[name].returncode, said + output, report, roots[name])
+            said = ""
     finally:
-        for child, _ in begun.values():
+        for child in children.values():
             # Asked, not killed: it ends its services with it. One that has ended gets no signal.
             child.terminate()
             child.wait(_SECONDS)
@@ -117,6 +136,18 @@ def test_a_bad_run_keeps_its_folder_and_names_the_logs(runs: dict[str, Run]) -> 
         log = kept / "stack" / "logs" / f"{service}.log"
         assert log.exists()
         assert str(log) in run.output
+
+
+def test_ctrl_c_stops_the_services(runs: dict[str, Run]) -> None:
+    """After Ctrl-C each service has written that it stopped, and the exit status is that of an interrupt."""
+    run = runs["interrupted"]
+    assert run.code == 130, run.output
+    assert run.report["ok"] is False
+    assert run.report["error"]["message"] == "interrupted"
+    [kept] = (run.root / "runs").iterdir()
+    for service in ("csbs", "ims", "ecs"):
+        last = (kept / "stack" / "logs" / f"{service}.log").read_text().splitlines()[-1]
+        assert json.loads(last)["event"] == "stopped"
 
 
 def test_a_missing_tool_is_named_with_its_package(tmp_path: Path) -> None:

@@ -149,7 +149,8 @@ class DiskWriter:
 
     def _is_parents(self, position: int, chunk_id: bytes) -> bool:
         """Tell whether the sealed parent has this chunk here. Only here: a set of all its ids would cost more
-        memory than the chunks that moved cost reads."""
+        memory than the chunks that moved cost reads.
+        """
         parent = self._parent
         return parent is not None and position < parent.chunk_count and parent.id_at(position) == chunk_id
 

@@ -4,14 +4,18 @@ import contextvars
 import os
 import re
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_LOG = os.environ.get("RECAST_FAULT_POINTS_LOG", "")
-_ORDER = os.environ.get("RECAST_FAULT_POINT_FILE", "")
+_FOLDER = os.environ.get("RECAST_FAULT_POINTS", "")
+# `python -m csbs`: its package names the process.
+_PROCESS = Path(sys.argv[0]).parent.name
+_LOG = Path(_FOLDER) / f"{_PROCESS}.reached"
+_ORDER = Path(_FOLDER) / f"{_PROCESS}.point"
 _NAMES = re.compile(r"projects/\S+")
 _doing: contextvars.ContextVar[str] = contextvars.ContextVar("doing", default="")
 _reached: Counter[str] = Counter()
@@ -20,7 +24,7 @@ _lock = threading.Lock()  # points are reached by every thread, and the nth time
 
 def is_active() -> bool:
     """Whether this process was started to be ended."""
-    return bool(_LOG or _ORDER)
+    return bool(_FOLDER)
 
 
 @contextmanager
@@ -39,16 +43,15 @@ def reach(point: str) -> None:
         return
     name = f"{_doing.get()}:{_NAMES.sub('*', point)}"
     with _lock:
-        if _LOG:
-            with Path(_LOG).open("a") as log:
-                log.write(f"{name}\n")
-        if not _ORDER:
-            return
+        with _LOG.open("a") as log:
+            log.write(f"{name}\n")
         try:
-            ordered, _, times = Path(_ORDER).read_text().strip().partition(" #")
+            order = _ORDER.read_text().strip()
         except FileNotFoundError:
             return
-        if name == ordered:
-            _reached[name] += 1
-            if _reached[name] >= int(times or 1):
-                os.kill(os.getpid(), signal.SIGKILL)
+        wanted, _, times = order.partition(" @")[0].partition(" #")
+        if name != wanted:
+            return
+        _reached[order] += 1
+        if _reached[order] >= int(times or 1):
+            os.kill(os.getpid(), signal.SIGKILL)

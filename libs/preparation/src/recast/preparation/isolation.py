@@ -72,7 +72,9 @@ class Inspector:
         """Return what the disk in `reader` tells; see the function `inspect`."""
         with self._lock:
             child, self._ready = self._ready, None
-        if child is None or child.poll() is not None:  # a child that ended while it waited says nothing of this disk
+        if (
+            child is None or child.poll() is not None
+        ):  # a child that ended while it waited says nothing of this disk
             child = _start(self._cpu_seconds)
         try:
             return _inspect_in(child, reader)

@@ -124,6 +124,10 @@ class LocalStack:
             if code is not None:
                 raise ServiceNotServing(service, f"ended with code {code}", process.log, process.tail())
 
+    def is_running(self, service: Service) -> bool:
+        """Whether a service's process has not ended."""
+        return self._running[service].exit_code() is None
+
     def pid(self, service: Service) -> int:
         """The process id of a service."""
         return self._running[service].pid

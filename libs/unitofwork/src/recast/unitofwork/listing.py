@@ -168,7 +168,7 @@ class Listing(Generic[Row]):
     def _position(self, name: str, raw: Any) -> Any:
         """A value out of a token, which anybody may have written: only what its column could hold."""
         value = datetime.fromisoformat(raw["time"]) if isinstance(raw, dict) else raw
-        if type(value) is not self._column(name).type.python_type:
+        if type(value) is not self._table.model_fields[name].annotation:
             raise TypeError(name)
         return _storable(value)
 

@@ -63,7 +63,7 @@ class BackupNotRestorable(Refusal):
     """R05: a backup that is not AVAILABLE, marked or not, cannot be restored."""
 
     reason = "BACKUP_NOT_RESTORABLE"
-    message = "backup {backup} is {state}; only an AVAILABLE backup can be restored"
+    message = "backup {backup} is {state}; only an AVAILABLE backup can be restored, marked or not"
     in_the_way = "backup"
     vendor_code = "CSBS.4000"
 

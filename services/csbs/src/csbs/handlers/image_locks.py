@@ -99,7 +99,8 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
                 )
             )
             state = advance(lock, LockEvent.RELEASED)
-            if found or request.request_id:
+            is_anothers = not found and any(each.request_id == request.request_id for each in locks)
+            if (found or request.request_id) and not is_anothers:
                 image_locks.save_lock(tx, lock, state, self.now())
             response = pb.ReleaseLockResponse(
                 lock=pb.ImageLock(

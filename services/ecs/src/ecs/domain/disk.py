@@ -36,6 +36,7 @@ class DiskEvent(StrEnum):
     """What happens to a disk."""
 
     MADE = "made"
+    MADE_IN_PLACE = "made in its place at a server"
     FAILED = "failed"
     ATTACHED = "attached"
     DETACHED = "detached"
@@ -47,7 +48,7 @@ _S, _E = DiskState, DiskEvent
 TRANSITIONS: dict[tuple[DiskState, DiskEvent], DiskState] = {
     (_S.CREATING, _E.MADE): _S.AVAILABLE,
     (_S.CREATING, _E.FAILED): _S.ERROR,
-    (_S.CREATING, _E.ATTACHED): _S.IN_USE,
+    (_S.CREATING, _E.MADE_IN_PLACE): _S.IN_USE,
     (_S.AVAILABLE, _E.ATTACHED): _S.IN_USE,
     (_S.IN_USE, _E.ATTACHED): _S.IN_USE,
     (_S.IN_USE, _E.DETACHED): _S.AVAILABLE,

@@ -104,9 +104,14 @@ def advance(server: Server, event: ServerEvent) -> ServerState:
 def decide_start(server: Server) -> ServerState:
     """The state of a server whose start is asked for; refused while an image is made from it (R23)."""
     state = advance(server, ServerEvent.START_BEGUN)
+    check_free(server)
+    return state
+
+
+def check_free(server: Server) -> None:
+    """Refuses whatever would start a server that an image is made from (R23)."""
     if server.holds:
         raise all_of([ServerInImageCreation(server=server.name, image=image) for image in server.holds])
-    return state
 
 
 def decide_freeze(server: Server) -> None:

@@ -8,7 +8,7 @@ import grpc
 
 from ecs.domain.refusals import DiskNotAttached, FreezeInTheWay, FreezeNotFound
 from ecs.domain.restore import FittingDisk, check_restore
-from ecs.domain.server import ServerEvent, check_thawed, decide_freeze
+from ecs.domain.server import ServerEvent, check_free, check_thawed, decide_freeze
 from ecs.storage import disks, freezes, servers
 from ecs.storage.freezes import FreezeState
 from ecs.storage.host import Host, disk_faults
@@ -126,7 +126,10 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             if answer := find_replay(tx.session, project, request, pb.RestoreDisksResponse):
                 return answer
             row = servers.load(tx.session, request.server, lock=True)
-            check_thawed(servers.value(tx.session, row))
+            value = servers.value(tx.session, row)
+            check_thawed(value)
+            if request.power_on:
+                check_free(value)
             check_restore(_contents(request), _attached(tx, row), _mapping(request))
             servers.move(tx, row, ServerEvent.RESTORE_BEGUN, self.now())
             if request.validate_only:

@@ -21,7 +21,15 @@ from ecs.domain.batch import (
 )
 from ecs.domain.disk import DiskState
 from ecs.domain.refusals import ImageGone, ServerIdTaken
-from ecs.domain.server import ServerEvent, ServerState, advance, check_texts, check_thawed, decide_start
+from ecs.domain.server import (
+    ServerEvent,
+    ServerState,
+    advance,
+    check_free,
+    check_texts,
+    check_thawed,
+    decide_start,
+)
 from ecs.peers.ims import Images
 from ecs.storage import disks, servers
 from ecs.storage.tables import AttachmentRow, DiskRow, ServerRow
@@ -236,7 +244,10 @@ class Servers(grpc_pb.ServerServiceServicer):
                 return answer
             row = servers.load(tx.session, request.name, lock=True)
             row.check_etag(request.etag)
-            check_thawed(servers.value(tx.session, row))
+            value = servers.value(tx.session, row)
+            check_thawed(value)
+            if request.power_on:
+                check_free(value)
             servers.move(tx, row, ServerEvent.OS_CHANGE_BEGUN, self.now())
             old = next(
                 disk for _, disk in disks.attached_to(tx.session, row.name) if disk.role == disks.SYSTEM

@@ -80,7 +80,7 @@ class ChangeServerOs:
         tx.session.delete(place)
         tx.session.flush()
         tx.session.add(AttachmentRow(server=row.name, disk=new.name, position=position))
-        disks.move(tx, new, DiskEvent.ATTACHED, self._now())
+        disks.move(tx, new, DiskEvent.MADE_IN_PLACE, self._now())
         row.image = request.image
         servers.move(tx, row, ServerEvent.UP if request.power_on else ServerEvent.DOWN, self._now())
         return old.name

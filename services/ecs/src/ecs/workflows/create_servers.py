@@ -105,7 +105,7 @@ class CreateServers:
                 row = servers.load(tx.session, name, lock=True)
                 servers.move(tx, row, ServerEvent.DOWN if row.leave_stopped else ServerEvent.UP, self._now())
                 for _, disk in disks.attached_to(tx.session, name):
-                    disks.move(tx, disk, DiskEvent.ATTACHED, self._now())
+                    disks.move(tx, disk, DiskEvent.MADE_IN_PLACE, self._now())
         return failed
 
     def _clear(self, names: Sequence[str]) -> None:

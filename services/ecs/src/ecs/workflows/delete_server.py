@@ -21,7 +21,8 @@ from recast.unitofwork import Database, Transaction
 class DeleteServer:
     """R64: backups of the server, and images of those, outlive it: they hold bytes of their own.
 
-    Data disks are kept, detached, unless their deletion was asked for; shared ones that others use always."""
+    Data disks are kept, detached, unless their deletion was asked for; shared ones that others use always.
+    """
 
     def __init__(self, database: Database, host: Host, now: Callable[[], datetime]) -> None:
         self._database = database

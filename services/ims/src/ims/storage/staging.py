@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _PIECE_BYTES = 1 << 20
+_ZEROS = memoryview(bytes(_PIECE_BYTES))
 
 
 class StagedFile:
@@ -19,7 +20,11 @@ class StagedFile:
         self.size_bytes = os.fstat(fd).st_size
 
     def append(self, data: bytes | memoryview) -> None:
-        """Writes at the end."""
+        """Writes at the end. Zeros become a hole: most of a raw disk is zeros, and need not reach the storage."""
+        if data == _ZEROS[: len(data)]:
+            self.size_bytes += len(data)
+            os.ftruncate(self._fd, self.size_bytes)
+            return
         while data:
             written = os.pwrite(self._fd, data, self.size_bytes)
             self.size_bytes += written

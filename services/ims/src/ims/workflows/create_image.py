@@ -31,7 +31,8 @@ _LOOK_SECONDS = 0.25  # how late the end of a backup may be noticed
 class CreateImage:
     """R01: a full-server image is made of a backup, and servers of it.
 
-    `enforce_preparation` refuses an image of a server that was not prepared; else it is only recorded."""
+    `enforce_preparation` refuses an image of a server that was not prepared; else it is only recorded.
+    """
 
     def __init__(
         self,

@@ -1,0 +1,22 @@
+"""Looks at a whole installation from outside the services, and says what is wrong with it.
+
+It shares no code with the services: their databases are read by statements of its own, their files by the
+libs of the two formats. It changes nothing.
+"""
+
+from recast.doctor.examination import examine
+from recast.doctor.findings import REMEDIES, Code, Counts, InProgress, Problem, Report
+from recast.doctor.installation import CannotLook, Installation, Store
+
+__all__ = [
+    "REMEDIES",
+    "CannotLook",
+    "Code",
+    "Counts",
+    "InProgress",
+    "Installation",
+    "Problem",
+    "Report",
+    "Store",
+    "examine",
+]

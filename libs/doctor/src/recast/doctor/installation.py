@@ -1,0 +1,59 @@
+"""Where everything of an installation is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+
+class CannotLook(Exception):
+    """A part of the installation cannot be reached at all, so nothing can be said of it."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A chunk store: its URL, and the file with its master key of 32 bytes."""
+
+    url: str
+    key_file: Path
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The three services' databases (URLs as SQLAlchemy has them), stores and folders.
+
+    Disks are looked at where `ecs_data` is: those of `ecs_host`. `secrets` are files that their owner alone
+    may read.
+    """
+
+    csbs_database: str
+    ims_database: str
+    ecs_database: str
+    csbs_store: Store
+    ims_store: Store
+    staging: Path
+    ecs_data: Path
+    ecs_host: str
+    secrets: tuple[Path, ...] = ()
+
+    @classmethod
+    def local(cls, root: Path) -> Self:
+        """What `python -m recast.stack --root ...` keeps under its root. CannotLook if there is none."""
+        root = root.absolute()
+        data, keys = root / "data", root / "keys"
+        if not data.is_dir():
+            raise CannotLook(f"{root} is not the root of a stack: it has no folder data")
+        stores = {
+            service: Store((root / "store" / service).as_uri(), keys / f"{service}-store.key")
+            for service in ("csbs", "ims")
+        }
+        return cls(
+            csbs_database=f"sqlite:///{data / 'csbs.db'}",
+            ims_database=f"sqlite:///{data / 'ims.db'}",
+            ecs_database=f"sqlite:///{data / 'ecs.db'}",
+            csbs_store=stores["csbs"],
+            ims_store=stores["ims"],
+            staging=data / "ims-staging",
+            ecs_data=data / "ecs",
+            ecs_host="local",
+            secrets=(*sorted(keys.glob("*.pem")), *(store.key_file for store in stores.values())),
+        )

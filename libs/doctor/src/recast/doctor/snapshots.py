@@ -1,0 +1,196 @@
+"""Reads each service's database, in one snapshot, with statements of its own."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, TypeVar, get_type_hints
+from urllib.parse import quote
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Float,
+    LargeBinary,
+    String,
+    column,
+    create_engine,
+    func,
+    not_,
+    or_,
+    select,
+    table,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from recast.doctor.installation import CannotLook, Installation
+from recast.doctor.rows import (
+    Attachment,
+    Backup,
+    Disk,
+    Freeze,
+    Hold,
+    Image,
+    Lock,
+    Operation,
+    Pin,
+    Server,
+    Step,
+    Use,
+)
+from recast.doctor.work import Work
+
+R = TypeVar("R")
+_WAIT_SECONDS = 10.0  # as long as the services wait for a locked SQLite file
+_TYPES: Mapping[Any, Any] = {
+    str: String(),
+    int: BigInteger(),
+    bool: Boolean(),
+    float: Float(),
+    bytes: LargeBinary(),
+    bytes | None: LargeBinary(),
+    datetime: DateTime(),
+    datetime | None: DateTime(),
+}
+
+
+@dataclass(frozen=True)
+class Csbs:
+    """What CSBS knows."""
+
+    work: Work
+    backups: Mapping[str, Backup]
+    locks: list[Lock]
+
+
+@dataclass(frozen=True)
+class Ims:
+    """What IMS knows."""
+
+    work: Work
+    images: Mapping[str, Image]
+    pins: list[Pin]
+
+
+@dataclass(frozen=True)
+class Ecs:
+    """What ECS knows."""
+
+    work: Work
+    servers: Mapping[str, Server]
+    disks: Mapping[str, Disk]
+    attachments: list[Attachment]
+    holds: list[Hold]
+    freezes: list[Freeze]
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """The three databases, each at one instant; not at the same."""
+
+    csbs: Csbs
+    ims: Ims
+    ecs: Ecs
+
+
+def read_databases(installation: Installation) -> Snapshots:
+    """Reads all three. CannotLook when one is not there, or not what the doctor knows."""
+    with _reading("csbs", installation.csbs_database) as connection:
+        locks = _rows(connection, "image_lock", Lock, column("state") != "RELEASED")
+        csbs = Csbs(_work(connection), _named(_rows(connection, "backup", Backup)), locks)
+    with _reading("ims", installation.ims_database) as connection:
+        images = _named(_rows(connection, "image", Image))
+        ims = Ims(_work(connection), images, _rows(connection, "image_pin", Pin))
+    with _reading("ecs", installation.ecs_database) as connection:
+        ecs = Ecs(
+            _work(connection),
+            _named(_rows(connection, "server", Server)),
+            _named(_rows(connection, "disk", Disk)),
+            _rows(connection, "attachment", Attachment),
+            _rows(connection, "image_hold", Hold),
+            _rows(connection, "freeze", Freeze),
+        )
+    return Snapshots(csbs, ims, ecs)
+
+
+@contextmanager
+def _reading(service: str, url: str) -> Iterator[Connection]:
+    """A connection in one read-only transaction."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        # Read-only by SQLite's own word, and a file that is not there is not made.
+        uri = f"file:{quote(str(parsed.database))}?mode=ro"
+        engine = create_engine(
+            "sqlite://",
+            poolclass=NullPool,
+            creator=lambda: sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_WAIT_SECONDS),
+        )
+        snapshot = engine
+    else:
+        engine = create_engine(parsed, poolclass=NullPool)
+        snapshot = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    try:
+        with snapshot.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")  # else each statement would see an instant of its own
+            yield connection
+    except SQLAlchemyError as problem:
+        reason = str(getattr(problem, "orig", None) or problem).partition("\n")[0]
+        raise CannotLook(f"the database of {service} ({parsed!r}) cannot be read: {reason}") from problem
+    finally:
+        engine.dispose()
+
+
+def _work(connection: Connection) -> Work:
+    """All operations that have not ended, those that ended oddly, and what was left of any.
+
+    An installation has many that ended well; they are not read.
+    """
+    has_response, has_error = column("response").is_not(None), column("error").is_not(None)
+    ended = column("ended", Boolean())
+    odd = or_(
+        not_(ended),
+        column("state").not_in(("SUCCEEDED", "FAILED", "CANCELLED")),
+        column("end_time").is_(None),
+        has_response == has_error,
+        func.length(column("request")) > 0,
+        column("lease_until") > 0,
+    )
+    filled = {"has_response": has_response, "has_error": has_error}
+    operations = _rows(connection, "operation", Operation, odd, filled)
+    live = select(column("id")).select_from(table("operation")).where(not_(ended))
+    known = select(column("id")).select_from(table("operation"))
+    owner = column("operation_id", String())
+    return Work(
+        operations,
+        steps=_rows(connection, "operation_step", Step, owner.in_(live)),
+        lost_steps=_rows(connection, "operation_step", Step, owner.not_in(known)),
+        lost_uses=_rows(connection, "operation_use", Use, owner.not_in(live)),
+    )
+
+
+def _rows(
+    connection: Connection,
+    name: str,
+    row: type[R],
+    where: ColumnElement[bool] | None = None,
+    computed: Mapping[str, ColumnElement[Any]] | None = None,
+) -> list[R]:
+    """The rows of a table as values of a class of `rows`; `computed` are the fields that are no columns."""
+    hints = get_type_hints(row)
+    columns = [
+        (computed or {}).get(each.name, column(each.name, _TYPES[hints[each.name]])).label(each.name)
+        for each in fields(row)  # type: ignore[arg-type]  # a dataclass
+    ]
+    query = select(*columns).select_from(table(name))
+    return [row(*found) for found in connection.execute(query if where is None else query.where(where))]
+
+
+def _named(rows: list[R]) -> Mapping[str, R]:
+    return {row.name: row for row in rows}  # type: ignore[attr-defined]

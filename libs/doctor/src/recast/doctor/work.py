@@ -1,0 +1,65 @@
+"""The long-running work of one service, and which resources are whose."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from recast.doctor.rows import Operation, Step, Use
+from recast.ecs.v1 import server_service_pb2
+
+_OS_CHANGES = ("ChangeServerOs", "ReinstallServerOs")
+# Steps whose result names the disks that the work took from a server, and is going to remove.
+_TAKING_STEPS = ("detach", "swap")
+
+
+@dataclass
+class Work:
+    """Operations that have not ended, or are odd; and what is left of any that are gone."""
+
+    operations: Sequence[Operation]
+    steps: Sequence[Step]
+    lost_steps: Sequence[Step]
+    lost_uses: Sequence[Use]
+    _about: dict[str, Operation] = field(init=False)
+
+    def __post_init__(self) -> None:
+        results: dict[str, dict[str, bytes]] = defaultdict(dict)
+        for step in self.steps:
+            results[step.operation_id][step.name] = step.result
+        self._about = {
+            resource: operation
+            for operation in self.unended
+            for resource in _resources(operation, results[operation.id])
+        }
+        self._decided = {step.operation_id for step in self.steps if step.name == ":decided"}
+
+    @property
+    def unended(self) -> list[Operation]:
+        """The operations that have not ended."""
+        return [operation for operation in self.operations if not operation.ended]
+
+    def on(self, resource: str) -> Operation | None:
+        """The work on a resource that has not ended, if there is some."""
+        return self._about.get(resource)
+
+    def by_id(self, operation_id: str) -> Operation | None:
+        """The operation, if it has not ended."""
+        return next((each for each in self.unended if each.id == operation_id), None)
+
+    def is_decided(self, operation: Operation) -> bool:
+        """Whether the operation is past its point of no return."""
+        return operation.id in self._decided
+
+
+def _resources(operation: Operation, results: dict[str, bytes]) -> Iterator[str]:
+    """All that an operation is at work on, not only its target."""
+    yield operation.target
+    if operation.verb == "CreateServers":
+        result = server_service_pb2.CreateServersResult.FromString(operation.request)
+        yield from (outcome.server for outcome in result.outcomes)
+    if operation.verb in _OS_CHANGES:
+        yield f"projects/{operation.project}/disks/{operation.id}"
+    for step in _TAKING_STEPS:
+        taken = json.loads(results.get(step, b"[]"))
+        yield from [taken] if isinstance(taken, str) else taken

@@ -1,0 +1,192 @@
+"""Operations on each engine, and a bench to drive them by hand: the worker's rounds, the leases and the waits."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+from google.longrunning import operations_pb2
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import StringValue
+from recast.faults import Refusal
+from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
+from recast.operations import TABLES, OperationRow, Operations, Work, Worker, operation_message
+from recast.unitofwork import Database, Transaction
+from sqlalchemy import text
+from sqlmodel import Field, SQLModel
+
+Run = Callable[[Work], Message | Refusal]
+Undo = Callable[[Work, Refusal], None]
+
+
+class Killed(BaseException):
+    """Out of a workflow it leaves things as SIGKILL does: no handler runs, nothing is written, the lease stays."""
+
+
+class Effect(SQLModel, table=True):
+    """What work did in the service's own database."""
+
+    __tablename__ = "conformance_effect"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+
+
+def _undo_nothing(_work: Work, _error: Refusal) -> None:
+    """For work that leaves nothing."""
+
+
+@dataclass
+class Scripted:
+    """A workflow whose sides are functions of a test."""
+
+    runs: Run
+    undoes: Undo
+
+    def run(self, work: Work) -> Message | Refusal:
+        """Does the work."""
+        return self.runs(work)
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """Takes it back."""
+        self.undoes(work, error)
+
+
+class Bench:
+    """One service's operations. The clock of rows is the bench's; leases and waits go by the database's clock."""
+
+    Killed = Killed
+
+    def __init__(self, database: Database) -> None:
+        self._numbers = count()
+        self.database = database
+        self.operations = Operations(database, self._now, self._id)
+        with database.write() as tx:
+            tables = [table.__table__ for table in (*TABLES, Effect)]
+            SQLModel.metadata.create_all(tx.session.connection(), tables=tables)
+            tx.commit()
+
+    def _now(self) -> datetime:
+        return datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=next(self._numbers))
+
+    def _id(self) -> str:
+        return f"{next(self._numbers):04}"
+
+    # Doing.
+
+    def worker(self, run: Run, undo: Undo = _undo_nothing, **settings: Any) -> Worker:
+        """A worker of another replica, which knows the verb `Do`. It is not started."""
+        return Worker(self.operations, {"Do": Scripted(run, undo)}, domain="test.recast", **settings)
+
+    def record(self, verb: str = "Do", queue: str = "") -> str:
+        """Records work; gives its id."""
+        with self.database.write() as tx:
+            operation = self.operations.record(
+                tx,
+                project="demo",
+                verb=verb,
+                target="projects/demo/x",
+                request=StringValue(value="key"),
+                queue=queue,
+            )
+            tx.commit()
+        return operation.name.rpartition("/")[2]
+
+    def cancel(self, operation: str) -> None:
+        """Asks for the end of work."""
+        with self.database.write() as tx:
+            self.operations.request_cancel(tx, self.operations.find(tx.session, "demo", operation))
+            tx.commit()
+
+    def expire(self, operation: str) -> None:
+        """Has the lease of work run out."""
+        self.execute(f"UPDATE operation SET lease_until = 1 WHERE id = '{operation}'")
+
+    def make_due(self, operation: str) -> None:
+        """Has the wait before the next try of work run out."""
+        self.execute(f"UPDATE operation SET not_before = 0 WHERE id = '{operation}'")
+
+    def drive(self, worker: Worker, operation: str, rounds: int = 50) -> int:
+        """Lets a worker try until work has ended; gives how many rounds that took."""
+        for number in range(1, rounds + 1):
+            self.make_due(operation)
+            worker.run_once()
+            if self.row(operation).ended:
+                return number
+        raise AssertionError(f"not ended after {rounds} rounds")
+
+    def kill_at(self, operation: str, run: Run, undo: Undo = _undo_nothing) -> None:
+        """Has a worker killed while it runs `run`, which must come to `Killed`; its lease has run out then."""
+        with pytest.raises(Killed):
+            self.worker(run, undo).run_once()
+        self.expire(operation)
+
+    def execute(self, statement: str) -> None:
+        """Runs a statement behind everybody's back."""
+        with self.database.write() as tx:
+            tx.session.connection().execute(text(statement))
+            tx.commit()
+
+    # Looking.
+
+    def clock(self) -> float:
+        """The database's clock."""
+        with self.database.read() as session:
+            return float(session.connection().execute(text(f"SELECT {self.database.now_sql()}")).scalar_one())
+
+    def row(self, operation: str) -> OperationRow:
+        """The row of work."""
+        with self.database.read() as session:
+            return session.get_one(OperationRow, operation)
+
+    def message(self, operation: str) -> operations_pb2.Operation:
+        """Work as its callers see it."""
+        return operation_message(self.row(operation))
+
+    def metadata(self, operation: str) -> OperationMetadata:
+        """The metadata that its callers see."""
+        metadata = OperationMetadata()
+        self.message(operation).metadata.Unpack(metadata)
+        return metadata
+
+    def names(self, table: str, column: str = "name") -> list[str]:
+        """What stands in a column of a table."""
+        with self.database.read() as session:
+            return list(session.connection().execute(text(f"SELECT {column} FROM {table}")).scalars())
+
+    def effects(self) -> list[str]:
+        """What work did in the database."""
+        return self.names("conformance_effect")
+
+    # What workflows do.
+
+    @staticmethod
+    def nothing(_work: Work) -> Message:
+        """A run that succeeds at once."""
+        return Empty()
+
+    def die(self, _work: Work) -> Message:
+        """A run that is killed at once."""
+        raise Killed
+
+    @staticmethod
+    def effect(tx: Transaction, name: str) -> str:
+        """Writes an effect; gives its name."""
+        tx.session.add(Effect(name=name))
+        return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """The engines that operations run on."""
+    found: Database = request.getfixturevalue(f"{request.param}_database")
+    return found
+
+
+@pytest.fixture
+def bench(database: Database) -> Bench:
+    """Operations on a new database."""
+    return Bench(database)

@@ -1,0 +1,255 @@
+"""Work beside other work: what is used together, workers that compete, and a worker that stops."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+from recast.faults import Conflict, Refusal, Unavailable
+from recast.operations import State, Work, Worker
+
+R = "projects/demo/chunks"
+
+
+def uses(exclusive: bool, then: Callable[[Work], Message | Refusal]) -> Callable[[Work], Message | Refusal]:
+    """A run that uses R, and goes on."""
+
+    def run(work: Work) -> Message | Refusal:
+        work.use(R, exclusive=exclusive)
+        return then(work)
+
+    return run
+
+
+def refuse(_work: Work) -> Message:
+    """A run that fails for good."""
+    raise Conflict(resource="x")
+
+
+def wait_until(bench: Any, has_come: Callable[[], bool]) -> None:
+    """Returns when it has come, looking at each change that the workers tell of."""
+    for _ in range(400):
+        if has_come():
+            return
+        bench.operations.wait_for_change(0.05)
+    raise AssertionError("it did not come")
+
+
+class TestUse:
+    """Using a resource together, or alone."""
+
+    @pytest.mark.parametrize(
+        ("held", "asked", "is_given"),
+        [(False, False, True), (False, True, False), (True, False, False), (True, True, False)],
+        ids=["shared beside shared", "alone beside shared", "shared beside alone", "alone beside alone"],
+    )
+    def test_a_use_is_given_beside_another(self, bench: Any, held: bool, asked: bool, is_given: bool) -> None:
+        """A shared use goes with shared uses alone; what is not given yet is waited for, naming who is in the way."""
+        holder = bench.record()
+        bench.kill_at(holder, uses(held, bench.die))
+        bench.execute(f"UPDATE operation SET lease_until = {bench.clock() + 60} WHERE id = '{holder}'")
+        asker = bench.record()
+        bench.worker(uses(asked, bench.nothing)).run_once()
+        assert bench.row(asker).ended is is_given
+        if not is_given:
+            assert holder in bench.row(asker).last_retry_reason
+
+    def test_uses_of_different_things_do_not_meet(self, bench: Any) -> None:
+        """A use of one resource is not in the way of any other."""
+        bench.kill_at(
+            bench.record(), lambda work: (work.use("projects/demo/other", exclusive=True), bench.die(work))
+        )
+        other = bench.record()
+        bench.execute(f"UPDATE operation SET lease_until = {bench.clock() + 60} WHERE id <> '{other}'")
+        bench.worker(uses(True, bench.nothing)).run_once()
+        assert bench.row(other).state == State.SUCCEEDED
+
+    @pytest.mark.parametrize(
+        ("then", "state"),
+        [
+            (lambda _: Empty(), State.SUCCEEDED),
+            (refuse, State.FAILED),
+            (lambda _: Conflict(resource="x"), State.FAILED),
+            (lambda work: work.step("cancel", lambda: work.pause(60)), State.CANCELLED),
+        ],
+        ids=["success", "failure", "refusal", "cancel"],
+    )
+    def test_a_use_ends_with_its_work(
+        self, bench: Any, then: Callable[[Work], Message], state: State
+    ) -> None:
+        """However work ends, what it used is free in the same moment."""
+        operation = bench.record()
+
+        def killed(work: Work) -> Message:
+            work.use(R, exclusive=True)
+            return bench.die(work)
+
+        bench.kill_at(operation, killed)
+        if state is State.CANCELLED:
+            bench.cancel(operation)
+        bench.drive(bench.worker(uses(True, then)), operation)
+        assert bench.row(operation).state == state
+        assert bench.names("operation_use", "resource") == []
+
+    def test_a_use_is_kept_over_a_retry(self, bench: Any) -> None:
+        """Work that is given back to be tried again keeps what it uses."""
+
+        def run(work: Work) -> Message:
+            work.use(R, exclusive=True)
+            raise Unavailable(problem="later")
+
+        bench.worker(run).run_once()
+        operation = bench.record()
+        bench.worker(run).run_once()
+        assert bench.names("operation_use", "resource") == [R]
+        bench.drive(bench.worker(uses(True, bench.nothing)), operation)
+        assert bench.names("operation_use", "resource") == []
+
+    def test_one_may_use_it_alone_after_using_it_with_others(self, bench: Any) -> None:
+        """Work that shares a resource may come to use it alone when nobody else is left."""
+
+        def run(work: Work) -> Message:
+            work.use(R)
+            work.use(R, exclusive=True)
+            return bench.die(work)
+
+        bench.kill_at(bench.record(), run)
+        assert [bool(each) for each in bench.names("operation_use", "exclusive")] == [True]
+
+    def test_of_many_at_once_one_uses_it_alone(self, bench: Any) -> None:
+        """Of several that ask at the same moment to use a resource alone, one gets it."""
+        together = threading.Barrier(4)
+        operations = [bench.record() for _ in range(4)]
+
+        def run(work: Work) -> Message:
+            together.wait()
+            work.use(R, exclusive=True)
+            return bench.die(work)
+
+        def claim(_: int) -> None:
+            try:
+                bench.worker(run).run_once()
+            except bench.Killed:
+                pass
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(claim, range(4)))
+        assert bench.names("operation_use", "resource") == [R]
+        assert sorted(bench.row(each).retries for each in operations) == [0, 1, 1, 1]
+
+
+class TestWorkers:
+    """Several workers, with threads of their own."""
+
+    def test_two_workers_never_run_the_same_work(self, bench: Any) -> None:
+        """Of many pieces of work on one database each is run once, although two workers compete for all."""
+        lock = threading.Lock()
+        running: set[str] = set()
+        runs: list[str] = []
+        doubled: list[str] = []
+
+        def run(work: Work) -> Message:
+            with lock:
+                runs.append(work.id)
+                if work.id in running:
+                    doubled.append(work.id)
+                running.add(work.id)
+            work.transact("write", lambda tx: bench.effect(tx, work.id))
+            with lock:
+                running.discard(work.id)
+            return Empty()
+
+        operations = [bench.record() for _ in range(30)]
+        workers = [bench.worker(run, threads=3) for _ in range(2)]
+        for worker in workers:
+            worker.start()
+        wait_until(
+            bench, lambda: len(bench.effects()) == 30 and all(bench.row(each).ended for each in operations)
+        )
+        for worker in workers:
+            worker.stop()
+        assert sorted(runs) == sorted(bench.effects()) == operations
+        assert doubled == []
+
+    def test_a_long_step_keeps_its_lease(self, bench: Any) -> None:
+        """Work that runs longer than its lease, in one step, is not taken over from a worker that lives."""
+        let_go = threading.Event()
+
+        def run(work: Work) -> Message:
+            work.step("long", lambda: let_go.wait(10))
+            return Empty()
+
+        operation = bench.record()
+        worker = bench.worker(run, threads=1, lease_seconds=0.3)
+        worker.start()
+        end = bench.clock() + 0.8
+        other = bench.worker(bench.die)
+        while bench.clock() < end:
+            assert not other.run_once() or bench.row(operation).ended
+            bench.operations.wait_for_change(0.02)
+        let_go.set()
+        wait_until(bench, lambda: bench.row(operation).ended)
+        worker.stop()
+        assert (bench.row(operation).state, bench.row(operation).epoch) == (State.SUCCEEDED, 1)
+
+    def test_a_stopped_worker_gives_its_work_back(self, bench: Any) -> None:
+        """A worker that stops interrupts its work at the next check, and another may have it at once."""
+        begun = threading.Event()
+
+        def run(work: Work) -> Message:
+            work.step("one", lambda: begun.set())
+            while True:
+                work.pause(60)
+
+        operation = bench.record()
+        worker = bench.worker(run, threads=2)
+        worker.start()
+        assert begun.wait(10)
+        worker.stop()
+        row = bench.row(operation)
+        assert (row.state, row.lease_until, row.retries) == (State.RUNNING, 0.0, 0)
+        assert bench.worker(bench.nothing).run_once()
+        assert bench.row(operation).state == State.SUCCEEDED
+
+    def test_a_stopped_worker_leaves_no_thread(self, bench: Any) -> None:
+        """A worker that was stopped has no thread left, whether it had work or none."""
+        before = set(threading.enumerate())
+        worker = bench.worker(bench.nothing, threads=4)
+        worker.start()
+        assert len(set(threading.enumerate()) - before) == 5
+        worker.stop()
+        assert set(threading.enumerate()) - before == set()
+
+    def test_decided_work_is_interrupted_too(self, bench: Any) -> None:
+        """A worker that stops does not wait for decided work: it is finished elsewhere, and not undone."""
+        begun = threading.Event()
+
+        def run(work: Work) -> Message:
+            work.transact("decide", lambda tx: bench.effect(tx, "decided"), decides=True)
+            if not begun.is_set():
+                begun.set()
+                work.pause(60)
+            return Empty()
+
+        operation = bench.record()
+        worker: Worker = bench.worker(run, threads=1)
+        worker.start()
+        assert begun.wait(10)
+        worker.stop()
+        bench.cancel(operation)
+        bench.drive(bench.worker(run), operation)
+        assert (bench.row(operation).state, bench.effects()) == (State.SUCCEEDED, ["decided"])
+
+    def test_recorded_work_wakes_a_worker(self, bench: Any) -> None:
+        """Work that this process records is begun without waiting for the next look."""
+        worker = bench.worker(bench.nothing, threads=1)
+        worker.start()
+        for _ in range(5):
+            begun = bench.clock()
+            operation = bench.record()
+            wait_until(bench, lambda operation=operation: bench.row(operation).ended)
+            assert bench.clock() - begun < 5
+        worker.stop()

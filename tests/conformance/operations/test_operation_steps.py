@@ -1,0 +1,346 @@
+"""What survives a kill, and what a worker that lost its lease may still do: nothing."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import StringValue
+from recast.faults import Refusal, Unavailable
+from recast.longrunning.v1.operation_metadata_pb2 import DiskProgress
+from recast.operations import LeaseLost, State, Work
+
+
+class TestSteps:
+    """Steps and their memory."""
+
+    def test_recorded_work_is_run_to_its_end(self, bench: Any) -> None:
+        """Work that was recorded is claimed, run and ended with its result; then there is none left."""
+        operation = bench.record()
+        worker = bench.worker(lambda work: StringValue(value=work.target))
+        assert worker.run_once()
+        assert not worker.run_once()
+        result = StringValue()
+        bench.message(operation).response.Unpack(result)
+        assert result.value == "projects/demo/x"
+        assert bench.row(operation).state == State.SUCCEEDED
+        assert bench.metadata(operation).progress_percent == 100
+
+    def test_work_that_was_not_committed_is_none(self, bench: Any) -> None:
+        """Work that was recorded in a transaction that rolled back is never run."""
+        with bench.database.write() as tx:
+            bench.operations.record(tx, project="demo", verb="Do", target="x", request=Empty())
+        assert not bench.worker(bench.die).run_once()
+
+    def test_a_step_is_remembered(self, bench: Any) -> None:
+        """A step that was done is not done again when the work is run again; its result is the same."""
+        done: list[str] = []
+
+        def run(work: Work) -> Message:
+            def first() -> str:
+                done.append("first")
+                return f"result {len(done)}"
+
+            result = work.step("first", first)
+            assert work.done("first")
+            if len(done) < 3:
+                done.append("again")
+                raise Unavailable(problem="the peer is away")
+            return StringValue(value=result)
+
+        operation = bench.record()
+        assert bench.drive(bench.worker(run), operation) == 3
+        assert done == ["first", "again", "again"]
+        assert b"result 1" in bench.row(operation).response
+
+    @pytest.mark.parametrize(
+        ("result", "of", "seen"),
+        [
+            (None, None, None),
+            (("a", 1), None, ["a", 1]),
+            ({"a": [1, None]}, None, {"a": [1, None]}),
+            (StringValue(value="x"), StringValue, StringValue(value="x")),
+        ],
+        ids=["nothing", "tuple", "nested", "message"],
+    )
+    def test_the_first_run_sees_what_the_second_will(
+        self, bench: Any, result: Any, of: Any, seen: Any
+    ) -> None:
+        """A step's result looks the same when it was just got and when it is remembered."""
+        results: list[Any] = []
+
+        def run(work: Work) -> Message:
+            results.append(work.step("get", lambda: result, of))
+            if len(results) == 1:
+                raise Unavailable(problem="again")
+            return Empty()
+
+        bench.drive(bench.worker(run), bench.record())
+        assert results == [seen, seen]
+
+    @pytest.mark.parametrize("of", [None, Empty])
+    def test_a_result_that_could_not_be_read_back_is_a_bug_at_once(self, bench: Any, of: Any) -> None:
+        """A step that gives another message than it says ends its work the first time, not only after a kill."""
+        operation = bench.record()
+        bench.worker(lambda work: work.step("get", lambda: StringValue(value="x"), of)).run_once()
+        assert bench.message(operation).error.code == 13
+
+    def test_a_killed_worker_s_work_is_taken_over(self, bench: Any) -> None:
+        """Work of a worker that was killed stays with it for its lease, then another goes on after its last step."""
+        done: list[str] = []
+
+        def run(work: Work) -> Message:
+            work.step("one", lambda: done.append("one"))
+            work.step("two", lambda: done.append("two"))
+            return Empty()
+
+        def killed_in_two(work: Work) -> Message:
+            work.step("one", lambda: done.append("one"))
+            work.step("two", lambda: bench.die(work))
+            return Empty()
+
+        operation = bench.record()
+        with pytest.raises(bench.Killed):
+            bench.worker(killed_in_two).run_once()
+        assert bench.row(operation).state == State.RUNNING
+        other = bench.worker(run)
+        assert not other.run_once()
+        bench.expire(operation)
+        assert other.run_once()
+        assert done == ["one", "two"]
+        assert bench.row(operation).state == State.SUCCEEDED
+
+    def test_a_transaction_is_done_exactly_once(self, bench: Any) -> None:
+        """A write to the own database happens once, whether the worker is killed before its commit or after."""
+
+        def run(work: Work) -> str:
+            return work.transact("write", lambda tx: bench.effect(tx, "written"))
+
+        def killed_before(work: Work) -> Message:
+            return work.transact(
+                "write", lambda tx: (bench.effect(tx, "lost"), tx.session.flush(), bench.die(work))
+            )
+
+        def killed_after(work: Work) -> Message:
+            run(work)
+            return bench.die(work)
+
+        operation = bench.record()
+        bench.kill_at(operation, killed_before)
+        assert bench.effects() == []
+        bench.kill_at(operation, killed_after)
+        bench.kill_at(operation, killed_after)
+        bench.worker(lambda work: StringValue(value=run(work))).run_once()
+        assert bench.effects() == ["written"]
+        assert b"written" in bench.row(operation).response
+
+    def test_the_request_goes_with_the_end(self, bench: Any) -> None:
+        """The request, which may hold a key, is there while work runs and is gone when it has ended."""
+        operation = bench.record()
+        bench.worker(lambda work: StringValue.FromString(work.request)).run_once()
+        assert b"key" in bench.row(operation).response
+        assert bench.row(operation).request == b""
+
+    def test_progress_does_not_go_back(self, bench: Any) -> None:
+        """Whoever takes work over does not show less of it than was shown before."""
+
+        def show(done_bytes: int) -> Callable[[Work], Message]:
+            def run(work: Work) -> Message:
+                work.progress([DiskProgress(disk="d", done_bytes=done_bytes, total_bytes=100)])
+                return bench.die(work)
+
+            return run
+
+        operation = bench.record()
+        bench.kill_at(operation, show(80))
+        assert bench.metadata(operation).progress_percent == 80
+        bench.kill_at(operation, show(10))
+        assert bench.metadata(operation).progress_percent == 80
+        assert bench.metadata(operation).done_bytes == 10
+        bench.kill_at(operation, show(100))
+        assert bench.metadata(operation).progress_percent == 99
+        bench.worker(bench.nothing).run_once()
+        assert bench.metadata(operation).progress_percent == 100
+        assert bench.metadata(operation).done_bytes == 100
+
+
+class TestLeases:
+    """Leases and fencing."""
+
+    @pytest.mark.parametrize(
+        "write",
+        [
+            lambda bench, work: work.step("late", lambda: "x"),
+            lambda bench, work: work.transact("late", lambda tx: bench.effect(tx, "late")),
+            lambda bench, work: work.progress([DiskProgress(disk="d", done_bytes=1, total_bytes=2)]),
+            lambda bench, work: work.use("projects/demo/late"),
+            lambda bench, work: work.end(state=State.SUCCEEDED),
+        ],
+        ids=["step", "transact", "progress", "use", "end"],
+    )
+    @pytest.mark.parametrize("has_looked", [False, True])
+    def test_a_stale_worker_leaves_no_trace(
+        self, bench: Any, write: Callable[[Any, Work], object], has_looked: bool
+    ) -> None:
+        """A worker whose work was taken over cannot write, whether or not it just looked, and is told so."""
+        held: list[Work] = []
+
+        def keep(work: Work) -> Message:
+            held.append(work)
+            if has_looked:
+                work.check()
+            return bench.die(work)
+
+        operation = bench.record()
+        bench.kill_at(operation, keep)
+        bench.kill_at(operation, bench.die)
+        before = bench.row(operation).model_dump()
+        with pytest.raises(LeaseLost):
+            write(bench, held[0])
+        assert bench.row(operation).model_dump() == before
+        assert (
+            bench.effects() == bench.names("operation_step") == bench.names("operation_use", "resource") == []
+        )
+
+    def test_work_is_lost_amid_a_step(self, bench: Any) -> None:
+        """What a step gives after its work was taken over is not remembered, and the new owner's end stands."""
+        others: list[bool] = []
+
+        def overtaken(work: Work) -> Message:
+            def slow() -> str:
+                bench.expire(work.id)
+                others.append(bench.worker(lambda work: StringValue(value="mine")).run_once())
+                return "late"
+
+            work.step("slow", slow)
+            return StringValue(value="not mine")
+
+        operation = bench.record()
+        assert bench.worker(overtaken).run_once()
+        assert others == [True]
+        assert bench.row(operation).response.endswith(b"mine")
+        assert not bench.row(operation).response.endswith(b"not mine")
+        assert bench.names("operation_step") == []
+
+    def test_one_worker_may_meet_its_own_lost_work_again(self, bench: Any) -> None:
+        """A worker that claims work which another of its threads has just lost keeps both apart."""
+        depth: list[str] = []
+
+        def run(work: Work) -> Message:
+            depth.append(work.id)
+            if len(depth) == 1:
+                bench.expire(work.id)
+                assert worker.run_once()
+            return StringValue(value=f"run {len(depth)}")
+
+        worker = bench.worker(run)
+        operation = bench.record()
+        assert worker.run_once()
+        assert b"run 2" in bench.row(operation).response
+        assert not worker.run_once()
+
+    def test_a_lease_is_renewed(self, bench: Any) -> None:
+        """A renewal makes the lease end later."""
+
+        def run(work: Work) -> Message:
+            before = bench.row(work.id).lease_until
+            work.renew(100.0)
+            assert bench.row(work.id).lease_until > before + 50
+            return Empty()
+
+        operation = bench.record()
+        bench.worker(run).run_once()
+        assert bench.row(operation).state == State.SUCCEEDED
+
+    def test_a_renewal_does_not_take_back_what_was_given_back(self, bench: Any) -> None:
+        """A renewal that comes after the lease was given back changes nothing."""
+        held: list[Work] = []
+
+        def run(work: Work) -> Message:
+            held.append(work)
+            raise Unavailable(problem="later")
+
+        operation = bench.record()
+        bench.worker(run).run_once()
+        before = bench.row(operation).model_dump()
+        held[0].renew(100.0)
+        assert held[0].lost.is_set()
+        assert bench.row(operation).model_dump() == before
+
+    def test_a_renewal_does_not_touch_another_s_lease(self, bench: Any) -> None:
+        """A renewal that comes after a take-over changes nothing, and tells the old owner."""
+        held: list[Work] = []
+
+        def run(work: Work) -> Message:
+            held.append(work)
+            return bench.die(work)
+
+        operation = bench.record()
+        bench.kill_at(operation, run)
+        with pytest.raises(bench.Killed):
+            bench.worker(bench.die).run_once()
+        before = bench.row(operation).model_dump()
+        held[0].renew(100.0)
+        assert bench.row(operation).model_dump() == before
+        with pytest.raises(LeaseLost):
+            held[0].check()
+
+    def test_a_lease_that_could_not_be_renewed_is_given_up(self, bench: Any) -> None:
+        """Work whose lease ran out stops at its next check, before it knows whether another has it."""
+
+        def run(work: Work) -> Message:
+            while True:
+                work.pause(0.01)
+
+        operation = bench.record()
+        assert bench.worker(run, lease_seconds=0.05).run_once()
+        assert not bench.row(operation).ended
+        bench.expire(operation)  # by the database's clock, which began later
+        assert bench.worker(bench.nothing).run_once()
+        assert bench.row(operation).state == State.SUCCEEDED
+
+    def test_a_newer_version_s_work_is_left_alone(self, bench: Any) -> None:
+        """A worker claims only work whose verb it knows."""
+        bench.record(verb="DoBetter")
+        known = bench.record()
+        worker = bench.worker(bench.nothing)
+        assert worker.run_once()
+        assert not worker.run_once()
+        assert bench.row(known).ended
+
+    def test_a_worker_serves_its_queues(self, bench: Any) -> None:
+        """A worker claims only work of the queues that it serves, the oldest first."""
+        order: list[str] = []
+
+        def run(work: Work) -> Message:
+            order.append(work.id)
+            return Empty()
+
+        here = [bench.record(queue="here"), bench.record(queue="here")]
+        bench.record(queue="elsewhere")
+        worker = bench.worker(run, queues=("here",))
+        while worker.run_once():
+            pass
+        assert order == here
+
+    def test_a_remembered_result_is_json(self, bench: Any) -> None:
+        """What is remembered of a step can be read by whoever looks into the table."""
+        operation = bench.record()
+        bench.kill_at(operation, lambda work: (work.step("a", lambda: {"x": 1}), bench.die(work)))
+        assert [json.loads(bytes(result)) for result in bench.names("operation_step", "result")] == [{"x": 1}]
+
+    def test_nobody_s_error_is_lost_to_the_worker(self, bench: Any) -> None:
+        """A worker goes on to the next work after a bug in one workflow."""
+        broken, whole = bench.record(), bench.record()
+
+        def run(work: Work) -> Message | Refusal:
+            if work.id == broken:
+                raise ZeroDivisionError
+            return Empty()
+
+        worker = bench.worker(run)
+        assert worker.run_once()
+        assert worker.run_once()
+        assert (bench.row(broken).state, bench.row(whole).state) == (State.FAILED, State.SUCCEEDED)

@@ -1,0 +1,169 @@
+"""Migrations, on whichever database: those of each service, and what any migration may rely on."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from recast.unitofwork import Database
+from recast.unitofwork.migration import metadata, migrate
+from sqlalchemy import inspect, text
+
+_ENVIRONMENT = """
+from alembic import context
+from recast.unitofwork.migration import run_environment
+run_environment(context, ())
+"""
+_REVISION = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision = {revision!r}, {before!r}
+def upgrade():
+    {upgrade}
+def downgrade():
+    pass
+"""
+_FAMILY = """
+    op.create_table("parent", sa.Column("id", sa.String, primary_key=True))
+    op.create_table(
+        "child",
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("parent", sa.String, sa.ForeignKey("parent.id", ondelete="CASCADE")),
+    )
+    op.execute("INSERT INTO parent VALUES ('p')")
+    op.execute("INSERT INTO child VALUES ('c', 'p')")
+"""
+_CHANGE_PARENT = """
+    with op.batch_alter_table("parent") as parent:
+        parent.add_column(sa.Column("size", sa.Integer, nullable=False, server_default="0"))
+        parent.alter_column("id", type_=sa.Text)
+"""
+_FAIL_HALFWAY = """
+    op.create_table("half", sa.Column("id", sa.String, primary_key=True))
+    raise RuntimeError("halfway")
+"""
+
+
+class Migrations:
+    """A folder of migrations that a test writes one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.location = str(folder)
+        self._versions = folder / "versions"
+        self._versions.mkdir(parents=True)
+        (folder / "env.py").write_text(_ENVIRONMENT)
+
+    def write(self, number: int, upgrade: str) -> None:
+        """Writes, or writes anew, the migration of this number."""
+        before = f"{number - 1:04}" if number > 1 else None
+        content = _REVISION.format(revision=f"{number:04}", before=before, upgrade=upgrade.strip())
+        (self._versions / f"{number:04}.py").write_text(content)
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Migrations:
+    """An empty folder of migrations."""
+    return Migrations(tmp_path / "migrations")
+
+
+def tables(database: Database) -> set[str]:
+    """The names of the tables that there are."""
+    with database.read() as session:
+        return set(inspect(session.connection()).get_table_names())
+
+
+class MigrationSuite:
+    """Subclass it with a `database` that is empty."""
+
+    @pytest.fixture
+    def database(self) -> Database:
+        """The database under test."""
+        raise NotImplementedError
+
+    @pytest.mark.parametrize("service", ["csbs", "ims", "ecs"])
+    def test_a_service_s_migrations_make_its_tables(self, database: Database, service: str) -> None:
+        """The migrations of a service make exactly the tables that its code knows, twice as well as once."""
+        own = metadata(importlib.import_module(f"{service}.storage.tables").TABLES)
+        for _ in range(2):
+            migrate(database, f"{service}.storage:migrations")
+            with database.read() as session:
+                context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+                assert compare_metadata(context, own) == []
+
+    @pytest.mark.parametrize("service", ["csbs", "ims", "ecs"])
+    def test_a_service_s_migrations_go_down_and_up_again(self, database: Database, service: str) -> None:
+        """The migrations of a service can be taken back to nothing, and made again."""
+        location = f"{service}.storage:migrations"
+        migrate(database, location)
+        made = tables(database)
+        migrate(database, location, "base")
+        assert tables(database) == {"alembic_version"}
+        migrate(database, location, "+1")
+        assert len(tables(database)) > 1
+        migrate(database, location)
+        assert tables(database) == made
+
+    def test_changing_a_table_keeps_what_refers_to_it(
+        self, database: Database, migrations: Migrations
+    ) -> None:
+        """A migration that rebuilds a table does not delete the rows that refer to it."""
+        migrations.write(1, _FAMILY)
+        migrate(database, migrations.location)
+        migrations.write(2, _CHANGE_PARENT)
+        migrate(database, migrations.location)
+        with database.read() as session:
+            connection = session.connection()
+            assert connection.execute(text("SELECT size FROM parent")).scalars().all() == [0]
+            assert connection.execute(text("SELECT id FROM child")).scalars().all() == ["c"]
+
+    def test_foreign_keys_hold_again_after_a_migration(
+        self, database: Database, migrations: Migrations
+    ) -> None:
+        """What a migration may do, a write after it may not: rows that refer to a deleted row go with it."""
+        migrations.write(1, _FAMILY)
+        migrate(database, migrations.location)
+        with database.write() as tx:
+            tx.session.connection().execute(text("DELETE FROM parent"))
+            tx.commit()
+        with database.read() as session:
+            assert session.connection().execute(text("SELECT id FROM child")).scalars().all() == []
+
+    def test_a_migration_that_fails_leaves_nothing(self, database: Database, migrations: Migrations) -> None:
+        """All migrations of a start are made or none is, and the next start can try again."""
+        migrations.write(1, _FAMILY)
+        migrations.write(2, _FAIL_HALFWAY)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="halfway"):
+                migrate(database, migrations.location)
+            assert tables(database) == set()
+        migrations.write(2, _CHANGE_PARENT)
+        migrate(database, migrations.location)
+        assert tables(database) == {"alembic_version", "parent", "child"}
+
+
+class TestSqliteMigration(MigrationSuite):
+    """A SQLite file."""
+
+    @pytest.fixture
+    def database(self, sqlite_database: Database) -> Database:
+        """The database under test."""
+        return sqlite_database
+
+
+class TestPostgresqlMigration(MigrationSuite):
+    """A PostgreSQL server."""
+
+    @pytest.fixture
+    def database(self, postgresql_database: Database) -> Database:
+        """The database under test."""
+        return postgresql_database
+
+    def test_a_migration_that_failed_holds_no_lock(self, database: Database, migrations: Migrations) -> None:
+        """The lock that keeps replicas from migrating at once ends with the migration, also with one that fails."""
+        migrations.write(1, _FAIL_HALFWAY)
+        with pytest.raises(RuntimeError):
+            migrate(database, migrations.location)
+        with database.read() as session:
+            held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            assert session.connection().execute(text(held)).scalar_one() == 0

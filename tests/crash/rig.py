@@ -1,0 +1,149 @@
+"""The three services as processes that can be ended at a named point, and what must hold when they have
+recovered.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.longrunning import operations_pb2
+from recast.doctor import Installation, examine
+
+from recast.client import SERVICES, Recast, Service
+from recast.faults import Kind, RemoteRefusal
+from recast.stack import LocalStack
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
+
+Answer = TypeVar("Answer")
+PROJECT = "projects/demo"
+LEASE_SECONDS = 1.0
+# Issue: every operation reaches a defined end within 60 s of healing.
+DEADLINE_SECONDS = 60.0
+
+
+class NotRecovered(Exception):
+    """Something that must hold after a kill does not."""
+
+
+class Rig:
+    """One stack of local processes under `root`, in which any service may be ended at any point."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._orders = {service: root / f"{service}.point" for service in SERVICES}
+        self.logs = {service: root / f"{service}.reached" for service in SERVICES}
+        root.mkdir(parents=True, exist_ok=True)
+        self.stack = LocalStack(root / "stack", environment=self._environment())
+        self.stack.start()
+        self.recast: Recast = self.stack.client("demo", "operator")
+        self.number = self.deaths = 0
+
+    def _environment(self) -> dict[str, str]:
+        # Every service reads its own order, so the three can share an environment: the name is the service's.
+        return {"RECAST_FAULT_POINTS": str(self.root)} | {
+            f"RECAST_{service.upper()}_LEASE_SECONDS": str(LEASE_SECONDS) for service in SERVICES
+        }
+
+    def new_id(self, prefix: str) -> str:
+        """An id that was not used before."""
+        self.number += 1
+        return f"{prefix}-{self.number}"
+
+    def arm(self, service: Service, point: str) -> None:
+        """Orders the end of a service at a point."""
+        order = self._orders[service]
+        self.number += 1  # makes the order another one than any before: its times are counted anew
+        order.with_suffix(".new").write_text(f"{point} @{self.number}")
+        order.with_suffix(".new").rename(order)
+
+    def disarm(self) -> None:
+        """Takes every order back."""
+        for order in self._orders.values():
+            order.unlink(missing_ok=True)
+
+    def has_died(self, service: Service) -> bool:
+        """Whether the service has ended."""
+        return not self.stack.is_running(service)
+
+    def revive(self) -> list[Service]:
+        """Starts what has ended; says which."""
+        dead: list[Service] = [service for service in SERVICES if self.has_died(service)]
+        self.deaths += len(dead)
+        if dead:
+            self.disarm()
+        for service in dead:
+            self.stack.restart(service)
+        return dead
+
+    def insist(self, call: Callable[[], Answer]) -> Answer:
+        """Makes a call until it is answered, reviving what died under it. The call carries a request id."""
+        end = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            try:
+                return call()
+            except RemoteRefusal as refusal:
+                if refusal.kind not in {Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED, Kind.CANCELLED}:
+                    raise
+                if time.monotonic() > end:
+                    raise NotRecovered(f"no answer within {DEADLINE_SECONDS} s: {refusal.text}") from refusal
+            self.revive()
+            time.sleep(0.05)
+
+    def finish(self, service: Service, name: str) -> operations_pb2.Operation:
+        """Waits for the end of an operation, reviving what dies meanwhile."""
+        end = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < end:
+            request = operations_pb2.GetOperationRequest(name=name)
+            operation: operations_pb2.Operation = self.insist(
+                lambda request=request: self.recast.operations(service).GetOperation(request)  # type: ignore[misc]
+            )
+            if operation.done:
+                return operation
+            self.revive()
+            time.sleep(0.03)
+        raise NotRecovered(f"{name} of {service} did not end within {DEADLINE_SECONDS} s")
+
+    def run(self, service: Service, call: Callable[[], Any]) -> operations_pb2.Operation:
+        """Begins work and follows it to its end."""
+        return self.finish(service, self.insist(call).operation.name)
+
+    def settle(self) -> None:
+        """Waits until no work is under way anywhere."""
+        self.disarm()
+        self.revive()
+        end = time.monotonic() + DEADLINE_SECONDS
+        while any(self._unfinished(service) for service in SERVICES):
+            if time.monotonic() > end:
+                raise NotRecovered("some work did not end")
+            time.sleep(0.05)
+
+    def _unfinished(self, service: Service) -> bool:
+        request = operations_pb2.ListOperationsRequest(name=PROJECT, filter="done = false")
+        listed = self.insist(lambda: self.recast.operations(service).ListOperations(request))
+        return bool(listed.operations)
+
+    def check(self) -> None:
+        """Holds the whole installation against its invariants, by the independent checker."""
+        report = examine(Installation.local(self.root / "stack"), at_rest=True)
+        if report.problems:
+            raise NotRecovered("; ".join(str(problem) for problem in report.problems))
+
+    def close(self) -> None:
+        """Stops everything."""
+        self.recast.close()
+        self.stack.stop()
+
+
+def reached(rig: Rig) -> dict[Service, list[str]]:
+    """The points that each service reached since the last look, each once, in the order of the first time."""
+    found: dict[Service, list[str]] = {}
+    for service, log in rig.logs.items():
+        names = log.read_text().splitlines() if log.exists() else []
+        found[service] = list(dict.fromkeys(names))
+        if log.exists():
+            os.truncate(log, 0)
+    return found

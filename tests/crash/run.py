@@ -1,0 +1,192 @@
+"""`make test-crash`: ends each service at each point of each kind of work, and checks that nothing is lost.
+
+    python tests/crash/run.py [--kills 500] [--stacks 2] [--only CreateBackup] [--report FILE]
+
+First every scenario runs once and the points that each service reaches are written down: the list is made,
+not kept. Then, for each point, the scenario runs again, the service is ended there by SIGKILL, started again,
+and the work must come to its end with what was promised, every other piece of work too, and `recast doctor`
+must find nothing. Points are killed at their first time, then at later ones, until there were as many kills
+as asked for. The last line counts them.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, Queue
+
+from recast.client import Service
+from rig import NotRecovered, Rig, reached
+from scenarios import Scenario, build_world, scenarios
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One service ended at the nth time that a scenario reaches a point."""
+
+    scenario: str
+    service: Service
+    point: str
+    time: int
+
+    def __str__(self) -> str:
+        return f"{self.scenario}: {self.service} at {self.point} #{self.time}"
+
+
+@dataclass
+class Tally:
+    """What came of the kills."""
+
+    killed: int = 0
+    not_reached: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    by_scenario: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def discover(rig: Rig, all_scenarios: list[Scenario]) -> list[Kill]:
+    """Every point that every scenario reaches, with how often."""
+    kills = []
+    for scenario in all_scenarios:
+        subject = scenario.prepare(rig)
+        rig.settle()
+        reached(rig)
+        scenario.act(rig, subject)
+        rig.settle()
+        for service, names in counted(rig).items():
+            kills += [
+                Kill(scenario.name, service, name, time)
+                for name, times in names.items()
+                for time in range(1, times + 1)
+            ]
+        scenario.verify(rig, subject)
+        rig.settle()
+    return kills
+
+
+def counted(rig: Rig) -> dict[Service, Counter[str]]:
+    """How often each point was reached since the last look. The idle life of a service is no scenario's."""
+    found: dict[Service, Counter[str]] = {}
+    for service, log in rig.logs.items():
+        names = log.read_text().splitlines() if log.exists() else []
+        found[service] = Counter(name for name in names if not name.startswith((":commit", "ListOperations")))
+        log.write_text("")
+    return found
+
+
+def choose(kills: list[Kill], wanted: int) -> list[Kill]:
+    """Every point's first time, then second times and so on, until there are enough."""
+    ordered = sorted(kills, key=lambda kill: kill.time)
+    firsts = sum(kill.time == 1 for kill in kills)
+    return ordered[: max(wanted, firsts)]
+
+
+def work(root: Path, queue: "Queue[Kill]", tally: Tally) -> None:
+    """Takes kills from the queue and makes them, in a stack of its own."""
+    rig = Rig(root)
+    try:
+        build_world(rig, root / "disks")
+        by_name = {scenario.name: scenario for scenario in scenarios(root / "disks")}
+        while True:
+            try:
+                kill = queue.get_nowait()
+            except Empty:
+                return
+            rig = make(rig, by_name[kill.scenario], kill, tally)
+    finally:
+        rig.close()
+
+
+def make(rig: Rig, scenario: Scenario, kill: Kill, tally: Tally) -> Rig:
+    """One kill. After a failure the stack is thrown away, so that the next kill does not pay for this one."""
+    try:
+        subject = scenario.prepare(rig)
+        rig.settle()
+        before = rig.deaths
+        rig.arm(kill.service, f"{kill.point} #{kill.time}")
+        operation = scenario.act(rig, subject)
+        rig.settle()
+        if operation.HasField("error"):
+            raise NotRecovered(f"the work failed: {operation.error.message}")
+        has_died = rig.deaths > before
+        rig.check()
+        scenario.verify(rig, subject)
+        rig.settle()
+    except Exception as problem:  # noqa: BLE001  # whatever it is, it is what this run is looking for
+        with tally.lock:
+            tally.failures.append(f"{kill}: {type(problem).__name__}: {problem}")
+            print(f"FAILED {tally.failures[-1]}", flush=True)
+        return renewed(rig)
+    with tally.lock:
+        if has_died:
+            tally.killed += 1
+            tally.by_scenario[kill.scenario] += 1
+        else:
+            tally.not_reached.append(str(kill))
+    return rig
+
+
+def renewed(rig: Rig) -> Rig:
+    """A fresh stack; the old one's folder stays for whoever looks into the failure."""
+    rig.close()
+    fresh = Rig(rig.root.with_name(f"{rig.root.name}+"))
+    build_world(fresh, fresh.root / "disks")
+    return fresh
+
+
+def main() -> int:
+    """Runs the matrix."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--stacks", type=int, default=2)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--report", type=Path)
+    asked = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="recast-crash-"))
+    begun = time.monotonic()
+    rig = Rig(root / "discover")
+    build_world(rig, rig.root / "disks")
+    chosen = [each for each in scenarios(rig.root / "disks") if asked.only in each.name]
+    kills = discover(rig, chosen)
+    rig.check()
+    rig.close()
+    points = {(kill.service, kill.point) for kill in kills}
+    queue: Queue[Kill] = Queue()
+    for kill in choose(kills, asked.kills):
+        queue.put(kill)
+    planned = queue.qsize()
+    print(f"{len(points)} points in {len(chosen)} scenarios; {planned} kills", flush=True)
+    tally = Tally()
+    threads = [
+        threading.Thread(target=work, args=(root / f"stack-{n}", queue, tally)) for n in range(asked.stacks)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name, count in sorted(tally.by_scenario.items()):
+        print(f"  {name:24} {count:4} kills")
+    seconds = time.monotonic() - begun
+    print(f"not reached on the second run: {len(tally.not_reached)}")
+    for missed in tally.not_reached[:20]:
+        print(f"  {missed}")
+    if asked.report:
+        asked.report.parent.mkdir(parents=True, exist_ok=True)
+        report = {"points": len(points), "kills": tally.killed, "seconds": round(seconds, 1)}
+        report |= {"not_reached": len(tally.not_reached), "failures": tally.failures}
+        asked.report.write_text(json.dumps(report, indent=2) + "\n")
+    if not tally.failures:
+        shutil.rmtree(root, ignore_errors=True)
+    print(f"{seconds:.0f} s, {planned / max(1, seconds):.2f} kills a second, data in {root}")
+    print(f"{tally.killed} passed, {len(tally.failures)} failed")
+    return 1 if tally.failures or tally.killed == 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

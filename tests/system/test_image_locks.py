@@ -1,0 +1,184 @@
+"""The lock of an image on a backup: one at a time, fenced by its token, never brought back (R9, R10)."""
+
+from collections.abc import Callable
+
+import pytest
+from cloud import Tenant, refused, state_of
+
+from recast.csbs.v1 import error_reason_pb2
+from recast.csbs.v1 import image_lock_service_pb2 as pb
+from recast.ecs.v1 import server_service_pb2 as ecs_pb
+from recast.faults import Kind
+
+
+class Locks:
+    """The lock calls on one backup, as IMS makes them."""
+
+    def __init__(self, tenant: Tenant, backup_id: str) -> None:
+        self._stub = tenant.as_service("ims").locks
+        self._image = tenant.image
+        self.backup = tenant.backup(backup_id)
+
+    def take(self, image: str, request_id: str) -> pb.ImageLock:
+        """LockBackup."""
+        request = pb.LockBackupRequest(backup=self.backup, image=self._image(image), request_id=request_id)
+        return self._stub.LockBackup(request).lock
+
+    def confirm(self, image: str, token: int) -> pb.ImageLock:
+        """ConfirmLock."""
+        request = pb.ConfirmLockRequest(backup=self.backup, image=self._image(image), token=token)
+        return self._stub.ConfirmLock(request).lock
+
+    def release(self, image: str, token: int = 0, request_id: str = "") -> pb.ImageLock:
+        """ReleaseLock."""
+        request = pb.ReleaseLockRequest(
+            backup=self.backup, image=self._image(image), token=token, request_id=request_id
+        )
+        return self._stub.ReleaseLock(request).lock
+
+    def content(self, image: str, token: int) -> pb.GetBackupContentResponse:
+        """GetBackupContent."""
+        request = pb.GetBackupContentRequest(backup=self.backup, image=self._image(image), token=token)
+        return self._stub.GetBackupContent(request)
+
+    def check(self) -> pb.CheckImageEligibilityResponse:
+        """CheckImageEligibility."""
+        return self._stub.CheckImageEligibility(pb.CheckImageEligibilityRequest(backup=self.backup))
+
+
+@pytest.fixture(scope="module")
+def locks_on(main: Tenant) -> Callable[[str], Locks]:
+    """Gives the locks of a new backup, by its id."""
+    main.create_server("locked")
+
+    def make(backup_id: str) -> Locks:
+        main.create_backup(backup_id, "locked")
+        return Locks(main, backup_id)
+
+    return make
+
+
+@pytest.mark.rule("R09", "R10")
+def test_a_lock_is_one_images_until_it_is_released(main: Tenant, locks_on: Callable[[str], Locks]) -> None:
+    """One image holds a backup; another is refused, by name of the holder, until the lock is given back."""
+    locks = locks_on("lock-one")
+    lock = locks.take("first", "r1")
+    assert pb.LockState.Name(lock.state) == "LOCK_STATE_HELD"
+    assert main.get_backup("lock-one").image == main.image("first")
+    with refused("BACKUP_ALREADY_HAS_IMAGE", Kind.ALREADY_EXISTS, image=main.image("first"), rule="R09"):
+        locks.take("second", "r2")
+    assert pb.LockState.Name(locks.confirm("first", lock.token).state) == "LOCK_STATE_CONFIRMED"
+    assert pb.LockState.Name(locks.release("first", lock.token).state) == "LOCK_STATE_RELEASED"
+    assert main.get_backup("lock-one").image == ""
+    assert locks.take("second", "r3").token > lock.token
+
+
+@pytest.mark.rule("R10")
+def test_the_same_request_gets_the_same_lock(locks_on: Callable[[str], Locks]) -> None:
+    """A LockBackup repeated gets the lock that it has."""
+    locks = locks_on("lock-same")
+    assert locks.take("first", "r1") == locks.take("first", "r1")
+
+
+@pytest.mark.rule("R10")
+def test_a_late_duplicate_does_not_bring_a_lock_back(main: Tenant, locks_on: Callable[[str], Locks]) -> None:
+    """A LockBackup that arrives after its lock was released is refused for ever, though the backup is free."""
+    locks = locks_on("lock-late")
+    locks.release("first", locks.take("first", "r1").token)
+    with refused("LOCK_RELEASED", Kind.ABORTED, backup=locks.backup):
+        locks.take("first", "r1")
+    assert main.get_backup("lock-late").image == ""
+
+
+@pytest.mark.rule("R10")
+def test_a_release_that_overtakes_its_lock_refuses_it(locks_on: Callable[[str], Locks]) -> None:
+    """A ReleaseLock that comes before its LockBackup leaves the tombstone that refuses it; other requests are free."""
+    locks = locks_on("lock-overtaken")
+    assert pb.LockState.Name(locks.release("first", request_id="r1").state) == "LOCK_STATE_RELEASED"
+    with refused("LOCK_RELEASED", Kind.ABORTED):
+        locks.take("first", "r1")
+    assert locks.take("first", "r2").token == 1
+
+
+@pytest.mark.rule("R10")
+def test_a_stale_token_is_refused(locks_on: Callable[[str], Locks]) -> None:
+    """The owner of a lock that was released, or another's, can neither confirm with its token nor read."""
+    locks = locks_on("lock-stale")
+    stale = locks.take("first", "r1").token
+    locks.release("first", stale)
+    token = locks.take("second", "r2").token
+    for image, wrong in (("first", stale), ("second", stale), ("first", token), ("second", token + 1)):
+        with refused("LOCK_TOKEN_STALE", token=str(wrong), rule="R10"):
+            locks.confirm(image, wrong)
+        with refused("LOCK_TOKEN_STALE", token=str(wrong), rule="R10"):
+            locks.content(image, wrong)
+    assert len(locks.content("second", token).content.disks) == 1
+
+
+@pytest.mark.rule("R10")
+def test_a_late_release_leaves_anothers_lock_alone(main: Tenant, locks_on: Callable[[str], Locks]) -> None:
+    """A release repeated after another image has locked the backup is no error, and does not free that lock."""
+    locks = locks_on("lock-repeated")
+    first = locks.take("first", "r1").token
+    locks.release("first", first)
+    locks.take("second", "r2")
+    locks.release("first", first)
+    locks.release("first", first, "r1")
+    locks.release("first", request_id="r2")  # not its own request: another image's
+    assert main.get_backup("lock-repeated").image == main.image("second")
+
+
+@pytest.mark.rule("R02", "R07", "R08", "R09")
+def test_the_check_names_every_rule_in_the_way(main: Tenant) -> None:
+    """CheckImageEligibility lists every rule that stands in the way at once, each with its resource."""
+    main.create_server("check", data_disks=[ecs_pb.DataDiskSpec(size_bytes=512, shared=True)])
+    shown = main.create_backup("check", "check")
+    locks = Locks(main, "check")
+    del shown.disks[0]
+    locks_before = locks.check()
+    assert [error_reason_pb2.ErrorReason.Name(each.reason) for each in locks_before.violations] == [
+        "ERROR_REASON_BACKUP_HAS_SHARED_DISK"
+    ]
+    now = "2026-01-01 00:00:00"
+    main.cloud.execute(
+        "csbs",
+        "INSERT INTO image_lock (backup, request_id, image, token, state, create_time)"
+        " VALUES (:backup, 'r', :image, 1, 'HELD', :now)",
+        backup=locks.backup,
+        image=main.image("holder"),
+        now=now,
+    )
+    main.cloud.execute(
+        "csbs",
+        "UPDATE backup SET state = 'ERROR', disks = :disks WHERE name = :name",
+        disks=type(shown)(disks=shown.disks).SerializeToString(),
+        name=locks.backup,
+    )
+    answer = locks.check()
+    assert not answer.eligible
+    found = [
+        (
+            error_reason_pb2.ErrorReason.Name(each.reason).removeprefix("ERROR_REASON_"),
+            each.rule,
+            each.resource,
+        )
+        for each in answer.violations
+    ]
+    assert found == [
+        ("BACKUP_ALREADY_HAS_IMAGE", "R09", main.image("holder")),
+        ("BACKUP_NOT_IMAGE_READY", "R02", locks.backup),
+        ("BACKUP_WITHOUT_SYSTEM_DISK", "R07", locks.backup),
+        ("BACKUP_HAS_SHARED_DISK", "R08", main.disk("check-data-1")),
+    ]
+    assert all(each.description for each in answer.violations)
+    with refused("BACKUP_ALREADY_HAS_IMAGE", Kind.ALREADY_EXISTS) as seen:
+        main.start_image("check", "check")
+    assert [each.reason for each in seen[0].violations] == [reason for reason, _, _ in found]
+
+
+@pytest.mark.rule("R02")
+def test_an_eligible_backup_has_nothing_in_the_way(main: Tenant, locks_on: Callable[[str], Locks]) -> None:
+    """A backup that an image can be made of is told so, and shown."""
+    answer = locks_on("lock-eligible").check()
+    assert (answer.eligible, list(answer.violations), state_of(answer.backup)) == (True, [], "AVAILABLE")
+    assert answer.backup == main.get_backup("lock-eligible")
