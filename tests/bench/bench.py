@@ -1,6 +1,8 @@
-"""`make bench`: every benchmark in one run, as JSON. Figures are medians; machines are noisy, so look at ratios.
+"""`make bench`: every benchmark in one run, as JSON.
 
-    python tests/bench/bench.py [--report FILE] [--data-mib 1024]
+Figures are medians; machines are noisy, so look at ratios.
+
+python tests/bench/bench.py [--report FILE] [--data-mib 1024]
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """What making an image and a batch of servers costs, whatever the size.
 
-Prints JSON: milliseconds inside the service (from the operation's own times) for images of a 1 GiB and of a 100 GiB sparse
-backup, interleaved; and what each further server of a batch adds, in milliseconds and in bytes of the image's data.
+Prints JSON: milliseconds inside the service (from the operation's own times) for images of a 1 GiB and of a
+100 GiB sparse backup, interleaved; and what each further server of a batch adds, in milliseconds and in bytes
+of the image's data.
 """
 
 import json
@@ -20,7 +21,7 @@ from recast.ims.v1 import image_pb2, image_service_pb2
 from recast.stack import LocalStack
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
-import disks  # noqa: E402  # the demo is a folder of programs, not a package
+import disks  # the demo is a folder of programs, not a package
 
 PROJECT = "projects/bench"
 GIB, MIB = 1 << 30, 1 << 20
@@ -28,15 +29,18 @@ GIB, MIB = 1 << 30, 1 << 20
 
 def measure(rounds: int = 12, batches: int = 8) -> dict[str, object]:
     """Runs everything in one stack of local processes under a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder, LocalStack(Path(folder) / "stack") as stack:
-        with stack.client("bench", "operator") as recast:
-            source = Path(folder) / "system.raw"
-            disks.make_system_disk(source, 512 * MIB, 64 * MIB)
-            _import(recast, source)
-            for name, size in (("small", GIB), ("large", 100 * GIB)):
-                _make_server(recast, name, size)
-                _wait(recast, "csbs", lambda name=name: _backup(recast, name))  # type: ignore[misc]
-            return {"create_image": _images(recast, rounds), "batch": _batches(recast, batches)}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalStack(Path(folder) / "stack") as stack,
+        stack.client("bench", "operator") as recast,
+    ):
+        source = Path(folder) / "system.raw"
+        disks.make_system_disk(source, 512 * MIB, 64 * MIB)
+        _import(recast, source)
+        for name, size in (("small", GIB), ("large", 100 * GIB)):
+            _make_server(recast, name, size)
+            _wait(recast, "csbs", lambda name=name: _backup(recast, name))  # type: ignore[misc]
+        return {"create_image": _images(recast, rounds), "batch": _batches(recast, batches)}
 
 
 def _images(recast: Recast, rounds: int) -> dict[str, object]:

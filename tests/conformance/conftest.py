@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from recast.unitofwork import Database
 
 _PORT = 5432  # only names the socket's file
@@ -72,7 +73,7 @@ class PostgresqlServer:
         self._run("pg_ctl", "stop", "-m", "immediate", "-D", str(self._folder / "data"))
 
     def emptied(self) -> str:
-        """The URL of the server's database, emptied: to make one for each test would cost more than the tests."""
+        """The URL of the server's database, emptied: to make a new one for each test takes longer."""
         with psycopg.connect(
             f"host={self._folder} port={_PORT} user=postgres", autocommit=True
         ) as connection:

@@ -1,6 +1,7 @@
 """The demo's data: what the examples in the contracts and the README speak of, in project `demo`.
 
-`make seed` puts it into the services that `make up` runs. Doing it twice changes nothing: every request carries an id.
+`make seed` puts it into the services that `make up` runs. Doing it twice changes nothing: every request
+carries an id.
 """
 
 import sys
@@ -8,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import disks
-
 from recast.client import Recast
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
@@ -88,7 +88,9 @@ def main() -> None:
     """Seeds the services that the environment names."""
     with tempfile.TemporaryDirectory() as folder, Recast.from_environment(project="demo") as recast:
         seed(recast, Path(folder))
-    print("project demo has: images debian, shop-data, web-image; servers web, idle; disk loose; backups nightly, spare")
+    print(
+        "project demo: images debian, shop-data, web-image; servers web, idle; disk loose; backups nightly, spare"
+    )
 
 
 if __name__ == "__main__":

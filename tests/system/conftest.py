@@ -15,8 +15,10 @@ import structlog
 _TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(_TESTS / "demo"), str(_TESTS / "system")]
 
+from cloud import Cloud, bugs_in  # noqa: E402
+from project import Tenant  # noqa: E402
+
 import disks  # noqa: E402  # found by the line above: the demo's programs are no package
-from cloud import Cloud, Tenant, bugs_in  # noqa: E402
 
 MIB = 1 << 20
 
@@ -28,7 +30,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     disks.make_system_disk(folder / "sys.raw", 64 * MIB + 5 * 512, 4 * MIB)
     disks.to_qcow2(folder / "sys.raw", folder / "sys.qcow2", compressed=False)
     disks.make_system_disk(folder / "old.raw", 64 * MIB + 5 * 512, 1 * MIB, "unprepared", hostname="old-1")
-    windows = {name: None for name in disks.system_files("prepared")} | {
+    windows = dict.fromkeys(disks.system_files("prepared")) | {
         "/Windows/System32/config/SYSTEM": "hive",
         "/Windows/System32/drivers/vioscsi.sys": "driver",
     }
@@ -53,7 +55,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="session")
 def strict_cloud(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud) -> Iterator[Cloud]:
-    """Three more services: CSBS in its strict reading (R06), IMS not enforcing preparation (R22) and taking small disks."""
+    """Three more services: CSBS in its strict reading (R06), IMS not enforcing preparation (R22) and taking
+    small disks.
+    """
     options: dict[str, Any] = {
         "csbs_options": {"require_available": True},
         "ims_options": {"preparation": "warn", "max_virtual_bytes": 100 * MIB},
@@ -64,13 +68,22 @@ def strict_cloud(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud) -> Iter
 
 @pytest.fixture(scope="session")
 def main(cloud: Cloud, sources: Path) -> Tenant:
-    """The project that most tests share, each with ids of its own. It has the images sys, logs, media-1, media-2 and iso."""
+    """The project that most tests share, each with ids of its own. It has the images sys, logs, media-1,
+    media-2 and iso.
+    """
     tenant = Tenant(cloud, "main", sources)
     tenant.import_image("sys", "sys.qcow2")
     for name in ("logs", "media-1", "media-2"):
         tenant.import_image(name, f"{name}.raw", kind="DATA_DISK")
     tenant.import_image("iso", "odd.raw", kind="ISO")
     return tenant
+
+
+@pytest.fixture(scope="session")
+def replayed(main: Tenant) -> Tenant:
+    """The shared project with the stopped server `replayed`, of which fresh_requests has backups made."""
+    main.create_server("replayed", leave_stopped=True)
+    return main
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,15 @@
-"""Every RPC of the three services, as their descriptors have them, and a request for each against one stage."""
+"""Every RPC of the three services, as their descriptors have them, and a request for each against one
+stage.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cloud import Tenant
 from google.protobuf import descriptor_pb2, message_factory, symbol_database
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
+from project import Tenant
 
 from recast.client import Recast, Service
 from recast.content.v1 import content_pb2
@@ -16,10 +18,9 @@ from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as backups
 from recast.csbs.v1 import image_lock_service_pb2 as locks
 from recast.ecs.v1 import backup_source_service_pb2 as sources
-from recast.ecs.v1 import disk_pb2
+from recast.ecs.v1 import disk_pb2, server_pb2
 from recast.ecs.v1 import disk_service_pb2 as disks
 from recast.ecs.v1 import image_source_service_pb2 as holds
-from recast.ecs.v1 import server_pb2
 from recast.ecs.v1 import server_service_pb2 as servers
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as images
@@ -111,7 +112,9 @@ def header_of(request: Any) -> Any:
 
 
 def set_stage(tenant: Tenant) -> None:
-    """Makes what the requests are about: servers run and idle, a loose disk, the backups free and used, the image whole."""
+    """Makes what the requests are about: servers run and idle, a loose disk, the backups free and used, the
+    image whole.
+    """
     tenant.import_image("sys", "old.raw")
     tenant.import_image("logs", "odd.raw", kind="DATA_DISK")
     tenant.import_image("ready", "sys.qcow2")

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from cloud import Tenant, file_digest, refused, state_of
+from expectations import file_digest, refused, state_of
+from project import Tenant
 
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.faults import Kind
@@ -76,9 +77,11 @@ def test_a_batch_with_one_id_that_is_taken_makes_none(main: Tenant) -> None:
 
 @pytest.mark.rule("R14")
 def test_one_servers_failure_is_its_own(main: Tenant) -> None:
-    """When the disks of one server of a batch cannot be made, that one is reported and leaves nothing; the others are there."""
+    """When the disks of one server of a batch cannot be made, that one is reported and leaves nothing; the
+    others are there.
+    """
     folders = main.cloud.disk_folders()
-    # The host refuses an overlay that is smaller than its base; no request can ask for one, so the database does.
+    # The host refuses an overlay that is smaller than its base. No request can ask for one: the database does.
     spoil = "UPDATE disk SET size_bytes = 512 WHERE name = NEW.name"
     when = f"AFTER INSERT ON disk WHEN NEW.name = '{main.disk('part-0001-system')}'"
     with main.cloud.trigger("ecs", when, spoil):
@@ -97,7 +100,9 @@ def test_one_servers_failure_is_its_own(main: Tenant) -> None:
 
 
 def test_a_creation_that_fails_leaves_nothing(tenant_of: Callable[[str], Tenant]) -> None:
-    """When the image's bytes are damaged the operation fails, and of the servers no row, file or pin is left (V14)."""
+    """When the image's bytes are damaged the operation fails, and of the servers no row, file or pin is left
+    (V14).
+    """
     tenant = tenant_of("damaged")
     tenant.import_image("sys", "old.raw")
     folders, rows = tenant.cloud.disk_folders(), tenant.cloud.rows("ecs")
@@ -118,7 +123,9 @@ def test_a_creation_that_fails_leaves_nothing(tenant_of: Callable[[str], Tenant]
 
 @pytest.mark.rule("R39")
 def test_named_disks_are_as_asked_and_the_others_as_the_image_says(main: Tenant) -> None:
-    """A request that names one of the image's disks changes that disk alone; disks that name none come in addition (V3)."""
+    """A request that names one of the image's disks changes that disk alone; disks that name none come in
+    addition (V3).
+    """
     data = [ecs_pb.DataDiskSpec(image=main.image(f"media-{number}")) for number in (1, 2)]
     main.create_server("v3", data_disks=data)
     main.create_backup("v3", "v3")
@@ -195,7 +202,9 @@ def test_a_servers_name_is_well_formed(main: Tenant, name: str) -> None:
 
 @pytest.mark.rule("R49", "R50")
 def test_each_kind_of_image_serves_for_its_own_use(main: Tenant) -> None:
-    """Servers are made from system-disk images, disks from data-disk images; any other use is refused, and told."""
+    """Servers are made from system-disk images, disks from data-disk images; any other use is refused, and
+    told.
+    """
     wanted = {"rule": "R50"}
     for kind, image in (("DATA_DISK", "logs"), ("ISO", "iso")):
         with refused("IMAGE_KIND_UNSUPPORTED", BAD, kind=kind, image=main.image(image), **wanted):

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from cloud import Tenant, file_digest, state_of
+from expectations import file_digest, state_of
+from project import Tenant
 
 from recast.content.v1 import content_pb2
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
@@ -42,7 +43,9 @@ def test_a_server_from_a_full_server_image_has_every_byte_of_every_disk(
 
 @pytest.mark.rule("R13")
 def test_writes_after_the_backup_do_not_appear_in_servers_made_from_it(main: Tenant, sources: Path) -> None:
-    """What is written to the source after its backup appears neither in the image nor in servers made from it."""
+    """What is written to the source after its backup appears neither in the image nor in servers made from
+    it.
+    """
     server = main.create_server("source-then", data_disks=[ecs_pb.DataDiskSpec(image=main.image("media-1"))])
     main.create_backup("then", "source-then")
     for disk in server.disks:
@@ -83,7 +86,9 @@ def test_writes_on_one_server_of_an_image_do_not_appear_on_another(
 
 @pytest.mark.rule("R35", "R36")
 def test_an_os_change_writes_the_system_disk_alone(whole: Tenant, originals: list[str]) -> None:
-    """After a change of OS to a full-server image the system disk is the image's, and every data disk is what it was."""
+    """After a change of OS to a full-server image the system disk is the image's, and every data disk is what
+    it was.
+    """
     before = whole.create_server(
         "bytes-os", "sys", data_disks=[ecs_pb.DataDiskSpec(image=whole.image("media-2"))]
     )
@@ -113,7 +118,9 @@ def test_an_image_is_used_after_its_source_server_is_gone(main: Tenant, sources:
 
 
 def test_a_larger_disk_holds_the_image_and_then_zeros(whole: Tenant, sources: Path) -> None:
-    """A disk that is asked for larger than the image's begins with the image's bytes and goes on with zeros (V2)."""
+    """A disk that is asked for larger than the image's begins with the image's bytes and goes on with zeros
+    (V2).
+    """
     size = (7 << 20) + 512
     data = [
         ecs_pb.DataDiskSpec(image_disk="data-2", size_bytes=size),

@@ -1,11 +1,14 @@
-"""Deleting images and backups: who goes first, what stays, and that the space is given back (R15, R17, R44, R45)."""
+"""Deleting images and backups: who goes first, what stays, and that the space is given back (R15, R17, R44,
+R45).
+"""
 
 import fcntl
 import os
 from collections.abc import Callable
 
 import pytest
-from cloud import Tenant, file_digest, refused, state_of, until
+from expectations import file_digest, refused, state_of, until
+from project import Tenant
 
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.faults import Kind
@@ -77,14 +80,18 @@ def test_a_backup_that_stays_is_free_for_another_image(deleting: Tenant) -> None
 
 
 def test_an_image_without_a_backup_takes_none_along(main: Tenant) -> None:
-    """An imported image stands on no backup, so asking to delete one with it is refused, and the image stays."""
+    """An imported image stands on no backup, so asking to delete one with it is refused, and the image
+    stays.
+    """
     with refused("DELETE_BACKUP_UNSUPPORTED", Kind.INVALID_ARGUMENT, image=main.image("sys")):
         main.delete_image("sys", delete_backup=True)
     assert state_of(main.get_image("sys")) == "NORMAL"
 
 
 def test_an_image_that_servers_are_made_from_is_not_deleted(deleting: Tenant) -> None:
-    """While servers are made from an image it is not deleted, and the refusal names whom it is for; afterwards it is."""
+    """While servers are made from an image it is not deleted, and the refusal names whom it is for;
+    afterwards it is.
+    """
     deleting.import_image("pinned", "media-1.raw", kind="DATA_DISK")
     deleting.create_disk("pinned-1", image_id="pinned")
     bases = deleting.cloud.root / "ecs/bases"
@@ -107,7 +114,9 @@ def test_an_image_that_servers_are_made_from_is_not_deleted(deleting: Tenant) ->
 
 
 def test_every_reader_of_an_image_is_named(deleting: Tenant) -> None:
-    """An image with several readers names each; a pin taken twice is one, and giving back what is not there is no error."""
+    """An image with several readers names each; a pin taken twice is one, and giving back what is not there
+    is no error.
+    """
     deleting.import_image("read", "odd.raw", kind="DATA_DISK")
     pins = deleting.as_service("ecs").provisioning
     holders = [deleting.server(f"reader-{number}") for number in (1, 2)]
@@ -125,7 +134,9 @@ def test_every_reader_of_an_image_is_named(deleting: Tenant) -> None:
 
 
 def test_deleting_a_backup_frees_what_no_other_needs(tenant_of: Callable[[str], Tenant]) -> None:
-    """Chunks that only a deleted backup needed are collected; those that another needs stay, and that one is whole."""
+    """Chunks that only a deleted backup needed are collected; those that another needs stay, and that one is
+    whole.
+    """
     tenant = tenant_of("collect")
     tenant.import_image("sys", "old.raw")
     server = tenant.create_server("one")
@@ -186,7 +197,9 @@ def test_a_failed_backup_leaves_no_index_and_its_chunks_are_collected(
 
 
 def test_servers_live_on_without_their_image_and_are_not_reinstalled(deleting: Tenant) -> None:
-    """After its image is deleted a server keeps its disks and starts; it can no longer be reinstalled from it (V8)."""
+    """After its image is deleted a server keeps its disks and starts; it can no longer be reinstalled from it
+    (V8).
+    """
     deleting.import_image("mortal", "old.raw")
     deleting.create_server("mortal", "mortal", leave_stopped=True)
     deleting.delete_image("mortal")

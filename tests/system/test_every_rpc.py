@@ -1,10 +1,13 @@
-"""What holds for every RPC of its shape. The RPCs come from the descriptors: a new one without a case fails here."""
+"""What holds for every RPC of its shape. The RPCs come from the descriptors: a new one without a case fails
+here.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cloud import Tenant, refused
+from expectations import refused
+from project import Tenant
 from rpcs import ACCESS, PRINCIPALS, RPCS, Rpc, client_of, header_of, requests, set_stage
 
 from recast.client import Recast
@@ -132,7 +135,9 @@ def test_a_stale_etag_is_refused(stage: Tenant, name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, rpc in RPCS.items() if rpc.has("update_mask")])
 def test_an_update_changes_what_its_mask_says(stage: Tenant, name: str) -> None:
-    """An update with an unknown path is refused; one with a mask changes that field alone; a stale etag is refused."""
+    """An update with an unknown path is refused; one with a mask changes that field alone; a stale etag is
+    refused.
+    """
     request: Any = requests(stage)[name]
     rpc, noun = RPCS[name], name.removeprefix("Update").lower()
     client = rpc.client(stage)

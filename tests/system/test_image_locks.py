@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from cloud import Tenant, refused, state_of
+from expectations import refused, state_of
+from project import Tenant
 
 from recast.csbs.v1 import error_reason_pb2
 from recast.csbs.v1 import image_lock_service_pb2 as pb
@@ -92,7 +93,9 @@ def test_a_late_duplicate_does_not_bring_a_lock_back(main: Tenant, locks_on: Cal
 
 @pytest.mark.rule("R10")
 def test_a_release_that_overtakes_its_lock_refuses_it(locks_on: Callable[[str], Locks]) -> None:
-    """A ReleaseLock that comes before its LockBackup leaves the tombstone that refuses it; other requests are free."""
+    """A ReleaseLock that comes before its LockBackup leaves the tombstone that refuses it; other requests are
+    free.
+    """
     locks = locks_on("lock-overtaken")
     assert pb.LockState.Name(locks.release("first", request_id="r1").state) == "LOCK_STATE_RELEASED"
     with refused("LOCK_RELEASED", Kind.ABORTED):
@@ -117,7 +120,9 @@ def test_a_stale_token_is_refused(locks_on: Callable[[str], Locks]) -> None:
 
 @pytest.mark.rule("R10")
 def test_a_late_release_leaves_anothers_lock_alone(main: Tenant, locks_on: Callable[[str], Locks]) -> None:
-    """A release repeated after another image has locked the backup is no error, and does not free that lock."""
+    """A release repeated after another image has locked the backup is no error, and does not free that
+    lock.
+    """
     locks = locks_on("lock-repeated")
     first = locks.take("first", "r1").token
     locks.release("first", first)

@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from cloud import Tenant, refused, state_of, until
+from expectations import refused, state_of, until
+from project import Tenant
 
 from recast.faults import Kind, RemoteRefusal
 from recast.ims.v1 import image_pb2
@@ -78,7 +79,9 @@ class Upload:
 
 @pytest.mark.rule("R47", "R63")
 def test_an_upload_that_ended_early_goes_on_where_it_was(main: Tenant, noise: Path) -> None:
-    """An upload cut short is refused with the bytes that came; the same header and the rest complete it, and the bytes are whole."""
+    """An upload cut short is refused with the bytes that came; the same header and the rest complete it, and
+    the bytes are whole.
+    """
     upload = Upload(main, noise, "resumed", {"sha256": hashlib.sha256(noise.read_bytes()).digest()})
     wanted = {"received_bytes": str(MIB), "size_bytes": str(5 * MIB // 2), "image": main.image("resumed")}
     with refused("UPLOAD_INCOMPLETE", **wanted):
@@ -181,7 +184,9 @@ def test_of_two_streams_of_one_upload_one_is_refused(main: Tenant, noise: Path) 
 
 
 def test_a_finished_upload_sent_again_gets_the_first_answer(main: Tenant, noise: Path) -> None:
-    """The header of an upload that is complete, sent again, gets the answer that it got, also when the image is deleted."""
+    """The header of an upload that is complete, sent again, gets the answer that it got, also when the image
+    is deleted.
+    """
     upload = Upload(main, noise, "again")
     first = upload.send((0, MIB), (MIB, MIB), (2 * MIB, MIB))
     assert upload.send() == first
@@ -193,7 +198,9 @@ def test_a_finished_upload_sent_again_gets_the_first_answer(main: Tenant, noise:
 
 
 def test_another_header_under_a_known_request_id_is_refused(main: Tenant, noise: Path) -> None:
-    """A request id names one upload: another header under it is refused, before and after the upload is complete."""
+    """A request id names one upload: another header under it is refused, before and after the upload is
+    complete.
+    """
     upload = Upload(main, noise, "named-once")
     with refused("UPLOAD_INCOMPLETE"):
         upload.send((0, MIB))
@@ -312,7 +319,9 @@ def _cut(folder: Path) -> Path:
 def test_a_file_that_is_not_what_it_says_or_names_another_is_refused(
     main: Tenant, tmp_path: Path, make: Any
 ) -> None:
-    """A file that has a backing or a data file, is encrypted, damaged, or of another format leaves its image in ERROR."""
+    """A file that has a backing or a data file, is encrypted, damaged, or of another format leaves its image
+    in ERROR.
+    """
     path = make(tmp_path)
     image_id = f"refused{make.__name__}".replace("_", "-")
     answer = main.recast.import_image(path, main.header(image_id, path, kind="DATA_DISK"))

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from cloud import Tenant, file_digest
+from expectations import file_digest
+from project import Tenant
 
 from recast.csbs.v1 import backup_pb2
 from recast.ecs.v1 import disk_service_pb2
@@ -49,7 +50,9 @@ def test_a_second_backup_reads_what_changed_and_is_whole(main: Tenant) -> None:
 
 
 def test_after_a_backup_that_failed_everything_is_read(main: Tenant) -> None:
-    """A backup that was cancelled leaves layers that no backup is equal to, so the next reads all, and is whole."""
+    """A backup that was cancelled leaves layers that no backup is equal to, so the next reads all, and is
+    whole.
+    """
     server = main.create_server("inc-failed")
     main.create_backup("inc-failed-1", "inc-failed")
     main.write(server.disks[0].disk, offset=30 * MIB)
@@ -63,7 +66,9 @@ def test_after_a_backup_that_failed_everything_is_read(main: Tenant) -> None:
 
 
 def test_disks_that_come_back_in_another_order_keep_roles_and_bytes(main: Tenant) -> None:
-    """After disks were detached and attached in another order a backup has each in its new place, with its own bytes."""
+    """After disks were detached and attached in another order a backup has each in its new place, with its
+    own bytes.
+    """
     data = [ecs_pb.DataDiskSpec(image=main.image(f"media-{number}")) for number in (1, 2)]
     main.create_server("order", data_disks=data)
     main.create_backup("order-1", "order")
@@ -83,7 +88,9 @@ def test_disks_that_come_back_in_another_order_keep_roles_and_bytes(main: Tenant
 
 
 def test_a_disk_that_was_backed_up_with_another_server_meanwhile_is_whole(main: Tenant) -> None:
-    """A disk that moved to another server, was written and backed up there, and came back, is backed up whole."""
+    """A disk that moved to another server, was written and backed up there, and came back, is backed up
+    whole.
+    """
     main.create_disk("mover", image_id="media-1")
     for name in ("home", "away"):
         main.create_server(name)
@@ -102,7 +109,9 @@ def test_a_disk_that_was_backed_up_with_another_server_meanwhile_is_whole(main: 
 
 
 def test_a_disk_made_anew_under_an_old_name_is_read_whole(main: Tenant) -> None:
-    """A disk that has the name of one that was backed up, and another size, is another disk: everything of it is read."""
+    """A disk that has the name of one that was backed up, and another size, is another disk: everything of it
+    is read.
+    """
     main.create_server("renewed")
     main.create_disk("phoenix", image_id="media-1")
     main.attach("phoenix", "renewed")
@@ -119,7 +128,9 @@ def test_a_disk_made_anew_under_an_old_name_is_read_whole(main: Tenant) -> None:
 
 @pytest.mark.rule("R35")
 def test_after_a_restore_or_an_os_change_everything_is_read(main: Tenant, sources: Path) -> None:
-    """Disks that a restore or a change of OS replaced are read whole by the next backup; the others are not."""
+    """Disks that a restore or a change of OS replaced are read whole by the next backup; the others are
+    not.
+    """
     server = main.create_server("replaced", data_disks=[ecs_pb.DataDiskSpec(image=main.image("media-2"))])
     main.create_backup("replaced-1", "replaced")
     main.write(server.disks[1].disk, offset=0)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from cloud import Tenant, refused
+from expectations import refused
+from project import Tenant
 
 from recast.csbs.v1 import backup_service_pb2 as backups
 from recast.ecs.v1 import disk_service_pb2 as disks
@@ -91,10 +92,9 @@ def test_the_newest_come_first_unless_asked_otherwise(listed: Tenant) -> None:
         ("servers", 'display_name = "s-*"', {"s-0000", "s-0001", "s-0002"}),
         ("servers", 'display_name > "s-0000" AND state = STOPPED', {"s-0001", "s-0002"}),
         ("servers", 'create_time > "2020-01-01T00:00:00Z" AND display_name:s-0001', {"s-0001"}),
-        ("servers", 'create_time < "2020-01-01T00:00:00"', set()),
         ("disks", 'shared = true AND role = "DATA"', {"loose-2"}),
         ("disks", "role = DISK_ROLE_DATA", {"loose-1", "loose-2"}),
-        ("disks", "size_bytes < 99999999999999999999999 AND size_bytes <= 512", {"loose-1"}),
+        ("disks", "size_bytes <= 512", {"loose-1"}),
     ],
 )
 def test_a_filter_picks(listed: Tenant, noun: str, text: str, wanted: set[str]) -> None:
@@ -115,11 +115,15 @@ def test_a_filter_picks(listed: Tenant, noun: str, text: str, wanted: set[str]) 
         'display_name = "unclosed',
         r'display_name = "\q"',
         'create_time > "yesterday"',
+        'create_time > "2020-01-01T00:00:00"',
+        "size_bytes < 99999999999999999999999",
         "state = ",
     ],
 )
 def test_a_filter_that_makes_no_sense_is_refused(listed: Tenant, noun: str, text: str) -> None:
-    """A filter with an unknown field, a value that is none, or that cannot be read is refused, and says what it knows."""
+    """A filter with an unknown field, a value that is none, or that cannot be read is refused, and says what
+    it knows.
+    """
     with refused("FILTER_INVALID", BAD) as seen:
         page(listed, noun, filter=text)
     assert "display_name" in seen[0].facts["allowed"]

@@ -1,7 +1,8 @@
 """Whether a source was prepared is read from the backup's own bytes (R20 to R22)."""
 
 import pytest
-from cloud import Tenant, refused, state_of
+from expectations import refused, state_of
+from project import Tenant
 
 from recast.faults import RemoteRefusal
 from recast.ims.v1 import image_pb2
@@ -19,7 +20,9 @@ def sources_of(main: Tenant) -> Tenant:
 
 @pytest.mark.rule("R20", "R22", "R10")
 def test_an_unprepared_linux_source_is_refused_with_every_missing_item(sources_of: Tenant) -> None:
-    """The creation fails with each missing item as a violation, the image is in ERROR, and its lock is given back."""
+    """The creation fails with each missing item as a violation, the image is in ERROR, and its lock is given
+    back.
+    """
     operation = sources_of.start_image("old-image", "old").operation
     with refused("SOURCE_NOT_CONFIGURED", backup=sources_of.backup("old")) as seen:
         sources_of.wait(operation, "ims")
@@ -70,7 +73,9 @@ def test_a_windows_source_with_cloudbase_init_is_accepted(sources_of: Tenant) ->
 
 @pytest.mark.rule("R22")
 def test_where_preparation_is_not_enforced_the_findings_stand_on_the_image(strict: Tenant) -> None:
-    """With RECAST_IMS_PREPARATION=warn the image of an unprepared server becomes NORMAL, with what is missing on it."""
+    """With RECAST_IMS_PREPARATION=warn the image of an unprepared server becomes NORMAL, with what is missing
+    on it.
+    """
     strict.import_image("warned", "old.raw")
     strict.create_server("warned", "warned")
     strict.create_backup("warned", "warned")

@@ -1,7 +1,8 @@
 """RestoreBackup: the bytes come back to the server's disks, whatever was done to them."""
 
 import pytest
-from cloud import Tenant, file_digest, refused, state_of
+from expectations import file_digest, refused, state_of
+from project import Tenant
 
 from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as pb
@@ -22,7 +23,9 @@ def restorable(main: Tenant) -> Tenant:
 
 @pytest.mark.rule("R05", "R13")
 def test_an_available_backup_is_restored_byte_for_byte(restorable: Tenant) -> None:
-    """A restore writes every disk back; the running server is stopped for it and stays so, or is started when asked."""
+    """A restore writes every disk back; the running server is stopped for it and stays so, or is started when
+    asked.
+    """
     wanted = [file_digest(restorable.sources / f"{name}.raw") for name in ("sys", "media-1", "media-2")]
     for power_on, after in ((False, "STOPPED"), (True, "RUNNING")):
         for number, disk in enumerate(restorable.get_server("rest").disks):
@@ -54,7 +57,9 @@ def test_disks_are_mapped_to_others(restorable: Tenant) -> None:
 
 
 def test_every_problem_of_a_mapping_is_told_at_once(restorable: Tenant) -> None:
-    """A restore whose disks do not fit is refused with every problem, each naming its disk, and nothing is touched."""
+    """A restore whose disks do not fit is refused with every problem, each naming its disk, and nothing is
+    touched.
+    """
     data = [ecs_pb.DataDiskSpec(size_bytes=MIB), ecs_pb.DataDiskSpec(size_bytes=8 * MIB, shared=True)]
     restorable.create_server("small", data_disks=data)
     mappings = {
@@ -95,7 +100,9 @@ def test_every_problem_of_a_mapping_is_told_at_once(restorable: Tenant) -> None:
 
 
 def test_a_restore_after_an_os_change_goes_to_the_new_system_disk(main: Tenant) -> None:
-    """The system disk of a backup goes to the server's system disk of today, though that is another disk than it was."""
+    """The system disk of a backup goes to the server's system disk of today, though that is another disk than
+    it was.
+    """
     main.import_image("sys-2", "old.raw")
     main.create_server("rest-os", leave_stopped=True)
     main.create_backup("rest-os", "rest-os")

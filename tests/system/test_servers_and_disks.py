@@ -1,7 +1,8 @@
 """Servers and disks by themselves: attaching, detaching, deleting, changing the OS."""
 
 import pytest
-from cloud import Tenant, file_digest, refused, state_of
+from expectations import file_digest, refused, state_of
+from project import Tenant
 
 from recast.ecs.v1 import disk_service_pb2 as disk_pb
 from recast.ecs.v1 import server_pb2
@@ -18,7 +19,9 @@ def delete_disk(tenant: Tenant, disk_id: str) -> None:
 
 
 def test_a_deleted_server_leaves_its_data_disks(main: Tenant) -> None:
-    """A server that is deleted takes its system disk along and leaves its data disks, whole and free to attach."""
+    """A server that is deleted takes its system disk along and leaves its data disks, whole and free to
+    attach.
+    """
     main.create_server("leaves", data_disks=[pb.DataDiskSpec(image=main.image("media-1"))])
     folders = main.cloud.disk_folders()
     main.delete_server("leaves", delete_data_disks=False)
@@ -100,7 +103,9 @@ def test_a_system_disk_comes_and_goes_with_its_server(main: Tenant) -> None:
 
 
 def test_an_attached_disk_is_not_deleted_and_every_server_is_named(main: Tenant) -> None:
-    """A disk that is attached is not deleted; each server that has it is told. Detached, it is deleted with its files."""
+    """A disk that is attached is not deleted; each server that has it is told. Detached, it is deleted with
+    its files.
+    """
     for name in ("user-a", "user-b"):
         main.create_server(name)
     main.create_disk("used", MIB, shared=True)
@@ -130,7 +135,9 @@ def test_an_os_is_changed_of_a_stopped_server_alone(main: Tenant) -> None:
 
 @pytest.mark.rule("R35")
 def test_a_new_system_disk_is_as_large_as_the_larger_and_grows_when_asked(main: Tenant) -> None:
-    """A changed system disk has the larger of the old size and the image's, or more when asked; never less (V2, V7)."""
+    """A changed system disk has the larger of the old size and the image's, or more when asked; never less
+    (V2, V7).
+    """
     system = pb.SystemDiskSpec(size_bytes=72 * MIB)
     main.create_server("grown", leave_stopped=True, system_disk=system)
     request = pb.ChangeServerOsRequest(name=main.server("grown"), image=main.image("sys"))

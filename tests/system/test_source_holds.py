@@ -1,7 +1,8 @@
 """A stopped source is not started while an image is made of its unfinished backup (R23)."""
 
 import pytest
-from cloud import Tenant, refused, state_of, until
+from expectations import refused, state_of, until
+from project import Tenant
 
 from recast.ecs.v1 import image_source_service_pb2, server_pb2
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
@@ -15,7 +16,9 @@ def start(tenant: Tenant, server_id: str) -> server_pb2.Server:
 
 @pytest.mark.rule("R23")
 def test_a_stopped_source_is_held_until_its_image_is_made(main: Tenant) -> None:
-    """While an image is made from a stopped server's unfinished backup its start is refused; afterwards it starts."""
+    """While an image is made from a stopped server's unfinished backup its start is refused; afterwards it
+    starts.
+    """
     main.create_server("held", leave_stopped=True)
     with main.unfinished_backup("held", "held") as backup:
         image = main.start_image("held", "held")
@@ -65,7 +68,9 @@ def test_a_running_source_that_is_stopped_meanwhile_stays_stopped(main: Tenant) 
 
 @pytest.mark.rule("R23")
 def test_a_held_server_is_not_started_by_an_os_change_or_a_restore_either(main: Tenant) -> None:
-    """Every way to start a held server is refused: a change of OS, a reinstallation and a restore that would start it."""
+    """Every way to start a held server is refused: a change of OS, a reinstallation and a restore that would
+    start it.
+    """
     main.create_server("held-ways", leave_stopped=True)
     main.create_backup("held-ways", "held-ways")
     hold = image_source_service_pb2.HoldServerRequest(server=main.server("held-ways"), image=main.image("x"))

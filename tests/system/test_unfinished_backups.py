@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cloud import Tenant, file_digest, refused, state_of, until
+from expectations import file_digest, refused, state_of, until
+from project import Tenant
 
 from recast.csbs.v1 import image_lock_service_pb2 as lock_pb
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
@@ -35,7 +36,9 @@ def running(main: Tenant) -> Tenant:
 
 @pytest.mark.rule("R03", "R04")
 def test_a_backup_is_creating_then_marked_then_available(running: Tenant) -> None:
-    """The answer shows CREATING; the mark comes when the last disk is frozen, not before; AVAILABLE comes at the end."""
+    """The answer shows CREATING; the mark comes when the last disk is frozen, not before; AVAILABLE comes at
+    the end.
+    """
     last = running.path(running.disk("live-data-1")).parent
     with running.cloud.chunks_held("csbs", "main"):
         with busy(last):
@@ -64,7 +67,9 @@ def test_a_backup_is_creating_then_marked_then_available(running: Tenant) -> Non
 
 @pytest.mark.rule("R02", "R04", "R12")
 def test_an_image_of_a_marked_backup_becomes_normal_when_the_backup_is_available(running: Tenant) -> None:
-    """An image of a CREATING and marked backup waits, CREATING, and becomes NORMAL with the backup, holding its bytes."""
+    """An image of a CREATING and marked backup waits, CREATING, and becomes NORMAL with the backup, holding
+    its bytes.
+    """
     before = running.digests("live")
     with running.unfinished_backup("marked", "live") as backup:
         answer = running.start_image("marked", "marked")
@@ -78,7 +83,9 @@ def test_an_image_of_a_marked_backup_becomes_normal_when_the_backup_is_available
 
 @pytest.mark.rule("R10")
 def test_an_image_whose_backup_fails_is_in_error_and_its_lock_is_free(running: Tenant) -> None:
-    """When the backup under a CREATING image fails, the image ends in ERROR and its lock on the backup is given back."""
+    """When the backup under a CREATING image fails, the image ends in ERROR and its lock on the backup is
+    given back.
+    """
     with running.unfinished_backup("doomed", "live") as backup:
         answer = running.start_image("doomed", "doomed")
         until(lambda: running.get_backup("doomed").image, "the lock")
@@ -112,7 +119,9 @@ def test_a_creating_backup_is_not_restored(running: Tenant, is_marked: bool) -> 
 
 @pytest.mark.rule("R06")
 def test_the_strict_reading_makes_images_of_available_backups_alone(strict: Tenant) -> None:
-    """With RECAST_CSBS_REQUIRE_AVAILABLE a marked CREATING backup makes no image and is not locked; an AVAILABLE one does."""
+    """With RECAST_CSBS_REQUIRE_AVAILABLE a marked CREATING backup makes no image and is not locked; an
+    AVAILABLE one does.
+    """
     strict.import_image("sys", "sys.qcow2")
     strict.create_server("strict")
     lock = lock_pb.LockBackupRequest(
@@ -128,7 +137,9 @@ def test_the_strict_reading_makes_images_of_available_backups_alone(strict: Tena
 
 
 def test_one_backup_of_a_server_at_a_time(running: Tenant) -> None:
-    """While a server is being backed up another backup of it is refused, and so is an image straight from it (V16)."""
+    """While a server is being backed up another backup of it is refused, and so is an image straight from it
+    (V16).
+    """
     with running.unfinished_backup("single", "live") as answer:
         with refused("SERVER_BEING_BACKED_UP", backup=running.backup("single"), vendor_code="CSBS.1001"):
             running.start_backup("single-2", "live")
@@ -141,7 +152,9 @@ def test_one_backup_of_a_server_at_a_time(running: Tenant) -> None:
 
 
 def test_the_disks_of_a_frozen_server_stay(running: Tenant) -> None:
-    """A server that is being backed up is not deleted, gets no disk and loses none; it may be stopped and started."""
+    """A server that is being backed up is not deleted, gets no disk and loses none; it may be stopped and
+    started.
+    """
     running.create_server("frozen", data_disks=[ecs_pb.DataDiskSpec(size_bytes=1 << 20)])
     running.create_disk("late", 1 << 20)
     with running.unfinished_backup("frozen", "frozen") as answer:
@@ -166,7 +179,9 @@ def test_the_disks_of_a_frozen_server_stay(running: Tenant) -> None:
 def test_two_servers_that_share_a_disk_are_backed_up_one_after_the_other(
     running: Tenant, sources: Path
 ) -> None:
-    """A backup whose shared disk is frozen for another server's backup waits for that, and both end AVAILABLE."""
+    """A backup whose shared disk is frozen for another server's backup waits for that, and both end
+    AVAILABLE.
+    """
     running.create_disk("common", 1 << 20, shared=True)
     for name in ("share-a", "share-b"):
         running.create_server(name)

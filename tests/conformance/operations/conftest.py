@@ -1,6 +1,6 @@
-"""Operations on each engine, and a bench to drive them by hand: the worker's rounds, the leases and the waits."""
+"""Operations on each engine, and a bench to drive them by hand: rounds, leases and waits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -11,19 +11,21 @@ from google.longrunning import operations_pb2
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
+from sqlalchemy import text
+from sqlmodel import Field, SQLModel
+from structlog.testing import capture_logs
+
 from recast.faults import Refusal
 from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
 from recast.operations import TABLES, OperationRow, Operations, Work, Worker, operation_message
 from recast.unitofwork import Database, Transaction
-from sqlalchemy import text
-from sqlmodel import Field, SQLModel
 
 Run = Callable[[Work], Message | Refusal]
 Undo = Callable[[Work, Refusal], None]
 
 
 class Killed(BaseException):
-    """Out of a workflow it leaves things as SIGKILL does: no handler runs, nothing is written, the lease stays."""
+    """Out of a workflow it leaves things as SIGKILL does: nothing is written, the lease stays."""
 
 
 class Effect(SQLModel, table=True):
@@ -33,6 +35,9 @@ class Effect(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     name: str
+
+
+_TABLES = [table.__table__ for table in (*TABLES, Effect)]
 
 
 def _undo_nothing(_work: Work, _error: Refusal) -> None:
@@ -56,7 +61,7 @@ class Scripted:
 
 
 class Bench:
-    """One service's operations. The clock of rows is the bench's; leases and waits go by the database's clock."""
+    """One service's operations. Rows go by the bench's clock, leases and waits by the database's."""
 
     Killed = Killed
 
@@ -64,10 +69,6 @@ class Bench:
         self._numbers = count()
         self.database = database
         self.operations = Operations(database, self._now, self._id)
-        with database.write() as tx:
-            tables = [table.__table__ for table in (*TABLES, Effect)]
-            SQLModel.metadata.create_all(tx.session.connection(), tables=tables)
-            tx.commit()
 
     def _now(self) -> datetime:
         return datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=next(self._numbers))
@@ -119,7 +120,7 @@ class Bench:
         raise AssertionError(f"not ended after {rounds} rounds")
 
     def kill_at(self, operation: str, run: Run, undo: Undo = _undo_nothing) -> None:
-        """Has a worker killed while it runs `run`, which must come to `Killed`; its lease has run out then."""
+        """Has a worker killed while it runs `run`, which must come to `Killed`; its lease runs out."""
         with pytest.raises(Killed):
             self.worker(run, undo).run_once()
         self.expire(operation)
@@ -179,14 +180,32 @@ class Bench:
         return name
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> Database:
-    """The engines that operations run on."""
-    found: Database = request.getfixturevalue(f"{request.param}_database")
-    return found
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[Any]]:
+    """What is logged, kept instead of printed: to draw tracebacks would take most of these tests' time."""
+    with capture_logs() as kept:
+        yield kept
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """The engines. A module's tests share one: to make its tables costs more than a test."""
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path_factory.mktemp('operations')}/test.db")
+    else:
+        database = Database(request.getfixturevalue("postgresql").emptied())
+    with database.write() as tx:
+        SQLModel.metadata.create_all(tx.session.connection(), tables=_TABLES)
+        tx.commit()
+    yield database
+    database.engine.dispose()
 
 
 @pytest.fixture
 def bench(database: Database) -> Bench:
-    """Operations on a new database."""
+    """Operations, of which there are none yet."""
+    with database.write() as tx:
+        for table in reversed(_TABLES):
+            tx.session.connection().execute(table.delete())
+        tx.commit()
     return Bench(database)

@@ -1,5 +1,6 @@
 """Work beside other work: what is used together, workers that compete, and a worker that stops."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
+
 from recast.faults import Conflict, Refusal, Unavailable
 from recast.operations import State, Work, Worker
 
@@ -32,9 +34,10 @@ def refuse(_work: Work) -> Message:
 def wait_until(bench: Any, has_come: Callable[[], bool]) -> None:
     """Returns when it has come, looking at each change that the workers tell of."""
     for _ in range(400):
+        seen = bench.operations.changes
         if has_come():
             return
-        bench.operations.wait_for_change(0.05)
+        bench.operations.wait_for_change(seen, 0.05)
     raise AssertionError("it did not come")
 
 
@@ -47,7 +50,7 @@ class TestUse:
         ids=["shared beside shared", "alone beside shared", "shared beside alone", "alone beside alone"],
     )
     def test_a_use_is_given_beside_another(self, bench: Any, held: bool, asked: bool, is_given: bool) -> None:
-        """A shared use goes with shared uses alone; what is not given yet is waited for, naming who is in the way."""
+        """A shared use goes with shared uses alone; else it is waited for, and who is in the way is told."""
         holder = bench.record()
         bench.kill_at(holder, uses(held, bench.die))
         bench.execute(f"UPDATE operation SET lease_until = {bench.clock() + 60} WHERE id = '{holder}'")
@@ -130,10 +133,8 @@ class TestUse:
             return bench.die(work)
 
         def claim(_: int) -> None:
-            try:
+            with contextlib.suppress(bench.Killed):
                 bench.worker(run).run_once()
-            except bench.Killed:
-                pass
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(claim, range(4)))
@@ -189,7 +190,7 @@ class TestWorkers:
         other = bench.worker(bench.die)
         while bench.clock() < end:
             assert not other.run_once() or bench.row(operation).ended
-            bench.operations.wait_for_change(0.02)
+            bench.operations.wait_for_change(bench.operations.changes, 0.02)
         let_go.set()
         wait_until(bench, lambda: bench.row(operation).ended)
         worker.stop()
@@ -200,7 +201,7 @@ class TestWorkers:
         begun = threading.Event()
 
         def run(work: Work) -> Message:
-            work.step("one", lambda: begun.set())
+            work.step("one", begun.set)
             while True:
                 work.pause(60)
 

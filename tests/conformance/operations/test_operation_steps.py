@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
+
 from recast.faults import Refusal, Unavailable
 from recast.longrunning.v1.operation_metadata_pb2 import DiskProgress
 from recast.operations import LeaseLost, State, Work
@@ -82,13 +83,13 @@ class TestSteps:
 
     @pytest.mark.parametrize("of", [None, Empty])
     def test_a_result_that_could_not_be_read_back_is_a_bug_at_once(self, bench: Any, of: Any) -> None:
-        """A step that gives another message than it says ends its work the first time, not only after a kill."""
+        """A step that gives another message than it says ends its work the first time already."""
         operation = bench.record()
         bench.worker(lambda work: work.step("get", lambda: StringValue(value="x"), of)).run_once()
         assert bench.message(operation).error.code == 13
 
     def test_a_killed_worker_s_work_is_taken_over(self, bench: Any) -> None:
-        """Work of a worker that was killed stays with it for its lease, then another goes on after its last step."""
+        """A killed worker's work stays with it for its lease; then another goes on after its last step."""
         done: list[str] = []
 
         def run(work: Work) -> Message:
@@ -113,7 +114,7 @@ class TestSteps:
         assert bench.row(operation).state == State.SUCCEEDED
 
     def test_a_transaction_is_done_exactly_once(self, bench: Any) -> None:
-        """A write to the own database happens once, whether the worker is killed before its commit or after."""
+        """A write to the own database happens once, wherever around its commit the worker is killed."""
 
         def run(work: Work) -> str:
             return work.transact("write", lambda tx: bench.effect(tx, "written"))
@@ -172,11 +173,11 @@ class TestLeases:
     @pytest.mark.parametrize(
         "write",
         [
-            lambda bench, work: work.step("late", lambda: "x"),
+            lambda _bench, work: work.step("late", lambda: "x"),
             lambda bench, work: work.transact("late", lambda tx: bench.effect(tx, "late")),
-            lambda bench, work: work.progress([DiskProgress(disk="d", done_bytes=1, total_bytes=2)]),
-            lambda bench, work: work.use("projects/demo/late"),
-            lambda bench, work: work.end(state=State.SUCCEEDED),
+            lambda _bench, work: work.progress([DiskProgress(disk="d", done_bytes=1, total_bytes=2)]),
+            lambda _bench, work: work.use("projects/demo/late"),
+            lambda _bench, work: work.end(state=State.SUCCEEDED),
         ],
         ids=["step", "transact", "progress", "use", "end"],
     )
@@ -205,13 +206,13 @@ class TestLeases:
         )
 
     def test_work_is_lost_amid_a_step(self, bench: Any) -> None:
-        """What a step gives after its work was taken over is not remembered, and the new owner's end stands."""
+        """What a step gives after a take-over is not remembered, and the new owner's end stands."""
         others: list[bool] = []
 
         def overtaken(work: Work) -> Message:
             def slow() -> str:
                 bench.expire(work.id)
-                others.append(bench.worker(lambda work: StringValue(value="mine")).run_once())
+                others.append(bench.worker(lambda _: StringValue(value="mine")).run_once())
                 return "late"
 
             work.step("slow", slow)

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from recast.csbs.v1 import backup_service_pb2 as pb
-from recast.faults import Conflict, RequestIdReused
-from recast.unitofwork import Database, RequestReplay, UtcDateTime, find_replay, remember_replay
 from sqlalchemy import func, text
 from sqlalchemy.exc import StatementError
 from sqlmodel import Field, Session, SQLModel, select
+
+from recast.csbs.v1 import backup_service_pb2 as pb
+from recast.faults import Conflict, RequestIdReused
+from recast.unitofwork import Database, RequestReplay, UtcDateTime, find_replay, remember_replay
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -66,10 +67,15 @@ class DatabaseSuite:
 
     def test_an_error_rolls_back(self, database: Database) -> None:
         """An error between the write and its commit leaves nothing, and the next write goes through."""
-        with pytest.raises(RuntimeError), database.write() as tx:
-            tx.session.add(Tally(name="a"))
-            tx.session.flush()
-            raise RuntimeError
+
+        def fail() -> None:
+            with database.write() as tx:
+                tx.session.add(Tally(name="a"))
+                tx.session.flush()
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            fail()
         add(database, "b")
         with database.read() as session:
             assert session.exec(select(Tally.name)).all() == ["b"]
@@ -167,9 +173,10 @@ class DatabaseSuite:
 
     def test_a_time_without_a_zone_is_refused(self, database: Database) -> None:
         """A naive time is a bug, and is not stored."""
-        with pytest.raises(StatementError, match="without a zone"), database.write() as tx:
+        with database.write() as tx:
             tx.session.add(Tally(name="a", time=NOW.replace(tzinfo=None)))
-            tx.commit()
+            with pytest.raises(StatementError, match="without a zone"):
+                tx.commit()
 
     def test_the_database_has_a_clock_of_seconds_since_1970(self, database: Database) -> None:
         """The clock of the database goes forward within one transaction, in seconds with a fraction."""
@@ -292,11 +299,16 @@ class TestPostgresqlDatabase(DatabaseSuite):
 
     def test_a_key_that_somebody_else_took_meanwhile_is_a_conflict(self, database: Database) -> None:
         """Of two writers who both found a key free, the second is told to try again."""
-        with pytest.raises(Conflict), database.write() as late:
-            assert late.session.get(Tally, "a") is None
-            add(database, "a")
-            late.session.add(Tally(name="a"))
-            late.commit()
+
+        def write_late() -> None:
+            with database.write() as late:
+                assert late.session.get(Tally, "a") is None
+                add(database, "a")
+                late.session.add(Tally(name="a"))
+                late.commit()
+
+        with pytest.raises(Conflict):
+            write_late()
 
     def test_a_read_of_a_request_id_does_not_wait_for_its_writer(self, database: Database) -> None:
         """A look for an earlier answer outside a write is answered while the first request is under way."""

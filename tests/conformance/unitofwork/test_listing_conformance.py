@@ -1,6 +1,7 @@
 """Lists: filters, orders and pages, on whichever database."""
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,12 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import BigInteger, delete, insert
+from sqlmodel import Field, SQLModel
+
 from recast.faults import FilterInvalid, PageTokenInvalid
 from recast.unitofwork import Database, Listing, Page, UtcDateTime
 from recast.unitofwork import Field as ListField
 from recast.unitofwork.listing import DEFAULT_PAGE, MAX_PAGE
-from sqlalchemy import BigInteger, delete, insert
-from sqlmodel import Field, SQLModel
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 FUZZ = settings(
@@ -125,7 +127,7 @@ def forged(token: str, change: Any) -> str:
 
 
 class ListingSuite:
-    """Subclass it with a `database` that is empty. All tests share it: those that write have their own project."""
+    """Subclass it with a `database` that is empty. Tests that write have their own project."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -211,7 +213,7 @@ class ListingSuite:
         ],
     )
     def test_a_filter_that_cannot_be_read_is_refused(self, database: Database, text: str) -> None:
-        """A filter that is not of this list's grammar, fields and values is refused, and the fields are told."""
+        """A filter that is not of this list's grammar, fields and values is refused, with the fields."""
         with pytest.raises(FilterInvalid) as refused:
             page_of(database, filter_text=text)
         assert refused.value.facts["allowed"] == "colour, create_time, done, size_bytes, title"
@@ -286,7 +288,7 @@ class ListingSuite:
         ("asked", "given"), [(0, DEFAULT_PAGE), (-1, DEFAULT_PAGE), (7, 7), (5000, MAX_PAGE)]
     )
     def test_a_page_has_at_most_so_many_rows(self, database: Database, asked: int, given: int) -> None:
-        """A page has as many rows as asked for, 50 where nothing sensible is asked for, and never above 1000."""
+        """A page has as many rows as asked for, 50 where nothing sensible is, and never above 1000."""
         fill(database, [Note(id=f"{asked} {n}", project=f"many {asked}") for n in range(MAX_PAGE + 1)])
         page = page_of(database, f"many {asked}", page_size=asked)
         assert len(page.rows) == given
@@ -371,10 +373,8 @@ class ListingSuite:
         self, database: Database, text: str, order: str, size: int
     ) -> None:
         """Whatever is sent as filter and order gets rows or FILTER_INVALID, and never a bug."""
-        try:
+        with contextlib.suppress(FilterInvalid):
             page_of(database, filter_text=text, order_by=order, page_size=size)
-        except FilterInvalid:
-            pass
 
     @FUZZ
     @given(content=json_values, order=st.sampled_from(["", "title", "size_bytes, title desc"]))
@@ -386,10 +386,8 @@ class ListingSuite:
             lambda given: [given[0], content],
             lambda given: [given[0], [content] * 2],
         ):
-            try:
+            with contextlib.suppress(PageTokenInvalid):
                 page_of(database, order_by=order, page_token=forged(token, change))
-            except PageTokenInvalid:
-                pass
 
 
 class TestSqliteListing(ListingSuite):

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
 from recast.unitofwork import Database
 from recast.unitofwork.migration import metadata, migrate
-from sqlalchemy import inspect, text
 
 _ENVIRONMENT = """
 from alembic import context
@@ -160,7 +161,7 @@ class TestPostgresqlMigration(MigrationSuite):
         return postgresql_database
 
     def test_a_migration_that_failed_holds_no_lock(self, database: Database, migrations: Migrations) -> None:
-        """The lock that keeps replicas from migrating at once ends with the migration, also with one that fails."""
+        """The lock that keeps replicas from migrating at once ends with a migration that fails."""
         migrations.write(1, _FAIL_HALFWAY)
         with pytest.raises(RuntimeError):
             migrate(database, migrations.location)

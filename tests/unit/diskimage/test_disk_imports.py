@@ -21,6 +21,7 @@ from recast.diskimage import (
     inspect_image,
     open_imported,
 )
+from recast.diskimage.qemu_img import convert_to_raw
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -259,3 +260,14 @@ def test_senseless_header_is_refused(plain, offset, content):
     patch(plain, offset, content)
     with pytest.raises(IsNotItsFormat):
         inspect_image(plain, "qcow2", LIMIT)
+
+
+def test_converting_keeps_within_a_small_address_space(tmp_path):
+    """A compressed file is converted in 300 MiB of addresses, however many threads QEMU makes for it."""
+    raw, packed = tmp_path / "raw", tmp_path / "packed.qcow2"
+    raw.write_bytes(b"".join(bytes([65 + i % 26]) * MIB for i in range(48)))
+    qemu_img("convert", "-c", "-f", "raw", "-O", "qcow2", raw, packed)
+    for attempt in range(4):
+        plain = tmp_path / f"plain-{attempt}"
+        convert_to_raw(packed, "qcow2", plain, 48 * MIB, address_space_bytes=300 * MIB)
+        assert plain.read_bytes() == raw.read_bytes()

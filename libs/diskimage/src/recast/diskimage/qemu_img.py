@@ -21,6 +21,8 @@ ImageFormat = Literal["qcow2", "raw"]
 METADATA_SECONDS = 120.0
 # No storage worth using moves data more slowly than this; slower means stuck.
 SLOWEST_BYTES_PER_SECOND = 4 << 20
+# Of each thread of a limited qemu-img: 64 of the usual 8 MiB would be half of its address space.
+_THREAD_STACK_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,16 @@ def resize(path: Path, size_bytes: int, *, keep_open: Sequence[int] = ()) -> Non
     _run(["resize", "-q", "-f", "qcow2", path, str(size_bytes)], keep_open=keep_open)
 
 
-def convert_to_raw(path: Path, image_format: ImageFormat, target: Path, virtual_bytes: int) -> None:
+def convert_to_raw(
+    path: Path,
+    image_format: ImageFormat,
+    target: Path,
+    virtual_bytes: int,
+    address_space_bytes: int = Limits.address_space_bytes,
+) -> None:
     """Write an image's content into a sparse raw file, under limits on memory."""
     timeout = _seconds_to_move(virtual_bytes)
-    limits = Limits(cpu_seconds=int(timeout))
+    limits = Limits(address_space_bytes, cpu_seconds=int(timeout))
     _run(
         ["convert", "-q", "-f", image_format, "-O", "raw", path, target],
         timeout=timeout,
@@ -133,7 +141,13 @@ def _run(
     limited = (
         []
         if limits is None
-        else ["prlimit", f"--as={limits.address_space_bytes}", f"--cpu={limits.cpu_seconds}", "--"]
+        else [
+            "prlimit",
+            f"--as={limits.address_space_bytes}",
+            f"--cpu={limits.cpu_seconds}",
+            f"--stack={_THREAD_STACK_BYTES}",
+            "--",
+        ]
     )
     try:
         done = subprocess.run(
@@ -141,7 +155,9 @@ def _run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if stdout is None else stdout,
             stderr=subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C"},  # messages are read below: they must be the untranslated ones
+            # Messages are read below: they must be the untranslated ones. One arena: by default each of QEMU's
+            # up to 64 threads reserves 64 MiB of addresses for one of its own, more than the limit has.
+            env={**os.environ, "LC_ALL": "C", "MALLOC_ARENA_MAX": "1"},
             timeout=timeout,
             pass_fds=keep_open,
             check=False,

@@ -109,7 +109,7 @@ REMEDIES: Mapping[Code, str] = {
     _C.PIN_WITHOUT_WORK: "unpin it: `recast provisioning unpin`; else the image cannot be deleted",
     _C.PIN_WITHOUT_IMAGE: "unpin it: `recast provisioning unpin`",
     _C.STAGED_FILE_UNOWNED: _BY_HAND,
-    _C.SERVER_SYSTEM_DISK_WRONG: "restore the server from a backup onto a new one",
+    _C.SERVER_SYSTEM_DISK_WRONG: "make a new server of an image of one of its backups",
     _C.SERVER_FREEZE_WRONG: "thaw it: `recast source thaw`",
     _C.FREEZE_WITHOUT_SERVER: "thaw it: `recast source thaw`",
     _C.FREEZE_WITHOUT_WORK: "thaw it: `recast source thaw`; until then the server is not backed up",

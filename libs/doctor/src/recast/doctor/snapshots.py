@@ -16,6 +16,7 @@ from sqlalchemy import (
     DateTime,
     Float,
     LargeBinary,
+    Select,
     String,
     column,
     create_engine,
@@ -158,14 +159,15 @@ def _work(connection: Connection) -> Work:
         not_(ended),
         column("state").not_in(("SUCCEEDED", "FAILED", "CANCELLED")),
         column("end_time").is_(None),
-        has_response == has_error,
+        has_response != (column("state") == "SUCCEEDED"),
+        has_error == has_response,
         func.length(column("request")) > 0,
         column("lease_until") > 0,
     )
     filled = {"has_response": has_response, "has_error": has_error}
     operations = _rows(connection, "operation", Operation, odd, filled)
-    live = select(column("id")).select_from(table("operation")).where(not_(ended))
-    known = select(column("id")).select_from(table("operation"))
+    live: Select[Any] = select(column("id")).select_from(table("operation")).where(not_(ended))
+    known: Select[Any] = select(column("id")).select_from(table("operation"))
     owner = column("operation_id", String())
     return Work(
         operations,

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from recast.doctor.rows import Operation, Step, Use
@@ -21,31 +21,26 @@ class Work:
     steps: Sequence[Step]
     lost_steps: Sequence[Step]
     lost_uses: Sequence[Use]
-    _about: dict[str, Operation] = field(init=False)
+    unended: Mapping[str, Operation] = field(init=False)
+    """By id."""
+    _about: Mapping[str, Operation] = field(init=False)
+    _decided: Set[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.unended = {each.id: each for each in self.operations if not each.ended}
         results: dict[str, dict[str, bytes]] = defaultdict(dict)
         for step in self.steps:
             results[step.operation_id][step.name] = step.result
         self._about = {
             resource: operation
-            for operation in self.unended
+            for operation in self.unended.values()
             for resource in _resources(operation, results[operation.id])
         }
         self._decided = {step.operation_id for step in self.steps if step.name == ":decided"}
 
-    @property
-    def unended(self) -> list[Operation]:
-        """The operations that have not ended."""
-        return [operation for operation in self.operations if not operation.ended]
-
     def on(self, resource: str) -> Operation | None:
         """The work on a resource that has not ended, if there is some."""
         return self._about.get(resource)
-
-    def by_id(self, operation_id: str) -> Operation | None:
-        """The operation, if it has not ended."""
-        return next((each for each in self.unended if each.id == operation_id), None)
 
     def is_decided(self, operation: Operation) -> bool:
         """Whether the operation is past its point of no return."""

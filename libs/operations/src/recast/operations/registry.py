@@ -30,6 +30,8 @@ class Operations:
         self.work_waiting = threading.Event()
         """Set when this process recorded work: its worker need not sleep out its poll."""
         self._changed = threading.Condition()
+        self.changes = 0
+        """How often this process changed an operation. Read it before looking, and wait for the next."""
 
     def record(
         self,
@@ -91,12 +93,16 @@ class Operations:
     def notify(self) -> None:
         """Wakes the waiters of this process; they look for themselves."""
         with self._changed:
+            self.changes += 1
             self._changed.notify_all()
 
-    def wait_for_change(self, seconds: float) -> None:
-        """Returns when this process changed an operation, or after the time: another replica may have."""
+    def wait_for_change(self, seen: int, seconds: float) -> None:
+        """Returns when there are more `changes` than seen, or after the time: replicas change some, too.
+
+        A change between the look and the wait is one of them: it does not cost the whole wait.
+        """
         with self._changed:
-            self._changed.wait(seconds)
+            self._changed.wait_for(lambda: self.changes != seen, seconds)
 
 
 def operation_name(row: OperationRow) -> str:

@@ -73,6 +73,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         left = context.time_remaining()
         # Half a second before the caller's own deadline, so that the answer still reaches it.
         allowed = min(asked, _MAX_WAIT_SECONDS, left - 0.5 if left is not None else _MAX_WAIT_SECONDS)
+        seen = self._operations.changes
         operation = self._read(request.name)
         if operation.done or allowed <= 0:
             return operation
@@ -84,7 +85,8 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
                 rest = end - time.monotonic()
                 if rest <= 0:
                     break
-                self._operations.wait_for_change(min(rest, _LOOK_SECONDS))
+                self._operations.wait_for_change(seen, min(rest, _LOOK_SECONDS))
+                seen = self._operations.changes
                 operation = self._read(request.name)
             return operation
         finally:

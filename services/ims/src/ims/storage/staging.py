@@ -20,7 +20,10 @@ class StagedFile:
         self.size_bytes = os.fstat(fd).st_size
 
     def append(self, data: bytes | memoryview) -> None:
-        """Writes at the end. Zeros become a hole: most of a raw disk is zeros, and need not reach the storage."""
+        """Writes at the end.
+
+        Zeros become a hole: most of a raw disk is zeros, and need not reach the storage.
+        """
         if data == _ZEROS[: len(data)]:
             self.size_bytes += len(data)
             os.ftruncate(self._fd, self.size_bytes)

@@ -1,0 +1,113 @@
+"""Backups, the images that rest on them, and the locks between the two."""
+
+from collections import Counter
+from collections.abc import Collection
+
+from recast.doctor.findings import Code, Findings
+from recast.doctor.rows import Backup, Image, Lock
+from recast.doctor.snapshots import Snapshots
+
+_SEALED = {"AVAILABLE", "RESTORING"}
+
+
+def check_backups(seen: Snapshots, findings: Findings) -> None:
+    """A sealed backup has the content of every disk that it shows; one that is not has none."""
+    findings.counts.backups = len(seen.csbs.backups)
+    for backup in seen.csbs.backups.values():
+        if backup.state in _SEALED:
+            _check_content(backup, findings)
+        elif backup.state in {"CREATING", "ERROR"} and backup.content:
+            findings.add(Code.BACKUP_CONTENT_LEFT, backup.name, f"it is {backup.state} and holds content")
+
+
+def _check_content(backup: Backup, findings: Findings) -> None:
+    if not backup.contents:
+        findings.add(Code.BACKUP_CONTENT_MISSING, backup.name, f"it is {backup.state} and holds no content")
+        return
+    shown = [(disk.id, disk.disk, disk.size_bytes) for disk in backup.shown]
+    held = [(disk.id, disk.source_disk, disk.size_bytes) for disk in backup.contents]
+    if shown != held:
+        what = f"it shows {_brief(shown)}, and holds the content of {_brief(held)}"
+        findings.add(Code.BACKUP_CONTENT_WRONG, backup.name, what)
+
+
+def _brief(disks: Collection[tuple[str, str, int]]) -> str:
+    return ", ".join(f"{disk_id} ({disk}, {size_bytes} bytes)" for disk_id, disk, size_bytes in disks)
+
+
+def check_locks(seen: Snapshots, findings: Findings) -> None:
+    """Every lock has its backup and its image, and a backup has one at most."""
+    held = Counter(lock.backup for lock in seen.csbs.locks)
+    for name in [name for name, count in held.items() if count > 1]:
+        findings.add(Code.LOCK_DOUBLE, name, f"{held[name]} images hold a lock on it")
+    for lock in seen.csbs.locks:
+        backup = seen.csbs.backups.get(lock.backup)
+        if backup is None:
+            findings.add(Code.LOCK_WITHOUT_BACKUP, lock.backup, f"{lock.image} locks it, and it is gone")
+        elif held[lock.backup] == 1 and lock.token != backup.lock_sequence:
+            what = f"its lock has token {lock.token}, the last one given is {backup.lock_sequence}"
+            findings.add(Code.LOCK_STALE, lock.backup, what)
+        _check_owner(seen, lock, findings)
+
+
+def _check_owner(seen: Snapshots, lock: Lock, findings: Findings) -> None:
+    image, work = seen.ims.images.get(lock.image), seen.ims.work.on(lock.image)
+    if image is None:
+        owner = "is gone"
+    elif image.state == "ERROR":
+        owner = "is in ERROR"
+    elif image.source_backup != lock.backup:
+        owner = f"stands on {image.source_backup or 'no backup'}"
+    elif image.state == "NORMAL" and image.lock_token != lock.token:
+        owner = f"holds token {image.lock_token}, the lock's is {lock.token}"
+    else:
+        if image.state == "NORMAL" and lock.state != "CONFIRMED":
+            what = f"{lock.image} is NORMAL, and its lock is {lock.state}"
+            findings.add(Code.LOCK_NOT_CONFIRMED, lock.backup, what, work)
+        return
+    findings.add(Code.LOCK_WITHOUT_OWNER, lock.backup, f"{lock.image} locks it, and {owner}", work)
+
+
+def check_images(seen: Snapshots, findings: Findings) -> None:
+    """An image that is NORMAL has what servers are made of; any other holds nothing."""
+    findings.counts.images = len(seen.ims.images)
+    for image in seen.ims.images.values():
+        if image.state == "NORMAL" and image.kind == "FULL_SERVER":
+            _check_full_server(seen, image, findings)
+        elif image.state == "NORMAL" and not image.contents:
+            findings.add(Code.IMAGE_CONTENT_MISSING, image.name, "it is NORMAL and holds no content")
+        elif image.state in {"CREATING", "ERROR"} and image.content:
+            findings.add(Code.IMAGE_CONTENT_LEFT, image.name, f"it is {image.state} and holds content")
+        if image.state == "ERROR" and image.lock_token:
+            what = f"it is in ERROR and holds token {image.lock_token} of {image.source_backup}"
+            findings.add(Code.IMAGE_KEEPS_LOCK, image.name, what)
+
+
+def _check_full_server(seen: Snapshots, image: Image, findings: Findings) -> None:
+    backup = seen.csbs.backups.get(image.source_backup)
+    if backup is None or backup.state not in _SEALED:
+        state = f"is {backup.state}" if backup else "is gone"
+        findings.add(Code.IMAGE_WITHOUT_BACKUP, image.name, f"its backup {image.source_backup} {state}")
+        return
+    lock = next((lock for lock in seen.csbs.locks if lock.backup == image.source_backup), None)
+    if lock is None:
+        what = f"nothing keeps its backup {image.source_backup} from being deleted"
+        findings.add(Code.IMAGE_WITHOUT_LOCK, image.name, what)
+    sizes = [disk.size_bytes for disk in backup.contents]
+    if backup.contents and (len(sizes), sum(sizes)) != (image.disk_count, image.size_bytes):
+        what = (
+            f"it has {image.disk_count} disks of {image.size_bytes} bytes in all, "
+            f"its backup {len(sizes)} of {sum(sizes)}"
+        )
+        findings.add(Code.IMAGE_DIFFERS, image.name, what)
+
+
+def check_pins(seen: Snapshots, findings: Findings) -> None:
+    """A pin is of an image, and of work of ECS that has not ended."""
+    for pin in seen.ims.pins:
+        if pin.image not in seen.ims.images:
+            findings.add(Code.PIN_WITHOUT_IMAGE, pin.image, f"operation {pin.pin_id} pins it, and it is gone")
+            continue
+        work = seen.ecs.work.unended.get(pin.pin_id)
+        what = f"operation {pin.pin_id} of ECS pins it" + ("" if work else ", and has ended or is gone")
+        findings.add(Code.PIN_WITHOUT_WORK, pin.image, what, work)

@@ -1,0 +1,113 @@
+"""What people run: `python -m recast.doctor` and `recast doctor`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from recast.doctor.examination import examine
+from recast.doctor.findings import Counts, Report
+from recast.doctor.installation import CannotLook, Installation
+
+CLEAN, PROBLEMS, CANNOT_LOOK = 0, 1, 2
+# Where output is no terminal each problem is one line, however long.
+_UNLIMITED_WIDTH = 10_000
+
+
+def run(root: Path, *, deep: bool, at_rest: bool, as_json: bool, out: Console | None = None) -> int:
+    """Examines the installation under a root, prints the report, and gives the exit code."""
+    out = out or Console(width=None if sys.stdout.isatty() else _UNLIMITED_WIDTH)
+    try:
+        report = examine(Installation.local(root), deep=deep, at_rest=at_rest)
+    except CannotLook as problem:
+        Console(stderr=True).print(
+            f"cannot look: {problem}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
+        return CANNOT_LOOK
+    if as_json:
+        out.print(_json(report), markup=False, highlight=False, soft_wrap=True)
+    else:
+        _print(report, out)
+    return PROBLEMS if report.problems else CLEAN
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Reads the arguments; see `run`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recast.doctor",
+        description="Looks at a whole installation and says what is wrong with it. It changes nothing.",
+        epilog="Exit codes: 0 nothing is wrong, 1 something is, 2 it cannot look.",
+    )
+    parser.add_argument("--root", type=Path, default=Path(".recast"), help="where keys, data and stores are")
+    parser.add_argument(
+        "--deep", action="store_true", help="read every byte that is kept, not only its names"
+    )
+    parser.add_argument(
+        "--at-rest", action="store_true", help="all work has ended: nothing may be in progress"
+    )
+    parser.add_argument("--output", "-o", choices=("table", "json"), default="table", help="how to show it")
+    given = parser.parse_args(words)
+    return run(given.root, deep=given.deep, at_rest=given.at_rest, as_json=given.output == "json")
+
+
+def _json(report: Report) -> str:
+    problems = [asdict(problem) | {"remedy": problem.remedy} for problem in report.problems]
+    in_progress = [asdict(each) for each in report.in_progress]
+    counts = asdict(report.counts)
+    return json.dumps({"problems": problems, "in_progress": in_progress, "counts": counts}, indent=2)
+
+
+def _print(report: Report, out: Console) -> None:
+    if report.in_progress:
+        progress = _table("IN PROGRESS", "")
+        for each in report.in_progress:
+            progress.add_row(Text(each.resource, style="cyan"), Text(each.what))
+        out.print(progress)
+    if report.problems:
+        problems = _table("PROBLEM", "WITH", "WHAT IS WRONG", "WHAT TO DO")
+        for problem in report.problems:
+            cells = (problem.what, problem.remedy)
+            code, resource = Text(problem.code, style="bold red"), Text(problem.resource, style="cyan")
+            problems.add_row(code, resource, *map(Text, cells))
+        out.print(problems)
+    number = len(report.problems)
+    verdict = Text("nothing is wrong", style="bold green")
+    if number:
+        verdict = Text("1 problem" if number == 1 else f"{number} problems", style="bold red")
+    out.print(verdict.append(f": {_summary(report.counts)}", style="default not bold"), soft_wrap=True)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _summary(counts: Counts) -> str:
+    waiting = f"{counts.collectable_indexes} indexes and {counts.collectable_chunks} chunks await collection"
+    if not counts.collectable_indexes and not counts.collectable_chunks:
+        waiting = "nothing awaits collection"
+    elif counts.collectable_bytes:
+        waiting += f" ({_size(counts.collectable_bytes)})"
+    return (
+        f"{counts.backups} backups, {counts.images} images, {counts.servers} servers, {counts.disks} disks; "
+        f"{counts.chunks} chunks of {_size(counts.stored_bytes)} stored, {waiting}"
+    )
+
+
+def _size(number: int) -> str:
+    """`10.0 GiB`."""
+    amount = float(number)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"

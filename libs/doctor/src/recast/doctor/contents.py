@@ -1,0 +1,214 @@
+"""The chunk stores: whether what the databases count on is there."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+from recast.chunkstore import (
+    ChunkCorrupt,
+    ChunkMissing,
+    ChunkStore,
+    ChunkStoreError,
+    DiskContentReader,
+    DiskIndex,
+    IndexCorrupt,
+    IndexMissing,
+    IndexRef,
+    Objects,
+    StoreUnavailable,
+    open_objects,
+    project_key,
+)
+from recast.content.v1 import content_pb2
+from recast.doctor.findings import Code, Findings
+from recast.doctor.installation import CannotLook, Store
+from recast.doctor.snapshots import Snapshots
+
+_SETTINGS = "recast-chunkstore.json"
+_KEY_BYTES = 32
+_MOST_OPEN_CHUNKS = 1  # each chunk is read once: there is nothing to keep
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A disk's content that a row counts on. `owner` is the row's name."""
+
+    owner: str
+    project: str
+    disk: content_pb2.DiskContent
+
+
+def sealed_contents(seen: Snapshots) -> tuple[list[Sealed], list[Sealed]]:
+    """What the rows of CSBS count on, and what those of IMS do."""
+    of_backups = [
+        Sealed(backup.name, backup.project, disk)
+        for backup in seen.csbs.backups.values()
+        if backup.state in {"AVAILABLE", "RESTORING"}
+        for disk in backup.contents
+    ]
+    of_images = [
+        Sealed(image.name, image.project, disk)
+        for image in seen.ims.images.values()
+        if image.state == "NORMAL"
+        for disk in image.contents
+    ]
+    return of_backups, of_images
+
+
+class OpenStore:
+    """One chunk store, listed once; it is opened only if it is there, for opening would make it."""
+
+    def __init__(self, objects: Objects | None, master_key: bytes) -> None:
+        self._objects = objects
+        self._master_key = master_key
+        self._partitions: dict[str, ChunkStore] = {}
+        self.chunks: dict[str, dict[bytes, int]] = defaultdict(dict)
+        """By project: the size of each chunk's object, by the chunk's id."""
+        self.indexes: dict[str, set[str]] = defaultdict(set)
+        """By project: the ids of all indexes."""
+        for name, size in objects.list("") if objects else ():
+            match name.split("/"):
+                case [project, "chunks", _, digits] if len(digits) == 2 * _KEY_BYTES:
+                    self.chunks[project][bytes.fromhex(digits)] = size
+                case [project, "indexes", index_id]:
+                    self.indexes[project].add(index_id)
+
+    @classmethod
+    def open(cls, service: str, store: Store, stack: ExitStack) -> Self:
+        """Opens a store until `stack` ends. CannotLook when it does not answer, or its key is not there."""
+        try:
+            master_key = store.key_file.read_bytes()
+        except OSError as problem:
+            raise CannotLook(f"the key of {service}'s chunk store cannot be read: {problem}") from problem
+        if len(master_key) != _KEY_BYTES:
+            raise CannotLook(f"{store.key_file} has {len(master_key)} bytes; a key has {_KEY_BYTES}")
+        try:
+            objects = _open_if_there(store.url)
+            if objects is not None:
+                stack.callback(objects.close)
+            return cls(objects, master_key)
+        except StoreUnavailable as away:
+            raise CannotLook(f"the chunk store of {service} does not answer: {away}") from away
+
+    @property
+    def is_there(self) -> bool:
+        """Whether anything was ever written."""
+        return self._objects is not None
+
+    def partition(self, project: str) -> ChunkStore:
+        """A project's part of a store that is there."""
+        assert self._objects is not None
+        if project not in self._partitions:
+            key = project_key(self._master_key, project)
+            self._partitions[project] = ChunkStore.over(self._objects, project=project, key=key)
+        return self._partitions[project]
+
+    def reader(self, sealed: Sealed) -> DiskContentReader:
+        """A reader of a content. Raises ChunkStoreError when its index is not what it must be."""
+        ref = IndexRef(sealed.disk.index.id, sealed.disk.index.digest)
+        partition = self.partition(sealed.project)
+        return partition.reader(partition.read_index(ref), cache_chunks=_MOST_OPEN_CHUNKS)
+
+
+def _open_if_there(url: str) -> Objects | None:
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not Path(unquote(parts.path)).is_dir():
+        return None
+    objects = open_objects(url)
+    # Empty, or all zeros: torn by a power cut before anything was written. The next writer mends it.
+    if bytes(objects.get(_SETTINGS) or b"").strip(b"\0"):
+        return objects
+    objects.close()
+    return None
+
+
+def check_store(store: OpenStore, url: str, sealed: list[Sealed], findings: Findings, *, deep: bool) -> None:
+    """Every index that a row counts on is there and whole, and so are its chunks."""
+    if sealed and not store.is_there:
+        owners = f"{len(sealed)} disks of backups and images"
+        findings.add(Code.STORE_UNUSABLE, url, f"there is no chunk store, and {owners} are to be in it")
+        return
+    named: dict[str, set[bytes]] = defaultdict(set)
+    sound: set[tuple[str, bytes]] = set()
+    for each in sealed:
+        index = _read_index(store, each, findings)
+        if index is None:
+            continue
+        named[each.project].update(chunk_id for _, chunk_id in index.data_chunks())
+        _check_chunks(store, each, index, findings, sound if deep else None)
+    _count(store, sealed, named, findings)
+
+
+def _read_index(store: OpenStore, sealed: Sealed, findings: Findings) -> DiskIndex | None:
+    ref = IndexRef(sealed.disk.index.id, sealed.disk.index.digest)
+    try:
+        index = store.partition(sealed.project).read_index(ref)
+    except IndexMissing as problem:
+        findings.add(Code.INDEX_MISSING, sealed.owner, f"disk {sealed.disk.id}: {problem}")
+    except IndexCorrupt as problem:
+        findings.add(Code.INDEX_CORRUPT, sealed.owner, f"disk {sealed.disk.id}: {problem}")
+    except ChunkStoreError as problem:
+        findings.add(Code.STORE_UNUSABLE, sealed.owner, f"disk {sealed.disk.id}: {problem}")
+    else:
+        if index.size_bytes != sealed.disk.size_bytes:
+            what = f"disk {sealed.disk.id} has {sealed.disk.size_bytes} bytes, its index {index.size_bytes}"
+            findings.add(Code.INDEX_SIZE_WRONG, sealed.owner, what)
+        return index
+    return None
+
+
+def _check_chunks(
+    store: OpenStore,
+    sealed: Sealed,
+    index: DiskIndex,
+    findings: Findings,
+    sound: set[tuple[str, bytes]] | None,
+) -> None:
+    """One problem a disk: where it begins, and how many. `sound` are the chunks that need not be read again;
+    None when none is to be read.
+    """
+    wrong: dict[Code, list[str]] = defaultdict(list)
+    reader = store.partition(sealed.project).reader(index, cache_chunks=_MOST_OPEN_CHUNKS)
+    for position, chunk_id in index.data_chunks():
+        code, reason = _chunk_problem(store, sealed.project, chunk_id)
+        if code is None and sound is not None and (sealed.project, chunk_id) not in sound:
+            try:
+                reader.pread(position * index.chunk_bytes, index.length_at(position))
+            except ChunkMissing as problem:
+                code, reason = Code.CHUNK_MISSING, str(problem)
+            except ChunkCorrupt as problem:
+                code, reason = Code.CHUNK_CORRUPT, str(problem)
+            else:
+                sound.add((sealed.project, chunk_id))
+        if code is not None:
+            wrong[code].append(f"the first at byte {position * index.chunk_bytes}: {reason}")
+    for code, reasons in wrong.items():
+        what = f"disk {sealed.disk.id}: {len(reasons)} of its chunks, {reasons[0]}"
+        findings.add(code, sealed.owner, what)
+
+
+def _chunk_problem(store: OpenStore, project: str, chunk_id: bytes) -> tuple[Code | None, str]:
+    size = store.chunks[project].get(chunk_id)
+    if size is None:
+        return Code.CHUNK_MISSING, f"{chunk_id.hex()} is not in the store"
+    return (Code.CHUNK_CORRUPT, f"{chunk_id.hex()} is empty") if size == 0 else (None, "")
+
+
+def _count(
+    store: OpenStore, sealed: list[Sealed], named: Mapping[str, set[bytes]], findings: Findings
+) -> None:
+    """What no row names awaits the next collection: no fault, whoever left it."""
+    counts = findings.counts
+    for project, chunks in store.chunks.items():
+        idle = [size for chunk_id, size in chunks.items() if chunk_id not in named.get(project, ())]
+        counts.chunks += len(chunks)
+        counts.stored_bytes += sum(chunks.values())
+        counts.collectable_chunks += len(idle)
+        counts.collectable_bytes += sum(idle)
+    known = {(each.project, each.disk.index.id) for each in sealed}
+    found = {(project, index_id) for project, ids in store.indexes.items() for index_id in ids}
+    counts.collectable_indexes += len(found - known)

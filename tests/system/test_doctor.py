@@ -1,0 +1,333 @@
+"""`recast doctor`: it finds each damage, and calls nothing a damage that is only under way."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from damages import DAMAGES, Damage
+from patient import (
+    DEBIAN,
+    DEMO,
+    IDLE,
+    IDLE_DATA,
+    IDLE_SYSTEM,
+    LOOSE,
+    NIGHTLY,
+    SPARE,
+    WEB,
+    WEB_DATA,
+    WEB_IMAGE,
+    WEB_SYSTEM,
+    Patient,
+)
+
+import seed
+from recast.client import Recast
+from recast.csbs.v1 import backup_pb2, backup_service_pb2
+from recast.doctor import Code, Installation, Report, examine
+from recast.ecs.v1 import server_pb2, server_service_pb2
+from recast.stack import LocalStack
+
+
+@dataclass(frozen=True)
+class Made:
+    """A stack that was stopped, and what the doctor said of it while it worked."""
+
+    root: Path
+    under_load: list[Report]
+    """The last report is of the moment when all work had ended."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The demo's data, and a backup and a batch of servers that were made while the doctor looked."""
+    root = tmp_path_factory.mktemp("made")
+    with LocalStack(root / "stack") as stack:
+        recast = stack.client("demo", "operator")
+        seed.seed(recast, tmp_path_factory.mktemp("seed"))
+        under_load = _reports_under_load(recast, root / "stack")
+    return Made(root / "stack", under_load)
+
+
+def _reports_under_load(recast: Recast, root: Path) -> list[Report]:
+    backup = backup_service_pb2.CreateBackupRequest(
+        parent=DEMO, backup_id="load", backup=backup_pb2.Backup(server=IDLE), full=True
+    )
+    servers = server_service_pb2.CreateServersRequest(
+        parent=DEMO, server_id="load", server=server_pb2.Server(display_name="load"), count=5, image=WEB_IMAGE
+    )
+    work = [
+        (recast.backups.CreateBackup(backup).operation, "csbs"),
+        (recast.servers.CreateServers(servers).operation, "ecs"),
+    ]
+    reports = []
+    while True:
+        reports.append(examine(Installation.local(root)))
+        if not reports[-1].in_progress:
+            break
+    for operation, service in work:
+        recast.wait(operation, service)
+    return [*reports, examine(Installation.local(root), deep=True, at_rest=True)]
+
+
+@pytest.fixture
+def patient(made: Made, tmp_path: Path) -> Patient:
+    """A copy of the whole installation."""
+    return Patient.copy_of(made.root, tmp_path / "patient")
+
+
+def test_running_services_are_well(made: Made) -> None:
+    """While a backup and servers are being made nothing is wrong, but something is in progress."""
+    assert [report.problems for report in made.under_load] == [()] * len(made.under_load)
+    shown = [each.what for each in made.under_load[0].in_progress]
+    assert any("CreateBackup" in what or "CreateServers" in what for what in shown)
+
+
+def test_work_that_has_ended_leaves_nothing_under_way(made: Made) -> None:
+    """When all work has ended nothing is in progress, and every byte is what it must be."""
+    report = made.under_load[-1]
+    assert (report.problems, report.in_progress) == ((), ())
+
+
+def test_clean_installation_is_counted(patient: Patient) -> None:
+    """A stopped installation is well, and the report says how much there is."""
+    report = patient.examine(deep=True, at_rest=True)
+    assert (report.problems, report.in_progress) == ((), ())
+    counts = report.counts
+    assert (counts.backups, counts.images, counts.servers, counts.disks) == (3, 3, 7, 15)
+    chunks = [path.stat().st_size for path in patient.root.glob("store/*/demo/chunks/*/*")]
+    assert (counts.chunks, counts.stored_bytes) == (len(chunks), sum(chunks))
+    assert (counts.collectable_indexes, counts.collectable_chunks, counts.collectable_bytes) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.inflict.__name__)
+def test_each_damage_is_found(patient: Patient, damage: Damage) -> None:
+    """A damage gives problems of its own codes and of no others."""
+    damage.inflict(patient)
+    report = patient.examine(deep=damage.deep, at_rest=damage.at_rest)
+    assert {problem.code for problem in report.problems} == damage.codes, report.problems
+
+
+def test_every_code_has_a_damage() -> None:
+    """There is no check that cannot fail."""
+    assert {code for damage in DAMAGES for code in damage.codes} == set(Code)
+
+
+UNDER_WAY: list[Callable[[Patient], None]] = []
+
+
+def under_way(scene: Callable[[Patient], None]) -> Callable[[Patient], None]:
+    """Enters a moment of an installation at work."""
+    UNDER_WAY.append(scene)
+    return scene
+
+
+@under_way
+def _servers_of_a_batch(patient: Patient) -> None:
+    result = server_service_pb2.CreateServersResult()
+    result.outcomes.add(server=f"{DEMO}/servers/first")
+    result.outcomes.add(server=IDLE)
+    patient.add_work(
+        "ecs", "CreateServers", f"{DEMO}/servers/first", state="UNDOING", request=result.SerializeToString()
+    )
+    patient.sql("ecs", "UPDATE server SET state = 'CREATING' WHERE name = ?", IDLE)
+    patient.sql("ecs", "UPDATE disk SET state = 'CREATING' WHERE name IN (?, ?)", IDLE_SYSTEM, IDLE_DATA)
+    patient.folder(IDLE_DATA).rename(
+        patient.folder(IDLE_DATA).with_name(f".gone-{patient.folder(IDLE_DATA).name}")
+    )
+    (patient.host / "bases" / ".x.raw.new").touch()
+
+
+@under_way
+def _server_deletion(patient: Patient) -> None:
+    steps = {"detach": f'["{IDLE_SYSTEM}"]'.encode()}
+    patient.add_work("ecs", "DeleteServer", IDLE, steps=steps)
+    patient.sql("ecs", "UPDATE server SET state = 'DELETING' WHERE name = ?", IDLE)
+    patient.sql("ecs", "DELETE FROM attachment WHERE server = ?", IDLE)
+    patient.sql("ecs", "UPDATE disk SET state = 'DELETING' WHERE name = ?", IDLE_SYSTEM)
+    patient.sql("ecs", "UPDATE disk SET state = 'AVAILABLE' WHERE name = ?", IDLE_DATA)
+    shutil.rmtree(patient.folder(IDLE_SYSTEM))
+
+
+@under_way
+def _os_change_after_its_swap(patient: Patient) -> None:
+    patient.add_work(
+        "ecs", "ChangeServerOs", IDLE, steps={"swap": f'"{LOOSE}"'.encode(), ":decided": b"true"}
+    )
+    patient.sql("ecs", "UPDATE disk SET state = 'DELETING', role = 'SYSTEM' WHERE name = ?", LOOSE)
+
+
+@under_way
+def _os_change_before_its_swap(patient: Patient) -> None:
+    patient.add_work("ecs", "ChangeServerOs", IDLE)
+    patient.sql("ecs", "UPDATE server SET state = 'CHANGING_OS' WHERE name = ?", IDLE)
+    new = {"name": f"{DEMO}/disks/new-work", "folder": "new", "state": "CREATING"}
+    patient.copy_row("ecs", "disk", IDLE_SYSTEM, **new)
+    (patient.host / "disks" / ".new-new").mkdir()
+
+
+@under_way
+def _freeze_of_a_backup(patient: Patient) -> None:
+    freeze = patient.layer(WEB_DATA).name.removeprefix("layer-").removesuffix(".qcow2")
+    (patient.folder(WEB_DATA) / f"frozen-{freeze}").touch()  # one of its two disks, before the other's turn
+    patient.sql("ecs", "UPDATE freeze SET state = 'FREEZING' WHERE freeze_id = ?", freeze)
+    patient.sql("ecs", "UPDATE server SET freeze_id = ?, frozen_for = ? WHERE name = ?", freeze, SPARE, WEB)
+    patient.sql("csbs", "UPDATE backup SET state = 'CREATING', content = NULL WHERE name = ?", SPARE)
+    patient.sql("csbs", "DELETE FROM operation_step")
+    patient.sql("csbs", "DELETE FROM operation WHERE id = ?", freeze)
+    patient.add_work("csbs", "CreateBackup", SPARE, operation_id=freeze)
+
+
+@under_way
+def _image_of_a_held_server(patient: Patient) -> None:
+    patient.add_work("ims", "CreateImage", WEB_IMAGE)
+    patient.sql("ims", "UPDATE image SET state = 'CREATING', lock_token = 0 WHERE name = ?", WEB_IMAGE)
+    patient.sql("csbs", "UPDATE image_lock SET state = 'HELD'")
+    patient.sql("ecs", "INSERT INTO image_hold VALUES (?, ?)", WEB, WEB_IMAGE)
+
+
+@under_way
+def _image_pinned_by_new_disk(patient: Patient) -> None:
+    patient.add_work("ecs", "CreateDisk", LOOSE)
+    patient.sql("ecs", "UPDATE disk SET state = 'CREATING' WHERE name = ?", LOOSE)
+    patient.sql(
+        "ims", "INSERT INTO image_pin VALUES (?, 'new-work', ?, '2026-01-01 00:00:00')", DEBIAN, LOOSE
+    )
+    shutil.rmtree(patient.folder(LOOSE))
+
+
+@under_way
+def _failed_image_that_gives_its_lock_back(patient: Patient) -> None:
+    patient.add_work("ims", "CreateImage", WEB_IMAGE, state="UNDOING")
+    patient.sql("ims", "DELETE FROM image WHERE name = ?", WEB_IMAGE)
+
+
+@under_way
+def _import_under_way(patient: Patient) -> None:
+    patient.add_work("ims", "ImportImage", DEBIAN)
+    patient.sql("ims", "UPDATE image SET state = 'CREATING', content = NULL WHERE name = ?", DEBIAN)
+    key = patient.value("ims", "SELECT upload_key FROM image WHERE name = ?", DEBIAN)
+    (patient.root / "data" / "ims-staging" / key).touch()
+
+
+@under_way
+def _restore_of_one_disk_of_two(patient: Patient) -> None:
+    patient.add_work("csbs", "RestoreBackup", NIGHTLY)
+    patient.sql("csbs", "UPDATE backup SET state = 'RESTORING' WHERE name = ?", NIGHTLY)
+    patient.add_work("ecs", "RestoreDisks", WEB, steps={"begin": b"null", ":decided": b"true"})
+    patient.sql("ecs", "UPDATE server SET state = 'RESTORING' WHERE name = ?", WEB)
+    patient.sql("ecs", "UPDATE disk SET base = 'other' WHERE name = ?", WEB_SYSTEM)
+
+
+@under_way
+def _deletions(patient: Patient) -> None:
+    patient.add_work("csbs", "DeleteBackup", SPARE)
+    patient.sql("csbs", "DELETE FROM backup WHERE name = ?", SPARE)  # its indexes are still there
+    patient.add_work("ecs", "DeleteDisk", LOOSE)
+    patient.sql("ecs", "UPDATE disk SET state = 'DELETING' WHERE name = ?", LOOSE)
+    patient.folder(LOOSE).rename(patient.folder(LOOSE).with_name(f".gone-{patient.folder(LOOSE).name}"))
+
+
+@pytest.mark.parametrize("scene", UNDER_WAY, ids=lambda scene: scene.__name__)
+def test_what_is_under_way_is_no_problem(patient: Patient, scene: Callable[[Patient], None]) -> None:
+    """What belongs to work that has not ended is in progress; at rest that work is the one problem."""
+    scene(patient)
+    report = patient.examine(deep=True)
+    assert report.problems == ()
+    assert report.in_progress
+    at_rest = patient.examine(at_rest=True)
+    assert {problem.code for problem in at_rest.problems} == {Code.OPERATION_NOT_ENDED}
+
+
+def test_upload_may_wait_for_ever(patient: Patient) -> None:
+    """An upload that waits for more bytes is in progress, also at rest."""
+    new = {"name": f"{DEMO}/images/new", "state": "CREATING", "content": None, "upload_key": "new"}
+    patient.copy_row("ims", "image", DEBIAN, **new, upload_is_complete=0)
+    (patient.root / "data" / "ims-staging" / "new").write_bytes(b"half")
+    report = patient.examine(at_rest=True)
+    assert report.problems == ()
+    assert [each.resource for each in report.in_progress] == [f"{DEMO}/images/new"]
+
+
+def test_restore_that_failed_leaves_disks_in_doubt(patient: Patient) -> None:
+    """Disks of a server in ERROR need not stand on the bases that their rows name."""
+    patient.sql("ecs", "UPDATE server SET state = 'ERROR' WHERE name = ?", WEB)
+    patient.sql("ecs", "UPDATE disk SET base = 'other' WHERE name = ?", WEB_SYSTEM)
+    assert patient.examine(at_rest=True).problems == ()
+
+
+def test_name_of_a_backup_may_be_used_again(patient: Patient) -> None:
+    """A disk may name a backup that is gone, and whose name a newer one has that failed."""
+    late = {"state": "ERROR", "content": None, "create_time": "2100-01-01 00:00:00.000000"}
+    patient.copy_row("csbs", "backup", SPARE, name="other", **late)
+    patient.sql("csbs", "DELETE FROM backup WHERE name = ?", SPARE)
+    assert patient.examine(deep=True, at_rest=True).problems == ()
+    patient.sql("csbs", "UPDATE backup SET name = ? WHERE name = 'other'", SPARE)
+    assert patient.examine(deep=True, at_rest=True).problems == ()
+
+
+def test_what_no_row_names_awaits_collection(patient: Patient) -> None:
+    """Indexes and chunks that no row names are counted, and are no problem."""
+    patient.sql("csbs", "DELETE FROM backup WHERE name = ?", f"{DEMO}/backups/load")
+    (patient.root / "store" / "csbs" / "demo" / "chunks" / "ab").mkdir(exist_ok=True)
+    (patient.root / "store" / "csbs" / "demo" / "chunks" / "ab" / ("ab" * 32)).write_bytes(b"12345")
+    report = patient.examine(at_rest=True)
+    assert report.problems == ()
+    assert (report.counts.collectable_indexes, report.counts.collectable_chunks) == (2, 1)
+    assert report.counts.collectable_bytes == 5
+
+
+def test_a_problem_counts_when_it_stays(patient: Patient) -> None:
+    """What is mended between two looks, and what is only seen at the second, is not reported."""
+    key = patient.root / "keys" / "people.pem"
+    key.chmod(0o644)
+
+    def mend(_seconds: float) -> None:
+        key.chmod(0o600)
+        (patient.host / "core").touch()
+
+    assert patient.examine(pause=mend).problems == ()
+    assert [problem.code for problem in patient.examine().problems] == [Code.FILE_UNOWNED]
+
+
+def test_looking_changes_nothing(patient: Patient) -> None:
+    """The doctor writes into no database, no store and no disk."""
+    before = _state(patient.root)
+    patient.examine(deep=True)
+    assert _state(patient.root) == before
+
+
+def _state(root: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of every file; of a database's own helpers, which reading makes, neither."""
+    files = [path for path in root.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal"))]
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
+def test_the_command_says_what_to_do(patient: Patient) -> None:
+    """Each problem is one line with its code, the resource and the remedy, and the exit code is 1."""
+    patient.sql("ecs", "UPDATE disk SET state = 'IN_USE' WHERE name = ?", LOOSE)
+    done = _doctor("--root", str(patient.root))
+    assert done.returncode == 1
+    [line] = [line for line in done.stdout.splitlines() if "DISK_USE_WRONG" in line]
+    assert LOOSE in line
+    assert "report it" in line
+    assert done.stdout.splitlines()[-1].startswith("1 problem: 3 backups, 3 images, 7 servers, 15 disks; ")
+
+
+def test_the_command_speaks_json(patient: Patient) -> None:
+    """With --output json the report is one JSON object, and the exit code of a clean installation is 0."""
+    done = _doctor("--root", str(patient.root), "--at-rest", "--output", "json")
+    assert done.returncode == 0
+    report = json.loads(done.stdout)
+    assert (report["problems"], report["in_progress"]) == ([], [])
+    assert report["counts"]["servers"] == 7
+
+
+def _doctor(*words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "recast.doctor", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

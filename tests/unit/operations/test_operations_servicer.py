@@ -1,0 +1,234 @@
+"""google.longrunning.Operations, as a client sees it."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from google.longrunning import operations_pb2 as pb
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from recast.faults import Conflict, RemoteRefusal
+from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationState
+from recast.operations import Work
+
+
+def succeed(_work: Work) -> Message:
+    """A run that succeeds at once."""
+    return Empty()
+
+
+def wait_request(name: str, seconds: float) -> pb.WaitOperationRequest:
+    """Asks to wait for so long."""
+    timeout = Duration()
+    timeout.FromNanoseconds(int(seconds * 1e9))
+    return pb.WaitOperationRequest(name=name, timeout=timeout)
+
+
+def listed(service: Any, text: str = "", **asked: Any) -> list[str]:
+    """The targets of the operations in a list."""
+    request = pb.ListOperationsRequest(name="projects/demo", filter=text, **asked)
+    found = []
+    for operation in service.stub().ListOperations(request).operations:
+        metadata = OperationMetadata()
+        operation.metadata.Unpack(metadata)
+        found.append(metadata.target)
+    return found
+
+
+class TestGet:
+    """GetOperation."""
+
+    def test_work_shows_where_it_stands(self, service: Any) -> None:
+        """An operation tells verb, target, state and times, and its result once it has ended."""
+        name = service.record()
+        before = service.stub().GetOperation(pb.GetOperationRequest(name=name))
+        service.finish(succeed)
+        after = service.stub().GetOperation(pb.GetOperationRequest(name=name))
+        metadata = OperationMetadata()
+        after.metadata.Unpack(metadata)
+        assert (before.name, before.done, before.HasField("response")) == (name, False, False)
+        assert after.done
+        assert after.response.Is(Empty.DESCRIPTOR)
+        assert (metadata.verb, metadata.target) == ("Do", "projects/demo/x")
+        assert metadata.state == OperationState.OPERATION_STATE_SUCCEEDED
+        assert metadata.create_time.seconds < metadata.end_time.seconds <= metadata.update_time.seconds
+
+    def test_failed_work_shows_its_refusal_alone(self, service: Any) -> None:
+        """An operation that failed holds the error, and no response."""
+        name = service.record()
+        service.finish(lambda _: Conflict(resource="x"))
+        operation = service.stub().GetOperation(pb.GetOperationRequest(name=name))
+        assert operation.WhichOneof("result") == "error"
+
+    @pytest.mark.rule("R61")
+    @pytest.mark.parametrize(
+        "method", ["GetOperation", "WaitOperation", "CancelOperation", "DeleteOperation"]
+    )
+    def test_another_project_s_work_is_not_there(self, service: Any, method: str) -> None:
+        """Work of another project is NOT_FOUND, by its own name and as if it were one's own."""
+        name = service.record(project="other")
+        request = getattr(pb, f"{method}Request")
+        mine = name.replace("projects/other", "projects/demo")
+        for asked, reason in ((name, "PROJECT_NOT_FOUND"), (mine, "OPERATION_NOT_FOUND")):
+            with pytest.raises(RemoteRefusal) as refused:
+                getattr(service.stub(), method)(request(name=asked))
+            assert refused.value.reason == reason
+        assert service.stub("other").GetOperation(pb.GetOperationRequest(name=name)).name == name
+
+    @pytest.mark.parametrize("name", ["", "x", "projects/demo", "projects/demo/backups/x", "x" * 100_000])
+    def test_what_is_no_name_is_refused(self, service: Any, name: str) -> None:
+        """A name that is none of an operation is refused with the field's path, however long it is."""
+        with pytest.raises(RemoteRefusal) as refused:
+            service.stub().GetOperation(pb.GetOperationRequest(name=name))
+        assert refused.value.reason == "REQUEST_INVALID"
+        assert [field.field for field in refused.value.fields] == ["name"]
+
+
+class TestList:
+    """ListOperations."""
+
+    def test_a_list_holds_the_project_s_work(self, service: Any) -> None:
+        """A list holds the operations of its project, newest first, page by page."""
+        for number in range(5):
+            service.record(f"t{number}")
+        service.record("t9", project="other")
+        first = service.stub().ListOperations(pb.ListOperationsRequest(name="projects/demo", page_size=3))
+        assert len(first.operations) == 3
+        assert listed(service) == ["t4", "t3", "t2", "t1", "t0"]
+        assert listed(service, page_size=3, page_token=first.next_page_token) == ["t1", "t0"]
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("done = true", ["t0"]),
+            ('state = "PENDING"', ["t2", "t1"]),
+            ('target = "t1" AND verb = "Do"', ["t1"]),
+            ("create_time > 2026-03-01T00:02:30Z", ["t2"]),
+            ('verb = "Other"', []),
+        ],
+    )
+    def test_a_list_can_be_filtered(self, service: Any, text: str, expected: list[str]) -> None:
+        """A list can be narrowed by done, state, target, verb and create_time."""
+        for number in range(3):
+            service.record(f"t{number}")
+        service.finish(succeed)
+        assert listed(service, text) == expected
+
+    @pytest.mark.parametrize(
+        "text", ["create_time > yesterday", "done < true", "x = 1", "done = true AND " * 5000]
+    )
+    def test_a_filter_that_cannot_be_read_is_refused(self, service: Any, text: str) -> None:
+        """A filter that this list does not know is refused, and is no bug."""
+        with pytest.raises(RemoteRefusal) as refused:
+            listed(service, text)
+        assert refused.value.reason == "FILTER_INVALID"
+
+    @pytest.mark.rule("R61")
+    def test_another_project_s_list_is_not_there(self, service: Any) -> None:
+        """The list of another project is NOT_FOUND."""
+        with pytest.raises(RemoteRefusal) as refused:
+            service.stub().ListOperations(pb.ListOperationsRequest(name="projects/other"))
+        assert refused.value.reason == "PROJECT_NOT_FOUND"
+
+
+class TestWait:
+    """WaitOperation."""
+
+    def test_a_wait_ends_with_the_work(self, service: Any) -> None:
+        """A wait is answered when the work has ended, long before its timeout."""
+        name = service.record()
+        begun = time.monotonic()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(service.stub().WaitOperation, wait_request(name, 30))
+            service.finish(succeed)
+            assert waiting.result().done
+        assert time.monotonic() - begun < 10
+
+    def test_a_wait_ends_at_its_timeout(self, service: Any) -> None:
+        """A wait is answered at its timeout with where the work stands then."""
+        begun = time.monotonic()
+        assert not service.stub().WaitOperation(wait_request(service.record(), 0.15)).done
+        assert 0.15 <= time.monotonic() - begun < 5
+
+    def test_a_wait_ends_before_the_caller_s_deadline(self, service: Any) -> None:
+        """A wait is answered half a second before its caller's deadline, so that the answer arrives."""
+        name = service.record()
+        assert not service.stub().WaitOperation(wait_request(name, 30), timeout=0.8).done
+
+    def test_a_wait_for_ended_work_is_answered_at_once(self, service: Any) -> None:
+        """Work that has ended is not waited for."""
+        name = service.record()
+        service.finish(succeed)
+        assert service.stub().WaitOperation(pb.WaitOperationRequest(name=name)).done
+
+    def test_a_change_between_look_and_wait_is_noticed(self, service: Any) -> None:
+        """A change after the look and before the wait ends the wait at once."""
+        seen = service.operations.changes
+        service.operations.notify()
+        begun = time.monotonic()
+        service.operations.wait_for_change(seen, 30)
+        assert time.monotonic() - begun < 5
+
+    def test_so_many_may_wait(self, service: Any) -> None:
+        """Past the cap a caller is told TOO_MANY_WAITS and when to come back; other calls are answered."""
+        name = service.record()
+        stub = service.stub()
+        waiting = threading.Semaphore(0)
+        operations = service.operations
+        wait = operations.wait_for_change
+        operations.wait_for_change = lambda seen, seconds: (waiting.release(), wait(seen, seconds))
+        with ThreadPoolExecutor(service.max_waits) as pool:
+            waits = [
+                pool.submit(stub.WaitOperation, wait_request(name, 30)) for _ in range(service.max_waits)
+            ]
+            for _ in waits:
+                assert waiting.acquire(timeout=10)
+            while waiting.acquire(blocking=False):
+                pass
+            with pytest.raises(RemoteRefusal) as refused:
+                stub.WaitOperation(wait_request(name, 30))
+            assert (refused.value.reason, refused.value.retry_seconds) == ("TOO_MANY_WAITS", 1.0)
+            assert not stub.GetOperation(pb.GetOperationRequest(name=name)).done
+            service.finish(succeed)
+            assert all(each.result().done for each in waits)
+        assert stub.WaitOperation(wait_request(name, 30)).done
+
+
+class TestCancelAndDelete:
+    """CancelOperation and DeleteOperation."""
+
+    def test_a_cancel_ends_the_work(self, service: Any) -> None:
+        """Work that is cancelled ends with CANCELLED for an error."""
+        name = service.record()
+        service.stub().CancelOperation(pb.CancelOperationRequest(name=name))
+        service.finish(lambda work: (work.check(), Empty())[1])
+        operation = service.stub().GetOperation(pb.GetOperationRequest(name=name))
+        assert (operation.done, operation.error.code) == (True, 1)
+
+    def test_a_cancel_of_ended_work_is_answered(self, service: Any) -> None:
+        """A cancel that comes after the end is no error, and changes nothing."""
+        name = service.record()
+        service.finish(succeed)
+        service.stub().CancelOperation(pb.CancelOperationRequest(name=name))
+        assert service.stub().GetOperation(pb.GetOperationRequest(name=name)).HasField("response")
+
+    def test_ended_work_can_be_forgotten(self, service: Any) -> None:
+        """The record of ended work is deleted with all that was remembered of it."""
+        name = service.record()
+        service.finish(lambda work: (work.step("one", lambda: 1), Empty())[1])
+        service.stub().DeleteOperation(pb.DeleteOperationRequest(name=name))
+        with pytest.raises(RemoteRefusal) as refused:
+            service.stub().GetOperation(pb.GetOperationRequest(name=name))
+        assert refused.value.reason == "OPERATION_NOT_FOUND"
+
+    def test_work_that_has_not_ended_is_not_forgotten(self, service: Any) -> None:
+        """The record of work that has not ended cannot be deleted."""
+        name = service.record()
+        with pytest.raises(RemoteRefusal) as refused:
+            service.stub().DeleteOperation(pb.DeleteOperationRequest(name=name))
+        assert refused.value.reason == "OPERATION_RUNNING"
+        assert refused.value.violations[0].resource == name
