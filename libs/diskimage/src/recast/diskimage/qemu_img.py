@@ -21,6 +21,8 @@ ImageFormat = Literal["qcow2", "raw"]
 METADATA_SECONDS = 120.0
 # No storage worth using moves data more slowly than this; slower means stuck.
 SLOWEST_BYTES_PER_SECOND = 4 << 20
+# What a stranger's file may make QEMU use.
+ADDRESS_SPACE_BYTES = 1 << 30
 # Of each thread of a limited qemu-img: 64 of the usual 8 MiB would be half of its address space.
 _THREAD_STACK_BYTES = 2 << 20
 
@@ -29,7 +31,7 @@ _THREAD_STACK_BYTES = 2 << 20
 class Limits:
     """What a qemu-img that reads a stranger's file may use, against files built to exhaust the host."""
 
-    address_space_bytes: int = 1 << 30
+    address_space_bytes: int = ADDRESS_SPACE_BYTES
     cpu_seconds: int = 60
 
 
@@ -76,7 +78,7 @@ def convert_to_raw(
     image_format: ImageFormat,
     target: Path,
     virtual_bytes: int,
-    address_space_bytes: int = Limits.address_space_bytes,
+    address_space_bytes: int = ADDRESS_SPACE_BYTES,
 ) -> None:
     """Write an image's content into a sparse raw file, under limits on memory."""
     timeout = _seconds_to_move(virtual_bytes)
