@@ -45,7 +45,7 @@ up: setup ## Run the three services in the foreground, with data under .recast/
 
 .PHONY: test
 test: setup postgres ## Run the tests (under three minutes)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: test-crash
 test-crash: setup ## End each service at every point of every kind of work, and check that nothing is lost (KILLS=500)

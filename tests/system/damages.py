@@ -34,12 +34,13 @@ Inflict = Callable[[Patient], None]
 
 @dataclass(frozen=True)
 class Damage:
-    """Something done to an installation, and the codes of the problems that this must give, no others."""
+    """Something done to an installation: what the doctor must find, and nothing else."""
 
     name: str
     inflict: Inflict
-    codes: tuple[Code, ...]
-    """Each as often as there are problems with it; at least as often, where a damage is `wide`."""
+    codes: frozenset[Code]
+    problems: int
+    """How many problems; 0 when that does not matter."""
     deep: bool
     at_rest: bool
 
@@ -48,68 +49,58 @@ DAMAGES: list[Damage] = []
 
 
 def damage(*codes: Code, deep: bool = False, at_rest: bool = True) -> Callable[[Inflict], Inflict]:
-    """Enters a function into the list."""
+    """Enters a function into the list, by its name."""
 
     def enter(inflict: Inflict) -> Inflict:
-        DAMAGES.append(Damage(inflict, frozenset(codes), deep, at_rest))
+        DAMAGES.append(Damage(inflict.__name__.strip("_"), inflict, frozenset(codes), 0, deep, at_rest))
         return inflict
 
     return enter
 
 
-def rows(code: Code, service: str, *statements: str, at_rest: bool = True) -> None:
-    """Enters a damage that is nothing but SQL; `{web}` and such stand for the rows' names."""
-    names = {
-        "web": WEB,
-        "idle": IDLE,
-        "nightly": NIGHTLY,
-        "spare": SPARE,
-        "debian": DEBIAN,
-        "shop_data": SHOP_DATA,
-        "web_image": WEB_IMAGE,
-        "loose": LOOSE,
-        "idle_data": IDLE_DATA,
-        "idle_system": IDLE_SYSTEM,
-    }
+def rows(code: Code, *statements: str) -> None:
+    """Enters damages that are nothing but SQL, each of them one problem: `service: statement`."""
 
     def inflict(patient: Patient) -> None:
         for statement in statements:
-            patient.sql(service, statement.format(**names))
+            service, _, sql = statement.partition(": ")
+            patient.sql(service, sql)
 
-    inflict.__name__ = statements[0]
-    DAMAGES.append(Damage(inflict, frozenset({code}), deep=False, at_rest=at_rest))
+    DAMAGES.append(
+        Damage(statements[0], inflict, frozenset({code}), len(statements), deep=False, at_rest=True)
+    )
 
-
-_OF_SPARE = "WHERE target = '{spare}'"
-_GONE = f"{DEMO}/backups/gone"
 
 # Operations, and states that work ends.
 
-rows(Code.OPERATION_STATE_WRONG, "csbs", f"UPDATE operation SET state = 'RUNNING' {_OF_SPARE}")
-rows(Code.OPERATION_STATE_WRONG, "csbs", f"UPDATE operation SET ended = 0 {_OF_SPARE}")
-rows(Code.OPERATION_RESULT_WRONG, "csbs", f"UPDATE operation SET response = NULL {_OF_SPARE}")
-rows(Code.OPERATION_RESULT_WRONG, "csbs", f"UPDATE operation SET error = x'00' {_OF_SPARE}")
-rows(Code.OPERATION_RESULT_WRONG, "ims", "UPDATE operation SET state = 'FAILED' WHERE target = '{debian}'")
-rows(Code.OPERATION_RESULT_WRONG, "ecs", "UPDATE operation SET end_time = NULL WHERE target = '{loose}'")
-rows(Code.OPERATION_KEEPS_REQUEST, "ecs", "UPDATE operation SET request = x'0a' WHERE target = '{loose}'")
-rows(Code.OPERATION_KEEPS_LEASE, "ims", "UPDATE operation SET lease_until = 9e9 WHERE target = '{debian}'")
-rows(Code.STEP_WITHOUT_OPERATION, "csbs", f"DELETE FROM operation {_OF_SPARE}")
-rows(Code.USE_WITHOUT_WORK, "csbs", "INSERT INTO operation_use VALUES ('projects/demo/chunks', 'gone', 0)")
+rows(Code.OPERATION_STATE_WRONG, f"csbs: UPDATE operation SET state = 'RUNNING' WHERE target = '{SPARE}'")
+rows(Code.OPERATION_STATE_WRONG, f"csbs: UPDATE operation SET ended = 0 WHERE target = '{SPARE}'")
+rows(
+    Code.OPERATION_RESULT_WRONG,
+    f"csbs: UPDATE operation SET response = NULL WHERE target = '{SPARE}'",
+    f"csbs: UPDATE operation SET error = x'00' WHERE target = '{NIGHTLY}'",
+    f"ims: UPDATE operation SET state = 'FAILED' WHERE target = '{DEBIAN}'",
+    f"ims: UPDATE operation SET state = 'FAILED', response = NULL WHERE target = '{SHOP_DATA}'",
+    f"ecs: UPDATE operation SET end_time = NULL WHERE target = '{LOOSE}'",
+)
+rows(Code.OPERATION_KEEPS_REQUEST, f"ecs: UPDATE operation SET request = x'0a' WHERE target = '{LOOSE}'")
+rows(Code.OPERATION_KEEPS_LEASE, f"ims: UPDATE operation SET lease_until = 9e9 WHERE target = '{DEBIAN}'")
+rows(Code.STEP_WITHOUT_OPERATION, f"csbs: DELETE FROM operation WHERE target = '{SPARE}'")
 rows(
     Code.USE_WITHOUT_WORK,
-    "ims",
-    "INSERT INTO operation_use SELECT 'projects/demo/chunks', id, 0 FROM operation",
+    "csbs: INSERT INTO operation_use VALUES ('projects/demo/chunks', 'gone', 0)",
+    "ims: INSERT INTO operation_use SELECT 'projects/demo/chunks', id, 0 FROM operation LIMIT 1",
 )
-rows(Code.STATE_NEVER_ENDS, "csbs", "UPDATE backup SET state = 'RESTORING' WHERE name = '{spare}'")
-rows(Code.STATE_NEVER_ENDS, "ims", "UPDATE image SET state = 'DELETING' WHERE name = '{shop_data}'")
 rows(
     Code.STATE_NEVER_ENDS,
-    "ims",
-    "UPDATE image SET state = 'CREATING', content = NULL WHERE name = '{debian}'",
+    f"csbs: UPDATE backup SET state = 'RESTORING' WHERE name = '{SPARE}'",
+    f"ims: UPDATE image SET state = 'DELETING' WHERE name = '{SHOP_DATA}'",
+    f"ims: UPDATE image SET state = 'CREATING', content = NULL WHERE name = '{DEBIAN}'",
+    f"ecs: UPDATE server SET state = 'STOPPING' WHERE name = '{WEB}'",
+    f"ecs: UPDATE server SET state = 'DELETING' WHERE name = '{IDLE}'",
+    f"ecs: UPDATE disk SET state = 'CREATING' WHERE name = '{IDLE_DATA}'",
+    f"ecs: UPDATE disk SET state = 'DELETING' WHERE name = '{LOOSE}'",
 )
-rows(Code.STATE_NEVER_ENDS, "ecs", "UPDATE disk SET state = 'DELETING' WHERE name = '{loose}'")
-for _state in ("CREATING", "STARTING", "STOPPING", "REBOOTING", "CHANGING_OS", "RESTORING", "DELETING"):
-    rows(Code.STATE_NEVER_ENDS, "ecs", f"UPDATE server SET state = '{_state}' WHERE name = '{{idle}}'")
 
 
 @damage(Code.OPERATION_NOT_ENDED)
@@ -124,17 +115,16 @@ def _work_on_nothing(patient: Patient) -> None:
 
 # Backups and locks.
 
-rows(Code.BACKUP_CONTENT_MISSING, "csbs", "UPDATE backup SET content = NULL WHERE name = '{nightly}'")
-rows(Code.BACKUP_CONTENT_LEFT, "csbs", "UPDATE backup SET state = 'ERROR' WHERE name = '{spare}'")
-rows(Code.LOCK_STALE, "csbs", "UPDATE backup SET lock_sequence = 7 WHERE name = '{nightly}'")
-rows(Code.LOCK_WITHOUT_OWNER, "ims", "DELETE FROM image WHERE name = '{web_image}'")
+rows(Code.BACKUP_CONTENT_MISSING, f"csbs: UPDATE backup SET content = NULL WHERE name = '{NIGHTLY}'")
+rows(Code.BACKUP_CONTENT_LEFT, f"csbs: UPDATE backup SET state = 'ERROR' WHERE name = '{SPARE}'")
+rows(Code.LOCK_STALE, f"csbs: UPDATE backup SET lock_sequence = 7 WHERE name = '{NIGHTLY}'")
+rows(Code.LOCK_WITHOUT_OWNER, f"ims: DELETE FROM image WHERE name = '{WEB_IMAGE}'")
 rows(
     Code.LOCK_WITHOUT_OWNER,
-    "ims",
-    "UPDATE image SET state = 'ERROR', lock_token = 0 WHERE name = '{web_image}'",
+    f"ims: UPDATE image SET state = 'ERROR', lock_token = 0 WHERE name = '{WEB_IMAGE}'",
 )
-rows(Code.LOCK_WITHOUT_OWNER, "ims", "UPDATE image SET lock_token = 7 WHERE name = '{web_image}'")
-rows(Code.LOCK_NOT_CONFIRMED, "csbs", "UPDATE image_lock SET state = 'HELD'")
+rows(Code.LOCK_WITHOUT_OWNER, f"ims: UPDATE image SET lock_token = 7 WHERE name = '{WEB_IMAGE}'")
+rows(Code.LOCK_NOT_CONFIRMED, "csbs: UPDATE image_lock SET state = 'HELD'")
 
 
 @damage(Code.BACKUP_CONTENT_WRONG)
@@ -225,20 +215,18 @@ def _chunk_flipped(patient: Patient) -> None:
 
 # Images.
 
-rows(Code.IMAGE_WITHOUT_LOCK, "csbs", "UPDATE image_lock SET state = 'RELEASED'")
-rows(Code.IMAGE_DIFFERS, "ims", "UPDATE image SET disk_count = 3 WHERE name = '{web_image}'")
-rows(Code.IMAGE_DIFFERS, "ims", "UPDATE image SET size_bytes = 512 WHERE name = '{web_image}'")
-rows(Code.IMAGE_CONTENT_MISSING, "ims", "UPDATE image SET content = NULL WHERE name = '{debian}'")
-rows(Code.IMAGE_CONTENT_LEFT, "ims", "UPDATE image SET state = 'ERROR' WHERE name = '{debian}'")
+rows(Code.IMAGE_WITHOUT_LOCK, "csbs: UPDATE image_lock SET state = 'RELEASED'")
+rows(Code.IMAGE_DIFFERS, f"ims: UPDATE image SET disk_count = 3 WHERE name = '{WEB_IMAGE}'")
+rows(Code.IMAGE_DIFFERS, f"ims: UPDATE image SET size_bytes = 512 WHERE name = '{WEB_IMAGE}'")
+rows(Code.IMAGE_CONTENT_MISSING, f"ims: UPDATE image SET content = NULL WHERE name = '{DEBIAN}'")
+rows(Code.IMAGE_CONTENT_LEFT, f"ims: UPDATE image SET state = 'ERROR' WHERE name = '{DEBIAN}'")
 rows(
     Code.PIN_WITHOUT_WORK,
-    "ims",
-    "INSERT INTO image_pin VALUES ('{debian}', 'gone', '{web}', '2026-01-01 00:00:00')",
+    f"ims: INSERT INTO image_pin VALUES ('{DEBIAN}', 'gone', '{WEB}', '2026-01-01 00:00:00')",
 )
 rows(
     Code.PIN_WITHOUT_IMAGE,
-    "ims",
-    "INSERT INTO image_pin VALUES ('gone', 'gone', '{web}', '2026-01-01 00:00:00')",
+    f"ims: INSERT INTO image_pin VALUES ('gone', 'gone', '{WEB}', '2026-01-01 00:00:00')",
 )
 
 
@@ -267,25 +255,33 @@ def _upload_that_was_imported(patient: Patient) -> None:
 
 # Servers.
 
-rows(Code.SERVER_SYSTEM_DISK_WRONG, "ecs", "UPDATE attachment SET position = 5 WHERE disk = '{idle_system}'")
-rows(Code.SERVER_SYSTEM_DISK_WRONG, "ecs", "UPDATE disk SET role = 'SYSTEM' WHERE name = '{idle_data}'")
+rows(
+    Code.SERVER_SYSTEM_DISK_WRONG,
+    f"ecs: UPDATE attachment SET position = 5 WHERE disk = '{IDLE_SYSTEM}'",
+    f"ecs: UPDATE disk SET role = 'SYSTEM' WHERE name = '{WEB_DATA}'",
+)
 rows(
     Code.SERVER_FREEZE_WRONG,
-    "ecs",
-    "UPDATE server SET freeze_id = 'gone', frozen_for = '{spare}' WHERE name = '{idle}'",
+    f"ecs: UPDATE server SET freeze_id = 'gone', frozen_for = '{SPARE}' WHERE name = '{IDLE}'",
 )
-rows(Code.HOLD_WITHOUT_WORK, "ecs", "INSERT INTO image_hold VALUES ('{idle}', '{web_image}')")
-rows(Code.ATTACHMENT_DANGLING, "ecs", "DELETE FROM server WHERE name = '{idle}'")
-rows(Code.ATTACHMENT_DANGLING, "ecs", "INSERT INTO attachment VALUES ('{idle}', 'gone', 9)")
-rows(Code.DISK_USE_WRONG, "ecs", "UPDATE disk SET state = 'IN_USE' WHERE name = '{loose}'")
-rows(Code.DISK_USE_WRONG, "ecs", "UPDATE disk SET state = 'AVAILABLE' WHERE name = '{idle_data}'")
+rows(Code.HOLD_WITHOUT_WORK, f"ecs: INSERT INTO image_hold VALUES ('{IDLE}', '{WEB_IMAGE}')")
 rows(
-    Code.DISK_SHARED_WRONG,
-    "ecs",
-    "UPDATE disk SET state = 'IN_USE' WHERE name = '{loose}'",
-    "INSERT INTO attachment VALUES ('{idle}', '{loose}', 2), ('{web}', '{loose}', 2)",
+    Code.ATTACHMENT_DANGLING,
+    f"ecs: INSERT INTO attachment VALUES ('{IDLE}', 'gone', 9)",
 )
-rows(Code.SYSTEM_DISK_WITHOUT_SERVER, "ecs", "UPDATE disk SET role = 'SYSTEM' WHERE name = '{loose}'")
+rows(
+    Code.DISK_USE_WRONG,
+    f"ecs: UPDATE disk SET state = 'IN_USE' WHERE name = '{LOOSE}'",
+    f"ecs: UPDATE disk SET state = 'AVAILABLE' WHERE name = '{IDLE_DATA}'",
+)
+rows(Code.SYSTEM_DISK_WITHOUT_SERVER, f"ecs: UPDATE disk SET role = 'SYSTEM' WHERE name = '{LOOSE}'")
+
+
+@damage(Code.DISK_SHARED_WRONG)
+def _disk_at_two_servers(patient: Patient) -> None:
+    patient.sql("ecs", "UPDATE disk SET state = 'IN_USE' WHERE name = ?", LOOSE)
+    for server in (WEB, IDLE):
+        patient.sql("ecs", "INSERT INTO attachment VALUES (?, ?, 2)", server, LOOSE)
 
 
 @damage(Code.FREEZE_WITHOUT_SERVER, Code.FREEZE_WITHOUT_WORK)
@@ -308,20 +304,19 @@ def _freeze_that_the_server_forgot(patient: Patient) -> None:
 
 # The files of disks.
 
-rows(Code.DISK_FILES_LEFT, "ecs", "UPDATE disk SET state = 'ERROR' WHERE name = '{loose}'")
-rows(Code.DISK_SIZE_WRONG, "ecs", "UPDATE disk SET size_bytes = size_bytes + 512 WHERE name = '{loose}'")
-rows(Code.DISK_BASE_WRONG, "ecs", "UPDATE disk SET base = '' WHERE name = '{idle_data}'")
+rows(Code.DISK_FILES_LEFT, f"ecs: UPDATE disk SET state = 'ERROR' WHERE name = '{LOOSE}'")
+rows(Code.DISK_SIZE_WRONG, f"ecs: UPDATE disk SET size_bytes = size_bytes + 512 WHERE name = '{LOOSE}'")
+rows(Code.DISK_BASE_WRONG, f"ecs: UPDATE disk SET base = '' WHERE name = '{IDLE_DATA}'")
 rows(
     Code.TRACKED_BACKUP_WRONG,
-    "ecs",
-    "UPDATE disk SET tracked_backup = '{nightly}' WHERE tracked_backup != ''",
+    f"ecs: UPDATE disk SET tracked_backup = '{NIGHTLY}' WHERE name = '{WEB_DATA}'",
+    f"ecs: UPDATE disk SET tracked_backup = '{SPARE}' WHERE name = '{LOOSE}'",
 )
-rows(Code.TRACKED_BACKUP_WRONG, "ecs", "UPDATE disk SET tracked_backup = '{spare}' WHERE name = '{loose}'")
-rows(
-    Code.TRACKED_BACKUP_WRONG,
-    "csbs",
-    "UPDATE backup SET state = 'ERROR', content = NULL WHERE name = '{spare}'",
-)
+
+
+@damage(Code.TRACKED_BACKUP_WRONG)
+def _tracked_backup_never_sealed(patient: Patient) -> None:
+    patient.sql("csbs", "UPDATE backup SET state = 'ERROR', content = NULL WHERE name = ?", SPARE)
 
 
 @damage(Code.DISK_FILES_MISSING)
@@ -401,27 +396,17 @@ def _base_flipped(patient: Patient) -> None:
     patient.flip(patient.base(WEB_DATA), 4 << 20)
 
 
-def _new_file(*path: str) -> Inflict:
-    def inflict(patient: Patient) -> None:
-        patient.host.joinpath(*path).touch()
-
-    inflict.__name__ = f"new file {'/'.join(path)}"
-    return inflict
-
-
-for _path in (
-    ("disks", "of-nobody"),
-    ("disks", ".new-x"),
-    ("bases", ".x.raw.new"),
-    ("bases", "x"),
-    ("core",),
-):
-    damage(Code.FILE_UNOWNED)(_new_file(*_path))
-
-
 @damage(Code.FILE_UNOWNED)
-def _template_without_its_base(patient: Patient) -> None:
-    (patient.host / "bases" / "gone-512.overlay").touch(mode=0o444)
+def _files_of_nobody(patient: Patient) -> None:
+    for path in (
+        "disks/of-nobody",
+        "disks/.new-x",
+        "bases/.x.raw.new",
+        "bases/x",
+        "bases/x-512.overlay",
+        "core",
+    ):
+        (patient.host / path).touch()
 
 
 @damage(Code.KEY_EXPOSED)

@@ -1,4 +1,4 @@
-"""For every RPC with a request id: a request about resources of its own, and what makes it another request."""
+"""For every RPC with a request id: a request about resources of its own, and what makes it another."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

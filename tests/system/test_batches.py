@@ -81,7 +81,7 @@ def test_one_servers_failure_is_its_own(main: Tenant) -> None:
     others are there.
     """
     folders = main.cloud.disk_folders()
-    # The host refuses an overlay that is smaller than its base. No request can ask for one: the database does.
+    # The host refuses an overlay smaller than its base. No request can ask for one: the database does.
     spoil = "UPDATE disk SET size_bytes = 512 WHERE name = NEW.name"
     when = f"AFTER INSERT ON disk WHEN NEW.name = '{main.disk('part-0001-system')}'"
     with main.cloud.trigger("ecs", when, spoil):

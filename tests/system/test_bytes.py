@@ -12,7 +12,7 @@ from recast.ecs.v1 import server_service_pb2 as ecs_pb
 
 @pytest.fixture(scope="module")
 def whole(main: Tenant) -> Tenant:
-    """The project with a server `source` of four disks, its backup `source`, and the image `whole` of that."""
+    """The project with a server `source` of four disks, its backup `source`, and its image `whole`."""
     data = [ecs_pb.DataDiskSpec(image=main.image(name)) for name in ("media-1", "media-2", "logs")]
     main.create_server("source", data_disks=data)
     main.create_backup("source", "source")

@@ -78,8 +78,8 @@ def _listing(tenant: Tenant, noun: str, text: str) -> Any:
     return request(parent=tenant.parent, filter=text)
 
 
-# What work that was cancelled before its first step ends as, and what is seen then. A deletion and a thaw were
-# decided when they were asked for; an export of no disks has nothing to stop.
+# What work that was cancelled before its first step ends as, and what is seen then. A deletion and a thaw are
+# decided when they are asked for; an export of no disks has nothing to stop.
 ENDS: dict[str, tuple[int, Look, str]] = {
     "CreateBackup": (CANCELLED, _new_backup, "ERROR 1 frozen="),
     "RestoreBackup": (CANCELLED, _backup, "AVAILABLE image="),

@@ -83,7 +83,7 @@ def test_the_same_request_gets_the_same_lock(locks_on: Callable[[str], Locks]) -
 
 @pytest.mark.rule("R10")
 def test_a_late_duplicate_does_not_bring_a_lock_back(main: Tenant, locks_on: Callable[[str], Locks]) -> None:
-    """A LockBackup that arrives after its lock was released is refused for ever, though the backup is free."""
+    """A LockBackup that comes after its lock was released is refused for ever, though the backup is free."""
     locks = locks_on("lock-late")
     locks.release("first", locks.take("first", "r1").token)
     with refused("LOCK_RELEASED", Kind.ABORTED, backup=locks.backup):

@@ -120,7 +120,7 @@ def test_more_bytes_than_announced_are_refused(main: Tenant, noise: Path) -> Non
 
 
 def test_another_digest_fails_the_import(main: Tenant, noise: Path) -> None:
-    """Bytes that are not those of the announced SHA-256 leave the image in ERROR, and nothing in the store."""
+    """Bytes that are not those of the announced SHA-256 leave the image in ERROR, holding nothing."""
     upload = Upload(main, noise, "digest", {"sha256": bytes(32)})
     answer = upload.send((0, MIB), (MIB, MIB), (2 * MIB, MIB))
     with refused("UPLOAD_MISMATCH", BAD):

@@ -1,7 +1,7 @@
 """Every mutating RPC against every state of what it is about: the answer is decided, and stands here.
 
-Each row is driven by writing the state into the database of a prepared resource. Where the RPC has `validate_only`
-it is set, so that the answer is all that happens.
+Each row is driven by writing the state into the database of a prepared resource. Where the RPC has
+`validate_only` it is set, so that the answer is all that happens.
 """
 
 from collections.abc import Callable, Iterator, Mapping

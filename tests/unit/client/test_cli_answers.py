@@ -231,7 +231,6 @@ def test_help_does_not_import_grpc() -> None:
         "call --help",
         "token --help",
         "status --help",
-        "up --help",
         "--help",
     ],
 )

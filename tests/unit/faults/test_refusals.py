@@ -50,7 +50,7 @@ def test_the_metadata_holds_facts_rule_and_code() -> None:
 
 
 def test_a_failed_precondition_is_its_own_violation() -> None:
-    """A refusal of FAILED_PRECONDITION names the resource in the way; another kind has no violation of its own."""
+    """A refusal of FAILED_PRECONDITION names what is in the way; another kind has no violation."""
     refusal = TooTall(tree="t", height=3, door=2)
     assert refusal.violations == (Violation("TOO_TALL", "t", refusal.text),)
     assert NoSuchDoor(door="d").violations == ()

@@ -157,7 +157,7 @@ def _run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if stdout is None else stdout,
             stderr=subprocess.PIPE,
-            # Messages are read below: they must be the untranslated ones. One arena: by default each of QEMU's
+            # Messages are read below: they must be untranslated. One arena: by default each of QEMU's
             # up to 64 threads reserves 64 MiB of addresses for one of its own, more than the limit has.
             env={**os.environ, "LC_ALL": "C", "MALLOC_ARENA_MAX": "1"},
             timeout=timeout,

@@ -1,0 +1,154 @@
+"""A server on loopback behind the edge, whose handlers are functions of a test, and callers of every kind."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.wrappers_pb2 import StringValue
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
+
+from recast.csbs.v1 import backup_service_pb2 as csbs
+from recast.csbs.v1 import backup_service_pb2_grpc as csbs_grpc
+from recast.csbs.v1 import image_lock_service_pb2_grpc as lock_grpc
+from recast.ecs.v1 import server_service_pb2 as ecs
+from recast.ecs.v1 import server_service_pb2_grpc as ecs_grpc
+from recast.ims.v1 import image_service_pb2 as ims
+from recast.ims.v1 import image_service_pb2_grpc as ims_grpc
+from recast.rpc.channel import connect
+from recast.rpc.edge import OPERATORS, PEOPLE, people_and, services
+from recast.rpc.identity import Caller, Signer, Verifier, create_keys
+from recast.rpc.server import Registration, Server
+
+Handler = Callable[[Any, grpc.ServicerContext], Any]
+_ANSWERS: dict[str, type[Any]] = {
+    "GetBackup": csbs.GetBackupResponse,
+    "ListBackups": csbs.ListBackupsResponse,
+    "CreateServers": ecs.CreateServersResponse,
+    "ImportImage": ims.ImportImageResponse,
+}
+
+
+@dataclass
+class Handlers:
+    """Answers each method with what a test put there, else with an empty message; counts the calls."""
+
+    given: dict[str, Handler] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+
+    def __getattr__(self, method: str) -> Handler:
+        """The handler of a method."""
+        if not method[0].isupper():
+            raise AttributeError(method)
+
+        def handle(request: Any, context: grpc.ServicerContext) -> Any:
+            self.calls.append(method)
+            if method in self.given:
+                return self.given[method](request, context)
+            return _ANSWERS[method]()
+
+        return handle
+
+
+def _add_streams(handlers: Handlers, server: grpc.Server) -> None:
+    """A service that streams its answers: the contracts have none as yet."""
+    handler = grpc.unary_stream_rpc_method_handler(
+        handlers.Stream, Empty.FromString, StringValue.SerializeToString
+    )
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("test.Streams", {"Stream": handler}),)
+    )
+
+
+@dataclass(frozen=True)
+class Service:
+    """The server, and how to call it."""
+
+    target: str
+    handlers: Handlers
+    keys: Path
+
+    def token(self, caller: Caller, key: str = "people", **times: float) -> str:
+        """A token made with one of the keys."""
+        made = {"now": time.time(), "lifetime_seconds": 60.0} | times
+        return Signer.load(self.keys / f"{key}.pem").token(caller, **made)
+
+    def channel(self, token: str | None = None, **settings: Any) -> grpc.Channel:
+        """A channel as services and people have it; by default for a user of `demo`."""
+        token = token or self.token(Caller("me", "demo", "user"))
+        return connect(self.target, lambda: token, **settings)
+
+    def plain(self) -> grpc.Channel:
+        """A channel that adds nothing."""
+        return grpc.insecure_channel(self.target)
+
+    def backups(self, token: str | None = None) -> csbs_grpc.BackupServiceStub:
+        """BackupService."""
+        return csbs_grpc.BackupServiceStub(self.channel(token))
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys for people and services."""
+    folder = tmp_path_factory.mktemp("keys")
+    create_keys(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(keys: Path) -> Iterator[Service]:
+    """A server of services of several contracts."""
+    handlers = Handlers()
+    running = Server(
+        "test",
+        "127.0.0.1:0",
+        Verifier.load(keys / "trusted.json"),
+        [
+            Registration(
+                "recast.csbs.v1.BackupService",
+                csbs_grpc.add_BackupServiceServicer_to_server,
+                handlers,
+                people_and("ims"),
+            ),
+            Registration(
+                "recast.csbs.v1.ImageLockService",
+                lock_grpc.add_ImageLockServiceServicer_to_server,
+                handlers,
+                services("ims"),
+            ),
+            Registration(
+                "recast.ecs.v1.ServerService",
+                ecs_grpc.add_ServerServiceServicer_to_server,
+                handlers,
+                PEOPLE,
+            ),
+            Registration(
+                "recast.ims.v1.ImageService", ims_grpc.add_ImageServiceServicer_to_server, handlers, PEOPLE
+            ),
+            Registration("test.Streams", _add_streams, handlers, PEOPLE),
+        ],
+        methods={"recast.csbs.v1.BackupService/ListBackups": OPERATORS},
+    )
+    running.start()
+    yield Service(f"127.0.0.1:{running.port}", handlers, keys)
+    running.stop(0)
+
+
+@pytest.fixture
+def service(server: Service) -> Service:
+    """The server, with no handler given and no call counted."""
+    server.handlers.given.clear()
+    server.handlers.calls.clear()
+    return server
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[Any]]:
+    """What is logged, with what is bound; kept instead of printed."""
+    with capture_logs(processors=[merge_contextvars]) as kept:
+        yield kept

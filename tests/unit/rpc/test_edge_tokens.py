@@ -1,0 +1,231 @@
+"""Who may call: tokens, roles and subjects at the edge of a server."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from recast.csbs.v1 import backup_service_pb2 as csbs
+from recast.csbs.v1 import backup_service_pb2_grpc as csbs_grpc
+from recast.csbs.v1 import image_lock_service_pb2 as locks
+from recast.csbs.v1 import image_lock_service_pb2_grpc as locks_grpc
+from recast.faults import ProjectNotFound, RemoteRefusal
+from recast.rpc.edge import current_caller, enter_project
+from recast.rpc.identity import Caller, Signer
+
+NAME = "projects/demo/backups/nightly"
+ME = Caller("me", "demo", "user")
+GET = csbs.GetBackupRequest(name=NAME)
+
+
+def stranger_s(key_id: str) -> Callable[[Any], str]:
+    """A token of somebody who made a key of their own, under a name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return lambda _: Signer(key, key_id).token(ME, now=time.time(), lifetime_seconds=60)
+
+
+def claiming(**claims: object) -> Callable[[Any], str]:
+    """A token made with the people's key that claims something else, or leaves something out."""
+
+    def make(service: Any) -> str:
+        whole = {
+            "iss": "recast",
+            "aud": "recast",
+            "sub": "me",
+            "project": "demo",
+            "role": "user",
+            "exp": int(time.time() + 60),
+        }
+        key = serialization.load_pem_private_key((service.keys / "people.pem").read_bytes(), password=None)
+        kept = {key: value for key, value in (whole | claims).items() if value is not None}
+        return jwt.encode(kept, key, algorithm="ES256", headers={"kid": "people"})
+
+    return make
+
+
+def unsigned(service: Any) -> str:
+    """A token that says it needs no signature."""
+    return jwt.encode({"sub": "me"}, None, algorithm="none", headers={"kid": "people"})
+
+
+def symmetric(service: Any) -> str:
+    """A token signed with what everybody knows: the public key's file."""
+    secret = (service.keys / "trusted.json").read_text().replace("kty", "")
+    return jwt.encode({"sub": "me"}, secret, algorithm="HS256", headers={"kid": "people"})
+
+
+def tampered(service: Any) -> str:
+    """A good token with another one's claims."""
+    head, _, signature = service.token(ME).split(".")
+    _, claims, _ = service.token(Caller("me", "other", "operator")).split(".")
+    return f"{head}.{claims}.{signature}"
+
+
+def refused(service: Any, header: str | None) -> tuple[grpc.StatusCode, str, str]:
+    """The code, reason and domain that a call with this header gets."""
+    stub = csbs_grpc.BackupServiceStub(service.plain())
+    metadata = [] if header is None else [("authorization", header)]
+    with pytest.raises(grpc.RpcError) as error:
+        stub.GetBackup(GET, metadata=metadata, timeout=10)
+    info = error_details_pb2.ErrorInfo()
+    rpc_status.from_call(error.value).details[0].Unpack(info)
+    return error.value.code(), info.reason, info.domain
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Bearer ..", "Basic bWU6bWU=", "eyJ.eyJ.x", "."],
+)
+def test_a_call_without_a_token_is_refused(service: Any, header: str | None) -> None:
+    """A call whose header holds no token is UNAUTHENTICATED, and its handler is not reached."""
+    assert refused(service, header) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID", "test.recast")
+    assert service.handlers.calls == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda service: service.token(ME, now=time.time() - 100),
+        stranger_s("people"),
+        stranger_s("nobody"),
+        stranger_s(""),
+        claiming(aud="another"),
+        claiming(iss="another"),
+        claiming(exp=None),
+        claiming(sub=None),
+        claiming(project=None),
+        claiming(role=None),
+        claiming(role="service"),
+        claiming(role="god"),
+        unsigned,
+        symmetric,
+        tampered,
+        lambda service: service.token(Caller("me", "demo", "operator"), "ims"),
+        lambda service: service.token(Caller("ims", "demo", "operator"), "ims"),
+        lambda service: service.token(Caller("csbs", "demo", "service"), "ims"),
+    ],
+    ids=[
+        "expired",
+        "forged",
+        "unknown key",
+        "no key",
+        "other audience",
+        "other issuer",
+        "no end",
+        "no subject",
+        "no project",
+        "no role",
+        "people's key for a service",
+        "unknown role",
+        "unsigned",
+        "symmetric",
+        "tampered",
+        "service's key for an operator",
+        "service's key for itself as operator",
+        "service's key for another service",
+    ],
+)
+def test_a_token_that_cannot_be_trusted_is_refused(service: Any, make: Callable[[Any], str]) -> None:
+    """A token that is expired, forged, or says more than its key may say is UNAUTHENTICATED."""
+    assert refused(service, f"Bearer {make(service)}") == (
+        grpc.StatusCode.UNAUTHENTICATED,
+        "TOKEN_INVALID",
+        "test.recast",
+    )
+    assert service.handlers.calls == []
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_a_good_token_is_let_in(service: Any, scheme: str) -> None:
+    """A call with a good token reaches its handler, which knows who calls; the scheme has any case."""
+    callers: list[Caller] = []
+
+    def handle(_request: object, _context: object) -> csbs.GetBackupResponse:
+        callers.append(current_caller())
+        return csbs.GetBackupResponse()
+
+    service.handlers.given["GetBackup"] = handle
+    stub = csbs_grpc.BackupServiceStub(service.plain())
+    stub.GetBackup(GET, metadata=[("authorization", f"{scheme} {service.token(ME)}")])
+    assert callers == [ME]
+
+
+def test_a_clock_that_is_ahead_does_no_harm(service: Any) -> None:
+    """A token whose maker's clock is some seconds ahead is trusted."""
+    service.backups(service.token(ME, now=time.time() + 3)).GetBackup(GET)
+    assert service.handlers.calls == ["GetBackup"]
+
+
+@pytest.mark.parametrize(
+    ("caller", "key", "may"),
+    [
+        (Caller("me", "demo", "user"), "people", False),
+        (Caller("me", "demo", "operator"), "people", False),
+        (Caller("csbs", "demo", "service"), "csbs", False),
+        (Caller("ims", "demo", "service"), "ims", True),
+    ],
+    ids=["user", "operator", "wrong service", "right service"],
+)
+def test_a_service_s_method_is_for_that_service(service: Any, caller: Caller, key: str, may: bool) -> None:
+    """A method that is for one service is for nobody else, whatever their role."""
+    stub = locks_grpc.ImageLockServiceStub(service.channel(service.token(caller, key)))
+    request = locks.CheckImageEligibilityRequest(backup=NAME)
+    service.handlers.given["CheckImageEligibility"] = lambda *_: locks.CheckImageEligibilityResponse()
+    if may:
+        stub.CheckImageEligibility(request)
+        return
+    with pytest.raises(RemoteRefusal) as refusal:
+        stub.CheckImageEligibility(request)
+    assert refusal.value.reason == "ROLE_NOT_ALLOWED"
+    assert refusal.value.facts["allowed"] == "service (ims)"
+
+
+def test_a_method_s_own_rule_wins(service: Any) -> None:
+    """A method with a rule of its own is not opened by its service's rule."""
+    request = csbs.ListBackupsRequest(parent="projects/demo")
+    with pytest.raises(RemoteRefusal, match="is for operator"):
+        service.backups().ListBackups(request)
+    service.backups(service.token(Caller("me", "demo", "operator"))).ListBackups(request)
+    assert service.handlers.calls == ["ListBackups"]
+
+
+@pytest.mark.rule("R61")
+def test_another_project_is_not_there(service: Any) -> None:
+    """A project that is not the caller's is NOT_FOUND for it."""
+
+    def handle(_request: object, _context: object) -> csbs.GetBackupResponse:
+        enter_project("demo")
+        enter_project("other")
+        return csbs.GetBackupResponse()
+
+    service.handlers.given["GetBackup"] = handle
+    with pytest.raises(RemoteRefusal) as refusal:
+        service.backups().GetBackup(GET)
+    assert refusal.value.reason == ProjectNotFound.reason
+    assert refusal.value.facts["project"] == "projects/other"
+
+
+def test_health_needs_no_token(service: Any) -> None:
+    """Whether the server and each of its services serves is told to everybody."""
+    stub = health_pb2_grpc.HealthStub(service.plain())
+    for name in ("", "recast.csbs.v1.BackupService", "recast.ecs.v1.ServerService"):
+        answer = stub.Check(health_pb2.HealthCheckRequest(service=name))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_the_log_of_a_refused_call_names_no_earlier_caller(service: Any, logs: list[Any]) -> None:
+    """A call without a token is logged without the subject and project that its thread served before."""
+    for _ in range(60):
+        service.backups().GetBackup(GET)
+    logs.clear()
+    for _ in range(20):
+        refused(service, None)
+    assert {(entry["event"], entry["subject"], entry["project"]) for entry in logs} == {("refused", "", "")}
