@@ -98,6 +98,7 @@ class Cloud:
             "database_url": self._url(service),
             "trusted_keys_file": keys / "trusted.json",
             "signing_key_file": keys / f"{service}.pem",
+            "worker_threads": 3,  # tests wait for most of their work: more would only look for it
         }
 
     def _store(self, service: Service) -> dict[str, Any]:

@@ -17,8 +17,10 @@ sys.path[:0] = [str(_TESTS / "demo"), str(_TESTS / "system")]
 
 from cloud import Cloud, bugs_in  # noqa: E402
 from project import Tenant  # noqa: E402
+from rpcs import set_stage  # noqa: E402
 
 import disks  # noqa: E402  # found by the line above: the demo's programs are no package
+from recast.client import SERVICES  # noqa: E402
 
 MIB = 1 << 20
 
@@ -92,8 +94,18 @@ def tenant_of(cloud: Cloud, sources: Path) -> Callable[[str], Tenant]:
     return lambda project: Tenant(cloud, project, sources)
 
 
+@pytest.fixture(scope="session")
+def stage(cloud: Cloud, sources: Path) -> Tenant:
+    """A project with something for every RPC. Tests give back what they change, or change only texts."""
+    tenant = Tenant(cloud, "stage", sources)
+    set_stage(tenant)
+    for service in SERVICES:
+        tenant.settled(service)
+    return tenant
+
+
 @pytest.fixture
-def strict(strict_cloud: Cloud, sources: Path, request: pytest.FixtureRequest) -> Tenant:
+def strict(strict_cloud: Cloud, sources: Path) -> Tenant:
     """A project in the strict cloud."""
     return Tenant(strict_cloud, "strict", sources)
 

@@ -357,11 +357,10 @@ def _freeze_that_never_reached_the_files(patient: Patient) -> None:
     answer = backup_source_service_pb2.FreezeServerResponse()
     answer.disks.add(disk=IDLE_DATA)
     blob = answer.SerializeToString()
-    patient.copy_row("ecs", "freeze", WEB, server=IDLE, freeze_id="new-work", state="FROZEN", answer=blob)
-    patient.sql(
-        "ecs", "UPDATE server SET freeze_id = 'new-work', frozen_for = ? WHERE name = ?", NIGHTLY, IDLE
-    )
-    patient.add_work("csbs", "CreateBackup", SPARE)
+    frozen = {"freeze_id": "work", "backup": NIGHTLY, "state": "FROZEN"}
+    patient.copy_row("ecs", "freeze", WEB, server=IDLE, **frozen, answer=blob)
+    patient.sql("ecs", "UPDATE server SET freeze_id = 'work', frozen_for = ? WHERE name = ?", NIGHTLY, IDLE)
+    patient.add_work("csbs", "CreateBackup", NIGHTLY, operation_id="work")
 
 
 @damage(Code.TRACKED_CONTENT_WRONG, deep=True)
@@ -398,14 +397,7 @@ def _base_flipped(patient: Patient) -> None:
 
 @damage(Code.FILE_UNOWNED)
 def _files_of_nobody(patient: Patient) -> None:
-    for path in (
-        "disks/of-nobody",
-        "disks/.new-x",
-        "bases/.x.raw.new",
-        "bases/x",
-        "bases/x-512.overlay",
-        "core",
-    ):
+    for path in ("disks/x", "disks/.new-x", "bases/.x.raw.new", "bases/x", "bases/x-512.overlay", "core"):
         (patient.host / path).touch()
 
 

@@ -1,14 +1,15 @@
 """What tests look for, and how they wait for it."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from blake3 import blake3
 from google.longrunning import operations_pb2
 
 from recast.faults import Kind, Refusal, RemoteRefusal
@@ -39,16 +40,14 @@ def refused(reason: str, status: Kind = Kind.FAILED_PRECONDITION, /, **facts: st
     seen.append(refusal)
 
 
+@cache
 def file_digest(path: Path, size_bytes: int = 0) -> str:
-    """The digest of a file; of one continued with zeros to `size_bytes` when that is more."""
-    digest = hashlib.sha256()
+    """The digest of a file that does not change, continued with zeros to `size_bytes` if that is more."""
+    digest = blake3()
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
             digest.update(piece)
-    left = size_bytes - path.stat().st_size
-    while left > 0:
-        digest.update(bytes(min(left, 1 << 20)))
-        left -= 1 << 20
+    digest.update(bytes(max(0, size_bytes - path.stat().st_size)))
     return digest.hexdigest()
 
 

@@ -55,7 +55,7 @@ class Rpc:
     @property
     def service(self) -> Service:
         """The service that serves it."""
-        return self.method.containing_service.full_name.split(".")[1]  # type: ignore[return-value]
+        return self.method.containing_service.full_name.split(".")[1]
 
     @property
     def allowed(self) -> frozenset[str]:
@@ -87,7 +87,7 @@ def client_of(tenant: Tenant, principal: str) -> Recast:
     """A client of the project for one of the principals."""
     if principal in {"user", "operator"}:
         return tenant.cloud.client(tenant.project, role=principal)
-    return tenant.as_service(principal)  # type: ignore[arg-type]  # the rest of them are services
+    return tenant.as_service(principal)
 
 
 def _every_rpc() -> dict[str, Rpc]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from expectations import refused
 from project import Tenant
-from rpcs import ACCESS, PRINCIPALS, RPCS, Rpc, client_of, header_of, requests, set_stage
+from rpcs import ACCESS, PRINCIPALS, RPCS, Rpc, client_of, header_of, requests
 
 from recast.client import Recast
 from recast.faults import Kind, RemoteRefusal
@@ -25,16 +25,6 @@ NEEDS_NOTHING = {
     "FreeServer",
     "ImportImage",
 }
-
-
-@pytest.fixture(scope="module")
-def stage(tenant_of: Callable[[str], Tenant]) -> Tenant:
-    """A project with something for every RPC."""
-    tenant = tenant_of("stage")
-    set_stage(tenant)
-    for service in ("csbs", "ims", "ecs"):
-        tenant.settled(service)
-    return tenant
 
 
 def test_every_rpc_has_a_request_here(stage: Tenant) -> None:

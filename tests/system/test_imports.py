@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from expectations import refused, state_of, until
+from expectations import file_digest, refused, state_of, until
 from project import Tenant
 
 from recast.faults import Kind, RemoteRefusal
@@ -47,7 +47,7 @@ class Upload:
         self.content = path.read_bytes()
         self.header = tenant.header(image_id, path, kind="DATA_DISK")
         for field, value in changes.items():
-            self.header.ClearField(field)  # type: ignore[arg-type]  # the fields' names are literals to mypy
+            self.header.ClearField(field)
             self.header.MergeFrom(pb.ImportImageHeader(**{field: value}))
 
     def piece(self, offset: int, length: int) -> pb.ImportImageRequest:
@@ -90,7 +90,7 @@ def test_an_upload_that_ended_early_goes_on_where_it_was(main: Tenant, noise: Pa
     answer = upload.send((MIB, MIB), (2 * MIB, MIB))
     assert state_of(main.result(answer.operation, "ims", image_pb2.Image)) == "NORMAL"
     main.create_disk("resumed", image_id="resumed")
-    assert main.digest(main.disk("resumed")) == hashlib.sha256(noise.read_bytes()).hexdigest()
+    assert main.digest(main.disk("resumed")) == file_digest(noise)
     assert upload.received() == 0  # nothing stays in the staging folder
 
 

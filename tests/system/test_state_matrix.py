@@ -4,14 +4,14 @@ Each row is driven by writing the state into the database of a prepared resource
 `validate_only` it is set, so that the answer is all that happens.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from google.protobuf.message import Message
 from project import Tenant
-from rpcs import RPCS, requests, set_stage
+from rpcs import RPCS, requests
 
 from csbs.domain.backup import BackupState
 from csbs.domain.image_lock import LockState
@@ -147,18 +147,6 @@ def test_every_mutating_rpc_and_every_state_is_in_the_matrix() -> None:
     assert rows | ELSEWHERE | LEFT_TO_THE_WORK >= mutating
 
 
-@pytest.fixture(scope="module")
-def stage(tenant_of: Callable[[str], Tenant]) -> Tenant:
-    """A project with something for every RPC, and the requests of its own: `idle` is what server RPCs are
-    about.
-    """
-    tenant = tenant_of("matrix")
-    set_stage(tenant)
-    for service in ("csbs", "ims", "ecs"):
-        tenant.settled(service)
-    return tenant
-
-
 @contextmanager
 def state(tenant: Tenant, noun: str, name: str, wanted: str) -> Iterator[None]:
     """Puts a resource into a state, and back."""
@@ -202,8 +190,8 @@ def about_idle(tenant: Tenant) -> Mapping[str, Message]:
         "AttachDisk": disks.AttachDiskRequest(name=tenant.disk("loose"), server=idle),
         "CreateBackup": backups.CreateBackupRequest(parent=tenant.parent),
     }
-    changes["UpdateServer"].server.name = idle  # type: ignore[attr-defined]
-    changes["CreateBackup"].backup.server = idle  # type: ignore[attr-defined]
+    changes["UpdateServer"].server.name = idle
+    changes["CreateBackup"].backup.server = idle
     return requests(tenant) | changes
 
 

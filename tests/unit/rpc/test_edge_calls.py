@@ -1,5 +1,7 @@
 """What a call meets at the edge besides its token: field rules, and what becomes of errors."""
 
+import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as csbs
 from recast.csbs.v1 import backup_service_pb2_grpc as csbs_grpc
@@ -20,7 +23,10 @@ from recast.ecs.v1 import server_service_pb2_grpc as ecs_grpc
 from recast.faults import Conflict, FieldViolation, Kind, RemoteRefusal, Unavailable, Violation
 from recast.ims.v1 import image_service_pb2 as ims
 from recast.ims.v1 import image_service_pb2_grpc as ims_grpc
+from recast.rpc.channel import connect
+from recast.rpc.identity import Caller
 
+ME = Caller("me", "demo", "user")
 GET = csbs.GetBackupRequest(name="projects/demo/backups/nightly")
 
 
@@ -44,11 +50,11 @@ class TestFieldRules:
 
     def test_very_many_broken_fields_arrive_as_a_refusal(self, service: Any) -> None:
         """A request that breaks more rules than a call's trailers can tell of is refused as any other."""
-        disks = [ecs.DataDiskSpec(size_bytes=-1, image="X" * 1000) for _ in range(60)]
+        disks = [ecs.DataDiskSpec(size_bytes=-1, image="X" * 900, display_name="X" * 200) for _ in range(59)]
         request = ecs.CreateServersRequest(parent="projects/demo", data_disks=disks)
         with pytest.raises(grpc.RpcError) as refused:
             ecs_grpc.ServerServiceStub(service.plain()).CreateServers(
-                request, metadata=[("authorization", f"Bearer {service.token(_me())}")]
+                request, metadata=[("authorization", f"Bearer {service.token(ME)}")]
             )
         details = rpc_status.from_call(refused.value).details
         assert details[0].Is(error_details_pb2.ErrorInfo.DESCRIPTOR)
@@ -65,11 +71,11 @@ class TestFieldRules:
 
         service.handlers.given["ImportImage"] = take
         bad = ims.ImportImageRequest(header=ims.ImportImageHeader(parent="nowhere"))
-        good = ims.ImportImageRequest(piece=ims.ImportImagePiece(offset=0, data=b"x"))
+        good = ims.ImportImageRequest(chunk=ims.ImportImageChunk(data=b"x"))
         with pytest.raises(RemoteRefusal) as refused:
             ims_grpc.ImageServiceStub(service.channel()).ImportImage(iter([good, bad]))
         assert "header.parent" in {field.field for field in refused.value.fields}
-        assert taken == []
+        assert taken == ["chunk"]
 
 
 class TestErrors:
@@ -97,10 +103,11 @@ class TestErrors:
         assert arrived.retry_seconds == 0.1
 
     def test_a_peer_s_refusal_is_passed_on(self, service: Any) -> None:
-        """A refusal that a handler got from a peer reaches the client as the peer's, with the peer's domain."""
+        """A refusal that a handler got from a peer reaches the client as the peer's, domain and all."""
 
         def refuse(*_: object) -> csbs.GetBackupResponse:
-            raise RemoteRefusal(Kind.NOT_FOUND, "SERVER_NOT_FOUND", "no", domain="ecs.recast", metadata={"server": "s"})
+            facts = {"server": "s"}
+            raise RemoteRefusal(Kind.NOT_FOUND, "SERVER_NOT_FOUND", "no", domain="ecs.recast", metadata=facts)
 
         service.handlers.given["GetBackup"] = refuse
         with pytest.raises(RemoteRefusal) as refused:
@@ -109,14 +116,14 @@ class TestErrors:
         assert refused.value.facts == {"server": "s"}
 
     def test_a_bug_tells_nothing_but_its_number(self, service: Any, logs: list[Any]) -> None:
-        """A bug is INTERNAL with the request's id and none of its own text; the log has it under that id."""
+        """A bug is INTERNAL with the request's id and without its own text; the log has it by that id."""
 
         def stumble(*_: object) -> csbs.GetBackupResponse:
             raise ZeroDivisionError("inner text")
 
         service.handlers.given["GetBackup"] = stumble
         stub = csbs_grpc.BackupServiceStub(service.plain())
-        metadata = [("authorization", f"Bearer {service.token(_me())}"), ("x-request-id", "request-7" * 20)]
+        metadata = [("authorization", f"Bearer {service.token(ME)}"), ("x-request-id", "request-7" * 20)]
         with pytest.raises(grpc.RpcError) as error:
             stub.GetBackup(GET, metadata=metadata)
         status = rpc_status.from_call(error.value)
@@ -130,7 +137,9 @@ class TestErrors:
         assert (logged["subject"], logged["project"]) == ("me", "demo")
         assert logged["method"] == "/recast.csbs.v1.BackupService/GetBackup"
 
-    @pytest.mark.parametrize(("raised", "reason"), [(Conflict(resource="x"), "CONFLICT"), (KeyError("x"), "INTERNAL")])
+    @pytest.mark.parametrize(
+        ("raised", "reason"), [(Conflict(resource="x"), "CONFLICT"), (KeyError("x"), "INTERNAL")]
+    )
     def test_an_error_within_an_answered_stream(self, service: Any, raised: Exception, reason: str) -> None:
         """An error after the first answer of a stream arrives as a refusal, after that answer."""
 
@@ -150,7 +159,9 @@ class TestErrors:
             next(answers)
         assert refused.value.reason == reason
 
-    @pytest.mark.parametrize(("raised", "reason"), [(Conflict(resource="x"), "CONFLICT"), (KeyError("x"), "INTERNAL")])
+    @pytest.mark.parametrize(
+        ("raised", "reason"), [(Conflict(resource="x"), "CONFLICT"), (KeyError("x"), "INTERNAL")]
+    )
     def test_an_error_within_a_sent_stream(self, service: Any, raised: Exception, reason: str) -> None:
         """An error while requests still come arrives as a refusal."""
 
@@ -160,7 +171,7 @@ class TestErrors:
             return ims.ImportImageResponse()
 
         service.handlers.given["ImportImage"] = take
-        piece = ims.ImportImageRequest(piece=ims.ImportImagePiece(offset=0, data=b"x"))
+        piece = ims.ImportImageRequest(chunk=ims.ImportImageChunk(data=b"x"))
         with pytest.raises(RemoteRefusal) as refused:
             ims_grpc.ImageServiceStub(service.channel()).ImportImage(piece for _ in range(100))
         assert refused.value.reason == reason
@@ -185,8 +196,9 @@ class TestErrors:
         assert (refused.value.text, refused.value.facts) == (text, {"value": value})
 
     def test_a_very_long_refusal_arrives(self, service: Any) -> None:
-        """A refusal with more violations than a call's trailers can hold arrives with the first of them."""
-        violations = [Violation("IN_THE_WAY", f"projects/demo/servers/{n:03}", "it is there " * 9) for n in range(200)]
+        """A refusal with more violations than a call's trailers hold arrives with the first of them."""
+        text = "it is there " * 9
+        violations = [Violation("IN_THE_WAY", f"projects/demo/servers/{n:03}", text) for n in range(200)]
 
         def refuse(*_: object) -> csbs.GetBackupResponse:
             raise Conflict(resource="x" * 5000, violations=violations)
@@ -227,8 +239,10 @@ class TestClient:
         assert refused.value.kind is kind
         assert len(service.handlers.calls) == 1
 
-    @pytest.mark.parametrize(("given_", "low", "high"), [({}, 15, 20), ({"timeout": 5}, 1, 5)])
-    def test_every_call_has_a_deadline(self, service: Any, given_: dict[str, float], low: float, high: float) -> None:
+    @pytest.mark.parametrize(("given_", "low", "high"), [({}, 15, 21), ({"timeout": 5}, 1, 6)])
+    def test_every_call_has_a_deadline(
+        self, service: Any, given_: dict[str, float], low: float, high: float
+    ) -> None:
         """The server is told how long the caller waits: 20 seconds, or what the call says."""
         left: list[float] = []
 
@@ -242,21 +256,30 @@ class TestClient:
 
     def test_a_call_that_takes_too_long_is_a_refusal(self, service: Any) -> None:
         """A call whose deadline passes is DEADLINE_EXCEEDED, as a refusal."""
-        service.handlers.given["GetBackup"] = lambda _request, context: _until_gone(context)
+
+        def handle(_request: object, context: grpc.ServicerContext) -> csbs.GetBackupResponse:
+            gone = threading.Event()
+            if context.add_callback(gone.set):
+                gone.wait(10)
+            return csbs.GetBackupResponse()
+
+        service.handlers.given["GetBackup"] = handle
         with pytest.raises(RemoteRefusal) as refused:
             service.backups().GetBackup(GET, timeout=0.1)
         assert refused.value.kind is Kind.DEADLINE_EXCEEDED
 
     def test_a_peer_that_is_not_there_is_unavailable(self, service: Any) -> None:
         """A call to a port where nobody listens is UNAVAILABLE, as a refusal."""
-        token = service.token(_me())
-        stub = csbs_grpc.BackupServiceStub(_nobody(token))
-        with pytest.raises(RemoteRefusal) as refused:
-            stub.GetBackup(GET)
+        token = service.token(ME)
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+            channel = connect(f"127.0.0.1:{taken.getsockname()[1]}", lambda: token)
+            with pytest.raises(RemoteRefusal) as refused:
+                csbs_grpc.BackupServiceStub(channel).GetBackup(GET)
         assert refused.value.kind is Kind.UNAVAILABLE
 
     def test_an_unknown_method_is_a_refusal(self, service: Any) -> None:
-        """A status without details, as of a method that is not there, is a refusal with its code for a reason."""
+        """A status without details, as of a method that is not there, has its code for a reason."""
         call = service.channel().unary_unary(
             "/recast.csbs.v1.BackupService/Nothing",
             request_serializer=Empty.SerializeToString,
@@ -265,9 +288,3 @@ class TestClient:
         with pytest.raises(RemoteRefusal) as refused:
             call(Empty())
         assert (refused.value.kind, refused.value.reason) == (Kind.INTERNAL, "UNIMPLEMENTED")
-
-
-def _me() -> Any:
-    from recast.rpc.identity import Caller
-
-    return Caller("me", "demo", "user")

@@ -82,7 +82,18 @@ def refused(service: Any, header: str | None) -> tuple[grpc.StatusCode, str, str
 
 @pytest.mark.parametrize(
     "header",
-    [None, "", "Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Bearer ..", "Basic bWU6bWU=", "eyJ.eyJ.x", "."],
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer x",
+        "Bearer a.b.c",
+        "Bearer ..",
+        "Basic bWU6bWU=",
+        "eyJ.eyJ.x",
+        ".",
+    ],
 )
 def test_a_call_without_a_token_is_refused(service: Any, header: str | None) -> None:
     """A call whose header holds no token is UNAUTHENTICATED, and its handler is not reached."""

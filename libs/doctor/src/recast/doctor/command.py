@@ -66,7 +66,7 @@ def _json(report: Report) -> str:
 
 def _print(report: Report, out: Console) -> None:
     if report.in_progress:
-        progress = _table("IN PROGRESS", "")
+        progress = _table("IN PROGRESS", "WHAT")
         for each in report.in_progress:
             progress.add_row(Text(each.resource, style="cyan"), Text(each.what))
         out.print(progress)

@@ -64,17 +64,16 @@ def _difference(open_disk: Callable[[], DiskReader], store: OpenStore, sealed: S
     return "" if offset is None else f"it differs within the MiB at byte {offset}"
 
 
-def first_difference(one: DiskSource, other: DiskSource) -> int | None:
-    """The offset of the first MiB in which two disks of one size differ; None when they are equal."""
-    for start in sorted({*_windows(one), *_windows(other)}):
-        length = min(_WINDOW_BYTES, one.size_bytes - start)
+def first_difference(one: DiskSource, other: DiskSource, window_bytes: int = _WINDOW_BYTES) -> int | None:
+    """The offset of the first window in which two disks of one size differ; None when they are equal."""
+    for start in sorted({*_windows(one, window_bytes), *_windows(other, window_bytes)}):
+        length = min(window_bytes, one.size_bytes - start)
         if one.pread(start, length) != other.pread(start, length):
             return start
     return None
 
 
-def _windows(disk: DiskSource) -> Iterator[int]:
+def _windows(disk: DiskSource, window_bytes: int) -> Iterator[int]:
     """The offsets of the windows that may hold anything but zeros."""
     for offset, length in disk.data_extents():
-        first = offset - offset % _WINDOW_BYTES
-        yield from range(first, offset + length, _WINDOW_BYTES)
+        yield from range(offset - offset % window_bytes, offset + length, window_bytes)

@@ -1,6 +1,6 @@
 """Work that is what it says, and states that end."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Set
 
 from recast.doctor.findings import Code, Findings, InProgress
 from recast.doctor.rows import Operation
@@ -9,10 +9,12 @@ from recast.doctor.work import Work
 
 _TERMINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
 # States that work, and nobody else, moves on.
-_BACKUP_STATES = {"CREATING", "RESTORING", "DELETING"}
-_IMAGE_STATES = {"CREATING", "DELETING"}
-_SERVER_STATES = {"CREATING", "STARTING", "STOPPING", "REBOOTING", "CHANGING_OS", "RESTORING", "DELETING"}
-_DISK_STATES = {"CREATING", "DELETING"}
+TRANSIENT: Mapping[str, Set[str]] = {
+    "backup": {"CREATING", "RESTORING", "DELETING"},
+    "image": {"CREATING", "DELETING"},
+    "server": {"CREATING", "STARTING", "STOPPING", "REBOOTING", "CHANGING_OS", "RESTORING", "DELETING"},
+    "disk": {"CREATING", "DELETING"},
+}
 # What these are about is there until they are decided. All others may outlive it, or are about no row.
 _NEEDING_TARGET = {
     *("CreateBackup", "RestoreBackup", "CreateImage", "ImportImage", "CreateServers", "CreateDisk"),
@@ -31,18 +33,18 @@ def check_operations(seen: Snapshots, findings: Findings, *, at_rest: bool) -> N
 def check_states(seen: Snapshots, findings: Findings) -> None:
     """What is in a state that only work ends has work that has not ended."""
     for backup in seen.csbs.backups.values():
-        _check_state(seen.csbs.work, backup.name, backup.state, _BACKUP_STATES, findings)
+        _check_state(seen.csbs.work, backup.name, backup.state, TRANSIENT["backup"], findings)
     for image in seen.ims.images.values():
         if image.awaits_bytes:
             findings.in_progress.append(InProgress(image.name, "its upload waits for more bytes"))
         else:
-            _check_state(seen.ims.work, image.name, image.state, _IMAGE_STATES, findings)
+            _check_state(seen.ims.work, image.name, image.state, TRANSIENT["image"], findings)
     for server in seen.ecs.servers.values():
-        _check_state(seen.ecs.work, server.name, server.state, _SERVER_STATES, findings)
+        _check_state(seen.ecs.work, server.name, server.state, TRANSIENT["server"], findings)
     servers_of = {place.disk: place.server for place in seen.ecs.attachments}
     for disk in seen.ecs.disks.values():
         on = disk.name if seen.ecs.work.on(disk.name) else servers_of.get(disk.name, "")
-        _check_state(seen.ecs.work, disk.name, disk.state, _DISK_STATES, findings, on)
+        _check_state(seen.ecs.work, disk.name, disk.state, TRANSIENT["disk"], findings, on)
 
 
 def _check_state(

@@ -9,7 +9,7 @@ import contextvars
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,14 +87,15 @@ class ServiceTokens:
 
     _LIFETIME_SECONDS = 600.0
 
-    def __init__(self, signer: Signer, service: str) -> None:
+    def __init__(self, signer: Signer, service: str, now: Callable[[], float] = time.time) -> None:
         self._signer = signer
+        self._now = now
         self._service = service
         self._made: dict[str, tuple[str, float]] = {}
 
     def __call__(self) -> str:
         """A token for this moment; one is used for half its life, then a new one is made."""
-        project, now = _project.get(), time.time()
+        project, now = _project.get(), self._now()
         token, until = self._made.get(project, ("", 0.0))
         if now >= until:
             caller = Caller(self._service, project, "service")
@@ -109,7 +110,10 @@ class Verifier:
     A verified token is remembered until it expires: ES256 costs 100 µs.
     """
 
-    def __init__(self, trusted: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, trusted: Mapping[str, Mapping[str, Any]], now: Callable[[], float] = time.time
+    ) -> None:
+        self._now = now
         self._keys = {key_id: (jwt.PyJWK(dict(jwk)).key, jwk) for key_id, jwk in trusted.items()}
         self._seen: dict[str, tuple[Caller, float]] = {}
         self._lock = threading.Lock()  # the cache is read and written by every handler thread
@@ -123,7 +127,7 @@ class Verifier:
         """The caller that the token speaks for; TokenInvalid when it cannot be trusted."""
         with self._lock:
             known = self._seen.get(token)
-        if known and known[1] > time.time():
+        if known and known[1] > self._now():
             return known[0]
         caller, expires = self._verify(token)
         with self._lock:

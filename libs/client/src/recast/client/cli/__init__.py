@@ -36,6 +36,7 @@ ENTRIES: Mapping[str, _Entry] = {
     "disk": _Entry("disks", "Disks, apart from the servers they are attached to (ECS).", _RESOURCES),
     "operation": _Entry("operations", "Long-running work: look at it, wait for it, cancel it.", _WORK),
     "status": _Entry("status", "Say whether the three services answer.", _WORK),
+    "doctor": _Entry("doctor", "Say what is wrong with the installation on this machine.", _WORK),
     "call": _Entry("call", "Call any method of the contracts by name, JSON in and out.", _WORK),
     "token": _Entry("token", "Print a token, for grpcurl and other programs.", _WORK),
     "lock": _Entry("locks", "The lock of an image on its backup (CSBS, asked by IMS).", _PEERS),

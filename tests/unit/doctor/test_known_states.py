@@ -1,0 +1,28 @@
+"""The doctor has its own words for the services' states and work; here they are held against theirs."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from csbs.domain.backup import BackupState
+from ecs.domain.disk import DiskState
+from ecs.domain.server import ServerState
+from ims.domain.image import ImageState
+from recast.doctor import REMEDIES, Code
+from recast.doctor.operation_checks import TRANSIENT
+
+SETTLED = {"AVAILABLE", "NORMAL", "RUNNING", "STOPPED", "IN_USE", "ERROR"}
+
+
+@pytest.mark.parametrize(
+    ("noun", "states"),
+    [("backup", BackupState), ("image", ImageState), ("server", ServerState), ("disk", DiskState)],
+)
+def test_every_state_that_ends_is_known(noun: str, states: Iterable[str]) -> None:
+    """The doctor expects work wherever a state is not one that a resource may stay in."""
+    assert {str(state) for state in states} - SETTLED == TRANSIENT[noun]
+
+
+def test_every_problem_has_a_remedy() -> None:
+    """For each code the report says what to do."""
+    assert set(REMEDIES) == set(Code)

@@ -1,0 +1,161 @@
+"""Keys, tokens, and the cache of tokens that were verified."""
+
+import json
+import stat
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from recast.faults import TokenInvalid
+from recast.rpc.identity import Caller, ServiceTokens, Signer, Verifier, acting_for, create_keys
+
+ME = Caller("me", "demo", "user")
+
+
+@dataclass
+class Clock:
+    """A clock that a test sets."""
+
+    now: float = field(default_factory=time.time)
+
+    def __call__(self) -> float:
+        """Seconds since 1970."""
+        return self.now
+
+
+class CountsVerifications(Verifier):
+    """Counts how often a token's signature was looked at."""
+
+    count = 0
+
+    def _verify(self, token: str) -> tuple[Caller, float]:
+        self.count += 1
+        return super()._verify(token)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands at this moment."""
+    return Clock()
+
+
+@pytest.fixture
+def verifier(keys: Path, clock: Clock) -> CountsVerifications:
+    """A verifier that has seen no token."""
+    trusted = json.loads((keys / "trusted.json").read_text())["keys"]
+    return CountsVerifications({key["kid"]: key for key in trusted}, clock)
+
+
+class TestKeys:
+    """The files."""
+
+    def test_keys_are_their_owner_s_alone(self, tmp_path: Path) -> None:
+        """Private keys are readable by their owner alone, and so is their folder."""
+        folder = tmp_path / "a" / "keys"
+        create_keys(folder)
+        assert {path.name for path in folder.iterdir()} == {
+            "people.pem",
+            "csbs.pem",
+            "ims.pem",
+            "ecs.pem",
+            "trusted.json",
+        }
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        for path in folder.glob("*.pem"):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_making_keys_again_changes_nothing(self, tmp_path: Path) -> None:
+        """Keys that are there are kept, so that tokens stay good."""
+        create_keys(tmp_path)
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        create_keys(tmp_path)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    def test_what_is_missing_is_made(self, tmp_path: Path) -> None:
+        """A key that is missing is made, and trusted, beside those that are kept."""
+        create_keys(tmp_path)
+        kept = (tmp_path / "people.pem").read_bytes()
+        (tmp_path / "ims.pem").unlink()
+        (tmp_path / "trusted.json").unlink()
+        create_keys(tmp_path)
+        assert (tmp_path / "people.pem").read_bytes() == kept
+        signer = Signer.load(tmp_path / "ims.pem")
+        caller = Caller("ims", "demo", "service")
+        made = signer.token(caller, now=time.time(), lifetime_seconds=60)
+        assert Verifier.load(tmp_path / "trusted.json").verify(made) == caller
+
+    def test_the_trust_file_holds_no_secret(self, keys: Path) -> None:
+        """The trust file holds public keys, what each may speak for, and nothing private."""
+        trusted = json.loads((keys / "trusted.json").read_text())["keys"]
+        assert {key["kid"] for key in trusted} == {"people", "csbs", "ims", "ecs"}
+        for key in trusted:
+            assert not {"d", "p", "q", "k"} & set(key)
+            assert (key["kty"], key["crv"], key["alg"]) == ("EC", "P-256", "ES256")
+        rights = {key["kid"]: (key["roles"], key.get("subject")) for key in trusted}
+        assert rights["people"] == (["user", "operator"], None)
+        assert rights["ims"] == (["service"], "ims")
+
+    def test_another_kind_of_key_is_refused(self, tmp_path: Path) -> None:
+        """A key that is not an elliptic curve's is refused when it is loaded."""
+        path = tmp_path / "people.pem"
+        key = ed25519.Ed25519PrivateKey.generate()
+        encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        path.write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()))
+        with pytest.raises(ValueError, match="elliptic curve"):
+            Signer.load(path)
+
+
+class TestTokens:
+    """What is remembered of tokens."""
+
+    def test_a_token_is_verified_once(self, verifier: CountsVerifications, keys: Path, clock: Clock) -> None:
+        """A token that was verified is known until it expires, and is then verified again."""
+        token = Signer.load(keys / "people.pem").token(ME, now=clock.now, lifetime_seconds=60)
+        assert [verifier.verify(token) for _ in range(5)] == [ME] * 5
+        assert verifier.count == 1
+        clock.now += 61
+        verifier.verify(token)
+        assert verifier.count == 2
+
+    def test_a_token_that_is_not_trusted_is_not_remembered(self, verifier: CountsVerifications) -> None:
+        """A token that was refused is looked at each time that it comes."""
+        for _ in range(2):
+            with pytest.raises(TokenInvalid):
+                verifier.verify("a.b.c")
+        assert verifier.count == 2
+
+    def test_many_tokens_do_not_fill_the_memory(self, verifier: CountsVerifications, keys: Path) -> None:
+        """A verifier forgets tokens rather than keep more than ten thousand, and trusts them all the same."""
+        signer = Signer.load(keys / "people.pem")
+        token = signer.token(ME, now=time.time(), lifetime_seconds=60)
+        verifier.verify(token)
+        verifier._seen |= {str(number): (ME, 0.0) for number in range(10_000)}
+        verifier.verify(signer.token(ME, now=time.time(), lifetime_seconds=70))
+        assert len(verifier._seen) == 1
+        assert verifier.verify(token) == ME
+
+    def test_a_service_s_token_names_it_and_its_project(
+        self, verifier: CountsVerifications, keys: Path, clock: Clock
+    ) -> None:
+        """A service calls in its own name, on behalf of the project that it acts for at the moment."""
+        tokens = ServiceTokens(Signer.load(keys / "ims.pem"), "ims", clock)
+        with acting_for("demo"):
+            assert verifier.verify(tokens()) == Caller("ims", "demo", "service")
+            with acting_for("other"):
+                assert verifier.verify(tokens()) == Caller("ims", "other", "service")
+            assert verifier.verify(tokens()) == Caller("ims", "demo", "service")
+
+    def test_a_service_s_token_is_renewed_in_time(self, keys: Path, clock: Clock) -> None:
+        """A service uses a token for half its life, and then makes a new one."""
+        tokens = ServiceTokens(Signer.load(keys / "ims.pem"), "ims", clock)
+        with acting_for("demo"):
+            first = tokens()
+            assert tokens() == first
+            clock.now += 299
+            assert tokens() == first
+            clock.now += 2
+            assert tokens() != first

@@ -1,0 +1,181 @@
+"""A server's life: its port, its end, its certificates."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pydantic_settings import SettingsConfigDict
+
+from recast.csbs.v1 import backup_service_pb2 as csbs
+from recast.csbs.v1 import backup_service_pb2_grpc as csbs_grpc
+from recast.faults import Kind, RemoteRefusal
+from recast.rpc.channel import connect
+from recast.rpc.edge import PEOPLE
+from recast.rpc.identity import Caller, Signer, Verifier
+from recast.rpc.process import server_credentials
+from recast.rpc.server import Registration, Server
+from recast.rpc.settings import ServiceSettings
+
+GET = csbs.GetBackupRequest(name="projects/demo/backups/nightly")
+HEALTH = health_pb2.HealthCheckRequest()
+
+
+class Settings(ServiceSettings):
+    """A service's settings."""
+
+    model_config = SettingsConfigDict(env_prefix="RECAST_TEST_")
+
+
+class Holding(csbs_grpc.BackupServiceServicer):
+    """Answers GetBackup when it is told to."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.let_go = threading.Event()
+
+    def GetBackup(self, request: object, context: object) -> csbs.GetBackupResponse:
+        """Waits, and answers."""
+        self.reached.set()
+        self.let_go.wait(10)
+        return csbs.GetBackupResponse()
+
+
+@pytest.fixture
+def token(keys: Path) -> Callable[[], str]:
+    """A user's token."""
+    caller = Caller("me", "demo", "user")
+    return lambda: Signer.load(keys / "people.pem").token(caller, now=time.time(), lifetime_seconds=60)
+
+
+@pytest.fixture
+def make(keys: Path) -> Iterator[Callable[..., Server]]:
+    """Makes servers, and stops them after the test."""
+    made: list[Server] = []
+
+    def server(servicer: object, address: str = "127.0.0.1:0", credentials: Any = None) -> Server:
+        registration = Registration(
+            "recast.csbs.v1.BackupService",
+            csbs_grpc.add_BackupServiceServicer_to_server,
+            servicer,
+            PEOPLE,
+        )
+        verifier = Verifier.load(keys / "trusted.json")
+        made.append(Server("life", address, verifier, [registration], credentials))
+        return made[-1]
+
+    yield server
+    for each in made:
+        each.stop(0)
+
+
+def write_certificate(folder: Path) -> bytes:
+    """Writes a new key and its certificate for 127.0.0.1; gives the certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "recast")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (folder / "key.pem").write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()))
+    (folder / "certificate.pem").write_bytes(certificate.public_bytes(encoding))
+    return certificate.public_bytes(encoding)
+
+
+def test_two_servers_do_not_share_a_port(make: Callable[..., Server]) -> None:
+    """A second server on a port that is taken does not start."""
+    first = make(Holding())
+    first.start()
+    with pytest.raises(RuntimeError):
+        make(Holding(), f"127.0.0.1:{first.port}")
+
+
+def test_a_stopping_server_finishes_its_calls(make: Callable[..., Server], token: Callable[[], str]) -> None:
+    """A server that stops answers the calls under way, takes no new ones, and leaves no thread."""
+    servicer = Holding()
+    server = make(servicer)
+    server.start()
+    stub = csbs_grpc.BackupServiceStub(connect(f"127.0.0.1:{server.port}", token))
+    with ThreadPoolExecutor(2) as pool:
+        call = pool.submit(stub.GetBackup, GET)
+        assert servicer.reached.wait(10)
+        stopping = pool.submit(server.stop, 10)
+        other = csbs_grpc.BackupServiceStub(grpc.insecure_channel(f"127.0.0.1:{server.port}"))
+        code = None
+        while code is not grpc.StatusCode.UNAVAILABLE:  # until the stop has begun
+            with pytest.raises(grpc.RpcError) as refused:
+                other.GetBackup(GET, timeout=10)
+            code = refused.value.code()
+        assert not call.done()
+        servicer.let_go.set()
+        assert call.result(10) == csbs.GetBackupResponse()
+        stopping.result(10)
+    for thread in threading.enumerate():
+        if thread.name.startswith("life-rpc"):
+            thread.join(10)
+    assert not any(thread.name.startswith("life-rpc") for thread in threading.enumerate())
+
+
+def test_a_server_that_has_not_started_does_not_serve(
+    make: Callable[..., Server], token: Callable[[], str]
+) -> None:
+    """A server says SERVING when it was started, and is not there before."""
+    server = make(Holding())
+    stub = health_pb2_grpc.HealthStub(connect(f"127.0.0.1:{server.port}", token))
+    with pytest.raises(RemoteRefusal) as refused:
+        stub.Check(HEALTH, timeout=0.2)
+    assert refused.value.kind in {Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED}
+    server.start()
+    assert stub.Check(HEALTH, timeout=10).status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_a_renewed_certificate_needs_no_restart(
+    make: Callable[..., Server], token: Callable[[], str], tmp_path: Path
+) -> None:
+    """A certificate that was replaced on disk is the one that the next connection gets."""
+    first = write_certificate(tmp_path)
+    settings = Settings(
+        address="127.0.0.1:0",
+        database_url="sqlite://",
+        trusted_keys_file=tmp_path / "trusted.json",
+        signing_key_file=tmp_path / "test.pem",
+        tls_certificate_file=tmp_path / "certificate.pem",
+        tls_key_file=tmp_path / "key.pem",
+    )
+    server = make(Holding(), credentials=server_credentials(settings))
+    server.start()
+
+    def serves(trusted: bytes) -> bool:
+        credentials = grpc.ssl_channel_credentials(trusted)
+        channel = connect(f"127.0.0.1:{server.port}", token, credentials=credentials)
+        try:
+            health_pb2_grpc.HealthStub(channel).Check(HEALTH, timeout=5)
+        except RemoteRefusal as refusal:
+            return refusal.kind is not Kind.UNAVAILABLE
+        return True
+
+    assert serves(first)
+    second = write_certificate(tmp_path)
+    assert serves(second)
+    assert not serves(first)
