@@ -66,7 +66,7 @@ def test_each_reason_is_one_refusal() -> None:
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=named)
 def test_a_refusal_arrives_as_it_was_raised(refusal: type[Refusal]) -> None:
-    """A refusal that became a status and a refusal again has the same kind, reason, text, facts and details."""
+    """A refusal that became a status and a refusal again is the same in everything that it says."""
     facts = {fact: f"projects/demo/{fact}s/{{x}} é" for fact in facts_of(refusal)}
     raised = refusal(
         fields=[FieldViolation("disks[0].size_bytes", "is too small"), FieldViolation("name", "is missing")],

@@ -2,11 +2,13 @@
 here.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from expectations import refused
+from google.protobuf import json_format
 from project import Tenant
 from rpcs import ACCESS, PRINCIPALS, RPCS, Rpc, client_of, header_of, requests
 
@@ -72,7 +74,56 @@ def test_what_needs_nothing_is_answered_in_an_empty_project(
 ) -> None:
     """Listing nothing, and ending what is not there, are no errors."""
     empty = tenant_of("empty")
-    RPCS[name].call(RPCS[name].client(empty), requests(empty)[name])
+    answer = RPCS[name].call(RPCS[name].client(empty), requests(empty)[name])
+    if name.startswith("List"):
+        assert answer == type(answer)()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("CreateBackup", {"backup": {"server": "servers/run"}}),
+        ("RestoreBackup", {"name": "backups/own", "server": "servers/run"}),
+        ("CreateImage", {"backup": "backups/free"}),
+        ("CreateImage", {"server": "servers/run"}),
+        ("CreateServers", {"image": "images/whole"}),
+        ("CreateServers", {"image": "images/own", "data_disks": [{"image": "images/logs"}]}),
+        ("ChangeServerOs", {"name": "servers/own", "image": "images/whole"}),
+        ("CreateDisk", {"image": "images/logs"}),
+        ("AttachDisk", {"name": "disks/own", "server": "servers/run"}),
+        ("DetachDisk", {"name": "disks/own", "server": "servers/run"}),
+    ],
+)
+@pytest.mark.rule("R48", "R61")
+def test_another_projects_resource_is_not_used(
+    stage: Tenant, tenant_of: Callable[[str], Tenant], name: str, changes: dict[str, Any]
+) -> None:
+    """A request within one's own project that refers to a resource of another's does not find it."""
+    thief = tenant_of("thief")
+    if name in {"CreateServers", "ChangeServerOs", "AttachDisk", "DetachDisk", "RestoreBackup"}:
+        own_everything(thief)
+    text = json.dumps(changes).replace('"servers/run', f'"{stage.parent}/servers/run')
+    for foreign in ("backups/free", "images/whole", "images/logs"):
+        text = text.replace(f'"{foreign}', f'"{stage.parent}/{foreign}')
+    for noun in ("backups", "images", "servers", "disks"):
+        text = text.replace(f'"{noun}/own', f'"{thief.parent}/{noun}/own')
+    request = requests(thief)[name]
+    if name == "CreateServers":
+        request.ClearField("image")
+    json_format.Parse(text, request)
+    with refused("PROJECT_NOT_FOUND", Kind.NOT_FOUND, project=stage.parent):
+        RPCS[name].call(RPCS[name].client(thief), request)
+
+
+def own_everything(tenant: Tenant) -> None:
+    """Makes, once, the project's own image, stopped server, disk and backup, each with the id `own`."""
+    try:
+        tenant.get_backup("own")
+    except RemoteRefusal:
+        tenant.import_image("own", "old.raw")
+        tenant.create_server("own", "own", leave_stopped=True)
+        tenant.create_disk("own", 512)
+        tenant.create_backup("own", "own")
 
 
 @pytest.mark.parametrize("name", RPCS)

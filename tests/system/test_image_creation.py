@@ -55,7 +55,7 @@ def test_an_image_is_made_without_writing_a_chunk(backed: Tenant) -> None:
     assert [backed.cloud.chunks(service, "main") for service in ("csbs", "ims")] == before
 
 
-@pytest.mark.rule("R39")
+@pytest.mark.rule("R38", "R39")
 def test_the_defaults_are_every_disk_of_the_image(backed: Tenant) -> None:
     """GetProvisioningDefaults says the system disk and each data disk, and a request that names none gets
     these.
@@ -70,7 +70,7 @@ def test_the_defaults_are_every_disk_of_the_image(backed: Tenant) -> None:
     assert [disk.role for disk in made.disks] == [disk.role for disk in defaults]
 
 
-@pytest.mark.rule("R37")
+@pytest.mark.rule("R37", "R38")
 def test_an_image_that_is_not_normal_is_not_used(backed: Tenant) -> None:
     """Before an image is NORMAL no server is made from it, its defaults are not told, and no OS is changed to
     it.

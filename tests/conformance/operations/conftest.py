@@ -67,6 +67,7 @@ class Bench:
 
     def __init__(self, database: Database) -> None:
         self._numbers = count()
+        self._started: list[Worker] = []
         self.database = database
         self.operations = Operations(database, self._now, self._id)
 
@@ -81,6 +82,18 @@ class Bench:
     def worker(self, run: Run, undo: Undo = _undo_nothing, **settings: Any) -> Worker:
         """A worker of another replica, which knows the verb `Do`. It is not started."""
         return Worker(self.operations, {"Do": Scripted(run, undo)}, domain="test.recast", **settings)
+
+    def start(self, run: Run, **settings: Any) -> Worker:
+        """A worker with threads of its own, which stops with the test at the latest."""
+        worker = self.worker(run, **settings)
+        self._started.append(worker)
+        worker.start()
+        return worker
+
+    def stop(self) -> None:
+        """Stops what was started; what was stopped already stays so."""
+        for worker in self._started:
+            worker.stop()
 
     def record(self, verb: str = "Do", queue: str = "") -> str:
         """Records work; gives its id."""
@@ -202,10 +215,12 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def bench(database: Database) -> Bench:
+def bench(database: Database) -> Iterator[Bench]:
     """Operations, of which there are none yet."""
     with database.write() as tx:
         for table in reversed(_TABLES):
             tx.session.connection().execute(table.delete())
         tx.commit()
-    return Bench(database)
+    bench = Bench(database)
+    yield bench
+    bench.stop()

@@ -11,7 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from recast.faults import Conflict, Refusal, Unavailable
-from recast.operations import State, Work, Worker
+from recast.operations import State, Work
 
 R = "projects/demo/chunks"
 
@@ -164,9 +164,7 @@ class TestWorkers:
             return Empty()
 
         operations = [bench.record() for _ in range(30)]
-        workers = [bench.worker(run, threads=3) for _ in range(2)]
-        for worker in workers:
-            worker.start()
+        workers = [bench.start(run, threads=3) for _ in range(2)]
         wait_until(
             bench, lambda: len(bench.effects()) == 30 and all(bench.row(each).ended for each in operations)
         )
@@ -176,24 +174,20 @@ class TestWorkers:
         assert doubled == []
 
     def test_a_long_step_keeps_its_lease(self, bench: Any) -> None:
-        """Work that runs longer than its lease, in one step, is not taken over from a worker that lives."""
-        let_go = threading.Event()
+        """A worker renews the lease of work that runs longer than it, in one step."""
+        begun, let_go = threading.Event(), threading.Event()
 
         def run(work: Work) -> Message:
-            work.step("long", lambda: let_go.wait(10))
+            work.step("long", lambda: begun.set() or let_go.wait(10))
             return Empty()
 
         operation = bench.record()
-        worker = bench.worker(run, threads=1, lease_seconds=0.3)
-        worker.start()
-        end = bench.clock() + 0.8
-        other = bench.worker(bench.die)
-        while bench.clock() < end:
-            assert not other.run_once() or bench.row(operation).ended
-            bench.operations.wait_for_change(bench.operations.changes, 0.02)
+        bench.start(run, threads=1, lease_seconds=0.6)
+        assert begun.wait(10)
+        first = bench.row(operation).lease_until
+        wait_until(bench, lambda: bench.row(operation).lease_until > first + 0.6)
         let_go.set()
         wait_until(bench, lambda: bench.row(operation).ended)
-        worker.stop()
         assert (bench.row(operation).state, bench.row(operation).epoch) == (State.SUCCEEDED, 1)
 
     def test_a_stopped_worker_gives_its_work_back(self, bench: Any) -> None:
@@ -206,8 +200,7 @@ class TestWorkers:
                 work.pause(60)
 
         operation = bench.record()
-        worker = bench.worker(run, threads=2)
-        worker.start()
+        worker = bench.start(run, threads=2)
         assert begun.wait(10)
         worker.stop()
         row = bench.row(operation)
@@ -218,8 +211,7 @@ class TestWorkers:
     def test_a_stopped_worker_leaves_no_thread(self, bench: Any) -> None:
         """A worker that was stopped has no thread left, whether it had work or none."""
         before = set(threading.enumerate())
-        worker = bench.worker(bench.nothing, threads=4)
-        worker.start()
+        worker = bench.start(bench.nothing, threads=4)
         assert len(set(threading.enumerate()) - before) == 5
         worker.stop()
         assert set(threading.enumerate()) - before == set()
@@ -236,8 +228,7 @@ class TestWorkers:
             return Empty()
 
         operation = bench.record()
-        worker: Worker = bench.worker(run, threads=1)
-        worker.start()
+        worker = bench.start(run, threads=1)
         assert begun.wait(10)
         worker.stop()
         bench.cancel(operation)
@@ -246,11 +237,9 @@ class TestWorkers:
 
     def test_recorded_work_wakes_a_worker(self, bench: Any) -> None:
         """Work that this process records is begun without waiting for the next look."""
-        worker = bench.worker(bench.nothing, threads=1)
-        worker.start()
+        bench.start(bench.nothing, threads=1)
         for _ in range(5):
             begun = bench.clock()
             operation = bench.record()
             wait_until(bench, lambda operation=operation: bench.row(operation).ended)
             assert bench.clock() - begun < 5
-        worker.stop()

@@ -93,7 +93,7 @@ def test_a_lock_advances_by_the_table_alone(state: LockState, event: LockEvent) 
 
 
 @pytest.mark.parametrize(
-    ("state", "ready", "strict"), itertools.product(BackupState, [False, True], [False, True])
+    ("state", "ready", "strict"), list(itertools.product(BackupState, [False, True], [False, True]))
 )
 @pytest.mark.rule("R02", "R04", "R06")
 def test_a_backup_is_image_ready_when_its_content_is_decided(

@@ -40,8 +40,8 @@ def examine(
         return report
     pause(_MOMENT_SECONDS)
     again = _look(installation, deep=deep, at_rest=at_rest)
-    before = {(problem.code, problem.resource) for problem in report.problems}
-    confirmed = [problem for problem in again.problems if (problem.code, problem.resource) in before]
+    # The very same: a resource at work may be seen half-way twice, but not twice at one point.
+    confirmed = [problem for problem in again.problems if problem in report.problems]
     return replace(again, problems=tuple(confirmed))
 
 

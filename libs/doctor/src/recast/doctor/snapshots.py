@@ -102,14 +102,31 @@ class Snapshots:
 
 def read_databases(installation: Installation) -> Snapshots:
     """Reads all three. CannotLook when one is not there, or not what the doctor knows."""
-    with _reading("csbs", installation.csbs_database) as connection:
+    return Snapshots(
+        read_csbs(installation.csbs_database),
+        read_ims(installation.ims_database),
+        read_ecs(installation.ecs_database),
+    )
+
+
+def read_csbs(url: str) -> Csbs:
+    """Reads the database of CSBS. Tombstones of locks are not read."""
+    with _reading("csbs", url) as connection:
         locks = _rows(connection, "image_lock", Lock, column("state") != "RELEASED")
-        csbs = Csbs(_work(connection), _named(_rows(connection, "backup", Backup)), locks)
-    with _reading("ims", installation.ims_database) as connection:
+        return Csbs(_work(connection), _named(_rows(connection, "backup", Backup)), locks)
+
+
+def read_ims(url: str) -> Ims:
+    """Reads the database of IMS."""
+    with _reading("ims", url) as connection:
         images = _named(_rows(connection, "image", Image))
-        ims = Ims(_work(connection), images, _rows(connection, "image_pin", Pin))
-    with _reading("ecs", installation.ecs_database) as connection:
-        ecs = Ecs(
+        return Ims(_work(connection), images, _rows(connection, "image_pin", Pin))
+
+
+def read_ecs(url: str) -> Ecs:
+    """Reads the database of ECS. Tombstones of freezes are read: they tell what a layer is of."""
+    with _reading("ecs", url) as connection:
+        return Ecs(
             _work(connection),
             _named(_rows(connection, "server", Server)),
             _named(_rows(connection, "disk", Disk)),
@@ -117,7 +134,6 @@ def read_databases(installation: Installation) -> Snapshots:
             _rows(connection, "image_hold", Hold),
             _rows(connection, "freeze", Freeze),
         )
-    return Snapshots(csbs, ims, ecs)
 
 
 @contextmanager

@@ -73,8 +73,10 @@ class Refusal(Exception):
 
     @property
     def rule(self) -> str:
-        """The number of the rule that this refusal keeps, `R15`; empty when it keeps none."""
-        found = re.match(r"(R\d+)", type(self).__doc__ or "")
+        """The number of the rule that this refusal keeps, `R15`, as its docstring says; empty when it keeps
+        none.
+        """
+        found = re.search(r"\b(R\d\d)\b", type(self).__doc__ or "")
         return found.group(1) if found else self.facts.get("rule", "")
 
     @property

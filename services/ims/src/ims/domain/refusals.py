@@ -73,7 +73,7 @@ class DisclaimerNotAccepted(Refusal):
 
 
 class SourceNotConfigured(Refusal):
-    """R20, R21, R22: an image of a server that was not prepared is refused, with every missing item."""
+    """R22, R20, R21: an image of a server that was not prepared is refused, with every missing item."""
 
     reason = "SOURCE_NOT_CONFIGURED"
     message = "the server of {backup} was not prepared to be cloned: {missing}"
