@@ -24,7 +24,7 @@ FUZZ = settings(
     deadline=None,
     derandomize=True,
     database=None,
-    max_examples=150,
+    max_examples=80,
     # The fixture is only read; each subclass runs the test on its own.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
 )

@@ -72,6 +72,14 @@ def message(session: Session, row: BackupRow) -> pb.Backup:
     return _message(row, holder(session, row.name))
 
 
+def current(session: Session, name: str) -> pb.Backup:
+    """The backup as it is now; by its name alone when it was deleted meanwhile."""
+    try:
+        return message(session, load(session, name))
+    except BackupNotFound:
+        return pb.Backup(name=name)
+
+
 def messages(session: Session, rows: Iterable[BackupRow]) -> list[pb.Backup]:
     """Several rows as callers see them, with one look for all their locks."""
     rows = list(rows)

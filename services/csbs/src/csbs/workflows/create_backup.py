@@ -13,7 +13,7 @@ from csbs.storage import backups
 from csbs.storage.chunks import BackupChunks
 from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
-from recast.csbs.v1 import backup_pb2
+from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import backup_source_service_pb2 as ecs_pb
 from recast.faults import Refusal
 from recast.operations import Work
@@ -36,21 +36,26 @@ class CreateBackup:
 
     def run(self, work: Work) -> Message:
         """See the module."""
+        server = backup_service_pb2.CreateBackupRequest.FromString(work.request).backup.server
+        if not work.done("seal"):  # after it the backup is its owner's, who may have deleted it
+            self._make(work, server)
+        self._servers.thaw(work, server, sealed_backup=work.target)
+        with self._database.read() as session:
+            return backups.current(session, work.target)
+
+    def _make(self, work: Work, server: str) -> None:
         with self._database.read() as session:
             row = backups.load(session, work.target)
-        frozen = work.step("freeze", lambda: self._freeze(work, row.server), ecs_pb.FreezeServerResponse)
+        frozen = work.step("freeze", lambda: self._freeze(work, server), ecs_pb.FreezeServerResponse)
         work.transact("mark", lambda tx: self._mark(tx, work.target, frozen))
         work.use(f"projects/{work.project}/chunks")  # from here on no chunk of the project is collected
         plan = work.step("plan", lambda: self._plan(work.id, row, frozen), ecs_pb.ExportDisksRequest)
         store = self._chunks.location(work.project)
-        written = self._servers.export(work, row.server, store, plan.disks)
+        written = self._servers.export(work, server, store, plan.disks)
         sizes = {disk.disk: disk.size_bytes for disk in frozen.disks}
         refs = [(disk.index, sizes[disk.disk]) for disk in written.disks]
         work.step("check", lambda: self._chunks.check(work.project, work.target, refs))
         work.transact("seal", lambda tx: self._seal(tx, work.target, store, written), decides=True)
-        self._servers.thaw(work, row.server, sealed_backup=work.target)
-        with self._database.read() as session:
-            return backups.message(session, backups.load(session, work.target))
 
     def undo(self, work: Work, error: Refusal) -> None:
         """Ends the freeze and leaves the backup in ERROR, holding nothing. Its chunks await collection."""

@@ -32,6 +32,12 @@ class RestoreBackup:
 
     def run(self, work: Work) -> Message:
         """See the module."""
+        if not work.done("end"):
+            self._restore(work)
+        with self._database.read() as session:
+            return backups.current(session, work.target)
+
+    def _restore(self, work: Work) -> None:
         request = pb.RestoreBackupRequest.FromString(work.request)
         with self._database.read() as session:
             row = backups.load(session, work.target)
@@ -41,8 +47,6 @@ class RestoreBackup:
         mapping = {each.backup_disk: each.disk for each in request.mappings}
         self._servers.restore(work, request.server, content, mapping, request.power_on)
         work.transact("end", lambda tx: self._end(tx, work.target), decides=True)
-        with self._database.read() as session:
-            return backups.message(session, backups.load(session, work.target))
 
     def undo(self, work: Work, error: Refusal) -> None:
         """The backup itself was only read."""

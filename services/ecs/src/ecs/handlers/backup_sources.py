@@ -12,7 +12,7 @@ from ecs.domain.server import ServerEvent, check_free, check_thawed, decide_free
 from ecs.storage import disks, freezes, servers
 from ecs.storage.freezes import FreezeState
 from ecs.storage.host import Host, disk_faults
-from ecs.storage.tables import ServerRow
+from ecs.storage.tables import DiskRow, ServerRow
 from recast.content.v1 import content_pb2
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.ecs.v1 import backup_source_service_pb2_grpc as grpc_pb
@@ -56,14 +56,10 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
                 folder = disks.load(session, disk.disk).folder
             with disk_faults(disk.disk):
                 self.host.disk(folder).freeze(request.freeze_id)
-        with self.database.write() as tx:
-            freeze = freezes.find(tx.session, request.server, request.freeze_id)
-            if freeze is None or freeze.state == FreezeState.THAWED:
-                raise FreezeNotFound(server=request.server, freeze=request.freeze_id)
-            answer.freeze_time.FromDatetime(self.now())
-            freeze.state, freeze.answer = FreezeState.FROZEN, answer.SerializeToString()
-            tx.session.add(freeze)
-            tx.commit()
+        answer.freeze_time.FromDatetime(self.now())
+        if not self._end_freeze(request, answer):
+            self._take_back(answer, request.freeze_id)
+            raise FreezeNotFound(server=request.server, freeze=request.freeze_id)
         return answer
 
     def ExportDisks(
@@ -141,6 +137,26 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             remember_replay(tx, project, request, response, self.now())
             tx.commit()
             return response
+
+    def _end_freeze(self, request: pb.FreezeServerRequest, answer: pb.FreezeServerResponse) -> bool:
+        """Marks the freeze as done; False when it was thawed meanwhile."""
+        with self.database.write() as tx:
+            freeze = freezes.find(tx.session, request.server, request.freeze_id)
+            if freeze is None or freeze.state == FreezeState.THAWED:
+                return False
+            freeze.state, freeze.answer = FreezeState.FROZEN, answer.SerializeToString()
+            tx.session.add(freeze)
+            tx.commit()
+        return True
+
+    def _take_back(self, frozen: pb.FreezeServerResponse, freeze_id: str) -> None:
+        """A thaw overtook this freeze, and may have passed disks that were frozen after it."""
+        for disk in frozen.disks:
+            with self.database.read() as session:
+                row = session.get(DiskRow, disk.disk)
+            if row is not None:
+                with disk_faults(disk.disk):
+                    self.host.disk(row.folder).thaw(freeze_id)
 
     def _begin_freeze(self, request: pb.FreezeServerRequest) -> pb.FreezeServerResponse:
         """The freeze as it is recorded: with its time once every disk is frozen."""

@@ -89,6 +89,14 @@ def message(session: Session, row: DiskRow, allocated_bytes: int = 0) -> pb.Disk
     return disk
 
 
+def current(session: Session, name: str) -> pb.Disk:
+    """The disk as it is now; by its name alone when it was deleted meanwhile."""
+    try:
+        return message(session, load(session, name))
+    except DiskNotFound:
+        return pb.Disk(name=name)
+
+
 def _message(row: DiskRow, places: Iterable[AttachmentRow]) -> pb.Disk:
     disk = pb.Disk(
         name=row.name,

@@ -65,6 +65,14 @@ def message(session: Session, row: ServerRow) -> pb.Server:
     return messages(session, [row])[0]
 
 
+def current(session: Session, name: str) -> pb.Server:
+    """The server as it is now; by its name alone when it was deleted meanwhile."""
+    try:
+        return message(session, load(session, name))
+    except ServerNotFound:
+        return pb.Server(name=name)
+
+
 def messages(session: Session, rows: Iterable[ServerRow]) -> list[pb.Server]:
     """Several rows as callers see them, with one look for all their disks, and one for all their holds."""
     rows = list(rows)

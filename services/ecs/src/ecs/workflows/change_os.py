@@ -39,26 +39,24 @@ class ChangeServerOs:
     def run(self, work: Work) -> Message:
         """See the module."""
         request = pb.ChangeServerOsRequest.FromString(work.request)
-        new = self._new_disk(work)
-        work.step("pin", lambda: self._images.pin(request.image, work.id, work.target))
-        if not work.done("swap"):
-            resolved = self._images.resolve(request.image)
-            bring_bases(work, self._host, {request.image: resolved}, [new])
-        work.step("build", lambda: self._build(new))
-        old = work.transact("swap", lambda tx: self._swap(tx, work, request, new.name), decides=True)
+        if not work.done("swap"):  # after it the server is its owner's, who may have deleted it
+            new = self._new_disk(work)
+            work.step("pin", lambda: self._images.pin(request.image, work.id, work.target))
+            bring_bases(work, self._host, {request.image: self._images.resolve(request.image)}, [new])
+            self._build(new)
+        old = work.transact("swap", lambda tx: self._swap(tx, work, request), decides=True)
         work.step("remove", lambda: self._remove(old))
-        unpin(work, self._images, {request.image})
+        unpin(work, self._images, [request.image])
         with self._database.read() as session:
-            return servers.message(session, servers.load(session, work.target))
+            return servers.current(session, work.target)
 
     def undo(self, work: Work, error: Refusal) -> None:
         """The server keeps its old system disk, and is STOPPED as before."""
-        if work.done("swap"):
-            return
         request = pb.ChangeServerOsRequest.FromString(work.request)
-        self._remove(new_disk_name(work.project, work.id))
-        work.transact("undo:server", lambda tx: self._give_back(tx, work.target))
-        unpin(work, self._images, {request.image})
+        if not work.done("swap"):
+            self._remove(new_disk_name(work.project, work.id))
+            work.transact("undo:server", lambda tx: self._give_back(tx, work.target))
+        unpin(work, self._images, [request.image])
 
     def _new_disk(self, work: Work) -> DiskRow:
         with self._database.read() as session:
@@ -68,13 +66,13 @@ class ChangeServerOs:
         with disk_faults():
             self._host.create([NewDisk(new.folder, new.size_bytes, new.base)])
 
-    def _swap(self, tx: Transaction, work: Work, request: pb.ChangeServerOsRequest, new_name: str) -> str:
+    def _swap(self, tx: Transaction, work: Work, request: pb.ChangeServerOsRequest) -> str:
         """V7: the server's system disk is the new one, with its own id; gives the old one's name."""
         row = servers.load(tx.session, work.target, lock=True)
         place, old = next(
             pair for pair in disks.attached_to(tx.session, row.name) if pair[1].role == disks.SYSTEM
         )
-        new = disks.load(tx.session, new_name, lock=True)
+        new = disks.load(tx.session, new_disk_name(work.project, work.id), lock=True)
         position = place.position
         disks.move(tx, old, DiskEvent.LET_GO, self._now())
         tx.session.delete(place)

@@ -31,7 +31,7 @@ class ChangePower:
         work.check()
         work.transact("power", lambda tx: self._settle(tx, work.target, self._event), decides=True)
         with self._database.read() as session:
-            return servers.message(session, servers.load(session, work.target))
+            return servers.current(session, work.target)
 
     def undo(self, work: Work, error: Refusal) -> None:
         """The server is as it was."""

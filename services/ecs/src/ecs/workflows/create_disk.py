@@ -14,6 +14,7 @@ from ecs.storage import disks
 from ecs.storage.host import Host, disk_faults
 from ecs.workflows.create_servers import DOMAIN, bring_bases, unpin
 from recast.diskimage import NewDisk
+from recast.ecs.v1 import disk_service_pb2
 from recast.faults import Refusal
 from recast.operations import Work
 from recast.rpc.status import status_from_refusal
@@ -31,32 +32,37 @@ class CreateDisk:
 
     def run(self, work: Work) -> Message:
         """See the module."""
-        with self._database.read() as session:
-            row = disks.load(session, work.target)
-        wanted = {row.source_image} if row.source_image else set()
-        for image in wanted:
-            work.step("pin", lambda image=image: self._images.pin(image, work.id, work.target))  # type: ignore[misc]
-        bring_bases(work, self._host, {image: self._images.resolve(image) for image in wanted}, [row])
-        with disk_faults():
-            self._host.create([NewDisk(row.folder, row.size_bytes, row.base or None)])
+        wanted = _images_wanted(work)
+        if not work.done("made"):  # after it the disk is its owner's, who may have deleted it
+            with self._database.read() as session:
+                row = disks.load(session, work.target)
+            for image in wanted:
+                work.step("pin", lambda image=image: self._images.pin(image, work.id, work.target))  # type: ignore[misc]
+            bring_bases(work, self._host, {image: self._images.resolve(image) for image in wanted}, [row])
+            with disk_faults():
+                self._host.create([NewDisk(row.folder, row.size_bytes, row.base or None)])
         work.transact("made", lambda tx: self._settle(tx, work.target, None), decides=True)
         unpin(work, self._images, wanted)
         with self._database.read() as session:
-            return disks.message(session, disks.load(session, work.target))
+            return disks.current(session, work.target)
 
     def undo(self, work: Work, error: Refusal) -> None:
         """The disk is in ERROR, and holds nothing."""
-        if work.done("made"):
-            return
-        with self._database.read() as session:
-            row = disks.load(session, work.target)
-        with disk_faults():
-            self._host.delete(row.folder)
-        work.transact("undo:made", lambda tx: self._settle(tx, work.target, error))
-        if row.source_image:
-            unpin(work, self._images, {row.source_image})
+        if not work.done("made") and not work.done("undo:made"):
+            with self._database.read() as session:
+                row = disks.load(session, work.target)
+            with disk_faults():
+                self._host.delete(row.folder)
+            work.transact("undo:made", lambda tx: self._settle(tx, work.target, error))
+        unpin(work, self._images, _images_wanted(work))
 
     def _settle(self, tx: Transaction, name: str, error: Refusal | None) -> None:
         row = disks.load(tx.session, name, lock=True)
         row.error = status_from_refusal(error, DOMAIN).SerializeToString() if error else None
         disks.move(tx, row, DiskEvent.FAILED if error else DiskEvent.MADE, self._now())
+
+
+def _images_wanted(work: Work) -> list[str]:
+    """The image to pin, as it was asked for: the disk's row may be gone when it comes to unpinning."""
+    image = disk_service_pb2.CreateDiskRequest.FromString(work.request).image
+    return [image] if image else []

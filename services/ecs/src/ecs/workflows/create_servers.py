@@ -5,7 +5,7 @@ Undone by removing all.
 The first server of an image on a host pays for its bases; all others are overlays on them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime
 
 from google.protobuf.message import Message
@@ -42,33 +42,40 @@ class CreateServers:
     def run(self, work: Work) -> Message | Refusal:
         """See the module."""
         names = _names(work)
-        plan = self._disks_of(names)
-        wanted = {disk.source_image for disk in plan if disk.source_image}
-        for image in sorted(wanted):
-            work.step(f"pin {image}", lambda image=image: self._images.pin(image, work.id, names[0]))  # type: ignore[misc]
-        resolved = {image: self._images.resolve(image) for image in wanted}
-        bring_bases(work, self._host, resolved, plan)
+        wanted = self._images_wanted(work, names)
+        if not work.done("up"):  # after it the servers are their owners', who may have deleted them
+            for image in wanted:
+                work.step(f"pin {image}", lambda image=image: self._images.pin(image, work.id, names[0]))  # type: ignore[misc]
+            resolved = {image: self._images.resolve(image) for image in wanted}
+            bring_bases(work, self._host, resolved, self._disks_of(names))
         failed = work.step("disks", lambda: self._make_disks(names))
-        outcomes = work.transact("up", lambda tx: self._bring_up(tx, names, failed), decides=True)
+        work.transact("up", lambda tx: self._bring_up(tx, names, failed), decides=True)
         for name in failed:
             work.step(f"clear {name}", lambda name=name: self._clear([name]))  # type: ignore[misc]
         unpin(work, self._images, wanted)
-        if len(failed) == len(names):
-            return refusal_from_status(status_pb2.Status.FromString(bytes.fromhex(failed[names[0]])))
-        result = pb.CreateServersResult()
-        for name in names:
-            outcome = result.outcomes.add(server=name)
-            if name in outcomes:
-                outcome.error.CopyFrom(status_pb2.Status.FromString(bytes.fromhex(outcomes[name])))
-        return result
+        errors = {name: status_pb2.Status.FromString(bytes.fromhex(error)) for name, error in failed.items()}
+        if len(errors) == len(names):
+            return refusal_from_status(errors[names[0]])
+        return pb.CreateServersResult(
+            outcomes=[pb.ServerOutcome(server=name, error=errors.get(name)) for name in names]
+        )
 
     def undo(self, work: Work, error: Refusal) -> None:
         """V14: nothing is left of the servers."""
         names = _names(work)
+        wanted = self._images_wanted(work, names)
         if not work.done("up"):
-            plan = self._disks_of(names)
             self._clear(names)
-            unpin(work, self._images, {disk.source_image for disk in plan if disk.source_image})
+        unpin(work, self._images, wanted)
+
+    def _images_wanted(self, work: Work, names: Sequence[str]) -> list[str]:
+        """The images to pin, remembered first of all: the rows that name them may be gone when it comes to
+        unpinning.
+        """
+        return work.step(
+            "images",
+            lambda: sorted({disk.source_image for disk in self._disks_of(names) if disk.source_image}),
+        )
 
     def _disks_of(self, names: Sequence[str]) -> list[DiskRow]:
         with self._database.read() as session:
@@ -99,14 +106,13 @@ class CreateServers:
                 failed[name] = status_from_refusal(refusal, DOMAIN).SerializeToString().hex()
         return failed
 
-    def _bring_up(self, tx: Transaction, names: Sequence[str], failed: dict[str, str]) -> dict[str, str]:
+    def _bring_up(self, tx: Transaction, names: Sequence[str], failed: Container[str]) -> None:
         for name in names:
             if name not in failed:
                 row = servers.load(tx.session, name, lock=True)
                 servers.move(tx, row, ServerEvent.DOWN if row.leave_stopped else ServerEvent.UP, self._now())
                 for _, disk in disks.attached_to(tx.session, name):
                     disks.move(tx, disk, DiskEvent.MADE_IN_PLACE, self._now())
-        return failed
 
     def _clear(self, names: Sequence[str]) -> None:
         """Removes files first, then rows: a file without a row would be nobody's."""
@@ -138,9 +144,9 @@ def bring_bases(work: Work, host: Host, resolved: dict[str, ResolvedImage], plan
         assert made == base
 
 
-def unpin(work: Work, images: Images, wanted: set[str]) -> None:
+def unpin(work: Work, images: Images, wanted: Iterable[str]) -> None:
     """Gives every pin back."""
-    for image in sorted(wanted):
+    for image in wanted:
         work.step(f"unpin {image}", lambda image=image: images.unpin(image, work.id))  # type: ignore[misc]
 
 

@@ -47,7 +47,7 @@ class RestoreDisks:
         event = ServerEvent.UP if request.power_on else ServerEvent.DOWN
         work.transact("end", lambda tx: self._end(tx, request.server, bases, event))
         with self._database.read() as session:
-            return servers.message(session, servers.load(session, request.server))
+            return servers.current(session, request.server)
 
     def undo(self, work: Work, error: Refusal) -> None:
         """Before a disk is touched the server is as it was, but down; after, its disks are in doubt."""

@@ -64,16 +64,10 @@ class Images(grpc_pb.ImageServiceServicer):
             return answer
         with self.database.read() as session:
             row = images.load(session, name)
-        with self.staging.open(row.upload_key) as file:
-            if file is None:
-                raise ImageBusy(image=name, state="being uploaded by another stream")
-            _receive(file, header.size_bytes, requests)
-            file.make_durable()
-            if file.size_bytes < header.size_bytes:
-                raise UploadIncomplete(
-                    image=name, received_bytes=file.size_bytes, size_bytes=header.size_bytes
-                )
-            return self._end_upload(name, header)
+        try:
+            return self._take_upload(row, header, requests)
+        finally:
+            self._forget_unwanted(row)
 
     def CreateImage(
         self, request: pb.CreateImageRequest, context: grpc.ServicerContext
@@ -217,6 +211,27 @@ class Images(grpc_pb.ImageServiceServicer):
             tx.session.add(row)
             tx.commit()
         return row.name, None
+
+    def _take_upload(
+        self, row: ImageRow, header: pb.ImportImageHeader, requests: Iterator[pb.ImportImageRequest]
+    ) -> pb.ImportImageResponse:
+        with self.staging.open(row.upload_key) as file:
+            if file is None:
+                raise ImageBusy(image=row.name, state="being uploaded by another stream")
+            _receive(file, header.size_bytes, requests)
+            file.make_durable()
+            if file.size_bytes < header.size_bytes:
+                raise UploadIncomplete(
+                    image=row.name, received_bytes=file.size_bytes, size_bytes=header.size_bytes
+                )
+            return self._end_upload(row.name, header)
+
+    def _forget_unwanted(self, uploaded: ImageRow) -> None:
+        """Removes the file of an image that was deleted while it was uploaded: nobody else would."""
+        with self.database.read() as session:
+            row = session.get(ImageRow, uploaded.name)
+        if row is None or row.upload_key != uploaded.upload_key or row.state != ImageState.CREATING:
+            self.staging.remove(uploaded.upload_key)
 
     def _end_upload(self, name: str, header: pb.ImportImageHeader) -> pb.ImportImageResponse:
         with self.database.write() as tx:

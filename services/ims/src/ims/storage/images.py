@@ -68,6 +68,14 @@ def move(tx: Transaction, row: ImageRow, event: ImageEvent, now: datetime) -> No
     tx.session.add(row)
 
 
+def current(session: Session, name: str) -> pb.Image:
+    """The image as it is now; by its name alone when it was deleted meanwhile."""
+    try:
+        return message(load(session, name))
+    except ImageNotFound:
+        return pb.Image(name=name)
+
+
 def message(row: ImageRow, uploaded_bytes: int = 0) -> pb.Image:
     """The row as callers see it. `uploaded_bytes` is what the staged file has."""
     image = pb.Image(

@@ -1,4 +1,4 @@
-"""CreateImage: hold, (back up,) lock, inspect, confirm, publish, free. Copies nothing.
+"""CreateImage: hold, (back up,) lock, inspect, confirm, free, publish. Copies nothing.
 
 Undone by release and free.
 """
@@ -52,13 +52,12 @@ class CreateImage:
 
     def run(self, work: Work) -> Message:
         """See the module."""
-        with self._database.read() as session:
-            row = images.load(session, work.target)
-        if not work.done("publish"):
+        if not work.done("publish"):  # after it the image is its owner's, who may have deleted it
+            with self._database.read() as session:
+                row = images.load(session, work.target)
             self._make(work, row)
-        self._free(row)
         with self._database.read() as session:
-            return images.message(images.load(session, row.name))
+            return images.current(session, work.target)
 
     def undo(self, work: Work, error: Refusal) -> None:
         """Gives the backup and the server back.
@@ -92,6 +91,8 @@ class CreateImage:
         decide_preparation(row.source_backup, _findings(report), enforce=self._enforce)
         work.check()
         self._backups.confirm(row.source_backup, row.name, row.lock_token)
+        # What the image holds is decided and kept: from here on the source may be started.
+        self._free(row)
         work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
 
     def _lock(self, work: Work, row: ImageRow) -> int:

@@ -48,6 +48,12 @@ class ImportImage:
 
     def run(self, work: Work) -> Message:
         """See the module."""
+        if not work.done("publish"):
+            self._make(work)
+        with self._database.read() as session:
+            return images.current(session, work.target)
+
+    def _make(self, work: Work) -> None:
         with self._database.read() as session:
             row = images.load(session, work.target)
         header = image_service_pb2.ImportImageHeader.FromString(row.upload_header)
@@ -55,10 +61,9 @@ class ImportImage:
         work.use(f"projects/{work.project}/chunks")  # from here on no chunk of the project is collected
         content = work.step("write", lambda: self._write(work, row, header), content_pb2.Content)
         report = work.step("inspect", lambda: self._inspect(row), image_pb2.Image)
-        work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
+        # The file first: once the image is its owner's, who may delete it, nobody would remember the file.
         work.step("clean", lambda: self._staging.remove(row.upload_key))
-        with self._database.read() as session:
-            return images.message(images.load(session, row.name))
+        work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
 
     def undo(self, work: Work, error: Refusal) -> None:
         """Removes the index and the file, and leaves the image in ERROR, holding nothing.
