@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from google.longrunning import operations_pb2
-from recast.doctor import Installation, examine
 
 from recast.client import SERVICES, Recast, Service
+from recast.doctor import Installation, examine
 from recast.faults import Kind, RemoteRefusal
 from recast.stack import LocalStack
 

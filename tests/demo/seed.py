@@ -23,8 +23,8 @@ def seed(recast: Recast, folder: Path) -> None:
     disks.make_system_disk(folder / "system.raw", 256 * MIB, 32 * MIB)
     disks.to_qcow2(folder / "system.raw", folder / "system.qcow2", compressed=True)
     disks.make_text_disk(folder / "data.raw", 64 * MIB, 8 * MIB)
-    _import(recast, folder / "system.qcow2", "debian", image_pb2.IMAGE_KIND_SYSTEM_DISK)
-    _import(recast, folder / "data.raw", "shop-data", image_pb2.IMAGE_KIND_DATA_DISK)
+    import_image(recast, folder / "system.qcow2", "debian", image_pb2.IMAGE_KIND_SYSTEM_DISK)
+    import_image(recast, folder / "data.raw", "shop-data", image_pb2.IMAGE_KIND_DATA_DISK)
     _server(recast, "web", leave_stopped=False)
     _server(recast, "idle", leave_stopped=True)
     loose = disk_service_pb2.CreateDiskRequest(
@@ -47,7 +47,8 @@ def seed(recast: Recast, folder: Path) -> None:
     recast.wait(recast.images.CreateImage(image).operation, "ims")
 
 
-def _import(recast: Recast, path: Path, image_id: str, kind: image_pb2.ImageKind.ValueType) -> None:
+def import_image(recast: Recast, path: Path, image_id: str, kind: image_pb2.ImageKind.ValueType) -> None:
+    """Imports a file as an image, and waits for it."""
     is_qcow2 = path.suffix == ".qcow2"
     header = image_service_pb2.ImportImageHeader(
         parent=PROJECT,

@@ -86,7 +86,9 @@ def main() -> None:
     table = Table("rule", "state", "what must hold", "kept in", "proven by", title="The rules of Recast")
     rules = read_rules().values()
     for rule in rules:
-        proven = f"{len(rule.tests)}: {rule.tests[0].rpartition('::')[2]}" if rule.tests else "[dim]pending[/]"
+        proven = (
+            f"{len(rule.tests)}: {rule.tests[0].rpartition('::')[2]}" if rule.tests else "[dim]pending[/]"
+        )
         colour = "green" if rule.state == "kept" else "dim"
         homes = "\n".join(rule.homes) or "[dim]pending[/]"
         table.add_row(rule.number, f"[{colour}]{rule.state}[/]", rule.text, homes, proven)

@@ -17,7 +17,9 @@ def diagram(module: str) -> str:
     table = importlib.import_module(module).TRANSITIONS
     first = next(iter(table))[0]
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first}"]
-    lines += [f"    {state} --> {after}: {str(event).partition(':')[0]}" for (state, event), after in table.items()]
+    lines += [
+        f"    {state} --> {after}: {str(event).partition(':')[0]}" for (state, event), after in table.items()
+    ]
     return "\n".join([*lines, "```"])
 
 

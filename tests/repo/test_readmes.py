@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from state_diagrams import ROOT, TABLES, drawn  # noqa: E402  # the diagrams are drawn by a program as well
+from state_diagrams import ROOT, TABLES, drawn  # the diagrams are drawn by a program as well
 
 
 @pytest.mark.parametrize(
@@ -29,5 +29,10 @@ def test_every_lib_says_what_it_is(folder: str) -> None:
 def test_no_registry_and_no_path_of_a_machine_is_named() -> None:
     """No tracked document names a package registry's host."""
     hosts = ("pythonhosted", "pypi" + ".org", "npmjs", "debian" + ".org/debian")
-    texts = [*ROOT.glob("*.md"), *ROOT.glob("libs/**/*.md"), *ROOT.glob("services/**/*.md"), ROOT / "requirements.lock"]
+    texts = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("libs/**/*.md"),
+        *ROOT.glob("services/**/*.md"),
+        ROOT / "requirements.lock",
+    ]
     assert [str(path) for path in texts for host in hosts if host in path.read_text()] == []

@@ -17,7 +17,7 @@ from recast.contracts import descriptor_set
 from recast.stack import LocalStack
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
-from seed import seed  # noqa: E402  # the demo is a folder of programs, not a package
+from seed import seed  # the demo is a folder of programs, not a package
 
 ROLES = {
     "recast.csbs.v1.ImageLockService": "ims",

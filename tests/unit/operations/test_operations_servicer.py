@@ -173,6 +173,16 @@ class TestWait:
         service.operations.wait_for_change(seen, 30)
         assert time.monotonic() - begun < 5
 
+    def test_a_closing_service_answers_who_waits(self, service: Any) -> None:
+        """Who waits when the service is about to end is told where the work stands, and holds nothing up."""
+        name = service.record()
+        begun = time.monotonic()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(service.stub().WaitOperation, wait_request(name, 30))
+            service.operations.close()
+            assert not waiting.result().done
+        assert time.monotonic() - begun < 10
+
     def test_so_many_may_wait(self, service: Any) -> None:
         """Past the cap a caller is told TOO_MANY_WAITS and when to come back; other calls are answered."""
         name = service.record()

@@ -44,7 +44,7 @@ class App:
     def __init__(self, settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
         database = Database(settings.database_url)
         migrate(database, "ecs.storage:migrations")
-        operations = Operations(database, now, new_id)
+        operations = self._operations = Operations(database, now, new_id)
         tokens = ServiceTokens(Signer.load(settings.signing_key_file), "ecs")
         self._channel = connect(settings.ims_target, tokens)
         images = Images(self._channel)
@@ -105,6 +105,7 @@ class App:
 
     def stop(self) -> None:
         """Takes no new calls, lets work reach its next check, and ends."""
+        self._operations.close()
         self._server.stop()
         self._worker.stop()
         self._channel.close()

@@ -34,7 +34,7 @@ class App:
     def __init__(self, settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
         database = Database(settings.database_url)
         migrate(database, "ims.storage:migrations")
-        operations = Operations(database, now, new_id)
+        operations = self._operations = Operations(database, now, new_id)
         tokens = ServiceTokens(Signer.load(settings.signing_key_file), "ims")
         self._channels = [connect(settings.csbs_target, tokens), connect(settings.ecs_target, tokens)]
         backups, servers = Backups(self._channels[0]), SourceServers(self._channels[1])
@@ -93,6 +93,7 @@ class App:
 
     def stop(self) -> None:
         """Takes no new calls, lets work reach its next check, and ends."""
+        self._operations.close()
         self._server.stop()
         self._worker.stop()
         self._inspector.close()

@@ -31,6 +31,8 @@ class Operations:
         """Set when this process recorded work: its worker need not sleep out its poll."""
         self._changed = threading.Condition()
         self.changes = 0
+        self.is_closing = False
+        """The process is about to end: who waits is answered now, with where the work stands."""
         """How often this process changed an operation. Read it before looking, and wait for the next."""
 
     def record(
@@ -95,6 +97,11 @@ class Operations:
         with self._changed:
             self.changes += 1
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """Answers everybody who waits, so that the server need not wait for them."""
+        self.is_closing = True
+        self.notify()
 
     def wait_for_change(self, seen: int, seconds: float) -> None:
         """Returns when there are more `changes` than seen, or after the time: replicas change some, too.

@@ -81,7 +81,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
             raise TooManyWaits(limit=self._max_waits)
         try:
             end = time.monotonic() + allowed
-            while not operation.done and context.is_active():
+            while not operation.done and context.is_active() and not self._operations.is_closing:
                 rest = end - time.monotonic()
                 if rest <= 0:
                     break

@@ -189,6 +189,9 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _write_secret(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner reads; never readable by others, not even for a moment."""
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_bytes(content)
+    """Writes a file that only its owner reads: not by others for a moment, and never there by half."""
+    whole = path.with_suffix(".new")
+    whole.unlink(missing_ok=True)
+    whole.touch(mode=0o600, exist_ok=False)
+    whole.write_bytes(content)
+    whole.rename(path)

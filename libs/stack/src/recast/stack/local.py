@@ -124,6 +124,14 @@ class LocalStack:
             if code is not None:
                 raise ServiceNotServing(service, f"ended with code {code}", process.log, process.tail())
 
+    def wait_for_end(self, service: Service, seconds: float = 20.0) -> None:
+        """Returns when a service's process has ended by itself; ServiceNotServing when it has not in time."""
+        process = self._running[service]
+        if not process.wait(seconds):
+            raise ServiceNotServing(
+                service, f"had not ended after {seconds:g} s", process.log, process.tail()
+            )
+
     def is_running(self, service: Service) -> bool:
         """Whether a service's process has not ended."""
         return self._running[service].exit_code() is None
