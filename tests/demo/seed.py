@@ -89,9 +89,8 @@ def main() -> None:
     """Seeds the services that the environment names."""
     with tempfile.TemporaryDirectory() as folder, Recast.from_environment(project="demo") as recast:
         seed(recast, Path(folder))
-    print(
-        "project demo: images debian, shop-data, web-image; servers web, idle; disk loose; backups nightly, spare"
-    )
+    print("project demo has: images debian, shop-data, web-image; servers web, idle; disk loose;")
+    print("                  backups nightly, spare")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The 64 rules: where each is kept, and which tests prove it. `make rules` prints it; test_rules.py holds the build to it."""
+"""The 64 rules: where each is kept, and which tests prove it.
+
+`make rules` prints it; test_rules.py holds the build to it.
+"""
 
 import ast
 import re
@@ -16,7 +19,9 @@ _HOME = re.compile(r"(R\d\d(?:, R\d\d)*):")
 
 @dataclass
 class Rule:
-    """One rule: its text and state as RULES.md has them, the definitions that keep it, the tests that prove it."""
+    """One rule: its text and state as RULES.md has them, the definitions that keep it, the tests that prove
+    it.
+    """
 
     number: str
     state: str

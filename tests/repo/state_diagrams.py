@@ -1,4 +1,7 @@
-"""Draws every state table into its service's README: the diagram is the table. `make diagrams` writes them."""
+"""Draws every state table into its service's README: the diagram is the table.
+
+`make diagrams` writes them.
+"""
 
 import importlib
 import re
