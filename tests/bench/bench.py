@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def run(program: str, *arguments: str) -> object:
-    """The JSON that one benchmark prints; each runs in a process of its own, so that memory is its own too."""
+    """The JSON that one benchmark prints; each has a process, and so memory, of its own."""
     command = [sys.executable, str(HERE / program), *arguments]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

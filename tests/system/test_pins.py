@@ -16,7 +16,7 @@ MIB = 1 << 20
 
 
 def test_a_pin_is_given_back_though_its_server_is_gone(tmp_path: Path) -> None:
-    """IMS dies as ECS unpins; the server is deleted before IMS is back; the pin is given back all the same."""
+    """IMS dies as ECS unpins, the server is deleted, IMS comes back: the pin is given back all the same."""
     points = tmp_path / "points"
     points.mkdir()
     with LocalStack(tmp_path / "stack", environment={"RECAST_FAULT_POINTS": str(points)}) as stack:
