@@ -92,6 +92,7 @@ def _new_folder(root: Path, scale: Scale, report: Path | None) -> Path:
     for program, package in TOOLS.items():
         find_program(program, package)
     if report:
+        report.parent.mkdir(parents=True, exist_ok=True)
         report.touch()  # better now than after a minute's work
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free

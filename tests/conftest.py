@@ -1,0 +1,17 @@
+"""What every test may be asked with."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--prove R35`: only the tests that prove that rule."""
+    parser.addoption("--prove", metavar="RULE", default="", help="only the tests that prove a rule, like R35")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keeps the tests of the rule that was asked for."""
+    rule = config.getoption("--prove")
+    if rule:
+        kept = [item for item in items if any(rule in mark.args for mark in item.iter_markers("rule"))]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
