@@ -2,6 +2,7 @@
 when it has ended.
 """
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,10 +146,10 @@ def delete_backup(rig: Rig, backup_id: str) -> operations_pb2.Operation:
     return rig.run("csbs", lambda: rig.recast.backups.DeleteBackup(request))
 
 
-def restore_backup(rig: Rig, request_id: str) -> operations_pb2.Operation:
-    """Writes the kept backup back to its server."""
+def restore_backup(rig: Rig, backup_id: str) -> operations_pb2.Operation:
+    """Writes a backup back to its server."""
     request = backup_service_pb2.RestoreBackupRequest(
-        name=f"{PROJECT}/backups/kept", power_on=True, request_id=request_id
+        name=f"{PROJECT}/backups/{backup_id}", power_on=True, request_id=f"restore-{backup_id}"
     )
     return rig.run("csbs", lambda: rig.recast.backups.RestoreBackup(request))
 
@@ -278,6 +279,12 @@ def web_is_running(rig: Rig, _id: str) -> None:
     _server_is(rig, "web", server_pb2.SERVER_STATE_RUNNING)
 
 
+def restored_and_running(rig: Rig, backup_id: str) -> None:
+    """`web` is RUNNING, and the backup AVAILABLE; then that is taken away again."""
+    web_is_running(rig, backup_id)
+    backup_is_there(rig, backup_id)
+
+
 def disk_is_there(rig: Rig, disk_id: str) -> None:
     """The disk is AVAILABLE; then it is taken away again."""
     request = disk_service_pb2.GetDiskRequest(name=f"{PROJECT}/disks/{disk_id}")
@@ -297,6 +304,15 @@ def _a_backup(rig: Rig) -> str:
     backup_id = rig.new_id("backup")
     _done(create_backup(rig, backup_id))
     return backup_id
+
+
+def _a_backup_of_news(rig: Rig) -> str:
+    """A backup of something that no host has in its cache."""
+    request = disk_service_pb2.GetDiskConnectionRequest(name=f"{PROJECT}/disks/web-data-1")
+    path = rig.insist(lambda: rig.recast.disks.GetDiskConnection(request)).connection.path
+    write = f"write -P {rig.number % 255 + 1} {rig.number % 8}M 64k"
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", write, path], check=True, capture_output=True)
+    return _a_backup(rig)
 
 
 def _an_image(rig: Rig) -> str:
@@ -323,7 +339,7 @@ def scenarios(folder: Path) -> list[Scenario]:
     raw = folder / "data.raw"
     return [
         Scenario("CreateBackup", lambda rig: rig.new_id("backup"), create_backup, backup_is_there),
-        Scenario("RestoreBackup", lambda rig: rig.new_id("restore"), restore_backup, web_is_running),
+        Scenario("RestoreBackup", _a_backup_of_news, restore_backup, restored_and_running),
         Scenario("DeleteBackup", _a_backup, delete_backup, backup_is_gone),
         Scenario(
             "ImportImage",
