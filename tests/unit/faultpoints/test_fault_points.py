@@ -30,9 +30,8 @@ def run(program: Path, points: Path | None) -> subprocess.CompletedProcess[str]:
     """Runs the program, with or without a folder of orders."""
     environment = dict(os.environ) | ({"RECAST_FAULT_POINTS": str(points)} if points else {})
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    return subprocess.run(
-        [sys.executable, program], env=environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, program]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_points_are_written_down(program: Path, tmp_path: Path) -> None:
