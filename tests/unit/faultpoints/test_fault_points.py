@@ -35,7 +35,7 @@ def run(program: Path, points: Path | None) -> subprocess.CompletedProcess[str]:
 
 
 def test_points_are_written_down(program: Path, tmp_path: Path) -> None:
-    """Every point that is reached is written down, by what is under way and without the names of resources."""
+    """Every point that is reached is written down, with what is under way, without names of resources."""
     assert run(program, tmp_path).stdout == "alive\n"
     assert (tmp_path / "svc.reached").read_text() == "Do/*:begin\n" * 3
 
