@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from disks import SystemDisk
-from recast.preparation import Report, Verdict, inspect
+from recast.preparation import Inspector, Report, Verdict, inspect
 from recast.preparation.inspection import inspect_here
 
 MakeDisk = Callable[..., SystemDisk]
@@ -90,3 +90,15 @@ def test_child_crashes() -> None:
     report = inspect(CrashesTheChild())
     assert {finding.verdict for finding in report.findings} == {Verdict.UNKNOWN}
     assert "ended with SIGSEGV" in report.findings[0].detail
+
+
+def test_an_inspector_says_what_inspect_says(make_disk: MakeDisk, file_reader: MakeReader) -> None:
+    """An inspector that keeps a child ready reports the same, disk after disk, and leaves no child behind."""
+    path = make_disk().path
+    inspector = Inspector()
+    inspector.prepare()
+    reports = [inspector.inspect(file_reader(path)) for _ in range(3)]
+    inspector.close()
+    inspector.prepare()
+    assert reports == [inspect(file_reader(path))] * 3
+    assert inspector._ready is None

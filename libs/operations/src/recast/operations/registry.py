@@ -14,6 +14,7 @@ from sqlmodel import Session, select
 
 from recast.faults import OperationNotFound, OperationRunning
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
+from recast.operations.bell import Bell
 from recast.operations.tables import OperationRow
 from recast.unitofwork import Database, Transaction
 
@@ -27,8 +28,8 @@ class Operations:
         self.database = database
         self.now = now
         self.new_id = new_id
-        self.work_waiting = threading.Event()
-        """Set when this process recorded work: its worker need not sleep out its poll."""
+        self.bell = Bell()
+        """Rung when this process recorded work: its worker need not sleep out its poll."""
         self._changed = threading.Condition()
         self.changes = 0
         self.is_closing = False
@@ -59,7 +60,7 @@ class Operations:
             update_time=now,
         )
         tx.session.add(row)
-        tx.after_commit(self.work_waiting.set)
+        tx.after_commit(self.bell.ring)
         return operation_message(row)
 
     def find(self, session: Session, project: str, operation_id: str) -> OperationRow:
@@ -79,7 +80,7 @@ class Operations:
             .where(_TABLE.c.id == row.id, _TABLE.c.ended.is_(False))
             .values(cancel_requested=True, not_before=0.0, update_time=self.now())
         )
-        tx.after_commit(self.work_waiting.set)
+        tx.after_commit(self.bell.ring)
 
     def delete(self, tx: Transaction, row: OperationRow) -> None:
         """Forgets ended work."""

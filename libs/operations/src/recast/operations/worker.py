@@ -72,7 +72,7 @@ class Worker:
     def stop(self) -> None:
         """Lets every workflow reach its next check, gives the leases back, and returns."""
         self._stopping.set()
-        self._operations.work_waiting.set()
+        self._operations.bell.ring_for_all()
         for thread in self._threads:
             thread.join()
         # Only now: work on its way to its next check must not lose its lease.
@@ -109,9 +109,7 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 if not self.run_once():
-                    self._operations.work_waiting.wait(_POLL_SECONDS)
-                    if not self._stopping.is_set():  # else it stays set, for the threads that still wait
-                        self._operations.work_waiting.clear()
+                    self._operations.bell.wait(_POLL_SECONDS)
             except Exception:  # the loop must outlive whatever a database or a bug does to one round
                 log.exception("worker round failed")
                 self._stopping.wait(_POLL_SECONDS)
@@ -144,7 +142,7 @@ class Worker:
             if row.state == State.PENDING:
                 row.state = State.RUNNING
             tx.commit()
-            self._operations.work_waiting.set()  # there may be more
+            self._operations.bell.ring()  # there may be more
             return row
 
     def _run(self, row: OperationRow, work: Work) -> None:

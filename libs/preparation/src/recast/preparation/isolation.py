@@ -57,6 +57,7 @@ class Inspector:
     def __init__(self, cpu_seconds: int = CPU_SECONDS) -> None:
         self._cpu_seconds = cpu_seconds
         self._ready: subprocess.Popen[bytes] | None = None
+        self._is_closed = False
         self._lock = threading.Lock()  # two threads must not get the same child
 
     def prepare(self) -> None:
@@ -65,7 +66,7 @@ class Inspector:
         Without it the first inspection takes longer, that is all.
         """
         with self._lock:
-            if self._ready is None:
+            if self._ready is None and not self._is_closed:
                 self._ready = _start(self._cpu_seconds)
 
     def inspect(self, reader: ContentReader) -> Report:
@@ -79,11 +80,13 @@ class Inspector:
         try:
             return _inspect_in(child, reader)
         finally:
-            self.prepare()
+            # Beside the caller: it has its report, and starting a child takes as long as an inspection.
+            threading.Thread(target=self.prepare, name="inspector", daemon=True).start()
 
     def close(self) -> None:
-        """End the child that is ready."""
+        """End the child that is ready, and start none any more."""
         with self._lock:
+            self._is_closed = True
             child, self._ready = self._ready, None
         if child is not None:
             child.kill()
