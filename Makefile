@@ -26,6 +26,7 @@ setup: $(READY) tools ## Virtual environment from the hashed lock file, and the 
 $(READY): requirements.lock $(addsuffix /pyproject.toml,$(PROJECTS))
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Recast needs Python 3.11 or later; set PYTHON=...")'
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { scripts/need python3-venv "a virtual environment" force; $(PYTHON) -m venv $(VENV); }
+	@echo "installing the locked dependencies into $(VENV), once; takes about 40 s"
 	$(PIP) install --quiet --require-hashes --requirement requirements.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation --no-index $(addprefix --editable ,$(PROJECTS))
 	@touch $@
@@ -40,8 +41,8 @@ demo: setup ## Run the main job on real disks, with progress and a closing table
 	$(BIN)/python tests/demo/demo.py $(if $(REPORT),--report $(REPORT))
 
 .PHONY: up
-up: setup ## Run the three services in the foreground, with data under .recast/
-	@$(BIN)/python -m recast.stack --root .recast
+up: setup ## Run the three services in the foreground, with data under .recast/ (FIRST_PORT=7101)
+	@$(BIN)/python -m recast.stack --root .recast --first-port $(or $(FIRST_PORT),7101)
 
 .PHONY: test
 test: setup postgres ## Run the tests (under three minutes)

@@ -6,16 +6,20 @@ carries an id.
 
 import sys
 import tempfile
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import disks
 from recast.client import Recast
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
+from recast.faults import Kind, RemoteRefusal
 from recast.ims.v1 import image_pb2, image_service_pb2
 
 PROJECT = "projects/demo"
 MIB = 1 << 20
+RUN = uuid.uuid4().hex[:8]  # each run asks anew: what was deleted since the last one is made again
 
 
 def seed(recast: Recast, folder: Path) -> None:
@@ -31,9 +35,9 @@ def seed(recast: Recast, folder: Path) -> None:
         parent=PROJECT,
         disk_id="loose",
         disk=disk_pb2.Disk(display_name="loose", size_bytes=64 * MIB),
-        request_id="seed-loose",
+        request_id=f"{RUN}-loose",
     )
-    recast.wait(recast.disks.CreateDisk(loose).operation, "ecs")
+    _unless_there(lambda: recast.wait(recast.disks.CreateDisk(loose).operation, "ecs"))
     _backup(recast, "nightly")
     _backup(recast, "spare")
     image = image_service_pb2.CreateImageRequest(
@@ -42,9 +46,9 @@ def seed(recast: Recast, folder: Path) -> None:
         image=image_pb2.Image(display_name="web image"),
         backup=f"{PROJECT}/backups/nightly",
         disclaimer_accepted=True,
-        request_id="seed-web-image",
+        request_id=f"{RUN}-web-image",
     )
-    recast.wait(recast.images.CreateImage(image).operation, "ims")
+    _unless_there(lambda: recast.wait(recast.images.CreateImage(image).operation, "ims"))
 
 
 def import_image(recast: Recast, path: Path, image_id: str, kind: image_pb2.ImageKind.ValueType) -> None:
@@ -57,9 +61,9 @@ def import_image(recast: Recast, path: Path, image_id: str, kind: image_pb2.Imag
         disk_format=image_pb2.DISK_FORMAT_QCOW2 if is_qcow2 else image_pb2.DISK_FORMAT_RAW,
         size_bytes=path.stat().st_size,
         disclaimer_accepted=True,
-        request_id=f"seed-{image_id}",
+        request_id=f"{RUN}-{image_id}",
     )
-    recast.wait(recast.import_image(path, header).operation, "ims")
+    _unless_there(lambda: recast.wait(recast.import_image(path, header).operation, "ims"))
 
 
 def _server(recast: Recast, server_id: str, *, leave_stopped: bool) -> None:
@@ -70,9 +74,9 @@ def _server(recast: Recast, server_id: str, *, leave_stopped: bool) -> None:
         image=f"{PROJECT}/images/debian",
         data_disks=[server_service_pb2.DataDiskSpec(image=f"{PROJECT}/images/shop-data")],
         leave_stopped=leave_stopped,
-        request_id=f"seed-{server_id}",
+        request_id=f"{RUN}-{server_id}",
     )
-    recast.wait(recast.servers.CreateServers(request).operation, "ecs")
+    _unless_there(lambda: recast.wait(recast.servers.CreateServers(request).operation, "ecs"))
 
 
 def _backup(recast: Recast, backup_id: str) -> None:
@@ -80,17 +84,39 @@ def _backup(recast: Recast, backup_id: str) -> None:
         parent=PROJECT,
         backup_id=backup_id,
         backup=backup_pb2.Backup(server=f"{PROJECT}/servers/web", display_name=backup_id),
-        request_id=f"seed-{backup_id}",
+        request_id=f"{RUN}-{backup_id}",
     )
-    recast.wait(recast.backups.CreateBackup(request).operation, "csbs")
+    _unless_there(lambda: recast.wait(recast.backups.CreateBackup(request).operation, "csbs"))
 
 
-def main() -> None:
-    """Seeds the services that the environment names."""
-    with tempfile.TemporaryDirectory() as folder, Recast.from_environment(project="demo") as recast:
-        seed(recast, Path(folder))
+def _unless_there(make: Callable[[], object]) -> None:
+    """Makes something; if it is there already it stays as it is."""
+    try:
+        make()
+    except RemoteRefusal as refusal:
+        if refusal.kind is not Kind.ALREADY_EXISTS:
+            raise
+
+
+def main() -> str | None:
+    """Seeds the services that the environment names; gives what went wrong."""
+    try:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Recast.from_environment(project="demo", role="user") as recast,
+        ):
+            recast.servers.ListServers(server_service_pb2.ListServersRequest(parent=PROJECT))
+            seed(recast, Path(folder))
+    except RemoteRefusal as refusal:
+        hint = (
+            "; start the services with `make up` in another terminal"
+            if refusal.kind is Kind.UNAVAILABLE
+            else ""
+        )
+        return f"make seed: {refusal.text}{hint}"
     print("project demo has: images debian, shop-data, web-image; servers web, idle; disk loose;")
     print("                  backups nightly, spare")
+    return None
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 ROOT = Path(__file__).resolve().parents[2]
 _ROW = re.compile(r"^\| (R\d\d) \| (kept|pending) \| (.*?) \| [^|]* \| [^|]* \| ")
+_SHOWN = 3
 _HOME = re.compile(r"(R\d\d(?:, R\d\d)*):")
 
 
@@ -87,18 +88,18 @@ def _numbers(node: ast.ClassDef | ast.FunctionDef) -> list[str]:
 
 
 def main() -> None:
-    """Prints the matrix."""
-    table = Table("rule", "state", "what must hold", "kept in", "proven by", title="The rules of Recast")
+    """Prints the matrix, a block a rule."""
+    console = Console(highlight=False, soft_wrap=True)
     rules = read_rules().values()
     for rule in rules:
-        proven = (
-            f"{len(rule.tests)}: {rule.tests[0].rpartition('::')[2]}" if rule.tests else "[dim]pending[/]"
-        )
         colour = "green" if rule.state == "kept" else "dim"
-        homes = "\n".join(rule.homes) or "[dim]pending[/]"
-        table.add_row(rule.number, f"[{colour}]{rule.state}[/]", rule.text, homes, proven)
-    console = Console()
-    console.print(table)
+        console.print(f"[{colour}]{rule.number} {rule.state:8}[/]{escape(rule.text)}")
+        for home in rule.homes:
+            console.print(f"             kept in    {home}")
+        for test in rule.tests[:_SHOWN]:
+            console.print(f"             proven by  {test}", markup=False)
+        if len(rule.tests) > _SHOWN:
+            console.print(f"             and by     {len(rule.tests) - _SHOWN} more")
     kept = sum(rule.state == "kept" for rule in rules)
     console.print(f"{kept} kept and proven, {len(rules) - kept} pending")
 

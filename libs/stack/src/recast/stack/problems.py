@@ -13,7 +13,7 @@ class PortInUse(StackProblem):
     def __init__(self, service: str, port: int) -> None:
         super().__init__(
             f"port {port}, which {service} needs, is in use: stop the program that listens there "
-            f"(`ss -ltnp 'sport = :{port}'` names it), or use other ports (--first-port)"
+            f"(`ss -ltnp 'sport = :{port}'` names it), or use other ports (make up FIRST_PORT=7201)"
         )
 
 

@@ -86,8 +86,7 @@ class Disks(grpc_pb.DiskServiceServicer):
         enter_project(parse_name(request.name, "disks").project)
         with self.database.read() as session:
             row = disks.load(session, request.name)
-            allocated = self.host.allocated_bytes(row.folder) if row.host == self.host.name else 0
-            return pb.GetDiskResponse(disk=disks.message(session, row, allocated))
+            return pb.GetDiskResponse(disk=disks.message(session, row, self._allocated_bytes(row)))
 
     def ListDisks(self, request: pb.ListDisksRequest, context: grpc.ServicerContext) -> pb.ListDisksResponse:
         project = enter_project(parse_parent(request.parent))
@@ -101,9 +100,10 @@ class Disks(grpc_pb.DiskServiceServicer):
                 page_size=request.page_size,
                 page_token=request.page_token,
             )
-            return pb.ListDisksResponse(
-                disks=disks.messages(session, page.rows), next_page_token=page.next_token
-            )
+            listed = disks.messages(session, page.rows)
+        for row, shown in zip(page.rows, listed, strict=True):
+            shown.allocated_bytes = self._allocated_bytes(row)
+        return pb.ListDisksResponse(disks=listed, next_page_token=page.next_token)
 
     def DeleteDisk(
         self, request: pb.DeleteDiskRequest, context: grpc.ServicerContext
@@ -184,3 +184,7 @@ class Disks(grpc_pb.DiskServiceServicer):
         return pb.GetDiskConnectionResponse(
             connection=pb.DiskConnection(driver="file", format="qcow2", host=row.host, path=str(path))
         )
+
+    def _allocated_bytes(self, row: DiskRow) -> int:
+        """What the disk's files take; 0 when they are another host's."""
+        return self.host.allocated_bytes(row.folder) if row.host == self.host.name else 0

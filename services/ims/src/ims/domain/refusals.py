@@ -69,7 +69,7 @@ class DisclaimerNotAccepted(Refusal):
     """R59: the Image Disclaimer is read and agreed to first."""
 
     reason = "DISCLAIMER_NOT_ACCEPTED"
-    message = "the Image Disclaimer was not agreed to; read it, and set disclaimer_accepted"
+    message = "the Image Disclaimer (DISCLAIMER.md) was not agreed to; read it, and set disclaimer_accepted"
 
 
 class SourceNotConfigured(Refusal):
