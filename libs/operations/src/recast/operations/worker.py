@@ -125,8 +125,9 @@ class Worker:
         )
         query = select(_TABLE.c.id).where(*claimable).order_by(_TABLE.c.create_time).limit(1)
         with self._database.read() as session:  # most looks find nothing: they need not take the write lock
-            if session.connection().execute(query).first() is None:
-                return None
+            waiting = session.connection().execute(query.limit(2)).all()
+        if not waiting:
+            return None
         with self._database.write() as tx:
             found = tx.session.connection().execute(query.with_for_update(skip_locked=True)).first()
             if found is None:
@@ -142,8 +143,9 @@ class Worker:
             if row.state == State.PENDING:
                 row.state = State.RUNNING
             tx.commit()
-            self._operations.bell.ring()  # there may be more
-            return row
+        if len(waiting) > 1:
+            self._operations.bell.ring()  # another thread takes the next
+        return row
 
     def _run(self, row: OperationRow, work: Work) -> None:
         workflow = self._workflows[row.verb]

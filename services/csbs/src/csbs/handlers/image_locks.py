@@ -11,6 +11,7 @@ from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance, cur
 from csbs.domain.refusals import BackupNotImageReady
 from csbs.storage import backups, image_locks
 from csbs.storage.chunks import BackupChunks
+from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import error_reason_pb2
 from recast.csbs.v1 import image_lock_service_pb2 as pb
@@ -46,7 +47,7 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
     def LockBackup(
         self, request: pb.LockBackupRequest, context: grpc.ServicerContext
     ) -> pb.LockBackupResponse:
-        enter_project(parse_name(request.backup, "backups", "backup").project)
+        project = enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
             row = backups.load(tx.session, request.backup, lock=True)
             locks = image_locks.load_locks(tx.session, row.name)
@@ -64,7 +65,9 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
                 row.touch(self.now())
                 tx.session.add(row)
             response = pb.LockBackupResponse(
-                lock=_message(tx, lock, lock.state), backup=backups.message(tx.session, row)
+                lock=_message(tx, lock, lock.state),
+                backup=backups.message(tx.session, row),
+                content=self._content(row, project),
             )
             tx.commit()
             return response
@@ -118,11 +121,18 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
             row = backups.load(session, request.backup)
             locks = image_locks.load_locks(session, row.name)
             current(locks, row.name, request.image, request.token)
-            if row.content is None or row.state not in {BackupState.AVAILABLE, BackupState.RESTORING}:
+            content = self._content(row, project)
+            if content is None:
                 raise BackupNotImageReady(backup=row.name, state=row.state)
-            content = content_pb2.Content.FromString(row.content)
-            content.store.CopyFrom(self.chunks.location(project))
             return pb.GetBackupContentResponse(content=content, backup=backups.message(session, row))
+
+    def _content(self, row: BackupRow, project: str) -> content_pb2.Content | None:
+        """What the backup's disks are, with the key of the store; None while it is being made."""
+        if row.content is None or row.state not in {BackupState.AVAILABLE, BackupState.RESTORING}:
+            return None
+        content = content_pb2.Content.FromString(row.content)
+        content.store.CopyFrom(self.chunks.location(project))
+        return content
 
 
 def _is_meant(lock: ImageLock, request: pb.ReleaseLockRequest) -> bool:

@@ -40,10 +40,11 @@ class Backups:
             raise _refusal(answer)
         return answer.backup
 
-    def lock(self, backup: str, image: str, request_id: str) -> int:
-        """Locks the backup for the image; gives the fencing token."""
+    def lock(self, backup: str, image: str, request_id: str) -> tuple[int, content_pb2.Content | None]:
+        """Locks the backup for the image; gives the fencing token, and the content if it is finished."""
         request = pb.LockBackupRequest(backup=backup, image=image, request_id=request_id)
-        return self._locks.LockBackup(request).lock.token
+        answer = self._locks.LockBackup(request)
+        return answer.lock.token, answer.content if answer.HasField("content") else None
 
     def confirm(self, backup: str, image: str, token: int) -> None:
         """Makes the lock last."""

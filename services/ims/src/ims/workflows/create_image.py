@@ -84,9 +84,10 @@ class CreateImage:
         if not row.source_backup:
             row.source_backup = self._backups.create(row.project, row.source_server, "image-source", work.id)
             work.transact("source", lambda tx: self._set_source(tx, row))
-        row.lock_token, row.lock_request_id = self._lock(work, row), work.id
+        row.lock_request_id = work.id
+        row.lock_token, content = self._lock(work, row)
         work.transact("lock", lambda tx: self._set_lock(tx, row))
-        content = self._await_content(work, row)
+        content = content or self._await_content(work, row)
         report = _inspect(self._inspector, row.name, content)
         decide_preparation(row.source_backup, _findings(report), enforce=self._enforce)
         work.check()
@@ -95,7 +96,7 @@ class CreateImage:
         self._free(row)
         work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
 
-    def _lock(self, work: Work, row: ImageRow) -> int:
+    def _lock(self, work: Work, row: ImageRow) -> tuple[int, content_pb2.Content | None]:
         while True:
             try:
                 return self._backups.lock(row.source_backup, row.name, work.id)

@@ -29,7 +29,7 @@ from recast.csbs.v1 import backup_pb2 as recast_dot_csbs_dot_v1_dot_backup__pb2
 from recast.csbs.v1 import error_reason_pb2 as recast_dot_csbs_dot_v1_dot_error__reason__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'recast/csbs/v1/image_lock_service.proto\x12\x0erecast.csbs.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1frecast/content/v1/content.proto\x1a\x1brecast/csbs/v1/backup.proto\x1a!recast/csbs/v1/error_reason.proto\"\x94\x01\n\tImageLock\x12\x0e\n\x06\x62\x61\x63kup\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\x03\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.recast.csbs.v1.LockState\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\x14\x45ligibilityViolation\x12+\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.recast.csbs.v1.ErrorReason\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x10\n\x08resource\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\"y\n\x1c\x43heckImageEligibilityRequest\x12Y\n\x06\x62\x61\x63kup\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$\"\x93\x01\n\x1d\x43heckImageEligibilityResponse\x12\x10\n\x08\x65ligible\x18\x01 \x01(\x08\x12\x38\n\nviolations\x18\x02 \x03(\x0b\x32$.recast.csbs.v1.EligibilityViolation\x12&\n\x06\x62\x61\x63kup\x18\x03 \x01(\x0b\x32\x16.recast.csbs.v1.Backup\"\xe6\x01\n\x11LockBackupRequest\x12Y\n\x06\x62\x61\x63kup\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x1d\n\nrequest_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"e\n\x12LockBackupResponse\x12\'\n\x04lock\x18\x01 \x01(\x0b\x32\x19.recast.csbs.v1.ImageLock\x12&\n\x06\x62\x61\x63kup\x18\x02 \x01(\x0b\x32\x16.recast.csbs.v1.Backup\"\xe0\x01\n\x12\x43onfirmLockRequest\x12Y\n\x06\x62\x61\x63kup\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x05token\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\">\n\x13\x43onfirmLockResponse\x12\'\n\x04lock\x18\x01 \x01(\x0b\x32\x19.recast.csbs.v1.ImageLock\"\xfd\x01\n\x12ReleaseLockRequest\x12Y\n\x06\x62\x61\x63kup\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x05token\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\">\n\x13ReleaseLockResponse\x12\'\n\x04lock\x18\x01 \x01(\x0b\x32\x19.recast.csbs.v1.ImageLock\"\xe5\x01\n\x17GetBackupContentRequest\x12Y\n\x06\x62\x61\x63kup\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x05token\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"o\n\x18GetBackupContentResponse\x12+\n\x07\x63ontent\x18\x01 \x01(\x0b\x32\x1a.recast.content.v1.Content\x12&\n\x06\x62\x61\x63kup\x18\x02 \x01(\x0b\x32\x16.recast.csbs.v1.Backup*o\n\tLockState\x12\x1a\n\x16LOCK_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOCK_STATE_HELD\x10\x01\x12\x18\n\x14LOCK_STATE_CONFIRMED\x10\x02\x12\x17\n\x13LOCK_STATE_RELEASED\x10\x03\x32\xf4\x03\n\x10ImageLockService\x12t\n\x15\x43heckImageEligibility\x12,.recast.csbs.v1.CheckImageEligibilityRequest\x1a-.recast.csbs.v1.CheckImageEligibilityResponse\x12S\n\nLockBackup\x12!.recast.csbs.v1.LockBackupRequest\x1a\".recast.csbs.v1.LockBackupResponse\x12V\n\x0b\x43onfirmLock\x12\".recast.csbs.v1.ConfirmLockRequest\x1a#.recast.csbs.v1.ConfirmLockResponse\x12V\n\x0bReleaseLock\x12\".recast.csbs.v1.ReleaseLockRequest\x1a#.recast.csbs.v1.ReleaseLockResponse\x12\x65\n\x10GetBackupContent\x12\'.recast.csbs.v1.GetBackupContentRequest\x1a(.recast.csbs.v1.GetBackupContentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'recast/csbs/v1/image_lock_service.proto\x12\x0erecast.csbs.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1frecast/content/v1/content.proto\x1a\x1brecast/csbs/v1/backup.proto\x1a!recast/csbs/v1/error_reason.proto\"\x94\x01\n\tImageLock\x12\x0e\n\x06\x62\x61\x63kup\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\x03\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.recast.csbs.v1.LockState\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\x14\x45ligibilityViolation\x12+\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.recast.csbs.v1.ErrorReason\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x10\n\x08resource\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\"y\n\x1c\x43heckImageEligibilityRequest\x12Y\n\x06\x62\x61\x63kup\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$\"\x93\x01\n\x1d\x43heckImageEligibilityResponse\x12\x10\n\x08\x65ligible\x18\x01 \x01(\x08\x12\x38\n\nviolations\x18\x02 \x03(\x0b\x32$.recast.csbs.v1.EligibilityViolation\x12&\n\x06\x62\x61\x63kup\x18\x03 \x01(\x0b\x32\x16.recast.csbs.v1.Backup\"\xe6\x01\n\x11LockBackupRequest\x12Y\n\x06\x62\x61\x63kup\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x1d\n\nrequest_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x92\x01\n\x12LockBackupResponse\x12\'\n\x04lock\x18\x01 \x01(\x0b\x32\x19.recast.csbs.v1.ImageLock\x12&\n\x06\x62\x61\x63kup\x18\x02 \x01(\x0b\x32\x16.recast.csbs.v1.Backup\x12+\n\x07\x63ontent\x18\x03 \x01(\x0b\x32\x1a.recast.content.v1.Content\"\xe0\x01\n\x12\x43onfirmLockRequest\x12Y\n\x06\x62\x61\x63kup\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x05token\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\">\n\x13\x43onfirmLockResponse\x12\'\n\x04lock\x18\x01 \x01(\x0b\x32\x19.recast.csbs.v1.ImageLock\"\xfd\x01\n\x12ReleaseLockRequest\x12Y\n\x06\x62\x61\x63kup\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x05token\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\">\n\x13ReleaseLockResponse\x12\'\n\x04lock\x18\x01 \x01(\x0b\x32\x19.recast.csbs.v1.ImageLock\"\xe5\x01\n\x17GetBackupContentRequest\x12Y\n\x06\x62\x61\x63kup\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x05token\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"o\n\x18GetBackupContentResponse\x12+\n\x07\x63ontent\x18\x01 \x01(\x0b\x32\x1a.recast.content.v1.Content\x12&\n\x06\x62\x61\x63kup\x18\x02 \x01(\x0b\x32\x16.recast.csbs.v1.Backup*o\n\tLockState\x12\x1a\n\x16LOCK_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fLOCK_STATE_HELD\x10\x01\x12\x18\n\x14LOCK_STATE_CONFIRMED\x10\x02\x12\x17\n\x13LOCK_STATE_RELEASED\x10\x03\x32\xf4\x03\n\x10ImageLockService\x12t\n\x15\x43heckImageEligibility\x12,.recast.csbs.v1.CheckImageEligibilityRequest\x1a-.recast.csbs.v1.CheckImageEligibilityResponse\x12S\n\nLockBackup\x12!.recast.csbs.v1.LockBackupRequest\x1a\".recast.csbs.v1.LockBackupResponse\x12V\n\x0b\x43onfirmLock\x12\".recast.csbs.v1.ConfirmLockRequest\x1a#.recast.csbs.v1.ConfirmLockResponse\x12V\n\x0bReleaseLock\x12\".recast.csbs.v1.ReleaseLockRequest\x1a#.recast.csbs.v1.ReleaseLockResponse\x12\x65\n\x10GetBackupContent\x12\'.recast.csbs.v1.GetBackupContentRequest\x1a(.recast.csbs.v1.GetBackupContentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,8 +64,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETBACKUPCONTENTREQUEST'].fields_by_name['image']._serialized_options = b'\272HErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_GETBACKUPCONTENTREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_GETBACKUPCONTENTREQUEST'].fields_by_name['token']._serialized_options = b'\272H\004\"\002 \000'
-  _globals['_LOCKSTATE']._serialized_start=2056
-  _globals['_LOCKSTATE']._serialized_end=2167
+  _globals['_LOCKSTATE']._serialized_start=2102
+  _globals['_LOCKSTATE']._serialized_end=2213
   _globals['_IMAGELOCK']._serialized_start=219
   _globals['_IMAGELOCK']._serialized_end=367
   _globals['_ELIGIBILITYVIOLATION']._serialized_start=369
@@ -76,20 +76,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKIMAGEELIGIBILITYRESPONSE']._serialized_end=762
   _globals['_LOCKBACKUPREQUEST']._serialized_start=765
   _globals['_LOCKBACKUPREQUEST']._serialized_end=995
-  _globals['_LOCKBACKUPRESPONSE']._serialized_start=997
-  _globals['_LOCKBACKUPRESPONSE']._serialized_end=1098
-  _globals['_CONFIRMLOCKREQUEST']._serialized_start=1101
-  _globals['_CONFIRMLOCKREQUEST']._serialized_end=1325
-  _globals['_CONFIRMLOCKRESPONSE']._serialized_start=1327
-  _globals['_CONFIRMLOCKRESPONSE']._serialized_end=1389
-  _globals['_RELEASELOCKREQUEST']._serialized_start=1392
-  _globals['_RELEASELOCKREQUEST']._serialized_end=1645
-  _globals['_RELEASELOCKRESPONSE']._serialized_start=1647
-  _globals['_RELEASELOCKRESPONSE']._serialized_end=1709
-  _globals['_GETBACKUPCONTENTREQUEST']._serialized_start=1712
-  _globals['_GETBACKUPCONTENTREQUEST']._serialized_end=1941
-  _globals['_GETBACKUPCONTENTRESPONSE']._serialized_start=1943
-  _globals['_GETBACKUPCONTENTRESPONSE']._serialized_end=2054
-  _globals['_IMAGELOCKSERVICE']._serialized_start=2170
-  _globals['_IMAGELOCKSERVICE']._serialized_end=2670
+  _globals['_LOCKBACKUPRESPONSE']._serialized_start=998
+  _globals['_LOCKBACKUPRESPONSE']._serialized_end=1144
+  _globals['_CONFIRMLOCKREQUEST']._serialized_start=1147
+  _globals['_CONFIRMLOCKREQUEST']._serialized_end=1371
+  _globals['_CONFIRMLOCKRESPONSE']._serialized_start=1373
+  _globals['_CONFIRMLOCKRESPONSE']._serialized_end=1435
+  _globals['_RELEASELOCKREQUEST']._serialized_start=1438
+  _globals['_RELEASELOCKREQUEST']._serialized_end=1691
+  _globals['_RELEASELOCKRESPONSE']._serialized_start=1693
+  _globals['_RELEASELOCKRESPONSE']._serialized_end=1755
+  _globals['_GETBACKUPCONTENTREQUEST']._serialized_start=1758
+  _globals['_GETBACKUPCONTENTREQUEST']._serialized_end=1987
+  _globals['_GETBACKUPCONTENTRESPONSE']._serialized_start=1989
+  _globals['_GETBACKUPCONTENTRESPONSE']._serialized_end=2100
+  _globals['_IMAGELOCKSERVICE']._serialized_start=2216
+  _globals['_IMAGELOCKSERVICE']._serialized_end=2716
 # @@protoc_insertion_point(module_scope)

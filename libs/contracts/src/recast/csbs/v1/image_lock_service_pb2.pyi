@@ -219,6 +219,7 @@ class LockBackupResponse(_message.Message):
 
     LOCK_FIELD_NUMBER: _builtins.int
     BACKUP_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lock(self) -> Global___ImageLock:
         """The lock."""
@@ -227,15 +228,20 @@ class LockBackupResponse(_message.Message):
     def backup(self) -> _backup_pb2.Backup:
         """The backup as it was locked."""
 
+    @_builtins.property
+    def content(self) -> _content_pb2.Content:
+        """What its disks are, when the backup is AVAILABLE already; nothing while it is being made: see GetBackupContent."""
+
     def __init__(
         self,
         *,
         lock: Global___ImageLock | None = ...,
         backup: _backup_pb2.Backup | None = ...,
+        content: _content_pb2.Content | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup", "lock", b"lock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup", "content", b"content", "lock", b"lock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup", "lock", b"lock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup", "content", b"content", "lock", b"lock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
