@@ -2,7 +2,6 @@
 recovered.
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -136,14 +135,3 @@ class Rig:
         """Stops everything."""
         self.recast.close()
         self.stack.stop()
-
-
-def reached(rig: Rig) -> dict[Service, list[str]]:
-    """The points that each service reached since the last look, each once, in the order of the first time."""
-    found: dict[Service, list[str]] = {}
-    for service, log in rig.logs.items():
-        names = log.read_text().splitlines() if log.exists() else []
-        found[service] = list(dict.fromkeys(names))
-        if log.exists():
-            os.truncate(log, 0)
-    return found

@@ -1,4 +1,4 @@
-"""DeleteBackup: its indexes, then its row; what its chunks alone held is collected after it.
+"""DeleteBackup: its row, then its indexes; what its chunks alone held is collected after it.
 
 Decided when it was asked for.
 """
