@@ -50,7 +50,11 @@ test: setup postgres ## Run the tests (under three minutes)
 
 .PHONY: test-crash
 test-crash: setup ## End each service at every point of every kind of work, and check that nothing is lost (KILLS=500)
-	$(BIN)/python tests/crash/run.py --kills $(or $(KILLS),500) $(if $(REPORT),--report $(REPORT))
+	$(BIN)/python tests/faults/kills.py --kills $(or $(KILLS),500) $(if $(REPORT),--report $(REPORT))
+
+.PHONY: test-faults
+test-faults: setup postgres ## Break disks, wires and power, race, retry and cancel, and check that nothing is lost
+	$(BIN)/python -m pytest tests/faults -n 2 --dist loadfile
 
 .PHONY: postgres
 postgres:

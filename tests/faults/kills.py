@@ -1,6 +1,6 @@
 """`make test-crash`: ends each service at each point of each kind of work, and checks that nothing is lost.
 
-    python tests/crash/run.py [--kills 500] [--stacks 2] [--only CreateBackup] [--report FILE]
+    python tests/faults/kills.py [--kills 500] [--stacks 2] [--only CreateBackup] [--report FILE]
 
 First every scenario runs once and the points that each service reaches are written down: the list is made,
 not kept. Then, for each point, the scenario runs again, the service is ended there by SIGKILL, started again,
