@@ -129,16 +129,18 @@ class TestUndo:
         assert bench.row(operation).state == State.FAILED
 
     def test_an_undoing_that_fails_is_tried_again_and_given_up(self, bench: Any) -> None:
-        """An undoing that fails is tried five times; then the work ends FAILED with its first refusal."""
-        tries: list[int] = []
+        """An undoing that fails is tried five times, and told of the last; then the work ends FAILED with its
+        first refusal.
+        """
+        tries: list[bool] = []
 
-        def undo(_work: Work, _error: Refusal) -> None:
-            tries.append(1)
+        def undo(work: Work, _error: Refusal) -> None:
+            tries.append(work.is_last_try)
             raise OperationRunning(operation="x")
 
         operation = bench.record()
         assert bench.drive(bench.worker(fail, undo), operation) == 5
-        assert len(tries) == 5
+        assert tries == [False, False, False, False, True]
         assert bench.row(operation).state == State.FAILED
         assert "CONFLICT" in str(bench.message(operation).error)
 
@@ -153,14 +155,14 @@ class TestUndo:
 
         operation = bench.record()
         assert bench.drive(bench.worker(fail, undo), operation) == 9
-        assert bench.row(operation).failed_undos == 0
+        assert bench.row(operation).failures == 0
 
 
 class TestDecided:
     """Past the point of no return."""
 
     def test_decided_work_is_tried_again_before_it_is_undone(self, bench: Any) -> None:
-        """Decided work that fails is tried thirty times more; then it is undone, and ends FAILED."""
+        """Decided work that fails is tried fifteen times more; then it is undone, and ends FAILED."""
         undone: list[int] = []
         runs: list[int] = []
 
@@ -171,10 +173,31 @@ class TestDecided:
 
         operation = bench.record()
         worker = bench.worker(run, lambda *_: undone.append(len(runs)))
-        assert bench.drive(worker, operation) == 31
-        assert undone == [31]
+        assert bench.drive(worker, operation) == 16
+        assert undone == [16]
         assert bench.effects() == ["decided"]
         assert bench.row(operation).state == State.FAILED
+
+    def test_what_was_away_before_is_no_failure_of_decided_work(self, bench: Any) -> None:
+        """Decided work that waited twenty times for what is away still has all its tries, and its undoing
+        too.
+        """
+        runs: list[int] = []
+        undone: list[int] = []
+
+        def run(work: Work) -> Message:
+            work.decide()
+            runs.append(1)
+            return away(work) if len(runs) <= 20 else fail(work)
+
+        def undo(work: Work, _error: Refusal) -> None:
+            undone.append(1)
+            if not work.is_last_try:
+                raise OperationRunning(operation="x")
+
+        operation = bench.record()
+        assert bench.drive(bench.worker(run, undo), operation) == 40
+        assert (len(runs), len(undone)) == (36, 5)
 
     def test_decided_work_that_recovers_succeeds(self, bench: Any) -> None:
         """Decided work that fails at first and then does not ends with its result."""

@@ -12,7 +12,7 @@ from sqlalchemy.exc import StatementError
 from sqlmodel import Field, Session, SQLModel, select
 
 from recast.csbs.v1 import backup_service_pb2 as pb
-from recast.faults import Conflict, RequestIdReused
+from recast.faults import Conflict, RequestIdReused, Unavailable
 from recast.unitofwork import Database, RequestReplay, UtcDateTime, find_replay, remember_replay
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -318,3 +318,13 @@ class TestPostgresqlDatabase(DatabaseSuite):
             with database.read() as session:
                 session.connection().execute(text("SET LOCAL lock_timeout = '100ms'"))
                 assert find_replay(session, "demo", request, pb.DeleteBackupResponse) is None
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/x.db", "postgresql+psycopg://nobody@/x?host=/nowhere"])
+def test_a_database_that_is_away_is_unavailable(url: str, opened: Callable[[str], Database]) -> None:
+    """Whoever reads or writes while the database is away is told so, and may come back: it is no bug."""
+    database = opened(url)
+    with pytest.raises(Unavailable, match="the database did not answer"), database.read() as session:
+        session.connection().execute(text("SELECT 1"))
+    with pytest.raises(Unavailable, match="the database did not answer"), database.write() as tx:
+        tx.session.connection().execute(text("SELECT 1"))

@@ -11,6 +11,7 @@ from recast.chunkstore import (
     CHUNK_BYTES,
     ChunkStore,
     LocalObjects,
+    StoreIoError,
     StoreUnavailable,
     StoreVersionUnknown,
     open_objects,
@@ -113,17 +114,17 @@ def test_failed_replace_leaves_the_old_object(tmp_path: Path) -> None:
     """A replacement that cannot be made changes nothing and leaves nothing."""
     objects = LocalObjects(tmp_path)
     (tmp_path / "name").mkdir()
-    with pytest.raises(StoreUnavailable, match="put name"):
+    with pytest.raises(StoreIoError, match="put name"):
         objects.replace("name", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["name"]
 
 
 def test_barrier_that_fails_is_an_error(tmp_path: Path) -> None:
-    """A syncfs that the kernel refuses is StoreUnavailable, with the kernel's reason."""
+    """A syncfs that the kernel refuses is StoreIoError, with the kernel's reason."""
     objects = LocalObjects(tmp_path)
     objects.barrier()
     objects.close()
-    with pytest.raises(StoreUnavailable, match="Bad file descriptor"):
+    with pytest.raises(StoreIoError, match="Bad file descriptor"):
         objects.barrier()
 
 
@@ -136,10 +137,10 @@ def test_close_is_idempotent_and_frees_the_descriptor(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_store_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
-    """A root that is a file is StoreUnavailable, not a crash."""
+def test_store_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    """A root that is a file is StoreIoError, not a crash."""
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StoreUnavailable, match="open"):
+    with pytest.raises(StoreIoError, match="open"):
         open_at(tmp_path / "file")
 
 

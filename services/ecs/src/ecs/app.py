@@ -125,7 +125,7 @@ def _workflows(
         "ChangeServerOs": change_os,
         "ReinstallServerOs": change_os,
         "CreateDisk": CreateDisk(database, images, host, now),
-        "DeleteDisk": DeleteDisk(database, host),
+        "DeleteDisk": DeleteDisk(database, host, now),
         "ExportDisks": ExportDisks(database, host),
         "ThawServer": ThawServer(database, host, now),
         "RestoreDisks": RestoreDisks(database, host, now),

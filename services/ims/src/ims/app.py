@@ -50,7 +50,7 @@ class App:
                 "CreateImage": CreateImage(
                     database, backups, servers, self._inspector, settings.preparation == "enforce", now
                 ),
-                "DeleteImage": DeleteImage(database, operations, backups, chunks, staging),
+                "DeleteImage": DeleteImage(database, operations, backups, chunks, staging, now),
                 COLLECT_CHUNKS: CollectChunks(database, chunks),
             },
             domain="ims.recast",

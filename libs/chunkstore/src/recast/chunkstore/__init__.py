@@ -11,6 +11,7 @@ from .errors import (
     ChunkStoreError,
     IndexCorrupt,
     IndexMissing,
+    StoreIoError,
     StoreUnavailable,
     StoreVersionUnknown,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "Objects",
     "ObstoreObjects",
     "Progress",
+    "StoreIoError",
     "StoreUnavailable",
     "StoreVersionUnknown",
     "Usage",

@@ -27,3 +27,10 @@ class StoreVersionUnknown(ChunkStoreError):
 
 class StoreUnavailable(ChunkStoreError):
     """The store could not be reached or did not carry out a request; it may later. Nothing is durable."""
+
+
+class StoreIoError(ChunkStoreError):
+    """The store's own storage failed: full, read-only, an I/O error. Waiting mends nothing, somebody has to.
+
+    Nothing is durable.
+    """

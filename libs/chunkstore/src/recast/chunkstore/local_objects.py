@@ -9,8 +9,8 @@ from pathlib import Path
 
 from obstore.store import LocalStore
 
-from .errors import StoreUnavailable
-from .objects import Buffer, ObstoreObjects, unavailable
+from .errors import StoreIoError
+from .objects import Buffer, ObstoreObjects, failing_as
 
 _STAGED = re.compile(r".+#\d+")  # obstore's name for a file not yet linked to its own; its listing skips them
 
@@ -18,8 +18,10 @@ _STAGED = re.compile(r".+#\d+")  # obstore's name for a file not yet linked to i
 class LocalObjects(ObstoreObjects):
     """Objects as files under one directory, on one file system. Linux only, for `syncfs`."""
 
+    failure = StoreIoError
+
     def __init__(self, root: Path) -> None:
-        with unavailable("open", str(root)):
+        with failing_as(StoreIoError, "open", str(root)):
             root.mkdir(parents=True, exist_ok=True)
             # Two threads: compression is the limit, and more only wait for the same cores and the same disk.
             super().__init__(LocalStore(prefix=root), concurrency=2, puts_are_durable=False)
@@ -35,7 +37,7 @@ class LocalObjects(ObstoreObjects):
         After a failed write-back the kernel takes the lost pages for clean, and would show bytes that are on
         no disk. Dirty pages stay, and fall under our own barrier.
         """
-        with unavailable("read", name):
+        with self._failing("read", name):
             try:
                 with open(self._root / name, "rb", buffering=0) as file:
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -47,7 +49,7 @@ class LocalObjects(ObstoreObjects):
         """Write beside, fsync, rename: a rename may reach the disk before the bytes that it names."""
         path = self._root / name
         staged = path.with_name(f"{path.name}#{secrets.randbits(63)}")  # a leftover is swept like obstore's
-        with unavailable("put", name):
+        with self._failing("put", name):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with open(staged, "xb", buffering=0) as file:
@@ -63,12 +65,12 @@ class LocalObjects(ObstoreObjects):
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.syncfs(self._root_fd) != 0:  # ctypes gives up the GIL for the call
             error = ctypes.get_errno()
-            raise StoreUnavailable(f"syncfs {self._root}: {os.strerror(error)}")
+            raise StoreIoError(f"syncfs {self._root}: {os.strerror(error)}")
 
     def remove_leftovers(self, prefix: str) -> int:
         """Remove staged files that a killed put left; they may be links to whole objects, which stay."""
         removed = 0
-        with unavailable("sweep", prefix):
+        with self._failing("sweep", prefix):
             for folder, _, files in os.walk(self._root / prefix):
                 for file in filter(_STAGED.fullmatch, files):
                     os.unlink(os.path.join(folder, file))

@@ -1,14 +1,14 @@
 """The role of an object store, and its implementation over obstore for memory and S3."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import MemoryStore, S3Store
 
-from .errors import StoreUnavailable
+from .errors import ChunkStoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -17,7 +17,10 @@ Buffer = bytes | memoryview
 
 
 class Objects(Protocol):
-    """Named, immutable byte strings. Every method is safe in threads, and may raise StoreUnavailable."""
+    """Named, immutable byte strings. Every method is safe in threads.
+
+    Every method may raise StoreUnavailable or StoreIoError.
+    """
 
     concurrency: int
     """How many threads calling at once pay off."""
@@ -66,15 +69,15 @@ class Objects(Protocol):
 
 
 @contextmanager
-def unavailable(doing: str, name: str) -> Iterator[None]:
-    """Turn every failure of the store into StoreUnavailable.
+def failing_as(kind: type[ChunkStoreError], doing: str, name: str) -> Iterator[None]:
+    """Turn every failure of the store into an error of one kind.
 
     A missing object is for the block itself to catch; what is missing otherwise is the bucket.
     """
     try:
         yield
     except (BaseError, OSError) as error:
-        raise StoreUnavailable(f"{doing} {name}: {str(error).partition(chr(10))[0]}") from error
+        raise kind(f"{doing} {name}: {str(error).partition(chr(10))[0]}") from error
 
 
 class ObstoreObjects:
@@ -82,6 +85,8 @@ class ObstoreObjects:
 
     concurrency: int
     puts_are_durable: bool
+    failure: type[ChunkStoreError] = StoreUnavailable
+    """What a failing request comes to: a store across a network may be back later."""
 
     def __init__(self, store: Any, *, concurrency: int, puts_are_durable: bool) -> None:
         # Any: obstore's union of stores exists only in its stubs, and names backends we do not open.
@@ -115,9 +120,12 @@ class ObstoreObjects:
             raise StoreUnavailable(f"open {url}: {str(error).partition(chr(10))[0]}") from error
         return cls(store, concurrency=8, puts_are_durable=True)  # the wait for a PUT is hidden by others
 
+    def _failing(self, doing: str, name: str) -> AbstractContextManager[None]:
+        return failing_as(self.failure, doing, name)
+
     def get(self, name: str) -> memoryview | None:
         """Return an object's bytes without copying them; None if there is none."""
-        with unavailable("get", name):
+        with self._failing("get", name):
             try:
                 return memoryview(obstore.get(self._store, name).bytes())
             except FileNotFoundError:
@@ -129,7 +137,7 @@ class ObstoreObjects:
 
     def size(self, name: str) -> int | None:
         """Return an object's size in bytes; None if there is none."""
-        with unavailable("head", name):
+        with self._failing("head", name):
             try:
                 return obstore.head(self._store, name)["size"]
             except FileNotFoundError:
@@ -137,7 +145,7 @@ class ObstoreObjects:
 
     def put_new(self, name: str, data: Buffer) -> bool:
         """Make an object unless its name is taken, by If-None-Match on S3."""
-        with unavailable("put", name):
+        with self._failing("put", name):
             try:
                 obstore.put(self._store, name, data, mode="create", use_multipart=False)
             except AlreadyExistsError:
@@ -151,14 +159,14 @@ class ObstoreObjects:
 
     def replace(self, name: str, data: Buffer) -> None:
         """Make or replace an object, in one request."""
-        with unavailable("put", name):
+        with self._failing("put", name):
             obstore.put(self._store, name, data, mode="overwrite", use_multipart=False)
 
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects, in bulk where the store can; those that are not there are no error."""
         if not names:
             return
-        with unavailable("delete", names[0]):
+        with self._failing("delete", names[0]):
             try:
                 obstore.delete(self._store, names)
             except FileNotFoundError:
@@ -174,7 +182,7 @@ class ObstoreObjects:
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield (name, size in bytes) below a folder."""
-        with unavailable("list", prefix):
+        with self._failing("list", prefix):
             for page in obstore.list(self._store, prefix or None, chunk_size=1000):
                 for entry in page:
                     yield entry["path"], entry["size"]

@@ -47,7 +47,7 @@ def open_objects(url: str, options: Mapping[str, str] | None = None) -> Objects:
 class ChunkStore:
     """Keeps the disks of one project. Safe to use from several threads and processes; locks as in FORMAT.md.
 
-    Every method raises StoreUnavailable when the store does not answer.
+    Every method raises StoreUnavailable when the store does not answer, StoreIoError when its storage fails.
     """
 
     def __init__(self, store: ProjectObjects) -> None:

@@ -19,6 +19,7 @@ from recast.chunkstore import (
     IndexMissing,
     IndexRef,
     Objects,
+    StoreIoError,
     StoreUnavailable,
     open_objects,
     project_key,
@@ -91,7 +92,7 @@ class OpenStore:
             if objects is not None:
                 stack.callback(objects.close)
             return cls(objects, master_key)
-        except StoreUnavailable as away:
+        except (StoreUnavailable, StoreIoError) as away:
             raise CannotLook(f"the chunk store of {service} does not answer: {away}") from away
 
     @property

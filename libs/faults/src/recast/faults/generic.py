@@ -133,6 +133,14 @@ class Internal(Refusal):
     message = "internal error; the service's log has it under request id {request_id}"
 
 
+class StoreIoFailed(Refusal):
+    """The storage beneath the chunk store, or beneath uploads, failed; waiting mends nothing."""
+
+    kind = Kind.ABORTED
+    reason = "STORE_IO_FAILED"
+    message = "the storage failed: {problem}; make room or mend it, then ask again"
+
+
 class Conflict(Refusal):
     """A row was changed by somebody else between reading and writing it."""
 

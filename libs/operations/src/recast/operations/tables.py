@@ -49,7 +49,8 @@ class OperationRow(SQLModel, table=True):
     lease_until: float = 0.0
     not_before: float = 0.0
     cancel_requested: bool = False
-    failed_undos: int = 0
+    failures: int = 0
+    """Of what is decided, or of undoing: both end after some. What was only away does not count."""
     retries: int = 0
     last_retry_reason: str = ""
     step: str = ""

@@ -49,8 +49,8 @@ class Workflow(Protocol):
     def undo(self, work: "Work", error: Refusal) -> None:
         """Takes back whatever `run` may have done; also what it did without living to remember it.
 
-        Past the point of no return it is called only when what was left could not be finished, tried for
-        minutes: it then leaves a state that somebody can go on from.
+        Past the point of no return it is called only when what was left could not be finished, tried for a
+        minute: it then leaves a state that somebody can go on from. So it does on its own last try.
         """
         ...
 
@@ -75,6 +75,9 @@ class Work:
         self._results = self._load_results()
         self.is_decided = _DECIDED in self._results
         """Past the point of no return: what is left is finished, not undone, and a cancel comes too late."""
+        self.is_last_try = False
+        """Undoing has failed before and is given up after this: it must leave what somebody can go on from.
+        """
         self.id = row.id
         self.project = row.project
         self.target = row.target
@@ -184,6 +187,10 @@ class Work:
     def done(self, name: str) -> bool:
         """Whether a step is remembered. A step that is not may still have had its effect."""
         return name in self._results
+
+    def recall(self, name: str) -> Any:
+        """The result of a step that is remembered, if that is plain JSON."""
+        return _decode(self._results[name], None)
 
     def check(self) -> None:
         """Raises when the work is to stop: cancelled (unless too late), shut down, or taken over."""

@@ -10,7 +10,6 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 from sqlalchemy import select, text, update
-from sqlalchemy.exc import OperationalError
 
 from recast.faultpoints import within
 from recast.faults import Cancelled, Internal, Kind, Refusal
@@ -26,8 +25,8 @@ _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
 _POLL_SECONDS = 0.5  # how late another replica's work, or a retry, may be noticed
 _MAX_BACKOFF_SECONDS = 5.0
 _MAX_FAILED_UNDOS = 5  # an undo that cannot be done ends all the same: no state lasts for ever
-# What is decided is not undone: the rest of the work is tried this often, about two minutes long.
-_MAX_LATE_RETRIES = 30
+# What is decided is not undone: the rest of the work is tried this often, about a minute long.
+_MAX_LATE_FAILURES = 15
 _TRY_AGAIN = (Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED)
 
 
@@ -154,12 +153,10 @@ class Worker:
                 failure = self._do(workflow, row, work)
                 if failure is None:
                     return
-                row.error = self._begin_undo(work, failure)
+                row.error, row.failures = self._begin_undo(work, failure), 0
             self._undo(workflow, row, work)
         except Refusal as refusal:
-            self._later(row, work, refusal.text)
-        except OperationalError as problem:
-            self._later(row, work, f"the database did not answer: {problem}")
+            self._later(row, work, refusal)
         except Interrupted:
             work._write(lease_until=0.0)
 
@@ -172,7 +169,7 @@ class Worker:
                 work.end(state=State.FAILED, error=status)
             else:
                 self._end(work, State.SUCCEEDED, response=result)
-        except (LeaseLost, Interrupted, OperationalError):
+        except (LeaseLost, Interrupted):
             raise
         except Exception as problem:  # a bug in a workflow ends its work too, it must not run in circles
             refusal = problem if isinstance(problem, Refusal) else Internal(request_id=row.id)
@@ -180,7 +177,7 @@ class Worker:
                 log.exception("bug")
             if refusal.kind in _TRY_AGAIN and work.is_cancelled():
                 return work.cancelled()  # whatever is away may stay away: a cancel does not wait for it
-            if refusal.kind in _TRY_AGAIN or (work.is_decided and row.retries < _MAX_LATE_RETRIES):
+            if refusal.kind in _TRY_AGAIN or (work.is_decided and row.failures < _MAX_LATE_FAILURES):
                 raise refusal from problem
             return refusal
         return None
@@ -188,34 +185,39 @@ class Worker:
     def _begin_undo(self, work: Work, refusal: Refusal) -> bytes:
         log.info("undoing", reason=refusal.reason, text=refusal.text)
         status: bytes = status_from_refusal(refusal, self._domain).SerializeToString()
-        work._write(state=State.UNDOING, error=status)
+        work._write(state=State.UNDOING, error=status, failures=0)
         work._undoing = True
         return status
 
     def _undo(self, workflow: Workflow, row: OperationRow, work: Work) -> None:
         assert row.error is not None
         error = refusal_from_status(status_pb2.Status.FromString(row.error))
+        work.is_last_try = row.failures + 1 >= _MAX_FAILED_UNDOS
         try:
             workflow.undo(work, error)
-        except (LeaseLost, Interrupted, OperationalError):
+        except (LeaseLost, Interrupted):
             raise
         except Exception as problem:  # tried again a few times, and then left to `recast doctor`
-            is_away = isinstance(problem, Refusal) and problem.kind in _TRY_AGAIN
-            if is_away or row.failed_undos + 1 < _MAX_FAILED_UNDOS:
-                log.warning("undo failed", exc_info=not is_away)
-                work._write(failed_undos=row.failed_undos + (0 if is_away else 1))
-                self._later(row, work, str(problem))
+            refusal = problem if isinstance(problem, Refusal) else Internal(request_id=row.id)
+            if refusal.kind in _TRY_AGAIN or not work.is_last_try:
+                log.warning("undo failed", exc_info=refusal is not problem)
+                self._later(row, work, refusal)
                 return
             log.exception("undo given up")
         self._end(work, State.CANCELLED if error.reason == Cancelled.reason else State.FAILED)
 
-    def _later(self, row: OperationRow, work: Work, reason: str) -> None:
+    def _later(self, row: OperationRow, work: Work, refusal: Refusal) -> None:
+        """Gives the work back, to be tried again after a while.
+
+        What is only away does not count as a failure.
+        """
         backoff = min(_MAX_BACKOFF_SECONDS, 0.2 * 2 ** min(row.retries, 8))
         work._write(
             lease_until=0.0,
             not_before=text(f"{self._database.now_sql()} + {backoff}"),
             retries=row.retries + 1,
-            last_retry_reason=reason[:500],
+            failures=row.failures + (refusal.kind not in _TRY_AGAIN),
+            last_retry_reason=refusal.text[:500],
         )
 
     def _end(self, work: Work, state: State, response: Message | None = None) -> None:

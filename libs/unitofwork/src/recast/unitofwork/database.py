@@ -12,7 +12,8 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlmodel import Session
 
 from recast.faultpoints import reach
@@ -61,8 +62,11 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session on one snapshot; what is written in it is rolled back."""
-        with Session(self._snapshots, expire_on_commit=False) as session:
+        """A session on one snapshot; what is written in it is rolled back.
+
+        Unavailable when the database is away.
+        """
+        with _answering(), Session(self._snapshots, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -70,9 +74,9 @@ class Database:
         """A transaction that rolls back unless it is committed.
 
         Never held across a call to another service. Conflict where somebody else wrote a row with the same
-        key meanwhile: asked again, the row is found.
+        key meanwhile: asked again, the row is found. Unavailable when the database is away.
         """
-        with self._one_writer(), Session(self._writes, expire_on_commit=False) as session:
+        with self._one_writer(), _answering(), Session(self._writes, expire_on_commit=False) as session:
             transaction = Transaction(session)
             try:
                 yield transaction
@@ -107,6 +111,20 @@ class Database:
         """Whether a trivial query is answered."""
         with self.read() as session:
             return session.connection().execute(text("SELECT 1")).scalar() == 1
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """A database that is away, locked, full or out of connections for now is UNAVAILABLE: its callers may
+    come
+
+    back, work is tried again. What was not committed has not happened.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolExhausted) as problem:
+        told = str(problem).partition("\n")[0]
+        raise Unavailable(problem=f"the database did not answer: {told}") from problem
 
 
 def _sqlite(url: str) -> Engine:

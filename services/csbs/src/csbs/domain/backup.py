@@ -30,7 +30,7 @@ class BackupState(StrEnum):
     RESTORING = "RESTORING"
     """The worker moves it on."""
     DELETING = "DELETING"
-    """The worker removes the row."""
+    """The worker removes the row; if it cannot, it moves it to ERROR."""
     ERROR = "ERROR"
     """DeleteBackup moves it on."""
 
@@ -52,6 +52,7 @@ TRANSITIONS: dict[tuple[BackupState, BackupEvent], BackupState] = {
     (BackupState.RESTORING, BackupEvent.RESTORE_ENDED): BackupState.AVAILABLE,
     (BackupState.AVAILABLE, BackupEvent.DELETION_BEGUN): BackupState.DELETING,
     (BackupState.ERROR, BackupEvent.DELETION_BEGUN): BackupState.DELETING,
+    (BackupState.DELETING, BackupEvent.FAILED): BackupState.ERROR,
 }
 
 

@@ -1,19 +1,32 @@
 """The chunk store of backups: each project has its own partition of it, under its own key."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from csbs.domain.refusals import ContentDamaged
 from recast.chunkstore import (
     ChunkStore,
     ChunkStoreError,
     IndexRef,
+    StoreIoError,
     StoreUnavailable,
     open_objects,
     project_key,
 )
 from recast.content.v1 import content_pb2
 from recast.faultpoints import pointed
-from recast.faults import Unavailable
+from recast.faults import StoreIoFailed, Unavailable
+
+
+@contextmanager
+def _store_faults() -> Iterator[None]:
+    """What a chunk store fails with, as refusals. What may pass is UNAVAILABLE, so it is tried again."""
+    try:
+        yield
+    except StoreUnavailable as away:
+        raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
+    except StoreIoError as problem:
+        raise StoreIoFailed(problem=problem) from problem
 
 
 class BackupChunks:
@@ -31,14 +44,15 @@ class BackupChunks:
         key = project_key(self._master_key, project)
         return content_pb2.ContentStore(url=self._url, project=project, key=key)
 
-    def open(self, project: str) -> ChunkStore:
-        """The project's partition."""
-        try:
-            return ChunkStore.over(
-                pointed(open_objects(self._url)), project=project, key=project_key(self._master_key, project)
-            )
-        except StoreUnavailable as away:
-            raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
+    @contextmanager
+    def open(self, project: str) -> Iterator[ChunkStore]:
+        """The project's partition. What it fails with inside the block comes out as a refusal."""
+        key = project_key(self._master_key, project)
+        with (
+            _store_faults(),
+            ChunkStore.over(pointed(open_objects(self._url)), project=project, key=key) as store,
+        ):
+            yield store
 
     def check(self, project: str, backup: str, disks: Iterable[tuple[content_pb2.IndexRef, int]]) -> None:
         """Holds each index against its digest and its disk's size; a backup is sealed only after this."""
@@ -46,8 +60,8 @@ class BackupChunks:
             for index, size_bytes in disks:
                 try:
                     found = store.read_index(IndexRef(index.id, index.digest))
-                except StoreUnavailable as away:
-                    raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
+                except (StoreUnavailable, StoreIoError):
+                    raise
                 except ChunkStoreError as damage:
                     raise ContentDamaged(backup=backup, problem=damage) from damage
                 if found.size_bytes != size_bytes:

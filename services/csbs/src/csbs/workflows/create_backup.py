@@ -1,6 +1,7 @@
 """CreateBackup: freeze, export, check, seal, thaw. Undone by thawing, and by marking the backup as failed."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from google.protobuf.message import Message
@@ -15,7 +16,7 @@ from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import backup_source_service_pb2 as ecs_pb
-from recast.faults import Refusal
+from recast.faults import Refusal, StoreIoFailed
 from recast.operations import Work
 from recast.rpc.status import status_from_refusal
 from recast.unitofwork import Database, Transaction
@@ -64,7 +65,8 @@ class CreateBackup:
         with self._database.read() as session:
             row = backups.load(session, work.target)
         self._servers.thaw(work, row.server, sealed_backup="")
-        with self._chunks.open(work.project) as store:
+        # Best effort: a collection deletes every index that has no row.
+        with suppress(StoreIoFailed), self._chunks.open(work.project) as store:
             for disk in backup_pb2.Backup.FromString(row.disks).disks:
                 store.delete_index(_index_id(work.id, disk.id))
         work.transact("undo:mark", lambda tx: self._fail(tx, work.target, error))

@@ -9,13 +9,17 @@ from datetime import datetime
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
+from csbs.domain.backup import BackupEvent
 from csbs.domain.refusals import BackupNotFound
 from csbs.storage import backups
 from csbs.storage.chunks import BackupChunks
+from csbs.storage.tables import BackupRow
+from csbs.workflows.create_backup import DOMAIN
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Operations, Work
+from recast.rpc.status import status_from_refusal
 from recast.unitofwork import Database, Transaction
 
 COLLECT_CHUNKS = "CollectChunks"
@@ -43,7 +47,17 @@ class DeleteBackup:
         return Empty()
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Nothing: a deletion is decided when it is asked for."""
+        """What cannot be deleted is in ERROR, to be deleted again.
+
+        Indexes without a row are left to the next collection.
+        """
+        work.transact("undo:mark", lambda tx: self._fail(tx, work.target, error))
+
+    def _fail(self, tx: Transaction, name: str, error: Refusal) -> None:
+        row = tx.session.get(BackupRow, name)
+        if row is not None:
+            row.error = status_from_refusal(error, DOMAIN).SerializeToString()
+            backups.move(tx, row, BackupEvent.FAILED, self._now())
 
     def _remove(self, tx: Transaction, name: str) -> list[str]:
         try:

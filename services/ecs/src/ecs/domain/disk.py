@@ -27,7 +27,7 @@ class DiskState(StrEnum):
     IN_USE = "IN_USE"
     """DetachDisk moves it on, or the end of its server."""
     DELETING = "DELETING"
-    """The worker removes the row."""
+    """The worker removes the row; if it cannot, it moves it to ERROR."""
     ERROR = "ERROR"
     """DeleteDisk moves it on."""
 
@@ -55,6 +55,9 @@ TRANSITIONS: dict[tuple[DiskState, DiskEvent], DiskState] = {
     (_S.IN_USE, _E.LET_GO): _S.DELETING,
     (_S.AVAILABLE, _E.DELETION_BEGUN): _S.DELETING,
     (_S.ERROR, _E.DELETION_BEGUN): _S.DELETING,
+    (_S.ERROR, _E.LET_GO): _S.DELETING,
+    (_S.ERROR, _E.DETACHED): _S.ERROR,
+    (_S.DELETING, _E.FAILED): _S.ERROR,
 }
 
 

@@ -15,7 +15,7 @@ class ServerState(StrEnum):
     """Where a server stands; the names of the contract's enum without its prefix."""
 
     CREATING = "CREATING"
-    """The worker moves it on, or takes it away."""
+    """The worker moves it on, or takes it away; if it cannot, it moves it to ERROR."""
     RUNNING = "RUNNING"
     """StopServer, RebootServer, DeleteServer and a restore move it on."""
     STOPPED = "STOPPED"
@@ -31,7 +31,7 @@ class ServerState(StrEnum):
     RESTORING = "RESTORING"
     """The worker moves it on."""
     DELETING = "DELETING"
-    """The worker removes the row."""
+    """The worker removes the row; if it cannot, it moves it to ERROR."""
     ERROR = "ERROR"
     """A restore or DeleteServer move it on."""
 
@@ -67,7 +67,7 @@ TRANSITIONS: dict[tuple[ServerState, ServerEvent], ServerState] = {
     (_S.CHANGING_OS, _E.DOWN): _S.STOPPED,
     (_S.RESTORING, _E.UP): _S.RUNNING,
     (_S.RESTORING, _E.DOWN): _S.STOPPED,
-    (_S.RESTORING, _E.FAILED): _S.ERROR,
+    **{(state, _E.FAILED): _S.ERROR for state in (_S.CREATING, _S.RESTORING, _S.DELETING)},
     **{(state, _E.RESTORE_BEGUN): _S.RESTORING for state in (_S.RUNNING, _S.STOPPED, _S.ERROR)},
     **{(state, _E.DELETION_BEGUN): _S.DELETING for state in (_S.RUNNING, _S.STOPPED, _S.ERROR)},
 }

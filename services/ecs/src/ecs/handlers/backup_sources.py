@@ -55,7 +55,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             with self.database.read() as session:
                 folder = disks.load(session, disk.disk).folder
             with disk_faults(disk.disk):
-                self.host.disk(folder).freeze(request.freeze_id)
+                self.host.freeze(folder, request.freeze_id)
         answer.freeze_time.FromDatetime(self.now())
         if not self._end_freeze(request, answer):
             self._take_back(answer, request.freeze_id)

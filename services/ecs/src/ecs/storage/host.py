@@ -9,11 +9,28 @@ from pathlib import Path
 
 from ecs.domain.batch import base_name
 from ecs.domain.refusals import ContentDamaged, DiskIoFailed
-from recast.chunkstore import ChunkStore, ChunkStoreError, IndexRef, Progress, StoreUnavailable, open_objects
+from recast.chunkstore import (
+    ChunkStore,
+    ChunkStoreError,
+    IndexRef,
+    Progress,
+    StoreIoError,
+    StoreUnavailable,
+    open_objects,
+)
 from recast.content.v1 import content_pb2
-from recast.diskimage import BaseInUse, BaseNotFound, DiskBusy, DiskFolder, DiskHost, DiskImageError, NewDisk
+from recast.diskimage import (
+    BaseInUse,
+    BaseNotFound,
+    DiskBusy,
+    DiskFolder,
+    DiskFrozen,
+    DiskHost,
+    DiskImageError,
+    NewDisk,
+)
 from recast.faultpoints import pointed, reach
-from recast.faults import Unavailable
+from recast.faults import StoreIoFailed, Unavailable
 
 
 @contextmanager
@@ -30,6 +47,8 @@ def disk_faults(content: str = "") -> Iterator[None]:
         raise Unavailable(problem=f"the cache had to make room: {evicted}") from evicted
     except StoreUnavailable as away:
         raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
+    except StoreIoError as problem:
+        raise StoreIoFailed(problem=problem) from problem
     except ChunkStoreError as damage:
         raise ContentDamaged(content=content, problem=damage) from damage
     except (DiskImageError, OSError) as problem:
@@ -56,6 +75,24 @@ class Host:
         """One disk by its folder."""
         return self._disks.disk(folder)
 
+    def freeze(self, folder: str, freeze_id: str) -> None:
+        """Fixes a disk's content at this instant; a freeze that could not be merged is merged first."""
+        disk = self._disks.disk(folder)
+        try:
+            disk.freeze(freeze_id)
+        except DiskFrozen as left:  # nobody waits for that one any more, or this one would have been refused
+            disk.thaw(left.freeze_id)
+            disk.freeze(freeze_id)
+
+    def replace(self, folder: str, size_bytes: int, base: str) -> None:
+        """Starts a disk over on a base; a freeze that could not be merged goes with what it froze."""
+        disk = self._disks.disk(folder)
+        try:
+            disk.replace(size_bytes, base)
+        except DiskFrozen as left:
+            disk.thaw(left.freeze_id)
+            disk.replace(size_bytes, base)
+
     def create(self, disks: Sequence[NewDisk]) -> None:
         """Makes disks; those that are there stay. Durable when it returns."""
         self._disks.create_disks(disks)
@@ -66,7 +103,8 @@ class Host:
 
     def allocated_bytes(self, folder: str) -> int:
         """What a disk's own files take; 0 when there are none."""
-        return self._disks.disk(folder).allocated_bytes()
+        with disk_faults():
+            return self._disks.disk(folder).allocated_bytes()
 
     def ensure_base(
         self, location: content_pb2.ContentStore, disk: content_pb2.DiskContent, progress: Progress

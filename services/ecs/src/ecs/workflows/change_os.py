@@ -11,12 +11,14 @@ from datetime import datetime
 from google.protobuf.message import Message
 
 from ecs.domain.disk import DiskEvent
+from ecs.domain.refusals import DiskIoFailed
 from ecs.domain.server import ServerEvent
 from ecs.peers.ims import Images
 from ecs.storage import disks, servers
 from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import AttachmentRow, DiskRow
 from ecs.workflows.create_servers import bring_bases, remove_rows, unpin
+from ecs.workflows.failing import fail_disk
 from recast.diskimage import NewDisk
 from recast.ecs.v1 import server_service_pb2 as pb
 from recast.faults import Refusal
@@ -51,10 +53,21 @@ class ChangeServerOs:
             return servers.current(session, work.target)
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """The server keeps its old system disk, and is STOPPED as before."""
+        """The server keeps its old system disk, and is STOPPED as before; a disk that cannot be removed is in
+        ERROR.
+        """
         request = pb.ChangeServerOsRequest.FromString(work.request)
-        if not work.done("swap"):
-            self._remove(new_disk_name(work.project, work.id))
+        new = new_disk_name(work.project, work.id)
+        if work.done("swap"):
+            old = work.recall("swap")
+            work.transact("undo:disk", lambda tx: fail_disk(tx, old, error, self._now()))
+        else:
+            try:
+                self._remove(new)
+            except DiskIoFailed:
+                if not work.is_last_try:
+                    raise
+                work.transact("undo:disk", lambda tx: fail_disk(tx, new, error, self._now()))
             work.transact("undo:server", lambda tx: self._give_back(tx, work.target))
         unpin(work, self._images, [request.image])
 

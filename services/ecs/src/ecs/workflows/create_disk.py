@@ -9,15 +9,16 @@ from datetime import datetime
 from google.protobuf.message import Message
 
 from ecs.domain.disk import DiskEvent
+from ecs.domain.refusals import DiskIoFailed
 from ecs.peers.ims import Images
 from ecs.storage import disks
 from ecs.storage.host import Host, disk_faults
-from ecs.workflows.create_servers import DOMAIN, bring_bases, unpin
+from ecs.workflows.create_servers import bring_bases, unpin
+from ecs.workflows.failing import fail_disk
 from recast.diskimage import NewDisk
 from recast.ecs.v1 import disk_service_pb2
 from recast.faults import Refusal
 from recast.operations import Work
-from recast.rpc.status import status_from_refusal
 from recast.unitofwork import Database, Transaction
 
 
@@ -41,7 +42,7 @@ class CreateDisk:
             bring_bases(work, self._host, {image: self._images.resolve(image) for image in wanted}, [row])
             with disk_faults():
                 self._host.create([NewDisk(row.folder, row.size_bytes, row.base or None)])
-        work.transact("made", lambda tx: self._settle(tx, work.target, None), decides=True)
+        work.transact("made", lambda tx: self._settle(tx, work.target), decides=True)
         unpin(work, self._images, wanted)
         with self._database.read() as session:
             return disks.current(session, work.target)
@@ -51,15 +52,17 @@ class CreateDisk:
         if not work.done("made") and not work.done("undo:made"):
             with self._database.read() as session:
                 row = disks.load(session, work.target)
-            with disk_faults():
-                self._host.delete(row.folder)
-            work.transact("undo:made", lambda tx: self._settle(tx, work.target, error))
+            try:
+                with disk_faults():
+                    self._host.delete(row.folder)
+            except DiskIoFailed:
+                if not work.is_last_try:  # then the disk's deletion removes the files
+                    raise
+            work.transact("undo:made", lambda tx: fail_disk(tx, work.target, error, self._now()))
         unpin(work, self._images, _images_wanted(work))
 
-    def _settle(self, tx: Transaction, name: str, error: Refusal | None) -> None:
-        row = disks.load(tx.session, name, lock=True)
-        row.error = status_from_refusal(error, DOMAIN).SerializeToString() if error else None
-        disks.move(tx, row, DiskEvent.FAILED if error else DiskEvent.MADE, self._now())
+    def _settle(self, tx: Transaction, name: str) -> None:
+        disks.move(tx, disks.load(tx.session, name, lock=True), DiskEvent.MADE, self._now())
 
 
 def _images_wanted(work: Work) -> list[str]:

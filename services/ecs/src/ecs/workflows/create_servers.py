@@ -13,21 +13,20 @@ from google.rpc import status_pb2
 from sqlalchemy import delete
 
 from ecs.domain.disk import DiskEvent
-from ecs.domain.refusals import ServerNotFound
+from ecs.domain.refusals import DiskIoFailed, ServerNotFound
 from ecs.domain.server import ServerEvent
 from ecs.peers.ims import Images, ResolvedImage
 from ecs.storage import disks, servers
 from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import AttachmentRow, DiskRow
 from ecs.workflows.disk_progress import DiskProgress
+from ecs.workflows.failing import DOMAIN, fail_server
 from recast.diskimage import NewDisk
 from recast.ecs.v1 import server_service_pb2 as pb
 from recast.faults import Refusal, Unavailable
 from recast.operations import Work
 from recast.rpc.status import refusal_from_status, status_from_refusal
 from recast.unitofwork import Database, Transaction
-
-DOMAIN = "ecs.recast"
 
 
 class CreateServers:
@@ -61,11 +60,19 @@ class CreateServers:
         )
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """V14: nothing is left of the servers."""
+        """V14: nothing is left of the servers; of those whose files cannot be removed, an ERROR to delete."""
         names = _names(work)
         wanted = self._images_wanted(work, names)
-        if not work.done("up"):
-            self._clear(names)
+        if work.done("up"):
+            failed = work.recall("disks")
+            work.transact("undo:clear", lambda tx: self._fail(tx, failed, error))
+        else:
+            try:
+                self._clear(names)
+            except DiskIoFailed:
+                if not work.is_last_try:
+                    raise
+                work.transact("undo:clear", lambda tx: self._fail(tx, names, error))
         unpin(work, self._images, wanted)
 
     def _images_wanted(self, work: Work, names: Sequence[str]) -> list[str]:
@@ -128,6 +135,10 @@ class CreateServers:
                 remove_rows(tx, [disk for _, disk in disks.attached_to(tx.session, name)])
                 tx.session.delete(row)
             tx.commit()
+
+    def _fail(self, tx: Transaction, names: Iterable[str], error: Refusal) -> None:
+        for name in names:
+            fail_server(tx, name, error, self._now())
 
 
 def bring_bases(work: Work, host: Host, resolved: dict[str, ResolvedImage], plan: Sequence[DiskRow]) -> None:

@@ -1,5 +1,8 @@
 """DeleteDisk: its files, then its row. Decided when it was asked for."""
 
+from collections.abc import Callable
+from datetime import datetime
+
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
@@ -7,6 +10,7 @@ from ecs.storage import disks
 from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import DiskRow
 from ecs.workflows.create_servers import remove_rows
+from ecs.workflows.failing import fail_disk
 from recast.faults import Refusal
 from recast.operations import Work
 from recast.unitofwork import Database, Transaction
@@ -15,9 +19,10 @@ from recast.unitofwork import Database, Transaction
 class DeleteDisk:
     """The workflow."""
 
-    def __init__(self, database: Database, host: Host) -> None:
+    def __init__(self, database: Database, host: Host, now: Callable[[], datetime]) -> None:
         self._database = database
         self._host = host
+        self._now = now
 
     def run(self, work: Work) -> Message:
         """See the module."""
@@ -27,7 +32,8 @@ class DeleteDisk:
         return Empty()
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Nothing: a deletion is decided when it is asked for."""
+        """What cannot be deleted is in ERROR, to be deleted again."""
+        work.transact("undo:mark", lambda tx: fail_disk(tx, work.target, error, self._now()))
 
     def _delete_files(self, name: str) -> None:
         with self._database.read() as session:

@@ -12,6 +12,7 @@ from ecs.storage import disks, servers
 from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import DiskRow
 from ecs.workflows.create_servers import remove_rows
+from ecs.workflows.failing import fail_disk, fail_server
 from recast.ecs.v1 import server_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Work
@@ -39,7 +40,9 @@ class DeleteServer:
         return Empty()
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Nothing: a deletion is decided when it is asked for."""
+        """What cannot be deleted is in ERROR, to be deleted again."""
+        doomed = work.recall("detach") if work.done("detach") else []
+        work.transact("undo:mark", lambda tx: self._fail(tx, work.target, doomed, error))
 
     def _detach(self, tx: Transaction, name: str, with_data: bool) -> list[str]:
         doomed = []
@@ -60,6 +63,11 @@ class DeleteServer:
             if disk is not None:
                 with disk_faults():
                     self._host.delete(disk.folder)
+
+    def _fail(self, tx: Transaction, name: str, doomed: list[str], error: Refusal) -> None:
+        for disk in doomed:
+            fail_disk(tx, disk, error, self._now())
+        fail_server(tx, name, error, self._now())
 
     def _remove(self, tx: Transaction, name: str, doomed: list[str]) -> None:
         remove_rows(tx, [disks.load(tx.session, disk, lock=True) for disk in doomed])

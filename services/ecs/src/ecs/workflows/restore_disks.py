@@ -14,8 +14,8 @@ from ecs.domain.batch import base_name
 from ecs.domain.server import ServerEvent
 from ecs.storage import disks, servers
 from ecs.storage.host import Host, disk_faults
-from ecs.workflows.create_servers import DOMAIN
 from ecs.workflows.disk_progress import DiskProgress
+from ecs.workflows.failing import DOMAIN
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Work
@@ -59,7 +59,7 @@ class RestoreDisks:
         with self._database.read() as session:
             row = disks.load(session, name)
         with disk_faults(name):
-            self._host.disk(row.folder).replace(row.size_bytes, base)
+            self._host.replace(row.folder, row.size_bytes, base)
 
     def _end(
         self,

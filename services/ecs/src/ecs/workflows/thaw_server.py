@@ -38,7 +38,14 @@ class ThawServer:
         return Empty()
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Nothing: thawing is the undoing."""
+        """Layers that cannot be merged stay beneath their disks, which lose nothing by it; the next freeze or
+        restore merges them. The server is free, and its next backup reads everything.
+        """
+        request = pb.ThawServerRequest.FromString(work.request)
+        request.sealed_backup = ""
+        with self._database.read() as session:
+            names = freezes.frozen_disks(session, request.server, request.freeze_id)
+        work.transact("undo:end", lambda tx: self._end(tx, request, names))
 
     def _thaw(self, name: str, freeze_id: str) -> None:
         with self._database.read() as session:

@@ -39,7 +39,7 @@ class ImageState(StrEnum):
     NORMAL = "NORMAL"
     """DeleteImage moves it on."""
     DELETING = "DELETING"
-    """The worker removes the row."""
+    """The worker removes the row; if it cannot, it moves it to ERROR."""
     ERROR = "ERROR"
     """DeleteImage moves it on."""
 
@@ -59,6 +59,7 @@ TRANSITIONS: dict[tuple[ImageState, ImageEvent], ImageState] = {
     (ImageState.CREATING, ImageEvent.UPLOAD_ABANDONED): ImageState.DELETING,
     (ImageState.NORMAL, ImageEvent.DELETION_BEGUN): ImageState.DELETING,
     (ImageState.ERROR, ImageEvent.DELETION_BEGUN): ImageState.DELETING,
+    (ImageState.DELETING, ImageEvent.FAILED): ImageState.ERROR,
 }
 
 

@@ -24,6 +24,7 @@ from ims.domain.refusals import (
 from ims.domain.upload import new_bytes
 from ims.peers.csbs import Backups
 from ims.storage import images
+from ims.storage.chunks import storage_faults
 from ims.storage.staging import StagedFile, Staging
 from ims.storage.tables import ImageRow
 from recast.csbs.v1 import backup_pb2
@@ -215,7 +216,7 @@ class Images(grpc_pb.ImageServiceServicer):
     def _take_upload(
         self, row: ImageRow, header: pb.ImportImageHeader, requests: Iterator[pb.ImportImageRequest]
     ) -> pb.ImportImageResponse:
-        with self.staging.open(row.upload_key) as file:
+        with storage_faults(), self.staging.open(row.upload_key) as file:
             if file is None:
                 raise ImageBusy(image=row.name, state="being uploaded by another stream")
             _receive(file, header.size_bytes, requests)

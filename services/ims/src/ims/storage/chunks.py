@@ -1,9 +1,37 @@
 """The chunk store of imported images: each project has its own partition of it, under its own key."""
 
-from recast.chunkstore import ChunkStore, StoreUnavailable, open_objects, project_key
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ims.domain.refusals import ContentDamaged
+from recast.chunkstore import (
+    ChunkStore,
+    ChunkStoreError,
+    StoreIoError,
+    StoreUnavailable,
+    open_objects,
+    project_key,
+)
 from recast.content.v1 import content_pb2
+from recast.diskimage import DiskImageError
 from recast.faultpoints import pointed
-from recast.faults import Unavailable
+from recast.faults import StoreIoFailed, Unavailable
+
+
+@contextmanager
+def storage_faults(image: str = "") -> Iterator[None]:
+    """What a chunk store, or the files of uploads, fail with, as refusals.
+
+    What may pass is UNAVAILABLE, so it is tried again.
+    """
+    try:
+        yield
+    except StoreUnavailable as away:
+        raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
+    except (StoreIoError, DiskImageError, OSError) as problem:
+        raise StoreIoFailed(problem=problem) from problem
+    except ChunkStoreError as damage:
+        raise ContentDamaged(image=image, problem=damage) from damage
 
 
 class ImageChunks:
@@ -21,11 +49,12 @@ class ImageChunks:
         key = project_key(self._master_key, project)
         return content_pb2.ContentStore(url=self._url, project=project, key=key)
 
-    def open(self, project: str) -> ChunkStore:
-        """The project's partition."""
-        try:
-            return ChunkStore.over(
-                pointed(open_objects(self._url)), project=project, key=project_key(self._master_key, project)
-            )
-        except StoreUnavailable as away:
-            raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
+    @contextmanager
+    def open(self, project: str) -> Iterator[ChunkStore]:
+        """The project's partition. What it fails with inside the block comes out as a refusal."""
+        key = project_key(self._master_key, project)
+        with (
+            storage_faults(),
+            ChunkStore.over(pointed(open_objects(self._url)), project=project, key=key) as store,
+        ):
+            yield store

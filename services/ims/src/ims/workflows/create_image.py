@@ -10,14 +10,15 @@ from google.protobuf.message import Message
 
 from ims.domain.image import ImageEvent
 from ims.domain.preparation import Finding, decide_preparation
-from ims.domain.refusals import BackupFailed, ContentDamaged, ImageNotFound
+from ims.domain.refusals import BackupFailed, ImageNotFound
 from ims.peers.csbs import NOT_READY, Backups
 from ims.peers.ecs import SourceServers
 from ims.storage import images
+from ims.storage.chunks import storage_faults
 from ims.storage.tables import ImageRow
-from recast.chunkstore import ChunkStore, ChunkStoreError, IndexRef, StoreUnavailable
+from recast.chunkstore import ChunkStore, IndexRef
 from recast.content.v1 import content_pb2
-from recast.faults import Kind, Refusal, Unavailable
+from recast.faults import Kind, Refusal
 from recast.ims.v1 import image_pb2, image_service_pb2
 from recast.operations import Work
 from recast.preparation import Inspector, Report, Verdict
@@ -193,14 +194,12 @@ def _inspect(inspector: Inspector, image: str, content: content_pb2.Content) -> 
     """Reads the system disk's own bytes: a few megabytes of them, whatever its size."""
     system = next(disk for disk in content.disks if disk.role == content_pb2.DISK_ROLE_SYSTEM)
     location = content.store
-    try:
-        with ChunkStore.open(location.url, project=location.project, key=location.key) as store:
-            index = store.read_index(IndexRef(system.index.id, system.index.digest))
-            return image_from_report(inspector.inspect(store.reader(index)))
-    except StoreUnavailable as away:
-        raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
-    except ChunkStoreError as damage:
-        raise ContentDamaged(image=image, problem=damage) from damage
+    with (
+        storage_faults(image),
+        ChunkStore.open(location.url, project=location.project, key=location.key) as store,
+    ):
+        index = store.read_index(IndexRef(system.index.id, system.index.digest))
+        return image_from_report(inspector.inspect(store.reader(index)))
 
 
 def _findings(report: image_pb2.Image) -> list[Finding]:

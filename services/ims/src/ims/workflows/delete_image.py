@@ -3,20 +3,26 @@
 Decided when it was asked for.
 """
 
+from collections.abc import Callable
+from datetime import datetime
+
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from sqlalchemy import delete
 
+from ims.domain.image import ImageEvent
 from ims.domain.refusals import BackupDeletionFailed, ImageNotFound
 from ims.peers.csbs import Backups
 from ims.storage import images
-from ims.storage.chunks import ImageChunks
+from ims.storage.chunks import ImageChunks, storage_faults
 from ims.storage.staging import Staging
-from ims.storage.tables import ImagePinRow
+from ims.storage.tables import ImagePinRow, ImageRow
+from ims.workflows.create_image import DOMAIN
 from recast.content.v1 import content_pb2
 from recast.faults import Kind, Refusal
 from recast.ims.v1 import image_service_pb2 as pb
 from recast.operations import Operations, Work
+from recast.rpc.status import status_from_refusal
 from recast.unitofwork import Database, Transaction
 
 COLLECT_CHUNKS = "CollectChunks"
@@ -32,12 +38,14 @@ class DeleteImage:
         backups: Backups,
         chunks: ImageChunks,
         staging: Staging,
+        now: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._operations = operations
         self._backups = backups
         self._chunks = chunks
         self._staging = staging
+        self._now = now
 
     def run(self, work: Work) -> Message | Refusal:
         """See the module.
@@ -60,13 +68,15 @@ class DeleteImage:
         return Empty()
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Nothing: a deletion is decided when it is asked for."""
+        """What cannot be deleted is in ERROR, to be deleted again."""
+        work.transact("undo:mark", lambda tx: self._fail(tx, work.target, error))
 
     def _release(self, work: Work) -> str:
         """R17, R45: frees the backup for its deletion, or for another image. Gives the backup's name."""
         with self._database.read() as session:
             row = images.load(session, work.target)
-        self._staging.remove(row.upload_key)
+        with storage_faults(row.name):
+            self._staging.remove(row.upload_key)
         if row.source_backup and row.lock_token:
             self._backups.release(row.source_backup, row.name, row.lock_token, row.lock_request_id)
         return row.source_backup
@@ -81,6 +91,12 @@ class DeleteImage:
         table = ImagePinRow.__table__  # type: ignore[attr-defined]
         tx.session.connection().execute(delete(table).where(table.c.image == name))
         return content.disks[0].index.id if content.disks else ""
+
+    def _fail(self, tx: Transaction, name: str, error: Refusal) -> None:
+        row = tx.session.get(ImageRow, name)
+        if row is not None:
+            row.error = status_from_refusal(error, DOMAIN).SerializeToString()
+            images.move(tx, row, ImageEvent.FAILED, self._now())
 
     def _delete_index(self, project: str, index: str) -> None:
         with self._chunks.open(project) as store:

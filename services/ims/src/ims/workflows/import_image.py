@@ -11,14 +11,14 @@ from google.protobuf.message import Message
 from ims.domain.image import ImageEvent, ImageKind
 from ims.domain.refusals import FileRefused, UploadMismatch, VirtualSizeTooLarge
 from ims.storage import images
-from ims.storage.chunks import ImageChunks
+from ims.storage.chunks import ImageChunks, storage_faults
 from ims.storage.staging import Staging
 from ims.storage.tables import ImageRow
 from ims.workflows.create_image import DOMAIN, image_from_report, register_content
-from recast.chunkstore import StoreUnavailable, WrittenDisk
+from recast.chunkstore import WrittenDisk
 from recast.content.v1 import content_pb2
 from recast.diskimage import ImageFormat, ImportRefused, IsTooLarge, inspect_image, open_imported
-from recast.faults import Refusal, Unavailable
+from recast.faults import Refusal, StoreIoFailed
 from recast.ims.v1 import image_pb2, image_service_pb2
 from recast.longrunning.v1 import operation_metadata_pb2
 from recast.operations import Work
@@ -57,12 +57,14 @@ class ImportImage:
         with self._database.read() as session:
             row = images.load(session, work.target)
         header = image_service_pb2.ImportImageHeader.FromString(row.upload_header)
-        work.step("judge", lambda: self._judge(work, row, header))
+        with storage_faults(row.name):
+            work.step("judge", lambda: self._judge(work, row, header))
         work.use(f"projects/{work.project}/chunks")  # from here on no chunk of the project is collected
-        content = work.step("write", lambda: self._write(work, row, header), content_pb2.Content)
-        report = work.step("inspect", lambda: self._inspect(row), image_pb2.Image)
-        # The file first: once the image is its owner's, who may delete it, nobody would remember the file.
-        work.step("clean", lambda: self._staging.remove(row.upload_key))
+        with storage_faults(row.name):
+            content = work.step("write", lambda: self._write(work, row, header), content_pb2.Content)
+            report = work.step("inspect", lambda: self._inspect(row), image_pb2.Image)
+            # The file first: once the image is its owner's, who may delete it, nobody would remember it.
+            work.step("clean", lambda: self._staging.remove(row.upload_key))
         work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
 
     def undo(self, work: Work, error: Refusal) -> None:
@@ -74,9 +76,14 @@ class ImportImage:
             return
         with self._database.read() as session:
             row = images.load(session, work.target)
-        with self._chunks.open(work.project) as store:
-            store.delete_index(work.id)
-        self._staging.remove(row.upload_key)
+        try:
+            with self._chunks.open(work.project) as store:
+                store.delete_index(work.id)
+            with storage_faults(row.name):
+                self._staging.remove(row.upload_key)
+        except StoreIoFailed:
+            if not work.is_last_try:  # then a collection deletes the index, and the image's deletion the file
+                raise
         work.transact("undo:mark", lambda tx: self._fail(tx, row.name, error))
 
     def _judge(self, work: Work, row: ImageRow, header: image_service_pb2.ImportImageHeader) -> None:
@@ -103,10 +110,7 @@ class ImportImage:
             self._chunks.open(work.project) as store,
             open_imported(path, _format(header), path.parent) as source,
         ):
-            try:
-                written = store.write_disk(source, work.id, progress=show)
-            except StoreUnavailable as away:
-                raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
+            written = store.write_disk(source, work.id, progress=show)
         return self._content(work.project, row, written)
 
     def _content(self, project: str, row: ImageRow, written: WrittenDisk) -> content_pb2.Content:

@@ -56,6 +56,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A bug: the request id finds the traceback in the service's log."""
     ERROR_REASON_CONFLICT: _ErrorReason.ValueType  # 16
     """The row was changed by somebody else between reading and writing it; try again."""
+    ERROR_REASON_STORE_IO_FAILED: _ErrorReason.ValueType  # 17
+    """The storage beneath the chunk store, or beneath uploads, failed: it is full, read-only or broken. The work was undone;
+    ask again once somebody has mended it.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Stands, without its prefix, in google.rpc.ErrorInfo.reason, beside the reasons of the service that answers; the domain
@@ -96,4 +100,8 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 15
 """A bug: the request id finds the traceback in the service's log."""
 ERROR_REASON_CONFLICT: ErrorReason.ValueType  # 16
 """The row was changed by somebody else between reading and writing it; try again."""
+ERROR_REASON_STORE_IO_FAILED: ErrorReason.ValueType  # 17
+"""The storage beneath the chunk store, or beneath uploads, failed: it is full, read-only or broken. The work was undone;
+ask again once somebody has mended it.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

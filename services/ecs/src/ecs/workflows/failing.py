@@ -1,0 +1,33 @@
+"""What cannot be made, or cannot be removed, is left in ERROR: its owner reads why, and deletes it again."""
+
+from datetime import datetime
+
+from ecs.domain.disk import DiskEvent, DiskState
+from ecs.domain.server import ServerEvent
+from ecs.storage import disks as disk_rows
+from ecs.storage import servers
+from ecs.storage.tables import DiskRow, ServerRow
+from recast.faults import Refusal
+from recast.rpc.status import status_from_refusal
+from recast.unitofwork import Transaction
+
+DOMAIN = "ecs.recast"
+
+
+def fail_disk(tx: Transaction, name: str, error: Refusal, now: datetime) -> None:
+    """Leaves a disk in ERROR; one that is gone is no error."""
+    row = tx.session.get(DiskRow, name)
+    if row is not None:
+        row.error = status_from_refusal(error, DOMAIN).SerializeToString()
+        disk_rows.move(tx, row, DiskEvent.FAILED, now)
+
+
+def fail_server(tx: Transaction, name: str, error: Refusal, now: datetime) -> None:
+    """Leaves a server in ERROR, with its disks that were being made; one that is gone is no error."""
+    row = tx.session.get(ServerRow, name)
+    if row is not None:
+        row.error = status_from_refusal(error, DOMAIN).SerializeToString()
+        servers.move(tx, row, ServerEvent.FAILED, now)
+        for _, disk in disk_rows.attached_to(tx.session, name):
+            if disk.state == DiskState.CREATING:
+                fail_disk(tx, disk.name, error, now)
