@@ -104,8 +104,12 @@ class App:
         self._server.start()
 
     def stop(self) -> None:
-        """Takes no new calls, lets work reach its next check, and ends."""
+        """Takes no new calls, lets work reach its next check, and ends.
+
+        Both at once: calls may take their whole grace, work its last write to the storage.
+        """
         self._operations.close()
+        self._worker.begin_to_stop()
         self._server.stop()
         self._worker.stop()
         self._channel.close()

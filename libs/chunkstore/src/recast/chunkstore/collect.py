@@ -29,10 +29,15 @@ class Collected:
 def collect(store: ProjectObjects, live: Iterable[IndexRef], progress: Progress | None) -> Collected:
     """Mark and sweep; see ChunkStore.collect. `progress` counts indexes, and is told while marking only."""
     named, unlisted = _mark(store, list(live), progress)
-    # An index must not come back, by a power cut, after chunks of it are gone (F9).
+    # Nobody is writing: what they were for has ended, and chunks that they count on may go (F11).
+    checkpoints = [name for name, _ in store.objects.list(store.layout.checkpoints_prefix)]
+    for start in range(0, len(checkpoints), _BATCH):
+        store.objects.delete(checkpoints[start : start + _BATCH])
+    # Neither they nor an index must come back, by a power cut, after chunks of it are gone (F9).
     store.objects.barrier()
     leftovers = store.objects.remove_leftovers(store.layout.chunks_prefix)
     leftovers += store.objects.remove_leftovers(store.layout.indexes_prefix)
+    leftovers += store.objects.remove_leftovers(store.layout.checkpoints_prefix)
     chunks_deleted = bytes_deleted = chunks_kept = 0
 
     def garbage() -> Iterator[str]:

@@ -22,6 +22,7 @@ class ProjectLayout:
         checked_segment("project", project)
         self.chunks_prefix = f"{project}/chunks"
         self.indexes_prefix = f"{project}/indexes"
+        self.checkpoints_prefix = f"{project}/checkpoints"
 
     def chunk(self, chunk_id: bytes) -> str:
         """Return the name of a chunk."""
@@ -31,6 +32,10 @@ class ProjectLayout:
     def index(self, index_id: str) -> str:
         """Return the name of an index; ValueError if the id cannot be one."""
         return f"{self.indexes_prefix}/{checked_segment('index id', index_id)}"
+
+    def checkpoint(self, index_id: str) -> str:
+        """Return the name of the checkpoint of the write of an index; ValueError if the id cannot be one."""
+        return f"{self.checkpoints_prefix}/{checked_segment('index id', index_id)}"
 
     def chunk_id_of(self, name: str) -> bytes | None:
         """Return the id of the chunk of this name; None for a name that is not ours."""

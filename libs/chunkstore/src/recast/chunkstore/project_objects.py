@@ -1,5 +1,6 @@
 """What one project has in the store: chunks and indexes, saved and loaded by the rules of FORMAT.md."""
 
+from .checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
 from .chunk import ChunkCodec
 from .errors import ChunkCorrupt, ChunkMissing, IndexCorrupt, IndexMissing
 from .index import DiskIndex, IndexRef, decode_index, digest_index, encode_index
@@ -84,6 +85,21 @@ class ProjectObjects:
                 return found.ref
             self.objects.replace(name, stored)
         return IndexRef(index_id, digest_index(self._index_key, stored))
+
+    def load_checkpoint(self, index_id: str) -> Checkpoint | None:
+        """Return how far an earlier write of this index got; None if that is not known."""
+        stored = self.objects.get(self.layout.checkpoint(index_id))
+        return None if stored is None else decode_checkpoint(self._index_key, index_id, stored)
+
+    def save_checkpoint(self, index_id: str, checkpoint: Checkpoint) -> None:
+        """Keep how far a write got. First a barrier: what a checkpoint names is durable (F11)."""
+        self.objects.barrier()
+        stored = encode_checkpoint(self._index_key, index_id, checkpoint)
+        self.objects.replace(self.layout.checkpoint(index_id), stored)
+
+    def delete_checkpoint(self, index_id: str) -> None:
+        """Forget how far a write got, if that is known."""
+        self.objects.delete([self.layout.checkpoint(index_id)])
 
     def _is_whole(self, name: str, chunk_id: bytes, length: int) -> bool:
         if self.objects.puts_are_durable:

@@ -22,6 +22,11 @@ def runs_touched(extents: Iterable[tuple[int, int]], chunk_bytes: int, size_byte
     return touched
 
 
+def count_bytes(runs: Iterable[Run], chunk_bytes: int, size_bytes: int) -> int:
+    """Return how many bytes of a disk the runs are."""
+    return sum(min(end * chunk_bytes, size_bytes) - first * chunk_bytes for first, end in runs)
+
+
 def runs_in_both(left: list[Run], right: list[Run]) -> Iterator[Run]:
     """Yield the positions that stand in both."""
     i = j = 0

@@ -88,6 +88,7 @@ class ChunkStore:
         parent: DiskIndex | None = None,
         changed: Iterable[tuple[int, int]] | None = None,
         progress: Progress | None = None,
+        resumed_after: tuple[type[BaseException], ...] = (),
     ) -> WrittenDisk:
         """Store a disk's content; when this returns, it is durable.
 
@@ -98,9 +99,13 @@ class ChunkStore:
 
         Caller: hold the project's shared store lock from before `read_index(parent)` until the ref is
         committed. Repeating a call after a kill, with the same id, replaces what was left and comes to an
-        equal result. On any error no index was sealed; chunks may be left, and a repeat makes use of them.
+        equal result; it goes on from the last checkpoint: every 64 MiB read, or every 32nd of what is to be
+        read if that is more. `resumed_after`: exceptions of `progress` after which the call will be made
+        again; what was read until then is kept. On any error no index was sealed; chunks may be left, and a
+        repeat makes use of them.
         """
-        return DiskWriter(self._store, source, parent).write(index_id, changed, progress)
+        writer = DiskWriter(self._store, source, parent)
+        return writer.write(index_id, changed, progress, resumed_after)
 
     def read_index(self, ref: IndexRef) -> DiskIndex:
         """Return an index; IndexMissing, or IndexCorrupt if it does not match the digest of its ref."""
@@ -128,8 +133,12 @@ class ChunkStore:
         return verify_disk(self._store, ref, deep=deep, progress=progress)
 
     def delete_index(self, index_id: str) -> None:
-        """Delete an index, if it is there; its chunks stay until `collect`. Caller: first drop the ref."""
-        self._store.objects.delete([self._store.layout.index(index_id)])
+        """Delete an index, and how far its write got, if they are there; chunks stay until `collect`.
+
+        Caller: first drop the ref.
+        """
+        layout = self._store.layout
+        self._store.objects.delete([layout.index(index_id), layout.checkpoint(index_id)])
 
     def list_indexes(self) -> Iterator[str]:
         """Yield the ids of the project's indexes, sealed or not, in no order."""

@@ -1,17 +1,24 @@
 """Writes one disk: chunks, barrier, index, barrier. The order is derived in FORMAT.md."""
 
+import struct
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
+from .checkpoint import Checkpoint
 from .chunk import CHUNK_ID_BYTES, HOLE
 from .errors import ChunkStoreError
 from .index import DiskIndex, IndexRef, count_positions
 from .pipeline import in_order
 from .project_objects import ProjectObjects
-from .runs import Run, runs_in_both, runs_touched
+from .runs import Run, count_bytes, runs_in_both, runs_touched
 from .source import DiskSource, Progress
+
+# A write that is killed reads at most so much again, or one part in so many if that is more: each checkpoint
+# waits for the storage.
+_CHECKPOINT_BYTES = 64 << 20
+_MOST_CHECKPOINTS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +30,9 @@ class WrittenDisk:
     data_bytes: int
     """Plain bytes of the chunks that are no holes."""
     read_bytes: int
-    """Read from the source."""
+    """Read from the source, by this attempt and those that it went on from."""
     stored_bytes: int
-    """Newly put for chunks, compressed."""
+    """Newly put for chunks, compressed; by the same."""
     chunks_new: int
     """Chunks put."""
     chunks_reused: int
@@ -66,8 +73,7 @@ def plan_read(
         for first, end in renewed:
             ids[first * CHUNK_ID_BYTES : end * CHUNK_ID_BYTES] = bytes((end - first) * CHUNK_ID_BYTES)
     runs = list(runs_in_both(runs_touched(data_extents, chunk_bytes, size_bytes), renewed))
-    read_bytes = sum(min(end * chunk_bytes, size_bytes) - first * chunk_bytes for first, end in runs)
-    return ReadPlan(ids, runs, read_bytes)
+    return ReadPlan(ids, runs, count_bytes(runs, chunk_bytes, size_bytes))
 
 
 class DiskWriter:
@@ -82,9 +88,16 @@ class DiskWriter:
         self._parent = parent
         self._met: set[bytes] = set()  # about 100 bytes each: 100 MB for a TiB of new chunks
         self._met_lock = threading.Lock()  # two workers may meet the same chunk at once; one of them puts it
+        # Positions before this are final, chunks named there put.
+        self._done = self._stored_bytes = self._chunks_new = 0
+        self._has_checkpoint = False
 
     def write(
-        self, index_id: str, changed: Iterable[tuple[int, int]] | None, progress: Progress | None
+        self,
+        index_id: str,
+        changed: Iterable[tuple[int, int]] | None,
+        progress: Progress | None,
+        resumed_after: tuple[type[BaseException], ...],
     ) -> WrittenDisk:
         """Write the disk and return once it is durable; see ChunkStore.write_disk."""
         objects = self._store.objects
@@ -92,37 +105,82 @@ class DiskWriter:
         plan = plan_read(
             self._size_bytes, self._store.chunk_bytes, self._source.data_extents(), self._parent, changed
         )
-        chunks_new, stored_bytes = self._write_chunks(plan, progress)
+        self._take_up(index_id, plan)
+        self._write_chunks(index_id, plan, progress, resumed_after)
         objects.barrier()
         ids = bytes(plan.ids)
         ref = self._store.save_index(index_id, self._size_bytes, ids)
         objects.barrier()
+        if self._has_checkpoint:
+            self._store.delete_checkpoint(index_id)
         index = DiskIndex(ref, self._size_bytes, self._store.chunk_bytes, ids)
         return WrittenDisk(
             ref=ref,
             size_bytes=self._size_bytes,
             data_bytes=index.data_bytes,
             read_bytes=plan.read_bytes,
-            stored_bytes=stored_bytes,
-            chunks_new=chunks_new,
-            chunks_reused=sum(1 for _ in index.data_chunks()) - chunks_new,
+            stored_bytes=self._stored_bytes,
+            chunks_new=self._chunks_new,
+            chunks_reused=sum(1 for _ in index.data_chunks()) - self._chunks_new,
         )
 
-    def _write_chunks(self, plan: ReadPlan, progress: Progress | None) -> tuple[int, int]:
-        """Fill in the plan's ids; return how many chunks were put, and their stored bytes."""
-        chunks_new = stored_bytes = done = 0
+    def _take_up(self, index_id: str, plan: ReadPlan) -> None:
+        """Go on from the checkpoint of an earlier attempt: what that one read is not read again."""
+        found = self._store.load_checkpoint(index_id)
+        self._has_checkpoint = found is not None
+        disk = (self._size_bytes, self._store.chunk_bytes)
+        if found is None or (found.size_bytes, found.chunk_bytes) != disk:
+            return
+        plan.ids[: len(found.ids)] = found.ids
+        self._done, self._stored_bytes, self._chunks_new = (
+            found.positions,
+            found.stored_bytes,
+            found.chunks_new,
+        )
+        # Durable, by the checkpoint's own barrier: where they stand again they need no look.
+        self._met.update(chunk_id for (chunk_id,) in struct.iter_unpack(f"{CHUNK_ID_BYTES}s", found.ids))
+
+    def _write_chunks(
+        self,
+        index_id: str,
+        plan: ReadPlan,
+        progress: Progress | None,
+        resumed_after: tuple[type[BaseException], ...],
+    ) -> None:
+        """Fill in the plan's ids, from `_done` on."""
+        chunk_bytes = self._store.chunk_bytes
+        runs = list(runs_in_both(plan.runs, [(self._done, len(plan.ids) // CHUNK_ID_BYTES)]))
+        read = plan.read_bytes - count_bytes(runs, chunk_bytes, self._size_bytes)
+        apart = max(_CHECKPOINT_BYTES, plan.read_bytes // _MOST_CHECKPOINTS)
+        next_checkpoint = read + apart
         if progress:
-            progress(0, plan.read_bytes)
-        chunks = in_order(self._save, self._read(plan.runs), threads=self._store.objects.concurrency)
+            progress(read, plan.read_bytes)
+        chunks = in_order(self._save, self._read(runs), threads=self._store.objects.concurrency)
         with closing(chunks):
             for position, length, chunk_id, put in chunks:
                 plan.ids[position * CHUNK_ID_BYTES : (position + 1) * CHUNK_ID_BYTES] = chunk_id
-                chunks_new += put > 0
-                stored_bytes += put
-                done += length
-                if progress:
-                    progress(done, plan.read_bytes)
-        return chunks_new, stored_bytes
+                self._chunks_new += put > 0
+                self._stored_bytes += put
+                self._done = position + 1
+                read += length
+                if read >= next_checkpoint:
+                    self._keep(index_id, plan)
+                    next_checkpoint = read + apart
+                try:
+                    if progress:
+                        progress(read, plan.read_bytes)
+                except resumed_after:
+                    # Only here: after an error of the store nothing it holds may be called durable.
+                    self._keep(index_id, plan)
+                    raise
+
+    def _keep(self, index_id: str, plan: ReadPlan) -> None:
+        ids = bytes(plan.ids[: self._done * CHUNK_ID_BYTES])
+        checkpoint = Checkpoint(
+            self._size_bytes, self._store.chunk_bytes, ids, self._stored_bytes, self._chunks_new
+        )
+        self._store.save_checkpoint(index_id, checkpoint)
+        self._has_checkpoint = True
 
     def _read(self, runs: list[Run]) -> Iterator[tuple[int, bytes]]:
         """Yield (position, bytes); drawn by the calling thread, so that the disk is read in sequence."""

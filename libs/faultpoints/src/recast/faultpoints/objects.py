@@ -47,7 +47,8 @@ def pointed(objects: Store) -> Store:
 
 @contextmanager
 def _around(action: str, name: str) -> Iterator[None]:
-    kind = "index" if "/indexes/" in name else "chunk" if "/chunks/" in name else ""
+    kinds = {"indexes": "index", "chunks": "chunk", "checkpoints": "checkpoint"}
+    kind = next((kind for folder, kind in kinds.items() if f"/{folder}/" in name), "")
     point = f"{action} {kind}".strip()
     reach(point)
     yield

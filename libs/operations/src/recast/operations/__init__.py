@@ -9,11 +9,12 @@ longer write. What fails for good is undone, and the undoing is resumed like the
 from recast.operations.registry import Operations, operation_message
 from recast.operations.servicer import OperationsServicer
 from recast.operations.tables import TABLES, OperationRow, OperationStep, State
-from recast.operations.work import LeaseLost, Work, Workflow
+from recast.operations.work import Interrupted, LeaseLost, Work, Workflow
 from recast.operations.worker import Worker
 
 __all__ = [
     "TABLES",
+    "Interrupted",
     "LeaseLost",
     "OperationRow",
     "OperationStep",

@@ -68,10 +68,14 @@ class Worker:
         for thread in (*self._threads, self._renewer):
             thread.start()
 
-    def stop(self) -> None:
-        """Lets every workflow reach its next check, gives the leases back, and returns."""
+    def begin_to_stop(self) -> None:
+        """Takes no more work; what is under way ends at its next check. Returns at once."""
         self._stopping.set()
         self._operations.bell.ring_for_all()
+
+    def stop(self) -> None:
+        """Lets every workflow reach its next check, gives the leases back, and returns."""
+        self.begin_to_stop()
         for thread in self._threads:
             thread.join()
         # Only now: work on its way to its next check must not lose its lease.

@@ -13,7 +13,7 @@ from recast.chunkstore import ChunkStore, DiskIndex, IndexCorrupt, IndexMissing,
 from recast.content.v1 import content_pb2
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.faults import Refusal
-from recast.operations import Work
+from recast.operations import Interrupted, Work
 from recast.unitofwork import Database
 
 
@@ -62,7 +62,14 @@ class ExportDisks:
             # What is not a change since the parent may only be skipped when the layers beneath are the
             # parent's content.
             changed = folder.changed_extents(request.freeze_id) if is_known else None
-            written = store.write_disk(source, disk.index_id, parent=parent, changed=changed, progress=show)
+            written = store.write_disk(
+                source,
+                disk.index_id,
+                parent=parent,
+                changed=changed,
+                progress=show,
+                resumed_after=(Interrupted,),
+            )
         return pb.ExportedDisk(
             disk=disk.disk,
             index=content_pb2.IndexRef(id=written.ref.id, digest=written.ref.digest),

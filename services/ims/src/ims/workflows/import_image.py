@@ -21,7 +21,7 @@ from recast.diskimage import ImageFormat, ImportRefused, IsTooLarge, inspect_ima
 from recast.faults import Refusal, StoreIoFailed
 from recast.ims.v1 import image_pb2, image_service_pb2
 from recast.longrunning.v1 import operation_metadata_pb2
-from recast.operations import Work
+from recast.operations import Interrupted, Work
 from recast.preparation import Inspector
 from recast.rpc.status import status_from_refusal
 from recast.unitofwork import Database, Transaction
@@ -110,7 +110,7 @@ class ImportImage:
             self._chunks.open(work.project) as store,
             open_imported(path, _format(header), path.parent) as source,
         ):
-            written = store.write_disk(source, work.id, progress=show)
+            written = store.write_disk(source, work.id, progress=show, resumed_after=(Interrupted,))
         return self._content(work.project, row, written)
 
     def _content(self, project: str, row: ImageRow, written: WrittenDisk) -> content_pb2.Content:
