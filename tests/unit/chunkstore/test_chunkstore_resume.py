@@ -62,7 +62,8 @@ def test_a_stopped_incremental_write_goes_on(store: ChunkStore, disk_of: DiskOf)
     rest = disk_of(bytes(after))
     written = store.write_disk(rest, "disk", parent=parent, changed=changed)
     assert rest.reads == [(30 * 4096, 4096)]
-    assert (written.chunks_new, written.chunks_reused) == (3, 37)
+    # The third may have been put, beside what was read last, before the stop.
+    assert (written.chunks_new, written.chunks_reused) in {(3, 37), (2, 38)}
     reader = store.reader(store.read_index(written.ref))
     assert reader.pread(0, reader.size_bytes) == bytes(after)
 
