@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 
+from failing_scenarios import failing_scenarios
 from recast.client import Service
 from rig import NotRecovered, Rig
 from scenarios import Scenario, build_world, scenarios
@@ -48,6 +49,11 @@ class Tally:
     failures: list[str] = field(default_factory=list)
     by_scenario: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def every_scenario(folder: Path) -> list[Scenario]:
+    """All work that is killed."""
+    return [*scenarios(folder), *failing_scenarios(folder)]
 
 
 def discover(rig: Rig, all_scenarios: list[Scenario]) -> list[Kill]:
@@ -92,7 +98,7 @@ def work(root: Path, queue: "Queue[Kill]", tally: Tally) -> None:
     rig = Rig(root)
     try:
         build_world(rig, root / "disks")
-        by_name = {scenario.name: scenario for scenario in scenarios(root / "disks")}
+        by_name = {scenario.name: scenario for scenario in every_scenario(root / "disks")}
         while True:
             try:
                 kill = queue.get_nowait()
@@ -112,8 +118,8 @@ def make(rig: Rig, scenario: Scenario, kill: Kill, tally: Tally) -> Rig:
         rig.arm(kill.service, f"{kill.point} #{kill.time}")
         operation = scenario.act(rig, subject)
         rig.settle()
-        if operation.HasField("error"):
-            raise NotRecovered(f"the work failed: {operation.error.message}")
+        if operation.HasField("error") != scenario.fails:
+            raise NotRecovered(f"the work ended otherwise than it must: {operation.error.message or 'well'}")
         has_died = rig.deaths > before
         rig.check()
         scenario.verify(rig, subject)
@@ -152,7 +158,7 @@ def main() -> int:
     begun = time.monotonic()
     rig = Rig(root / "discover")
     build_world(rig, rig.root / "disks")
-    chosen = [each for each in scenarios(rig.root / "disks") if asked.only in each.name]
+    chosen = [each for each in every_scenario(rig.root / "disks") if asked.only in each.name]
     kills = discover(rig, chosen)
     rig.check()
     rig.close()

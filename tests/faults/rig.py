@@ -17,6 +17,8 @@ from recast.stack import LocalStack
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
 
+import disks  # noqa: F401  # for the scenarios: the demo's programs are no package
+
 Answer = TypeVar("Answer")
 PROJECT = "projects/demo"
 LEASE_SECONDS = 1.0

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from google.longrunning import operations_pb2
 
-import disks
 from recast.client import Service
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
 from recast.faults import Kind, RemoteRefusal
 from recast.ims.v1 import image_pb2, image_service_pb2
-from rig import PROJECT, NotRecovered, Rig
+from rig import PROJECT, NotRecovered, Rig, disks
 
 MIB = 1 << 20
 
@@ -30,30 +29,45 @@ class Scenario:
     prepare: Callable[[Rig], str]
     act: Callable[[Rig, str], operations_pb2.Operation]
     verify: Callable[[Rig, str], None]
+    fails: bool = False
+    """Whether the work ends FAILED, as it must."""
 
 
 def build_world(rig: Rig, folder: Path) -> None:
     """Imports two small images and makes the servers that the scenarios share."""
     folder.mkdir(parents=True, exist_ok=True)
     disks.make_system_disk(folder / "system.raw", 48 * MIB, 2 * MIB)
+    disks.make_system_disk(folder / "bare.raw", 48 * MIB, 1 * MIB, "unprepared", hostname="bare")
     disks.make_text_disk(folder / "data.raw", 8 * MIB, 1 * MIB)
-    _done(import_image(rig, "system", folder / "system.raw", image_pb2.IMAGE_KIND_SYSTEM_DISK))
-    _done(import_image(rig, "data", folder / "data.raw", image_pb2.IMAGE_KIND_DATA_DISK))
-    _done(create_servers(rig, "web", "system", 1))
-    _done(create_servers(rig, "idle", "system", 1))
-    _done(rig.run("ecs", lambda: rig.recast.servers.StopServer(_stop("idle"))))
-    _done(create_backup(rig, "kept"))
-    _done(create_image(rig, "whole", "kept"))
+    done(import_image(rig, "system", folder / "system.raw", image_pb2.IMAGE_KIND_SYSTEM_DISK))
+    done(import_image(rig, "data", folder / "data.raw", image_pb2.IMAGE_KIND_DATA_DISK))
+    done(import_image(rig, "bare", folder / "bare.raw", image_pb2.IMAGE_KIND_SYSTEM_DISK))
+    for server, image in (("web", "system"), ("idle", "system"), ("bare", "bare")):
+        done(create_servers(rig, server, image, 1))
+    done(stop(rig, "idle"))
+    done(create_backup(rig, "kept"))
+    done(create_backup(rig, "bare", server="bare"))
+    done(create_image(rig, "whole", "kept"))
 
 
-def _stop(server: str) -> server_service_pb2.StopServerRequest:
-    return server_service_pb2.StopServerRequest(
-        name=f"{PROJECT}/servers/{server}", request_id=f"stop-{server}"
+def stop(rig: Rig, server: str) -> operations_pb2.Operation:
+    """Stops a server."""
+    request = server_service_pb2.StopServerRequest(
+        name=f"{PROJECT}/servers/{server}", request_id=rig.new_id(f"stop-{server}")
     )
+    return rig.run("ecs", lambda: rig.recast.servers.StopServer(request))
+
+
+def start(rig: Rig, server: str) -> operations_pb2.Operation:
+    """Starts a server."""
+    request = server_service_pb2.StartServerRequest(
+        name=f"{PROJECT}/servers/{server}", request_id=rig.new_id(f"start-{server}")
+    )
+    return rig.run("ecs", lambda: rig.recast.servers.StartServer(request))
 
 
 def import_image(
-    rig: Rig, image_id: str, path: Path, kind: image_pb2.ImageKind.ValueType
+    rig: Rig, image_id: str, path: Path, kind: image_pb2.ImageKind.ValueType, sha256: bytes = b""
 ) -> operations_pb2.Operation:
     """Uploads a raw file, again and again if need be, and follows the work."""
     header = image_service_pb2.ImportImageHeader(
@@ -62,6 +76,7 @@ def import_image(
         image=image_pb2.Image(display_name=image_id, kind=kind),
         disk_format=image_pb2.DISK_FORMAT_RAW,
         size_bytes=path.stat().st_size,
+        sha256=sha256,
         disclaimer_accepted=True,
         request_id=image_id,
     )
@@ -93,12 +108,12 @@ def create_servers(rig: Rig, server_id: str, image: str, count: int) -> operatio
     return rig.run("ecs", lambda: rig.recast.servers.CreateServers(request))
 
 
-def create_backup(rig: Rig, backup_id: str) -> operations_pb2.Operation:
-    """A backup of `web`."""
+def create_backup(rig: Rig, backup_id: str, server: str = "web") -> operations_pb2.Operation:
+    """A backup of a server."""
     request = backup_service_pb2.CreateBackupRequest(
         parent=PROJECT,
         backup_id=backup_id,
-        backup=backup_pb2.Backup(server=f"{PROJECT}/servers/web"),
+        backup=backup_pb2.Backup(server=f"{PROJECT}/servers/{server}"),
         request_id=backup_id,
     )
     return rig.run("csbs", lambda: rig.recast.backups.CreateBackup(request))
@@ -204,7 +219,8 @@ def delete_disk(rig: Rig, disk_id: str) -> operations_pb2.Operation:
     return rig.run("ecs", lambda: rig.recast.disks.DeleteDisk(request))
 
 
-def _done(operation: operations_pb2.Operation) -> None:
+def done(operation: operations_pb2.Operation) -> None:
+    """Raises when work that only prepares has failed."""
     if operation.HasField("error"):
         raise NotRecovered(f"{operation.name} failed: {operation.error.message}")
 
@@ -225,7 +241,7 @@ def backup_is_there(rig: Rig, backup_id: str) -> None:
     state = rig.insist(lambda: rig.recast.backups.GetBackup(request)).backup.state
     if state != backup_pb2.BACKUP_STATE_AVAILABLE:
         raise NotRecovered(f"backup {backup_id} is {backup_pb2.BackupState.Name(state)}")
-    _done(delete_backup(rig, backup_id))
+    done(delete_backup(rig, backup_id))
 
 
 def image_is_there(rig: Rig, image_id: str) -> None:
@@ -234,7 +250,7 @@ def image_is_there(rig: Rig, image_id: str) -> None:
     image = rig.insist(lambda: rig.recast.images.GetImage(request)).image
     if image.state != image_pb2.IMAGE_STATE_NORMAL:
         raise NotRecovered(f"image {image_id} is {image_pb2.ImageState.Name(image.state)}")
-    _done(delete_image(rig, image_id, delete_backup=bool(image.source_backup)))
+    done(delete_image(rig, image_id, delete_backup=bool(image.source_backup)))
 
 
 def image_is_gone(rig: Rig, image_id: str) -> None:
@@ -252,8 +268,14 @@ def backup_is_gone(rig: Rig, backup_id: str) -> None:
 def servers_are_there(rig: Rig, server_id: str) -> None:
     """Both servers are RUNNING; then they are taken away again."""
     for number in range(2):
-        _server_is(rig, f"{server_id}-{number:04d}", server_pb2.SERVER_STATE_RUNNING)
-        _done(delete_server(rig, f"{server_id}-{number:04d}"))
+        server_is(rig, f"{server_id}-{number:04d}", server_pb2.SERVER_STATE_RUNNING)
+        done(delete_server(rig, f"{server_id}-{number:04d}"))
+
+
+def servers_and_image_are_there(rig: Rig, image_id: str) -> None:
+    """Both servers are RUNNING, and the image of the same id NORMAL; then all are taken away again."""
+    servers_are_there(rig, image_id)
+    image_is_there(rig, image_id)
 
 
 def server_is_gone(rig: Rig, server_id: str) -> None:
@@ -262,7 +284,8 @@ def server_is_gone(rig: Rig, server_id: str) -> None:
     _is_gone(lambda: rig.insist(lambda: rig.recast.servers.GetServer(request)))
 
 
-def _server_is(rig: Rig, server_id: str, wanted: server_pb2.ServerState.ValueType) -> None:
+def server_is(rig: Rig, server_id: str, wanted: server_pb2.ServerState.ValueType) -> None:
+    """Raises when a server is in another state."""
     request = server_service_pb2.GetServerRequest(name=f"{PROJECT}/servers/{server_id}")
     state = rig.insist(lambda: rig.recast.servers.GetServer(request)).server.state
     if state != wanted:
@@ -271,12 +294,12 @@ def _server_is(rig: Rig, server_id: str, wanted: server_pb2.ServerState.ValueTyp
 
 def idle_is_stopped(rig: Rig, _id: str) -> None:
     """`idle` is STOPPED, as before."""
-    _server_is(rig, "idle", server_pb2.SERVER_STATE_STOPPED)
+    server_is(rig, "idle", server_pb2.SERVER_STATE_STOPPED)
 
 
 def web_is_running(rig: Rig, _id: str) -> None:
     """`web` is RUNNING."""
-    _server_is(rig, "web", server_pb2.SERVER_STATE_RUNNING)
+    server_is(rig, "web", server_pb2.SERVER_STATE_RUNNING)
 
 
 def restored_and_running(rig: Rig, backup_id: str) -> None:
@@ -291,7 +314,7 @@ def disk_is_there(rig: Rig, disk_id: str) -> None:
     state = rig.insist(lambda: rig.recast.disks.GetDisk(request)).disk.state
     if state != disk_pb2.DISK_STATE_AVAILABLE:
         raise NotRecovered(f"disk {disk_id} is {disk_pb2.DiskState.Name(state)}")
-    _done(delete_disk(rig, disk_id))
+    done(delete_disk(rig, disk_id))
 
 
 def disk_is_gone(rig: Rig, disk_id: str) -> None:
@@ -302,35 +325,102 @@ def disk_is_gone(rig: Rig, disk_id: str) -> None:
 
 def _a_backup(rig: Rig) -> str:
     backup_id = rig.new_id("backup")
-    _done(create_backup(rig, backup_id))
+    done(create_backup(rig, backup_id))
     return backup_id
 
 
-def _a_backup_of_news(rig: Rig) -> str:
-    """A backup of something that no host has in its cache."""
+def attach_and_detach(rig: Rig, disk_id: str) -> operations_pb2.Operation:
+    """Attaches a disk to `web`, and detaches it."""
+    names = {"name": f"{PROJECT}/disks/{disk_id}", "server": f"{PROJECT}/servers/web"}
+    attach = disk_service_pb2.AttachDiskRequest(**names, request_id=f"attach-{disk_id}")
+    detach = disk_service_pb2.DetachDiskRequest(**names, request_id=f"detach-{disk_id}")
+    rig.insist(lambda: rig.recast.disks.AttachDisk(attach))
+    rig.insist(lambda: rig.recast.disks.DetachDisk(detach))
+    return operations_pb2.Operation(done=True)
+
+
+def rename(rig: Rig, new: str) -> operations_pb2.Operation:
+    """Gives the shared backup, image and server another description."""
+    backup = backup_pb2.Backup(name=f"{PROJECT}/backups/kept", description=new)
+    image = image_pb2.Image(name=f"{PROJECT}/images/whole", description=new)
+    server = server_pb2.Server(name=f"{PROJECT}/servers/web", description=new)
+    recast = rig.recast
+    for update in (
+        lambda: recast.backups.UpdateBackup(
+            backup_service_pb2.UpdateBackupRequest(backup=backup, request_id=new)
+        ),
+        lambda: recast.images.UpdateImage(image_service_pb2.UpdateImageRequest(image=image, request_id=new)),
+        lambda: recast.servers.UpdateServer(
+            server_service_pb2.UpdateServerRequest(server=server, request_id=new)
+        ),
+    ):
+        rig.insist(update)
+    return operations_pb2.Operation(done=True)
+
+
+def is_renamed(rig: Rig, new: str) -> None:
+    """All three have the description."""
+    backup = backup_service_pb2.GetBackupRequest(name=f"{PROJECT}/backups/kept")
+    image = image_service_pb2.GetImageRequest(name=f"{PROJECT}/images/whole")
+    server = server_service_pb2.GetServerRequest(name=f"{PROJECT}/servers/web")
+    recast = rig.recast
+    read = [
+        rig.insist(lambda: recast.backups.GetBackup(backup)).backup.description,
+        rig.insist(lambda: recast.images.GetImage(image)).image.description,
+        rig.insist(lambda: recast.servers.GetServer(server)).server.description,
+    ]
+    if read != [new] * 3:
+        raise NotRecovered(f"the descriptions are {read}, not {new}")
+
+
+def idle_is_running(rig: Rig, _id: str) -> None:
+    """`idle` is RUNNING; then it is stopped again."""
+    server_is(rig, "idle", server_pb2.SERVER_STATE_RUNNING)
+    done(stop(rig, "idle"))
+
+
+def web_is_stopped(rig: Rig, _id: str) -> None:
+    """`web` is STOPPED; then it is started again."""
+    server_is(rig, "web", server_pb2.SERVER_STATE_STOPPED)
+    done(start(rig, "web"))
+
+
+def _an_image_of_news(rig: Rig) -> str:
+    image_id = a_backup_of_news(rig)
+    done(create_image(rig, image_id, image_id))
+    return image_id
+
+
+def write_news(rig: Rig) -> None:
+    """Writes what stands in no chunk yet onto `web`'s data disk."""
     request = disk_service_pb2.GetDiskConnectionRequest(name=f"{PROJECT}/disks/web-data-1")
     path = rig.insist(lambda: rig.recast.disks.GetDiskConnection(request)).connection.path
     write = f"write -P {rig.number % 255 + 1} {rig.number % 8}M 64k"
     subprocess.run(["qemu-io", "-f", "qcow2", "-c", write, path], check=True, capture_output=True)
+
+
+def a_backup_of_news(rig: Rig) -> str:
+    """A backup of something that no host has in its cache."""
+    write_news(rig)
     return _a_backup(rig)
 
 
 def _an_image(rig: Rig) -> str:
     image_id = rig.new_id("image")
     backup_id = _a_backup(rig)
-    _done(create_image(rig, image_id, backup_id))
+    done(create_image(rig, image_id, backup_id))
     return image_id
 
 
 def _a_server(rig: Rig) -> str:
     server_id = rig.new_id("server")
-    _done(create_servers(rig, server_id, "system", 1))
+    done(create_servers(rig, server_id, "system", 1))
     return server_id
 
 
 def _a_disk(rig: Rig) -> str:
     disk_id = rig.new_id("disk")
-    _done(create_disk(rig, disk_id))
+    done(create_disk(rig, disk_id))
     return disk_id
 
 
@@ -339,7 +429,7 @@ def scenarios(folder: Path) -> list[Scenario]:
     raw = folder / "data.raw"
     return [
         Scenario("CreateBackup", lambda rig: rig.new_id("backup"), create_backup, backup_is_there),
-        Scenario("RestoreBackup", _a_backup_of_news, restore_backup, restored_and_running),
+        Scenario("RestoreBackup", a_backup_of_news, restore_backup, restored_and_running),
         Scenario("DeleteBackup", _a_backup, delete_backup, backup_is_gone),
         Scenario(
             "ImportImage",
@@ -359,16 +449,24 @@ def scenarios(folder: Path) -> list[Scenario]:
         ),
         Scenario(
             "CreateServers",
-            lambda rig: rig.new_id("batch"),
-            lambda rig, new: create_servers(rig, new, "whole", 2),
-            servers_are_there,
+            _an_image_of_news,  # no host has it in its cache, so its bases and their templates are made
+            lambda rig, image: create_servers(rig, image, image, 2),
+            servers_and_image_are_there,
         ),
         Scenario("DeleteServer", _a_server, delete_server, server_is_gone),
         Scenario("ChangeServerOs", lambda rig: rig.new_id("change"), change_os, idle_is_stopped),
         Scenario("ReinstallServerOs", lambda rig: rig.new_id("reinstall"), reinstall_os, idle_is_stopped),
+        Scenario(
+            "StartServer", lambda rig: rig.new_id("start"), lambda rig, _: start(rig, "idle"), idle_is_running
+        ),
+        Scenario(
+            "StopServer", lambda rig: rig.new_id("stop"), lambda rig, _: stop(rig, "web"), web_is_stopped
+        ),
         Scenario("RebootServer", lambda rig: rig.new_id("reboot"), reboot, web_is_running),
         Scenario("CreateDisk", lambda rig: rig.new_id("disk"), create_disk, disk_is_there),
         Scenario("DeleteDisk", _a_disk, delete_disk, disk_is_gone),
+        Scenario("AttachDisk", _a_disk, attach_and_detach, disk_is_there),
+        Scenario("Update", lambda rig: rig.new_id("name"), rename, is_renamed),
     ]
 
 
