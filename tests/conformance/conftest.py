@@ -1,96 +1,23 @@
 """The two engines that every suite runs on: a SQLite file, and a PostgreSQL server of its own."""
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from recast.unitofwork import Database
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-_PORT = 5432  # only names the socket's file
-_SETTINGS = (
-    "-F",  # a test's data need not survive a power cut
-    "-c synchronous_commit=off",
-    "-c full_page_writes=off",
-    "-c listen_addresses=''",
-    "-c max_connections=200",
-)
+from postgresql import PostgresqlServer, running_postgresql  # noqa: E402  # found by the line above
 
-
-def _program(name: str) -> str:
-    """A program of PostgreSQL; Debian keeps them outside the path."""
-    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    found = shutil.which(name) or (str(debian[-1]) if debian else None)
-    if found is None:
-        pytest.fail(
-            f"there is no `{name}`: these tests need a PostgreSQL server; install the package `postgresql`"
-        )
-    return found
-
-
-class PostgresqlServer:
-    """A server on a socket in a folder of its own. PostgreSQL refuses root, which then becomes `postgres`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._user = "postgres" if os.geteuid() == 0 else None
-
-    def _run(self, name: str, *arguments: str) -> None:
-        program = [_program(name), *arguments]
-        done = subprocess.run(
-            program,
-            user=self._user,
-            group=pwd.getpwnam(self._user).pw_gid if self._user else None,
-            extra_groups=[] if self._user else None,
-            cwd=self._folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if name == "initdb" else subprocess.DEVNULL,
-            stderr=subprocess.STDOUT if name == "initdb" else subprocess.DEVNULL,
-            check=False,
-        )
-        if done.returncode != 0:
-            log = self._folder / "log"
-            said = done.stdout.decode() if done.stdout else log.read_text() if log.exists() else ""
-            pytest.fail(f"{name} failed: {said}")
-
-    def start(self) -> None:
-        """Makes the server's files and starts it."""
-        if self._user:
-            shutil.chown(self._folder, self._user)
-        data = str(self._folder / "data")
-        self._run("initdb", "-D", data, "-N", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale")
-        options = " ".join((*_SETTINGS, f"-k {self._folder}", f"-p {_PORT}"))
-        self._run("pg_ctl", "start", "-w", "-D", data, "-l", str(self._folder / "log"), "-o", options)
-
-    def stop(self) -> None:
-        """Ends it; what it holds is thrown away."""
-        self._run("pg_ctl", "stop", "-m", "immediate", "-D", str(self._folder / "data"))
-
-    def emptied(self) -> str:
-        """The URL of the server's database, emptied: to make a new one for each test takes longer."""
-        with psycopg.connect(
-            f"host={self._folder} port={_PORT} user=postgres", autocommit=True
-        ) as connection:
-            connection.execute("DROP SCHEMA public CASCADE")
-            connection.execute("CREATE SCHEMA public")
-        return f"postgresql+psycopg://postgres@/postgres?host={self._folder}&port={_PORT}"
+from recast.unitofwork import Database  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgresqlServer]:
     """A server for the whole run."""
-    # Not pytest's own folder: that one is closed to `postgres`, and too long for a socket's name.
-    with tempfile.TemporaryDirectory(prefix="recast-postgresql-") as folder:
-        server = PostgresqlServer(Path(folder))
-        server.start()
+    with running_postgresql() as server:
         yield server
-        server.stop()
 
 
 @pytest.fixture

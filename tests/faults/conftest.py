@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 _TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(_TESTS / folder) for folder in ("faults", "demo", "system")]
+sys.path[:0] = [str(_TESTS / folder) for folder in ("", "faults", "demo", "system")]
 
 
 @pytest.fixture

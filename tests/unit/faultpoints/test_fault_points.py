@@ -58,3 +58,16 @@ def test_without_orders_a_point_is_nothing(program: Path, tmp_path: Path) -> Non
     """A process that was not started to be ended writes nothing."""
     assert run(program, None).stdout == "alive\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["svc"]
+
+
+def test_a_process_is_stopped_once_where_ordered(program: Path, tmp_path: Path) -> None:
+    """An order to stop has the process sleep at its point, and once woken it goes on to its end."""
+    (tmp_path / "svc.point").write_text("Do/*:begin #2 stop @7")
+    environment = dict(os.environ) | {"RECAST_FAULT_POINTS": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}
+    with subprocess.Popen([sys.executable, program], env=environment, stdout=subprocess.PIPE) as child:
+        _, status = os.waitpid(child.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        assert (tmp_path / "svc.reached").read_text() == "Do/*:begin\n" * 2
+        child.send_signal(signal.SIGCONT)
+        assert child.communicate()[0] == b"alive\n"
+    assert child.returncode == 0

@@ -16,6 +16,8 @@ _FOLDER = os.environ.get("RECAST_FAULT_POINTS", "")
 _PROCESS = Path(sys.argv[0]).parent.name
 _LOG = Path(_FOLDER) / f"{_PROCESS}.reached"
 _ORDER = Path(_FOLDER) / f"{_PROCESS}.point"
+# `name`, `name #3`, `name #3 stop`, and behind ` @` what makes an order another than the last.
+_ORDERS = re.compile(r"(?P<name>.+?)( #(?P<time>\d+))?(?P<stop> stop)?( @.*)?")
 _NAMES = re.compile(r"projects/\S+")
 _doing: contextvars.ContextVar[str] = contextvars.ContextVar("doing", default="")
 _reached: Counter[str] = Counter()
@@ -38,7 +40,7 @@ def within(doing: str) -> Iterator[None]:
 
 
 def reach(point: str) -> None:
-    """Ends the process here, if a test ordered it."""
+    """Ends the process here, or has it sleep (SIGSTOP), if a test ordered it."""
     if not is_active():
         return
     name = f"{_doing.get()}:{_NAMES.sub('*', point)}"
@@ -49,9 +51,14 @@ def reach(point: str) -> None:
             order = _ORDER.read_text().strip()
         except FileNotFoundError:
             return
-        wanted, _, times = order.partition(" @")[0].partition(" #")
-        if name != wanted:
+        wanted = _ORDERS.fullmatch(order)
+        if wanted is None or name != wanted["name"]:
             return
         _reached[order] += 1
-        if _reached[order] >= int(times or 1):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if _reached[order] < int(wanted["time"] or 1):
+            return
+        if wanted["stop"]:
+            if _reached[order] == int(wanted["time"] or 1):  # woken, it does not fall asleep again
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return
+        os.kill(os.getpid(), signal.SIGKILL)

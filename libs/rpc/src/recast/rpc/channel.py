@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import grpc
 import structlog
 
+from recast.faultpoints import reach
 from recast.rpc.status import refusal_from_rpc_error
 
 DEADLINE_SECONDS = 20.0
@@ -78,11 +79,14 @@ class _Outgoing(
         )
 
     def _single(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        name = details.method.rpartition("/")[2]
+        reach(f"call {name}")
         call = continuation(self._details(details), request)
         try:
             call.result()
         except grpc.RpcError as error:
             raise refusal_from_rpc_error(error) from None
+        reach(f"answered {name}")
         return call
 
     def intercept_unary_unary(
