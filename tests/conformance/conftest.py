@@ -8,9 +8,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from postgresql import PostgresqlServer, running_postgresql  # noqa: E402  # found by the line above
+from postgresql import PostgresqlServer, running_postgresql  # found by the line above
 
-from recast.unitofwork import Database  # noqa: E402
+from recast.unitofwork import Database
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """The three services as processes, one or several of each on one database: what races, stale owners and
 drains are tried on.
 
-The replicas of a service share its database, its chunk store, its folders, and nothing else. Clients and peers
-reach them by a target that names them all (`ipv4:127.0.0.1:7201,127.0.0.1:7202`), which gRPC turns to in turn.
+The replicas of a service share its database, its chunk store and its folders, and nothing else. Clients and
+peers reach them by a target that names them all, and gRPC takes them in turn.
 """
 
 import os
@@ -11,11 +11,13 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from cloud import chunks_held
 from postgresql import PostgresqlServer
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
@@ -26,6 +28,7 @@ from recast.doctor import Installation, examine
 from recast.rpc.identity import create_keys
 from recast.stack.layout import Layout, environment_of
 from recast.stack.process import ServiceProcess
+from recast.unitofwork import Database
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
@@ -195,6 +198,10 @@ class Replicas:
                 assert time.monotonic() < end, f"work of {service} does not end: {left}"
                 time.sleep(0.05)
 
+    def chunks_held(self, service: Service, project: str) -> AbstractContextManager[None]:
+        """Keeps every work of the project from its chunk store, as a collection of chunks would."""
+        return chunks_held(Database(self._databases[service]), project)
+
     def problems(self) -> list[str]:
         """What `recast doctor` finds, all work having ended."""
         self.settle()
@@ -234,6 +241,18 @@ class Replicas:
 
     def _await(self, service: Service, number: int) -> None:
         self._running[service, number].wait_until_serving(self._ends[service][number], _START_SECONDS)
+
+
+class Only:
+    """A stack as it is reached through one replica of each service, whatever becomes of the others."""
+
+    def __init__(self, replicas: Replicas, number: int) -> None:
+        self._replicas = replicas
+        self._number = number
+
+    def client(self, project: str, role: str = "user", service: Service | None = None) -> Recast:
+        """A client in a role, or as one of the services."""
+        return self._replicas.client(project, role, service, self._number)
 
 
 def _free_ports(count: int) -> list[str]:

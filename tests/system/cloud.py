@@ -7,7 +7,7 @@ import secrets
 import socket
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -130,31 +130,9 @@ class Cloud:
             tx.session.connection().execute(text(statement), values)
             tx.commit()
 
-    @contextmanager
-    def chunks_held(self, service: Service, project: str) -> Iterator[None]:
+    def chunks_held(self, service: Service, project: str) -> AbstractContextManager[None]:
         """Keeps every work of the project from its chunk store, as a collection of chunks would."""
-        holder = f"holder-{uuid.uuid4()}"
-        row = OperationRow(
-            id=holder,
-            project=project,
-            verb="Hold",
-            target="test",
-            request=b"",
-            state=State.SUCCEEDED,
-            ended=True,
-            create_time=_now(),
-            update_time=_now(),
-        )
-        use = OperationUse(resource=f"projects/{project}/chunks", operation_id=holder, exclusive=True)
-        with self.databases[service].write() as tx:
-            tx.session.add(row)
-            tx.session.flush()
-            tx.session.add(use)
-            tx.commit()
-        try:
-            yield
-        finally:
-            self.execute(service, "DELETE FROM operation WHERE id = :id", id=holder)
+        return chunks_held(self.databases[service], project)
 
     @contextmanager
     def trigger(self, service: Service, when: str, action: str) -> Iterator[None]:
@@ -184,6 +162,35 @@ class Cloud:
         """The names of a project's indexes in a service's store."""
         folder = self.root / f"{service}-store" / project / "indexes"
         return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def chunks_held(database: Database, project: str) -> Iterator[None]:
+    """Keeps every work of the project from the chunk store of a service, as a collection of chunks would."""
+    holder = f"holder-{uuid.uuid4()}"
+    row = OperationRow(
+        id=holder,
+        project=project,
+        verb="Hold",
+        target="test",
+        request=b"",
+        state=State.SUCCEEDED,
+        ended=True,
+        create_time=_now(),
+        update_time=_now(),
+    )
+    use = OperationUse(resource=f"projects/{project}/chunks", operation_id=holder, exclusive=True)
+    with database.write() as tx:
+        tx.session.add(row)
+        tx.session.flush()
+        tx.session.add(use)
+        tx.commit()
+    try:
+        yield
+    finally:
+        with database.write() as tx:
+            tx.session.connection().execute(text("DELETE FROM operation WHERE id = :id"), {"id": holder})
+            tx.commit()
 
 
 def bugs_in(log: Path) -> list[str]:

@@ -59,6 +59,7 @@ def reach(point: str) -> None:
             return
         if wanted["stop"]:
             if _reached[order] == int(wanted["time"] or 1):  # woken, it does not fall asleep again
-                os.kill(os.getpid(), signal.SIGSTOP)
+                # At this very thread, which so sleeps before its next instruction, and with it the process.
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
             return
         os.kill(os.getpid(), signal.SIGKILL)

@@ -91,6 +91,8 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
     ) -> pb.ReleaseLockResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
+            # A confirmation under way has read the lock, and would write over its release.
+            backups.hold(tx.session, request.backup)
             locks = image_locks.load_locks(tx.session, request.backup)
             found = [lock for lock in locks if lock.image == request.image and _is_meant(lock, request)]
             # A release that overtakes its own LockBackup leaves the tombstone that refuses it.

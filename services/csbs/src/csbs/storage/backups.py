@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from google.rpc import status_pb2
+from sqlalchemy import text
 from sqlmodel import Session, select
 
 from csbs.domain.backup import Backup, BackupDisk, BackupEvent, BackupState, advance
@@ -37,8 +38,21 @@ def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
     return row
 
 
+def hold(session: Session, name: str) -> None:
+    """Keeps the row, if there is one, from everybody else until the transaction ends."""
+    session.exec(select(BackupRow.name).where(BackupRow.name == name).with_for_update()).first()
+
+
 def unfinished_backup_of(session: Session, server: str) -> str:
-    """The backup of the server that is being made; empty when there is none."""
+    """The backup of the server that is being made; empty when there is none.
+
+    Nobody else gets an answer until the transaction ends: on PostgreSQL by an advisory lock, as there is no
+    row to lock; on SQLite there is one writer anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection().execute(
+            text("SELECT pg_advisory_xact_lock(hashtext(:server))"), {"server": server}
+        )
     query = select(BackupRow.name).where(BackupRow.server == server, BackupRow.state == BackupState.CREATING)
     return session.exec(query).first() or ""
 

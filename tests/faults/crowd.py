@@ -1,0 +1,64 @@
+"""Many callers at once, and what each of them got."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from recast.faults import Kind, RemoteRefusal
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call gave: its answer, or the refusal."""
+
+    answer: Any = None
+    refusal: RemoteRefusal | None = None
+
+    @property
+    def reason(self) -> str:
+        """The reason of the refusal; empty when there was none."""
+        return self.refusal.reason if self.refusal else ""
+
+
+def outcome_of(call: Callable[[], Any]) -> Outcome:
+    """Makes a call."""
+    try:
+        return Outcome(answer=call())
+    except RemoteRefusal as refusal:
+        return Outcome(refusal=refusal)
+
+
+def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Outcome]:
+    """Makes every call in a thread of its own, all at one moment; what they gave, in their order.
+
+    Whatever is not a refusal is raised.
+    """
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Outcome:
+        barrier.wait(30)
+        return outcome_of(call)
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def reasons(outcomes: Sequence[Outcome]) -> Counter[str]:
+    """How often each reason was given; "" counts what was not refused."""
+    return Counter(outcome.reason for outcome in outcomes)
+
+
+def insist(call: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Makes a call until the service is there again; raises any other refusal, or the last one."""
+    end = time.monotonic() + seconds
+    while True:
+        outcome = outcome_of(call)
+        if outcome.refusal is None:
+            return outcome.answer
+        if outcome.refusal.kind is not Kind.UNAVAILABLE or time.monotonic() > end:
+            raise outcome.refusal
+        time.sleep(0.05)

@@ -1,0 +1,121 @@
+"""A process that slept past its lease finds, when it wakes, that its work and its locks are another's (R10).
+
+IMS is put to sleep (SIGSTOP) at every point of CreateImage up to the publication. Its work is taken over and
+cancelled, another image locks the backup; then it wakes.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from expectations import state_of, until
+from postgresql import running_postgresql
+from project import Tenant
+
+from recast.faults import RemoteRefusal
+from recast.longrunning.v1.operation_metadata_pb2 import OPERATION_STATE_CANCELLED
+from replicas import Only, Replicas
+from tenants import make_tenant, start_server
+
+_PUBLISHED = "CreateImage/publish:committed"
+# Points of the RPC, which has the name of its work.
+_OF_THE_CALL = {
+    "CreateImage:commit",
+    "CreateImage:committed",
+    "CreateImage:call CheckImageEligibility",
+    "CreateImage:answered CheckImageEligibility",
+}
+_LOST = '"lease lost"'
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Two replicas of each service, and a project on them."""
+
+    replicas: Replicas
+    tenant: Tenant
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """On PostgreSQL, with short leases."""
+    root = tmp_path_factory.mktemp("stale")
+    with (
+        running_postgresql() as server,
+        Replicas(root, count=2, postgresql=server, lease_seconds=1.0) as replicas,
+    ):
+        yield Stage(replicas, make_tenant(replicas, root / "sources"))
+
+
+def points_of_image_creation(stage: Stage) -> list[str]:
+    """Every point of the work of CreateImage before the image is published, in their order, from a run."""
+    tenant, seen = stage.tenant, dict[str, None]()
+    before = {number: len(stage.replicas.reached("ims", number)) for number in stage.replicas.numbers}
+    with tenant.unfinished_backup("discover", "idle") as backup:
+        image = tenant.start_image("discover", "discover")
+        until(lambda: tenant.get_backup("discover").image, "the lock")
+    tenant.wait(backup.operation, "csbs")
+    tenant.wait(image.operation, "ims")
+    for number in stage.replicas.numbers:
+        seen |= dict.fromkeys(stage.replicas.reached("ims", number)[before[number] :])
+    work = [point for point in seen if point.startswith("CreateImage") and point not in _OF_THE_CALL]
+    return work[: work.index(_PUBLISHED)]
+
+
+def sleeper(replicas: Replicas) -> int | None:
+    """The replica of IMS that fell asleep."""
+    return next((number for number in replicas.numbers if replicas.is_asleep("ims", number)), None)
+
+
+def round_of(stage: Stage, point: str, name: str) -> list[str]:
+    """The owner of an image's creation sleeps at the point, and wakes when all is another's.
+
+    Gives the reasons by which CSBS refused what it then did.
+    """
+    replicas, tenant = stage.replicas, stage.tenant
+    with tenant.unfinished_backup(name, "idle") as backup:
+        for number in replicas.numbers:
+            replicas.order("ims", f"{point} stop", number)
+        image = tenant.start_image(name, name)
+        until(lambda: sleeper(replicas) is not None or tenant.get_backup(name).image, "the lock")
+    asleep = until(lambda: (sleeper(replicas) or 0) + 1 if sleeper(replicas) is not None else 0, point) - 1
+    replicas.disarm()
+    other = Tenant(Only(replicas, 1 - asleep), "main", tenant.sources)  # type: ignore[arg-type]
+    # Said before the lease ends: the new owner takes the work back and does not finish it.
+    other.cancel(image.operation, "ims")
+    assert other.end(image.operation, "ims").state == OPERATION_STATE_CANCELLED
+    other.wait(backup.operation, "csbs")
+    second = other.create_image(f"{name}-second", name)
+    seen = len(replicas.log("csbs"))
+    lost = replicas.log("ims").count(_LOST)
+    replicas.wake("ims", asleep)
+    until(lambda: replicas.log("ims").count(_LOST) > lost, "the end of the old owner")
+    query = "SELECT image, state FROM image_lock WHERE backup = :name AND state <> 'RELEASED'"
+    held = [tuple(row) for row in replicas.rows("csbs", query, name=tenant.backup(name))]
+    assert held == [(second.name, "CONFIRMED")]
+    assert state_of(other.get_image(f"{name}-second")) == "NORMAL"
+    start_server(other, "idle", validate_only=True)  # R23: nothing holds it any more
+    assert replicas.problems() == []
+    events = [json.loads(line) for line in replicas.log("csbs")[seen:].splitlines() if line.startswith("{")]
+    return [event["reason"] for event in events if event["event"] == "refused"]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.rule("R10", "R23")
+def test_an_owner_that_wakes_changes_nothing(stage: Stage, figure: Callable[[str], None]) -> None:
+    """Wherever IMS slept past its lease in an image's creation, what it does when it wakes has no effect."""
+    points = points_of_image_creation(stage)
+    failures, reasons = [], Counter[str]()
+    for number, point in enumerate(points):
+        try:
+            refusals = round_of(stage, point, f"stale-{number}")
+        except (AssertionError, RemoteRefusal) as problem:
+            failures.append(f"{point}: {problem}")
+            break
+        reasons.update(refusals)
+        print(f"{point}: {refusals or 'made no more call'}")
+    figure(f"put to sleep at {len(points)} points; CSBS refused by {dict(reasons)}; {len(failures)} failed")
+    assert not failures
+    assert {"LOCK_TOKEN_STALE", "LOCK_RELEASED"} <= reasons.keys()
