@@ -24,7 +24,7 @@ from recast.ims.v1 import image_service_pb2 as images_pb
 from replicas import Replicas
 from tenants import MIB, make_tenant
 
-_SOURCES = 3  # servers that are backed up, and then are images
+_SOURCES = 4  # servers that are backed up, and then are images
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def _check_effects(replicas: Replicas, tenant: Tenant, prefix: str) -> None:
 def test_every_piece_of_work_is_done_once(
     replicas: Replicas, tenant: Tenant, figure: Callable[[str], None]
 ) -> None:
-    """Work of every kind from many clients at once is claimed once, by both replicas, each with one effect."""
+    """Work of every kind from many clients at once is claimed once, by either replica, with one effect."""
     query = "SELECT id, worker, epoch, retries, verb, state FROM operation"
     before = {row.id for service in SERVICES for row in replicas.rows(service, query)}
     outcomes = all_at_once(_work(tenant, replicas, "once"))
@@ -146,7 +146,7 @@ def test_every_piece_of_work_is_done_once(
             assert (row.state, row.epoch) == ("SUCCEEDED", 1 + row.retries), row
         workers = Counter(row.worker for row in work)
         figure(f"{service}: {len(work)} pieces of work, by replica {sorted(workers.values())}")
-        assert service == "ims" or len(workers) == 2  # IMS has little to do here
+        assert service != "ecs" or len(workers) == 2  # the others have too little to do to be sure of it
         total, repeated = total + len(work), repeated + sum(row.retries for row in work)
     figure(f"{total} pieces of work, each done once; {repeated} tried again for what was busy")
     assert total >= 40
