@@ -1,0 +1,164 @@
+"""Every operation of a kind of work, made to fail one by one; and what must hold after each."""
+
+import errno
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from google.longrunning import operations_pb2
+
+import io_rig
+from faulty_io import FOR_EVER, SHORT, Class, Fault
+from io_rig import IoRig, Job
+from recast.csbs.v1 import error_reason_pb2 as csbs_reasons
+from recast.ecs.v1 import error_reason_pb2 as ecs_reasons
+from recast.ecs.v1 import server_service_pb2
+from recast.fault.v1 import error_reason_pb2 as fault_reasons
+from recast.ims.v1 import error_reason_pb2 as ims_reasons
+from recast.rpc.status import refusal_from_status
+from rig import NotRecovered
+
+_ERRORS = {
+    Class.READ: (errno.EIO,),
+    Class.WRITE: (errno.EIO, errno.ENOSPC, SHORT),
+    Class.SYNC: (errno.EIO,),
+    Class.RENAME: (errno.EIO, errno.ENOSPC),
+    Class.LINK: (errno.ENOSPC, errno.EIO),
+    Class.UNLINK: (errno.EIO,),
+    Class.MAKE: (errno.ENOSPC, errno.EIO),
+}
+_REASONS = {
+    name.removeprefix("ERROR_REASON_")
+    for module in (csbs_reasons, ecs_reasons, ims_reasons, fault_reasons)
+    for name in module.ErrorReason.keys()  # noqa: SIM118  # an enum's wrapper is no mapping
+} - {"UNSPECIFIED", "INTERNAL"}
+_DEEP_EVERY = 20  # every byte is read after so many faults
+_MOST_FAILURES = 5
+
+
+@dataclass
+class Tally:
+    """What came of the faults."""
+
+    operations: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    injected: int = 0
+    succeeded: int = 0
+    not_reached: int = 0
+    slowest: float = 0.0
+    violations: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        classes = ", ".join(f"{count} {name}" for name, count in self.operations.items())
+        reasons = ", ".join(f"{count} {name}" for name, count in self.failed.items()) or "0"
+        return (
+            f"operations: {classes}; {self.injected} faults injected: {self.succeeded} SUCCEEDED, "
+            f"FAILED: {reasons}; {self.not_reached} not reached again; slowest {self.slowest:.1f} s"
+        )
+
+
+def every_fault(operations: dict[Class, int]) -> Iterator[Fault]:
+    """A fault at each operation: its kinds take turns, or are all tried when RECAST_IO_FAULTS is `all`."""
+    for each, count in operations.items():
+        errors = _ERRORS[each]
+        for number in range(1, count + 1):
+            turn = number % len(errors)
+            for error in errors if os.environ.get("RECAST_IO_FAULTS") == "all" else errors[turn : turn + 1]:
+                yield Fault(each, number, error)
+
+
+def lasting_faults(operations: dict[Class, int]) -> Iterator[Fault]:
+    """Faults that stay: from the first and from a middle operation of each class on."""
+    for each, count in operations.items():
+        for number in sorted({1, count // 2}) if count else ():
+            if number:
+                yield Fault(
+                    each, number, _ERRORS[each][number % len(_ERRORS[each])] or errno.ENOSPC, FOR_EVER
+                )
+
+
+def count(rig: IoRig, job: Job, tally: Tally) -> dict[Class, int]:
+    """How many operations of each class the work does."""
+    subject = job.prepare(rig)
+    rig.settle()
+    rig.io.count()
+    operation = job.act(rig, subject)
+    rig.settle()
+    rig.io.disarm()
+    if operation.HasField("error"):
+        raise NotRecovered(f"{job.name} fails without a fault: {operation.error.message}")
+    counted = rig.io.counted
+    tally.operations.update({each.name.lower(): number for each, number in counted.items()})
+    rig.check()
+    job.verify(rig, subject, operation)
+    rig.settle()
+    return counted
+
+
+def run(rig: IoRig, job: Job, faults: Iterator[Fault], tally: Tally) -> IoRig:
+    """Injects all of them. Gives the rig: after a violation it is another one, of which nothing is broken."""
+    for number, fault in enumerate(faults, 1):
+        try:
+            inject(rig, job, fault, tally)
+            if number % _DEEP_EVERY == 0:
+                rig.check_deep()
+        except Exception as problem:  # noqa: BLE001  # whatever it is, it is what this run is looking for
+            where = f"at {rig.io.where}" if rig.io.hits else "not reached"
+            tally.violations.append(f"{job.name}, {fault} {where}: {type(problem).__name__}: {problem}")
+            print(f"VIOLATION {tally.violations[-1]}", flush=True)
+            if len(tally.violations) >= _MOST_FAILURES:
+                break
+            rig = renewed(rig)
+    return rig
+
+
+def inject(rig: IoRig, job: Job, fault: Fault, tally: Tally) -> None:
+    """One fault: the work ends, as SUCCEEDED or as FAILED with a reason, and can then be done."""
+    subject = job.prepare(rig)
+    rig.settle()
+    rig.io.arm(fault)
+    begun = time.monotonic()
+    try:
+        operation = job.act(rig, subject)
+        tally.slowest = max(tally.slowest, time.monotonic() - begun)
+    finally:
+        rig.io.disarm()
+    rig.settle()
+    if not rig.io.hits:
+        tally.not_reached += 1
+    tally.injected += min(1, rig.io.hits)
+    reasons = [refusal_from_status(error).reason for error in _errors(operation)]
+    if bugs := rig.bugs():
+        raise NotRecovered("; ".join(bugs))
+    if unknown := set(reasons) - _REASONS:
+        raise NotRecovered(f"ended with {unknown}: {operation.error.message}")
+    rig.check()
+    job.verify(rig, subject, operation)
+    rig.settle()
+    if not reasons:
+        tally.succeeded += 1
+        return
+    tally.failed.update(reasons[:1])
+    again = job.prepare(rig)
+    operation = job.act(rig, again)
+    if operation.HasField("error"):
+        raise NotRecovered(f"asked again, it failed: {operation.error.message}")
+    job.verify(rig, again, operation)
+    rig.settle()
+
+
+def _errors(operation: operations_pb2.Operation) -> list[object]:
+    result = server_service_pb2.CreateServersResult()
+    if operation.response.Unpack(result):
+        return [each.error for each in result.outcomes if each.HasField("error")]
+    return [operation.error] if operation.HasField("error") else []
+
+
+def renewed(rig: IoRig) -> IoRig:
+    """A fresh stack; the old one's folder stays for whoever looks into the violation."""
+    rig.close()
+    fresh = IoRig(rig.root.with_name(f"{rig.root.name}+"))
+    io_rig.build_world(fresh)
+    return fresh

@@ -1,0 +1,195 @@
+"""A stack whose input and output can be made to fail, and the four kinds of work that are done on it."""
+
+import json
+import subprocess
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.longrunning import operations_pb2
+
+import scenarios as work
+from faulty_io import FaultyIo
+from recast.client import SERVICES
+from recast.csbs.v1 import backup_pb2, backup_service_pb2
+from recast.diskimage import BaseInUse, DiskHost
+from recast.doctor import Installation, examine
+from recast.ecs.v1 import disk_service_pb2, server_pb2, server_service_pb2
+from rig import LEASE_SECONDS, PROJECT, NotRecovered, Rig
+
+# What a service logs when something happened that nobody foresaw.
+_BUGS = {"bug", "worker round failed", "lease not renewed"}
+
+
+class IoRig(Rig):
+    """One stack of local processes that all load the shim. `watched` are folders of the stack."""
+
+    def __init__(self, root: Path, watched: tuple[str, ...] = ("store", "data/ecs")) -> None:
+        self.io = FaultyIo(root / "io", [root / "stack" / folder for folder in watched])
+        super().__init__(root)
+        self._seen = dict.fromkeys(SERVICES, 0)
+
+    def _environment(self) -> dict[str, str]:
+        leases = {f"RECAST_{service.upper()}_LEASE_SECONDS": str(LEASE_SECONDS) for service in SERVICES}
+        return leases | self.io.environment
+
+    def bugs(self) -> list[str]:
+        """The events that no fault may cause, logged since the last look."""
+        found = []
+        for service in SERVICES:
+            with self.stack.log(service).open("rb") as log:
+                log.seek(self._seen[service])
+                for line in log:
+                    self._seen[service] += len(line)
+                    if line.startswith(b"{") and json.loads(line).get("event") in _BUGS:
+                        found.append(f"{service}: {line.decode().strip()}")
+        return found
+
+    def check_deep(self) -> None:
+        """As `check`, and every byte that is kept is read."""
+        report = examine(Installation.local(self.root / "stack"), at_rest=True, deep=True)
+        if report.problems:
+            raise NotRecovered("; ".join(str(problem) for problem in report.problems))
+
+    def write_news(self, disk: str) -> None:
+        """Writes 64 KiB on a disk, as its guest would: bytes that no chunk store has yet."""
+        self.number += 1
+        request = disk_service_pb2.GetDiskConnectionRequest(name=f"{PROJECT}/disks/{disk}")
+        path = self.recast.disks.GetDiskConnection(request).connection.path
+        seed = self.root / "news"
+        seed.write_bytes(self.number.to_bytes(8, "little") * 8192)
+        write = f"write -s {seed} {self.number % 8}M 64k"
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", write, path], check=True, capture_output=True)
+
+    def evict_bases(self) -> None:
+        """Takes every base that no disk stands on out of the cache."""
+        host = DiskHost(self.root / "stack" / "data" / "ecs")
+        for base in host.base_names():
+            with suppress(BaseInUse):
+                host.delete_base(base)
+
+    def close(self) -> None:
+        """Stops everything."""
+        super().close()
+        self.io.close()
+
+
+@dataclass
+class Job:
+    """A kind of work: `prepare` makes what it needs, `act` does it, `verify` looks at what came of it, which
+    `operation` tells; then what it made is taken away.
+    """
+
+    name: str
+    prepare: Callable[[IoRig], str]
+    act: Callable[[IoRig, str], operations_pb2.Operation]
+    verify: Callable[[IoRig, str, operations_pb2.Operation], None]
+
+
+def build_world(rig: IoRig) -> None:
+    """The world of the crash tests, and a second full-server image to change the OS to."""
+    work.build_world(rig, rig.root / "disks")
+    rig.write_news("web-system")
+    _succeeded(work.create_backup(rig, "kept-2"))
+    _succeeded(work.create_image(rig, "whole-2", "kept-2"))
+
+
+def _succeeded(operation: operations_pb2.Operation) -> None:
+    if operation.HasField("error"):
+        raise NotRecovered(f"{operation.name} failed: {operation.error.message}")
+
+
+def backup(*, full: bool) -> Job:
+    """A backup of `web` with bytes that the store has not: of everything, or of what changed."""
+    kept: deque[str] = deque()
+
+    def prepare(rig: IoRig) -> str:
+        for disk in ("web-system", "web-data-1"):
+            rig.write_news(disk)
+        return rig.new_id("full" if full else "incremental")
+
+    def act(rig: IoRig, backup_id: str) -> operations_pb2.Operation:
+        request = backup_service_pb2.CreateBackupRequest(
+            parent=PROJECT,
+            backup_id=backup_id,
+            full=full,
+            backup=backup_pb2.Backup(server=f"{PROJECT}/servers/web"),
+            request_id=backup_id,
+        )
+        return rig.run("csbs", lambda: rig.recast.backups.CreateBackup(request))
+
+    def verify(rig: IoRig, backup_id: str, operation: operations_pb2.Operation) -> None:
+        request = backup_service_pb2.GetBackupRequest(name=f"{PROJECT}/backups/{backup_id}")
+        found = rig.insist(lambda: rig.recast.backups.GetBackup(request)).backup
+        state = (
+            backup_pb2.BACKUP_STATE_ERROR
+            if operation.HasField("error")
+            else backup_pb2.BACKUP_STATE_AVAILABLE
+        )
+        if found.state != state:
+            raise NotRecovered(f"{backup_id} is {backup_pb2.BackupState.Name(found.state)}")
+        _is(rig, "web", server_pb2.SERVER_STATE_RUNNING)
+        kept.append(backup_id)  # the last is what the next one is incremental to
+        if len(kept) > 2:
+            _succeeded(work.delete_backup(rig, kept.popleft()))
+
+    return Job("full backup" if full else "incremental backup", prepare, act, verify)
+
+
+def provisioning() -> Job:
+    """Two servers from the full-server image, none of whose disks is in the cache."""
+
+    def prepare(rig: IoRig) -> str:
+        rig.evict_bases()
+        return rig.new_id("batch")
+
+    def act(rig: IoRig, server_id: str) -> operations_pb2.Operation:
+        return work.create_servers(rig, server_id, "whole", 2)
+
+    def verify(rig: IoRig, server_id: str, operation: operations_pb2.Operation) -> None:
+        names = [f"{server_id}-{number:04d}" for number in range(2)]
+        result = server_service_pb2.CreateServersResult()
+        operation.response.Unpack(result)
+        made = [each.server.rpartition("/")[2] for each in result.outcomes if not each.HasField("error")]
+        for name in names:
+            if name in made:
+                _is(rig, name, server_pb2.SERVER_STATE_RUNNING)
+                _succeeded(work.delete_server(rig, name))
+            else:
+                work.server_is_gone(rig, name)
+
+    return Job("provisioning", prepare, act, verify)
+
+
+def os_change() -> Job:
+    """Another OS for `idle`, of whose disk the cache has nothing."""
+    images = deque(["whole", "whole-2"])
+
+    def prepare(rig: IoRig) -> str:
+        rig.evict_bases()
+        return rig.new_id("change")
+
+    def act(rig: IoRig, request_id: str) -> operations_pb2.Operation:
+        request = server_service_pb2.ChangeServerOsRequest(
+            name=f"{PROJECT}/servers/idle", image=f"{PROJECT}/images/{images[0]}", request_id=request_id
+        )
+        return rig.run("ecs", lambda: rig.recast.servers.ChangeServerOs(request))
+
+    def verify(rig: IoRig, _id: str, operation: operations_pb2.Operation) -> None:
+        _is(rig, "idle", server_pb2.SERVER_STATE_STOPPED)
+        if not operation.HasField("error"):
+            images.rotate()
+
+    return Job("OS change", prepare, act, verify)
+
+
+def _is(rig: IoRig, server: str, state: server_pb2.ServerState.ValueType) -> None:
+    request = server_service_pb2.GetServerRequest(name=f"{PROJECT}/servers/{server}")
+    found = rig.insist(lambda: rig.recast.servers.GetServer(request)).server.state
+    if found != state:
+        raise NotRecovered(f"server {server} is {server_pb2.ServerState.Name(found)}")
+
+
+__all__ = ["IoRig", "Job", "backup", "build_world", "os_change", "provisioning"]

@@ -1,0 +1,51 @@
+"""Each read, write, sync and name of a full and of an incremental backup fails once."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import io_matrix
+import io_rig
+
+_SECONDS = 600
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[io_rig.IoRig]:
+    """A stack with the world of the crash tests."""
+    started = io_rig.IoRig(tmp_path / "rig")
+    try:
+        io_rig.build_world(started)
+        yield started
+    finally:
+        started.close()
+
+
+@pytest.mark.timeout(_SECONDS)
+@pytest.mark.parametrize("full", [True, False], ids=["full", "incremental"])
+def test_a_backup_survives_a_fault_at_each_operation(
+    rig: io_rig.IoRig, full: bool, figure: Callable[[str], None]
+) -> None:
+    """Whatever fails once, the backup ends as AVAILABLE or with a reason, nothing is left over, and the next
+    one succeeds.
+    """
+    tally = io_matrix.Tally()
+    job = io_rig.backup(full=full)
+    operations = io_matrix.count(rig, job, tally)
+    io_matrix.run(rig, job, io_matrix.every_fault(operations), tally).close()
+    figure(str(tally))
+    assert not tally.violations
+    assert tally.injected > 100
+
+
+@pytest.mark.timeout(_SECONDS)
+def test_a_backup_ends_though_the_fault_stays(rig: io_rig.IoRig, figure: Callable[[str], None]) -> None:
+    """A disk or a store that stays broken ends the backup within a minute; healed, the next one succeeds."""
+    tally = io_matrix.Tally()
+    job = io_rig.backup(full=False)
+    operations = io_matrix.count(rig, job, tally)
+    io_matrix.run(rig, job, io_matrix.lasting_faults(operations), tally).close()
+    figure(str(tally))
+    assert not tally.violations
+    assert sum(tally.failed.values())
