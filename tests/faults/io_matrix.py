@@ -18,7 +18,7 @@ from recast.ecs.v1 import server_service_pb2
 from recast.fault.v1 import error_reason_pb2 as fault_reasons
 from recast.ims.v1 import error_reason_pb2 as ims_reasons
 from recast.rpc.status import refusal_from_status
-from rig import NotRecovered
+from rig import DEADLINE_SECONDS, NotRecovered
 
 _ERRORS = {
     Class.READ: (errno.EIO,),
@@ -36,6 +36,8 @@ _REASONS = {
 } - {"UNSPECIFIED", "INTERNAL"}
 _DEEP_EVERY = 20  # every byte is read after so many faults
 _MOST_FAILURES = 5
+# What is decided is tried for a minute before it ends as FAILED.
+_LASTING_SECONDS = 150.0
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Tally:
     injected: int = 0
     succeeded: int = 0
     not_reached: int = 0
+    left_in_error: int = 0
     slowest: float = 0.0
     violations: list[str] = field(default_factory=list)
 
@@ -55,7 +58,7 @@ class Tally:
         reasons = ", ".join(f"{count} {name}" for name, count in self.failed.items()) or "0"
         return (
             f"operations: {classes}; {self.injected} faults injected: {self.succeeded} SUCCEEDED, "
-            f"FAILED: {reasons}; {self.not_reached} not reached again; slowest {self.slowest:.1f} s"
+            f"FAILED: {reasons}; {self.left_in_error} left in ERROR to be deleted, {self.not_reached} not reached again; slowest {self.slowest:.1f} s"
         )
 
 
@@ -120,11 +123,13 @@ def inject(rig: IoRig, job: Job, fault: Fault, tally: Tally) -> None:
     rig.settle()
     rig.io.arm(fault)
     begun = time.monotonic()
+    rig.patience = _LASTING_SECONDS if fault.last else DEADLINE_SECONDS
     try:
         operation = job.act(rig, subject)
         tally.slowest = max(tally.slowest, time.monotonic() - begun)
     finally:
         rig.io.disarm()
+    rig.patience = DEADLINE_SECONDS
     rig.settle()
     if not rig.io.hits:
         tally.not_reached += 1
@@ -135,6 +140,7 @@ def inject(rig: IoRig, job: Job, fault: Fault, tally: Tally) -> None:
     if unknown := set(reasons) - _REASONS:
         raise NotRecovered(f"ended with {unknown}: {operation.error.message}")
     rig.check()
+    tally.left_in_error += rig.delete_failed()
     job.verify(rig, subject, operation)
     rig.settle()
     if not reasons:

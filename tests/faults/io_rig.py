@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,12 +13,12 @@ from google.longrunning import operations_pb2
 
 import scenarios as work
 from faulty_io import FaultyIo
-from recast.client import SERVICES
+from recast.client import SERVICES, Service
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.diskimage import BaseInUse, DiskHost
 from recast.doctor import Installation, examine
 from recast.ecs.v1 import disk_service_pb2, server_pb2, server_service_pb2
-from rig import LEASE_SECONDS, PROJECT, NotRecovered, Rig
+from rig import DEADLINE_SECONDS, LEASE_SECONDS, PROJECT, NotRecovered, Rig
 
 # What a service logs when something happened that nobody foresaw.
 _BUGS = {"bug", "worker round failed", "lease not renewed"}
@@ -29,11 +30,41 @@ class IoRig(Rig):
     def __init__(self, root: Path, watched: tuple[str, ...] = ("store", "data/ecs")) -> None:
         self.io = FaultyIo(root / "io", [root / "stack" / folder for folder in watched])
         super().__init__(root)
+        self.patience = DEADLINE_SECONDS
         self._seen = dict.fromkeys(SERVICES, 0)
 
     def _environment(self) -> dict[str, str]:
         leases = {f"RECAST_{service.upper()}_LEASE_SECONDS": str(LEASE_SECONDS) for service in SERVICES}
         return leases | self.io.environment
+
+    def finish(self, service: Service, name: str) -> operations_pb2.Operation:
+        """Waits for the end of an operation, `patience` seconds at most: what stays broken is tried for a
+        minute.
+        """
+        end = time.monotonic() + self.patience
+        request = operations_pb2.GetOperationRequest(name=name)
+        while time.monotonic() < end:
+            operation: operations_pb2.Operation = self.insist(
+                lambda: self.recast.operations(service).GetOperation(request)
+            )
+            if operation.done:
+                return operation
+            time.sleep(0.02)
+        raise NotRecovered(f"{name} of {service} did not end within {self.patience} s")
+
+    def delete_failed(self) -> int:
+        """Deletes the servers and the disks that are left in ERROR, and says how many they were."""
+        servers = self.recast.servers.ListServers(
+            server_service_pb2.ListServersRequest(parent=PROJECT, filter="state = SERVER_STATE_ERROR")
+        ).servers
+        for server in servers:
+            _succeeded(work.delete_server(self, server.name.rpartition("/")[2]))
+        disks = self.recast.disks.ListDisks(
+            disk_service_pb2.ListDisksRequest(parent=PROJECT, filter="state = DISK_STATE_ERROR")
+        ).disks
+        for disk in disks:
+            _succeeded(work.delete_disk(self, disk.name.rpartition("/")[2]))
+        return len(servers) + len(disks)
 
     def bugs(self) -> list[str]:
         """The events that no fault may cause, logged since the last look."""

@@ -49,7 +49,7 @@ class Disks:
         found = []
         for row in self._rows.values():
             is_there = (folders / row.folder).is_dir()
-            if row.state == "ERROR" and is_there:
+            if row.state == "ERROR" and is_there and not row.awaits_deletion:
                 what = f"it is in ERROR, and holds files: {folders / row.folder}"
                 findings.add(Code.DISK_FILES_LEFT, row.name, what, self._work(row))
             elif row.state in _HAVING_FILES and not is_there:
@@ -70,6 +70,8 @@ class Disks:
         for path in sorted(folders.iterdir()):
             row = self._rows.get(path.name.removeprefix(".new-").removeprefix(".gone-"))
             is_left = path.name.startswith((".new-", ".gone-"))
+            if row is not None and row.awaits_deletion:
+                continue
             if row is None or (is_left and row.folder != path.name):
                 what = "left over by a killed action" if is_left else "no disk has this folder"
                 findings.add(Code.FILE_UNOWNED, str(path), what, self._work(row) if row else None)

@@ -142,6 +142,12 @@ class Disk:
     base: str
     host: str
     tracked_backup: str
+    error: bytes | None
+
+    @property
+    def awaits_deletion(self) -> bool:
+        """Whether it says itself that it could not be made, or be removed: its owner deletes it."""
+        return self.state == "ERROR" and self.error is not None
 
 
 @dataclass(frozen=True, slots=True)

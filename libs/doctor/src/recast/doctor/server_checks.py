@@ -82,6 +82,8 @@ def check_attachments(seen: Snapshots, findings: Findings) -> None:
 
 
 def _check_use(disk: Disk, servers: list[str], work: Operation | None, findings: Findings) -> None:
+    if disk.awaits_deletion:
+        return
     if servers and disk.state not in {"IN_USE", "CREATING"}:
         what = f"it is {disk.state}, and attached to {', '.join(servers)}"
         findings.add(Code.DISK_USE_WRONG, disk.name, what, work)
