@@ -4,7 +4,7 @@ import errno
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from google.longrunning import operations_pb2
@@ -58,7 +58,8 @@ class Tally:
         reasons = ", ".join(f"{count} {name}" for name, count in self.failed.items()) or "0"
         return (
             f"operations: {classes}; {self.injected} faults injected: {self.succeeded} SUCCEEDED, "
-            f"FAILED: {reasons}; {self.left_in_error} left in ERROR to be deleted, {self.not_reached} not reached again; slowest {self.slowest:.1f} s"
+            f"FAILED: {reasons}; {self.left_in_error} left in ERROR and deleted, "
+            f"{self.not_reached} not reached again; slowest {self.slowest:.1f} s"
         )
 
 
@@ -72,14 +73,11 @@ def every_fault(operations: dict[Class, int]) -> Iterator[Fault]:
                 yield Fault(each, number, error)
 
 
-def lasting_faults(operations: dict[Class, int]) -> Iterator[Fault]:
-    """Faults that stay: from the first and from a middle operation of each class on."""
-    for each, count in operations.items():
-        for number in sorted({1, count // 2}) if count else ():
-            if number:
-                yield Fault(
-                    each, number, _ERRORS[each][number % len(_ERRORS[each])] or errno.ENOSPC, FOR_EVER
-                )
+def lasting_faults(operations: dict[Class, int], lasting: Mapping[Class, float]) -> Iterator[Fault]:
+    """Faults that stay: of a class, from a part of its operations on."""
+    for each, part in lasting.items():
+        error = errno.ENOSPC if errno.ENOSPC in _ERRORS[each] else errno.EIO
+        yield Fault(each, 1 + int(operations[each] * part), error, FOR_EVER)
 
 
 def count(rig: IoRig, job: Job, tally: Tally) -> dict[Class, int]:
@@ -139,18 +137,27 @@ def inject(rig: IoRig, job: Job, fault: Fault, tally: Tally) -> None:
         raise NotRecovered("; ".join(bugs))
     if unknown := set(reasons) - _REASONS:
         raise NotRecovered(f"ended with {unknown}: {operation.error.message}")
-    rig.check()
+    if not fault.last:
+        rig.check()
     tally.left_in_error += rig.delete_failed()
     job.verify(rig, subject, operation)
     rig.settle()
     if not reasons:
         tally.succeeded += 1
+        if fault.last:
+            _do_again(rig, job)
         return
     tally.failed.update(reasons[:1])
+    _do_again(rig, job)
+
+
+def _do_again(rig: IoRig, job: Job) -> None:
+    """The same work succeeds now; it also mends what a fault that stayed had left half done."""
     again = job.prepare(rig)
     operation = job.act(rig, again)
     if operation.HasField("error"):
         raise NotRecovered(f"asked again, it failed: {operation.error.message}")
+    rig.check()
     job.verify(rig, again, operation)
     rig.settle()
 

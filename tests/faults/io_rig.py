@@ -1,6 +1,7 @@
 """A stack whose input and output can be made to fail, and the four kinds of work that are done on it."""
 
 import json
+import os
 import subprocess
 import time
 from collections import deque
@@ -92,7 +93,12 @@ class IoRig(Rig):
         seed = self.root / "news"
         seed.write_bytes(self.number.to_bytes(8, "little") * 8192)
         write = f"write -s {seed} {self.number % 8}M 64k"
-        subprocess.run(["qemu-io", "-f", "qcow2", "-c", write, path], check=True, capture_output=True)
+        subprocess.run(
+            ["qemu-io", "-f", "qcow2", "-c", write, path],
+            check=True,
+            capture_output=True,
+            env=dict(os.environ) | self.io.environment,  # what a guest writes is written down, too
+        )
 
     def evict_bases(self) -> None:
         """Takes every base that no disk stands on out of the cache."""

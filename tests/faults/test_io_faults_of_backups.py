@@ -37,15 +37,3 @@ def test_a_backup_survives_a_fault_at_each_operation(
     figure(str(tally))
     assert not tally.violations
     assert tally.injected > 100
-
-
-@pytest.mark.timeout(_SECONDS)
-def test_a_backup_ends_though_the_fault_stays(rig: io_rig.IoRig, figure: Callable[[str], None]) -> None:
-    """A disk or a store that stays broken ends the backup within a minute; healed, the next one succeeds."""
-    tally = io_matrix.Tally()
-    job = io_rig.backup(full=False)
-    operations = io_matrix.count(rig, job, tally)
-    io_matrix.run(rig, job, io_matrix.lasting_faults(operations), tally).close()
-    figure(str(tally))
-    assert not tally.violations
-    assert sum(tally.failed.values())

@@ -37,18 +37,3 @@ def test_a_server_survives_a_fault_at_each_operation(
     figure(f"{job.name}: {tally}")
     assert not tally.violations
     assert tally.injected > 50
-
-
-@pytest.mark.timeout(_SECONDS)
-@pytest.mark.parametrize("make_job", [io_rig.provisioning, io_rig.os_change])
-def test_work_on_servers_ends_though_the_fault_stays(
-    rig: io_rig.IoRig, make_job: Callable[[], io_rig.Job], figure: Callable[[str], None]
-) -> None:
-    """A disk or a store that stays broken ends the work within a minute; healed, asked again it succeeds."""
-    tally = io_matrix.Tally()
-    job = make_job()
-    operations = io_matrix.count(rig, job, tally)
-    io_matrix.run(rig, job, io_matrix.lasting_faults(operations), tally).close()
-    figure(f"{job.name}: {tally}")
-    assert not tally.violations
-    assert sum(tally.failed.values())

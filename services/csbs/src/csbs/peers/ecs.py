@@ -57,14 +57,18 @@ class Servers:
         )
 
     def thaw(self, work: Work, server: str, sealed_backup: str) -> None:
-        """Ends the freeze; a server that is gone has none."""
+        """Ends the freeze; a server that is gone has none.
+
+        Layers that could not be merged are no failure of the backup, which has its bytes without them: ECS has
+        ended the freeze all the same, and reads everything next time.
+        """
         request = pb.ThawServerRequest(
             server=server, freeze_id=work.id, sealed_backup=sealed_backup, request_id=f"{work.id}-thaw"
         )
         try:
             follow(work, self._operations, "thaw", lambda: self._source.ThawServer(request).operation)
         except Refusal as refusal:
-            if refusal.kind is not Kind.NOT_FOUND:
+            if refusal.kind is not Kind.NOT_FOUND and refusal.reason != "DISK_IO_FAILED":
                 raise
 
     def restore(

@@ -1,0 +1,149 @@
+"""One full and one incremental backup, written down; and the states that a power cut may leave of them."""
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from faulty_io import Kind, Record
+from io_rig import IoRig
+from power_cut import Disk, Left, Loss, digest
+from recast.csbs.v1 import backup_pb2, backup_service_pb2
+from rig import PROJECT, NotRecovered
+
+WATCHED = ("store", "data")
+_NAMES = {Kind.MADE_FILE, Kind.MADE_FOLDER, Kind.RENAMED, Kind.LINKED, Kind.UNLINKED}
+_SYNCS = {Kind.SYNCED, Kind.SYNCED_ALL}
+# A write changes only what a later sync or name may show half: those states are taken there.
+_PARTLY = (Loss.ZEROS, Loss.LATE, Loss.EARLY, Loss.NAMES)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a client was told, and must still hold after a power cut."""
+
+    backup: str
+    what: str
+
+    def finished(self) -> "Promise":
+        """What the promise comes to when all work has ended: a backup that was asked for is made."""
+        return Promise(self.backup, "ended")
+
+    def broken_in(self, root: Path) -> str | None:
+        """Holds it against the database of CSBS; says what is wrong."""
+        # Read without a service: what a power cut left may not be touched.
+        with closing(sqlite3.connect(f"file:{root / 'data' / 'csbs.db'}?mode=ro", uri=True)) as connection:
+            query = "SELECT state, image_ready FROM backup WHERE name = ?"
+            row = connection.execute(query, (f"{PROJECT}/backups/{self.backup}",)).fetchone()
+        if row is None:
+            return f"{self.backup} was {self.what}, and is gone"
+        state, image_ready = row
+        if self.what == "image-ready" and not image_ready:
+            return f"{self.backup} was shown as image-ready, and is not"
+        if self.what == "ended" and state != "AVAILABLE":
+            return f"{self.backup} had ended, and is {state}"
+        return None
+
+
+@dataclass(frozen=True)
+class State:
+    """What a power cut leaves at one point, in one way."""
+
+    number: int
+    """Of the first records that were done."""
+    loss: Loss
+    left: Left
+    promises: tuple[Promise, ...]
+
+    def __str__(self) -> str:
+        return f"after record {self.number}, {self.loss}"
+
+
+class Recording:
+    """The records, the folder as it was before, and as it was after."""
+
+    def __init__(self, rig: IoRig) -> None:
+        """Makes the backups."""
+        self.root = rig.root / "stack"
+        self.before = rig.root / "before"
+        self._log = rig.io
+        rig.settle()
+        rig.stack.stop()
+        shutil.copytree(self.root, self.before, ignore=shutil.ignore_patterns("*-shm"))
+        self._start = Disk(self.root, self.before, WATCHED)
+        rig.io.record()
+        rig.stack.start()
+        for backup_id, full in (("cut-full", True), ("cut-incremental", False)):
+            for disk in ("web-system", "web-data-1"):
+                rig.write_news(disk)
+            _watch(rig, backup_id, full=full)
+        rig.settle()
+        rig.stack.stop()
+        rig.io.disarm()
+
+    def records(self) -> Iterator[Record]:
+        """What was done, in its order."""
+        return self._log.records()
+
+    def disk(self) -> Disk:
+        """What there was before, to be fed with the records; it may be asked for once."""
+        disk, self._start = self._start, None  # type: ignore[assignment]
+        return disk or Disk(self.root, self.before, WATCHED)
+
+    def states(self, disk: Disk) -> Iterator[State]:
+        """Every state that differs from all before it; the disk is fed meanwhile."""
+        seen: set[bytes] = set()
+        promises: tuple[Promise, ...] = ()
+        for number, record in enumerate(self.records()):
+            if record.kind in _SYNCS:  # before it much is written that is not durable
+                yield from self._new(disk, number, _PARTLY, promises, seen)
+            disk.feed(record)
+            if record.kind is Kind.MARK:
+                promises = (*promises, Promise(*record.path.split(" ")))
+            elif record.kind in _SYNCS:
+                yield from self._new(disk, number + 1, (Loss.ALL, Loss.BYTES), promises, seen)
+            elif record.kind in _NAMES:
+                yield from self._new(disk, number + 1, (Loss.BYTES, *_PARTLY), promises, seen)
+
+    def _new(
+        self,
+        disk: Disk,
+        number: int,
+        losses: tuple[Loss, ...],
+        promises: tuple[Promise, ...],
+        seen: set[bytes],
+    ) -> Iterator[State]:
+        for loss in losses:
+            left = disk.left(loss)
+            if (found := digest(left)) not in seen:
+                seen.add(found)
+                yield State(number, loss, left, promises)
+
+
+def _watch(rig: IoRig, backup_id: str, *, full: bool) -> None:
+    """Makes a backup, and marks what a client is told, when it is."""
+    name = f"{PROJECT}/backups/{backup_id}"
+    request = backup_service_pb2.CreateBackupRequest(
+        parent=PROJECT,
+        backup_id=backup_id,
+        full=full,
+        backup=backup_pb2.Backup(server=f"{PROJECT}/servers/web"),
+        request_id=backup_id,
+    )
+    rig.insist(lambda: rig.recast.backups.CreateBackup(request))
+    rig.io.mark(f"{backup_id} answered")
+    is_ready, end = False, time.monotonic() + 60
+    while time.monotonic() < end:
+        get = backup_service_pb2.GetBackupRequest(name=name)
+        found = rig.recast.backups.GetBackup(get).backup
+        if found.image_ready and not is_ready:
+            is_ready = True
+            rig.io.mark(f"{backup_id} image-ready")
+        if found.state == backup_pb2.BACKUP_STATE_AVAILABLE:
+            rig.io.mark(f"{backup_id} ended")
+            return
+        time.sleep(0.005)
+    raise NotRecovered(f"{backup_id} did not end")

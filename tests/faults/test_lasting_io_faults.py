@@ -1,0 +1,57 @@
+"""A disk or a chunk store that stays broken, or full, while work is done on it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import io_matrix
+import io_rig
+from faulty_io import Class
+
+_SECONDS = 600
+# By class, the part of its operations after which all fail. What is decided is tried for a minute: few.
+_OF_BACKUPS = {Class.WRITE: 0.0, Class.READ: 0.5}
+_OF_SERVERS = dict.fromkeys((Class.READ, Class.WRITE, Class.SYNC, Class.RENAME, Class.MAKE), 0.0)
+
+
+def _backup() -> io_rig.Job:
+    return io_rig.backup(full=False)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[io_rig.IoRig]:
+    """A stack with the world of the crash tests."""
+    started = io_rig.IoRig(tmp_path / "rig")
+    try:
+        io_rig.build_world(started)
+        yield started
+    finally:
+        started.close()
+
+
+@pytest.mark.timeout(_SECONDS)
+@pytest.mark.parametrize(
+    ("make_job", "lasting"),
+    [
+        pytest.param(_backup, _OF_BACKUPS, id="backup"),
+        pytest.param(io_rig.provisioning, _OF_SERVERS, id="provisioning"),
+        pytest.param(io_rig.os_change, _OF_SERVERS | {Class.UNLINK: 0.0}, id="os-change"),
+    ],
+)
+def test_work_ends_though_the_fault_stays(
+    rig: io_rig.IoRig,
+    make_job: Callable[[], io_rig.Job],
+    lasting: Mapping[Class, float],
+    figure: Callable[[str], None],
+) -> None:
+    """Work on what stays broken ends with a reason, within two minutes; healed, asked again it succeeds, and
+    nothing is left over.
+    """
+    tally = io_matrix.Tally()
+    job = make_job()
+    operations = io_matrix.count(rig, job, tally)
+    io_matrix.run(rig, job, io_matrix.lasting_faults(operations, lasting), tally).close()
+    figure(f"{job.name}: {tally}")
+    assert not tally.violations
+    assert sum(tally.failed.values()) == tally.injected == len(lasting)

@@ -1,0 +1,127 @@
+"""A power cut at every point of a full and of an incremental backup: what was not synced is gone."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from google.longrunning import operations_pb2
+
+import io_rig
+from io_rig import IoRig
+from power_cut import Loss, Rebuilt
+from recast.client import SERVICES
+from recast.doctor import Installation, examine
+from recast.stack import LocalStack
+from recorded_backups import WATCHED, Recording, State
+from rig import DEADLINE_SECONDS, LEASE_SECONDS, PROJECT
+
+_SECONDS = 600
+_STARTS = 12
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
+    """The two backups, written down."""
+    rig = IoRig(tmp_path_factory.mktemp("power") / "rig", WATCHED)
+    try:
+        io_rig.build_world(rig)
+        yield Recording(rig)
+    finally:
+        rig.close()
+
+
+def test_nothing_escapes_the_recorder(recording: Recording) -> None:
+    """Doing all records anew gives exactly the files that there are."""
+    disk = recording.disk()
+    for record in recording.records():
+        disk.feed(record)
+    there = {
+        str(path.relative_to(recording.root)): path.read_bytes()
+        for folder in WATCHED
+        for path in (recording.root / folder).rglob("*")
+        if path.is_file()
+    }
+    done = dict(disk.files())
+    assert done.keys() == there.keys()
+    assert [path for path in there if done[path] != there[path]] == []
+
+
+@pytest.mark.timeout(_SECONDS)
+def test_no_prefix_of_the_writes_breaks_a_promise(
+    recording: Recording, tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    """Whatever a power cut leaves, the checker finds nothing wrong, deep down, and what a client was told
+    holds.
+    """
+    disk = recording.disk()
+    rebuilt = Rebuilt(tmp_path / "state", recording.before / "keys")
+    checked: Counter[Loss] = Counter()
+    violations = []
+    for state in recording.states(disk):
+        rebuilt.build(disk, state.loss, state.left)
+        checked[state.loss] += 1
+        violations += [f"{state}: {problem}" for problem in _problems(state, rebuilt.root)]
+    counted = Counter(record.kind.name.lower() for record in recording.records())
+    figure(f"operations recorded: {sum(counted.values())} ({_listed(counted)})")
+    figure(f"states checked: {sum(checked.values())} ({_listed(checked)})")
+    assert not violations
+    assert all(checked[loss] for loss in Loss)
+
+
+@pytest.mark.timeout(_SECONDS)
+def test_a_stack_started_after_a_power_cut_finishes_its_work(
+    recording: Recording, tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    """The services come up on what is left, every backup that was asked for becomes AVAILABLE, and nothing is
+    left over.
+    """
+    total = sum(1 for _ in recording.states(recording.disk()))
+    chosen = {number * total // _STARTS for number in range(_STARTS)}
+    disk = recording.disk()
+    rebuilt = Rebuilt(tmp_path / "state", recording.before / "keys")
+    losses: Counter[Loss] = Counter()
+    unfinished = 0
+    for number, state in enumerate(recording.states(disk)):
+        if number in chosen:
+            rebuilt.build(disk, state.loss, state.left)
+            root = tmp_path / f"start-{number}"
+            shutil.copytree(rebuilt.root, root)
+            unfinished += _start(root, state)
+            losses[state.loss] += 1
+    figure(f"stacks started: {sum(losses.values())} ({_listed(losses)}), with {unfinished} works under way")
+    assert sum(losses.values()) == _STARTS
+    assert unfinished
+
+
+def _problems(state: State, root: Path) -> list[str]:
+    # Nothing changes between two looks: there is nothing to wait for.
+    report = examine(Installation.local(root), deep=True, pause=lambda _seconds: None)
+    return [str(problem) for problem in report.problems] + [
+        problem for promise in state.promises if (problem := promise.broken_in(root))
+    ]
+
+
+def _start(root: Path, state: State) -> int:
+    """Starts the services on a state, and lets them finish; gives how much work had not ended."""
+    leases = {f"RECAST_{service.upper()}_LEASE_SECONDS": str(LEASE_SECONDS) for service in SERVICES}
+    with LocalStack(root, environment=leases) as stack, stack.client("demo", "operator") as recast:
+        unfinished = []
+        for service in SERVICES:
+            operations = recast.operations(service)
+            request = operations_pb2.ListOperationsRequest(name=PROJECT, filter="done = false")
+            unfinished += [(operations, each.name) for each in operations.ListOperations(request).operations]
+        for operations, name in unfinished:
+            wait = operations_pb2.WaitOperationRequest(name=name)
+            wait.timeout.FromSeconds(int(DEADLINE_SECONDS))
+            assert operations.WaitOperation(wait, timeout=DEADLINE_SECONDS).done, state
+        report = examine(Installation.local(root), at_rest=True, deep=True)
+        assert report.problems == (), state
+    for promise in state.promises:
+        assert promise.finished().broken_in(root) is None, state
+    return len(unfinished)
+
+
+def _listed(counter: Counter[str] | Counter[Loss]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counter.items())
