@@ -13,11 +13,11 @@ from pathlib import Path
 from queue import Empty, Queue
 
 import pytest
+
+from recast.rpc import channel
 from rig import NotRecovered
 from scenarios import Scenario, build_world, scenarios
 from wires import PAIRS, READS, Call, Fault, WiredRig
-
-from recast.rpc import channel
 
 _READ_FAULTS = (Fault.DELAY, Fault.REFUSE, Fault.LOSE)
 _CHANGE_FAULTS = (*_READ_FAULTS, Fault.TWICE, Fault.BOTH, Fault.LATE)
@@ -127,7 +127,7 @@ def _rigs(root: Path, count: int) -> Iterator[list[WiredRig]]:
 
 
 def _work(rig: WiredRig, queue: "Queue[Blow]", tally: Tally) -> None:
-    """Takes blows from the queue until there are none, or until one was not survived: then the rig is no use."""
+    """Takes blows from the queue until there are none, or one was not survived: then the rig is no use."""
     by_name = {scenario.name: scenario for scenario in scenarios(rig.root / "disks")}
     with suppress(Empty):
         while not tally.problems:
@@ -165,9 +165,7 @@ def _judged(calls: list[Call]) -> str:
     """Holds what came over the wires against the rules of deadlines and retries; says how much it was."""
     without = [call for call in calls if call.deadline_seconds is None]
     assert without == [], "calls without a deadline"
-    unavailable = {
-        (call.pair, call.request, call.attempt) for call in calls if call.outcome == "UNAVAILABLE"
-    }
+    unavailable = {(call.pair, call.request, call.attempt) for call in calls if call.outcome == "UNAVAILABLE"}
     repeats = [call for call in calls if call.attempt]
     for call in repeats:
         assert call.attempt < 4

@@ -109,7 +109,7 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
         self._lock = threading.Lock()  # guards the above and the three below: each call has a thread
         self._seen: Counter[str] = Counter()
         self._order: _Order | None = None
-        self._late: list[tuple[str, bytes, list[Any], Answer]] = []
+        self._late: list[tuple[str, bytes, list[Any]]] = []
         self._upstream: grpc.Channel | None = None
         self._server = grpc.server(ThreadPoolExecutor(64), options=[("grpc.so_reuseport", 0)])
         self._server.add_generic_rpc_handlers([self])
@@ -154,7 +154,7 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
         with self._lock:
             late, self._late = self._late, []
         told = []
-        for method, request, metadata, _first in late:
+        for method, request, metadata in late:
             again = self._ask(method, request, metadata, 20.0)
             told.append(f"{_short(method)} {again.code.name}")
         return told
@@ -217,19 +217,19 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
             time.sleep(DELAY_SECONDS)
         if fault is Fault.BOTH:
             return self._ask_both(method, ask)
-        first = ask()
+        answer = ask()
         if fault is Fault.LOSE:
-            return _unavailable("the wire went down")
-        if fault is Fault.MUTE:
-            return _silent(context)
-        if fault in {Fault.CUT, Fault.SILENCE}:
+            answer = _unavailable("the wire went down")
+        elif fault is Fault.MUTE:
+            answer = _silent(context)
+        elif fault in {Fault.CUT, Fault.SILENCE}:
             self._break(fault)
-        if fault is Fault.LATE:
+        elif fault is Fault.LATE:
             with self._lock:
-                self._late.append((method, request, metadata, first))
-        if fault is Fault.TWICE:
-            return self._compared(method, first, ask())
-        return first
+                self._late.append((method, request, metadata))
+        elif fault is Fault.TWICE:
+            answer = self._compared(method, answer, ask())
+        return answer
 
     def _break(self, fault: Fault) -> None:
         with self._lock:
@@ -252,9 +252,8 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
         is_undecided = grpc.StatusCode.UNAVAILABLE in {first.code, second.code}
         if name not in READS and not is_undecided and not first.says_the_same(second):
             with self._lock:
-                self.unlike.append(
-                    f"{self.pair} {name}: {first.code.name} {first.text}, then {second.code.name} {second.text}"
-                )
+                told = [f"{each.code.name} {each.text}" for each in (first, second)]
+                self.unlike.append(f"{self.pair} {name}: {', then '.join(told)}")
         return second
 
     def _ask(self, method: str, request: bytes, metadata: list[Any], seconds: float) -> Answer:
