@@ -47,7 +47,10 @@ class ImageRow(ResourceRow, table=True):
 
 
 class ImagePinRow(SQLModel, table=True):
-    """A reader that an image must outlive."""
+    """A reader that an image must outlive.
+
+    Without a holder it was given back: a tombstone, so that a late duplicate does not pin again.
+    """
 
     __tablename__ = "image_pin"
 
