@@ -1,5 +1,7 @@
 """Files that strangers send: what is refused, in which words, before any program opens them."""
 
+import os
+import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -271,3 +273,40 @@ def test_converting_keeps_within_a_small_address_space(tmp_path):
         plain = tmp_path / f"plain-{attempt}"
         convert_to_raw(packed, "qcow2", plain, 48 * MIB, address_space_bytes=300 * MIB)
         assert plain.read_bytes() == raw.read_bytes()
+
+
+class GivenUp(Exception):
+    """Somebody does not want the run any more."""
+
+
+def give_up():
+    """A watch that has seen enough."""
+    raise GivenUp
+
+
+def take(path, scratch):
+    """Inspect and open a file, watched by who gives up at the first look."""
+    inspect_image(path, "qcow2", LIMIT, give_up)
+    open_imported(path, "qcow2", scratch, give_up)
+
+
+@pytest.mark.parametrize("verb", ["check", "convert"])
+def test_a_long_run_is_ended_by_who_watches_it(tmp_path, monkeypatch, verb):
+    """What the watch raises comes out; no program is left running, and nothing in the scratch folder."""
+    raw, packed, scratch = tmp_path / "raw", tmp_path / "packed.qcow2", tmp_path / "scratch"
+    raw.write_bytes(b"a" * MIB)
+    qemu_img("convert", "-c", "-f", "raw", "-O", "qcow2", raw, packed)
+    scratch.mkdir()
+    slow = tmp_path / "bin" / "qemu-img"
+    slow.parent.mkdir()
+    slow.write_text(
+        f'#!/bin/sh\n[ "$1" = {verb} ] || exec {shutil.which("qemu-img")} "$@"\n'
+        f"echo $$ > {tmp_path}/pid\nexec sleep 60\n"
+    )
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
+    with pytest.raises(GivenUp):
+        take(packed, scratch)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert list(scratch.iterdir()) == []

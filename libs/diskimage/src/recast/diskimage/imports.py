@@ -14,7 +14,7 @@ from recast.diskimage.qcow2_header import (
     Qcow2Header,
     read_header,
 )
-from recast.diskimage.qemu_img import ImageFormat, Limits
+from recast.diskimage.qemu_img import ImageFormat, Limits, Watch
 from recast.diskimage.reader import DiskReader, open_chain, open_raw
 
 # QEMU's own limits for tables that it loads into memory.
@@ -119,10 +119,13 @@ class ImportedImage:
     virtual_size_bytes: int
 
 
-def inspect_image(path: Path, image_format: ImageFormat, max_virtual_bytes: int) -> ImportedImage:
+def inspect_image(
+    path: Path, image_format: ImageFormat, max_virtual_bytes: int, watch: Watch | None = None
+) -> ImportedImage:
     """Decide whether a file, said to be of `image_format`, may become a disk.
 
-    Nothing may write to the file from now on. Raises a subclass of ImportRefused that says why not.
+    `watch` is called now and then, and may raise. Nothing may write to the file from now on.
+    Raises a subclass of ImportRefused that says why not.
     """
     if image_format == "raw":
         image = ImportedImage("raw", _raw_size(path))
@@ -133,12 +136,17 @@ def inspect_image(path: Path, image_format: ImageFormat, max_virtual_bytes: int)
     if image.virtual_size_bytes > max_virtual_bytes:
         raise IsTooLarge(image.virtual_size_bytes, max_virtual_bytes)
     if image_format == "qcow2":
-        _check_with_qemu(path, image.virtual_size_bytes)
+        _check_with_qemu(path, image.virtual_size_bytes, watch)
     return image
 
 
-def open_imported(path: Path, image_format: ImageFormat, scratch: Path) -> DiskReader:
-    """Open a file that `inspect_image` accepted. `scratch` is the folder for a compressed one's content."""
+def open_imported(
+    path: Path, image_format: ImageFormat, scratch: Path, watch: Watch | None = None
+) -> DiskReader:
+    """Open a file that `inspect_image` accepted. `scratch` is the folder for a compressed one's content.
+
+    Bringing that there takes a while: `watch` is called now and then, and may raise.
+    """
     if image_format == "raw":
         return open_raw(path.absolute(), _raw_size(path))
     virtual_bytes = _rounded(_safe_header(path).size_bytes)
@@ -148,7 +156,7 @@ def open_imported(path: Path, image_format: ImageFormat, scratch: Path) -> DiskR
     with TemporaryDirectory(dir=scratch) as folder:
         # The reader keeps the file open when the folder goes: no kill leaves it behind once it is read.
         plain = Path(folder).absolute() / "plain.raw"
-        qemu_img.convert_to_raw(path.absolute(), "qcow2", plain, virtual_bytes)
+        qemu_img.convert_to_raw(path.absolute(), "qcow2", plain, virtual_bytes, watch=watch)
         return open_raw(plain, virtual_bytes)
 
 
@@ -194,10 +202,10 @@ def _safe_header(path: Path) -> Qcow2Header:
     return header
 
 
-def _check_with_qemu(path: Path, virtual_bytes: int) -> None:
+def _check_with_qemu(path: Path, virtual_bytes: int, watch: Watch | None) -> None:
     """Let QEMU check a file whose header is safe, and see that it reads the same header as we did."""
     try:
-        broken = qemu_img.check(path.absolute(), Limits())
+        broken = qemu_img.check(path.absolute(), Limits(), watch)
         seen = qemu_img.info(path.absolute(), "qcow2", Limits())
     except (DiskBusy, QemuImgMissing):  # says nothing of the file
         raise

@@ -8,7 +8,8 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -16,6 +17,8 @@ from typing import IO, Any, Literal
 from recast.diskimage.errors import DiskBusy, DiskImageError, QemuImgMissing
 
 ImageFormat = Literal["qcow2", "raw"]
+Watch = Callable[[], None]
+"""Called now and then while qemu-img runs; what it raises ends the run, and is passed on."""
 
 # A call that touches only metadata takes milliseconds; after this long the storage beneath is stuck.
 METADATA_SECONDS = 120.0
@@ -23,6 +26,8 @@ METADATA_SECONDS = 120.0
 SLOWEST_BYTES_PER_SECOND = 4 << 20
 # What a stranger's file may make QEMU use.
 ADDRESS_SPACE_BYTES = 1 << 30
+# How late somebody who watches a run may end it.
+_WATCH_SECONDS = 0.25
 # Of each thread of a limited qemu-img: 64 of the usual 8 MiB would be half of its address space.
 _THREAD_STACK_BYTES = 2 << 20
 
@@ -79,6 +84,7 @@ def convert_to_raw(
     target: Path,
     virtual_bytes: int,
     address_space_bytes: int = ADDRESS_SPACE_BYTES,
+    watch: Watch | None = None,
 ) -> None:
     """Write an image's content into a sparse raw file, under limits on memory."""
     timeout = _seconds_to_move(virtual_bytes)
@@ -87,6 +93,7 @@ def convert_to_raw(
         ["convert", "-q", "-f", image_format, "-O", "raw", path, target],
         timeout=timeout,
         limits=limits,
+        watch=watch,
     )
 
 
@@ -96,10 +103,12 @@ def info(path: Path, image_format: ImageFormat, limits: Limits | None = None) ->
     return dict(json.loads(answer))
 
 
-def check(path: Path, limits: Limits | None = None) -> str | None:
+def check(path: Path, limits: Limits | None = None, watch: Watch | None = None) -> str | None:
     """Return what is broken in a qcow2, or None. Leaked clusters are not: they only cost space."""
     # 2 means corruptions, 3 means leaks and nothing worse; both come with a report.
-    answer = _run(["check", "--output=json", "-f", "qcow2", path], accept=(0, 2, 3), limits=limits)
+    answer = _run(
+        ["check", "--output=json", "-f", "qcow2", path], accept=(0, 2, 3), limits=limits, watch=watch
+    )
     report = json.loads(answer)
     broken = {key: report[key] for key in ("corruptions", "check-errors") if report.get(key)}
     return ", ".join(f"{count} {key}" for key, count in broken.items()) or None
@@ -137,6 +146,7 @@ def _run(
     limits: Limits | None = None,
     keep_open: Sequence[int] = (),
     stdout: IO[bytes] | None = None,
+    watch: Watch | None = None,
 ) -> str:
     """Run qemu-img and return what it printed. `keep_open` are lock descriptors that it inherits."""
     # prlimit and not preexec_fn: the latter may deadlock in a process that has threads.
@@ -152,7 +162,7 @@ def _run(
         ]
     )
     try:
-        done = subprocess.run(
+        child = subprocess.Popen(
             [*limited, "qemu-img", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if stdout is None else stdout,
@@ -160,19 +170,39 @@ def _run(
             # Messages are read below: they must be untranslated. One arena: by default each of QEMU's
             # up to 64 threads reserves 64 MiB of addresses for one of its own, more than the limit has.
             env={**os.environ, "LC_ALL": "C", "MALLOC_ARENA_MAX": "1"},
-            timeout=timeout,
             pass_fds=keep_open,
-            check=False,
         )
     except FileNotFoundError:
         raise QemuImgMissing(
             *(("prlimit", "util-linux") if limited else ("qemu-img", "qemu-utils"))
         ) from None
-    except subprocess.TimeoutExpired:
-        raise DiskImageError(f"qemu-img {arguments[0]} had not ended after {timeout:.0f} s") from None
-    if done.returncode in accept:
-        return "" if done.stdout is None else done.stdout.decode()
-    raise _failure(str(arguments[0]), done.returncode, done.stderr.decode(errors="replace"))
+    with child:
+        try:
+            said, complaint = _outcome(child, timeout, watch)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise DiskImageError(f"qemu-img {arguments[0]} had not ended after {timeout:.0f} s") from None
+        except BaseException:  # whatever it is: nobody waits for this run any more
+            child.kill()
+            raise
+    if child.returncode in accept:
+        return "" if said is None else said.decode()
+    raise _failure(str(arguments[0]), child.returncode, complaint.decode(errors="replace"))
+
+
+def _outcome(
+    child: subprocess.Popen[bytes], timeout: float, watch: Watch | None
+) -> tuple[bytes | None, bytes]:
+    """Wait for the end, and return what came on stdout and stderr."""
+    end = time.monotonic() + timeout
+    while True:
+        rest = max(0.0, end - time.monotonic())
+        try:
+            return child.communicate(timeout=rest if watch is None else min(rest, _WATCH_SECONDS))
+        except subprocess.TimeoutExpired:
+            if watch is None or rest <= _WATCH_SECONDS:
+                raise
+            watch()
 
 
 def _failure(command: str, code: int, stderr: str) -> DiskImageError:

@@ -62,7 +62,7 @@ class ImportImage:
         work.use(f"projects/{work.project}/chunks")  # from here on no chunk of the project is collected
         with storage_faults(row.name):
             content = work.step("write", lambda: self._write(work, row, header), content_pb2.Content)
-            report = work.step("inspect", lambda: self._inspect(row), image_pb2.Image)
+            report = work.step("inspect", lambda: self._inspect(work, row), image_pb2.Image)
             # The file first: once the image is its owner's, who may delete it, nobody would remember it.
             work.step("clean", lambda: self._staging.remove(row.upload_key))
         work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
@@ -91,7 +91,7 @@ class ImportImage:
         if header.sha256 and self._staging.sha256(row.upload_key, work.check) != header.sha256:
             raise UploadMismatch(problem="its SHA-256 is another one")
         try:
-            inspect_image(path, _format(header), self._max_virtual_bytes)
+            inspect_image(path, _format(header), self._max_virtual_bytes, work.check)
         except IsTooLarge as problem:
             raise VirtualSizeTooLarge(problem=problem) from problem
         except ImportRefused as problem:
@@ -108,7 +108,7 @@ class ImportImage:
         path = self._staging.path(row.upload_key)
         with (
             self._chunks.open(work.project) as store,
-            open_imported(path, _format(header), path.parent) as source,
+            open_imported(path, _format(header), path.parent, work.check) as source,
         ):
             written = store.write_disk(source, work.id, progress=show, resumed_after=(Interrupted,))
         return self._content(work.project, row, written)
@@ -127,13 +127,13 @@ class ImportImage:
         )
         return content
 
-    def _inspect(self, row: ImageRow) -> image_pb2.Image:
+    def _inspect(self, work: Work, row: ImageRow) -> image_pb2.Image:
         """An imported image is not refused for its preparation: what was found stands on it."""
         if row.kind != ImageKind.SYSTEM_DISK:
             return image_pb2.Image()
         path = self._staging.path(row.upload_key)
         header = image_service_pb2.ImportImageHeader.FromString(row.upload_header)
-        with open_imported(path, _format(header), path.parent) as source:
+        with open_imported(path, _format(header), path.parent, work.check) as source:
             return image_from_report(self._inspector.inspect(source))
 
     def _publish(
