@@ -40,7 +40,7 @@ _FAR_AWAY = 1e6  # a call without a deadline has thousands of years left
 
 
 class Fault(StrEnum):
-    """What may happen to a call. Each befalls every attempt of it that gRPC makes by itself."""
+    """What may happen to a call, and to every attempt of it that gRPC makes by itself."""
 
     DELAY = "delayed"
     REFUSE = "refused before it arrived"
@@ -52,6 +52,9 @@ class Fault(StrEnum):
     MUTE = "done, never answered, until its deadline"
     CUT = "done, and the wire cut"
     SILENCE = "done, and the wire silent"
+
+
+BREAKS = {Fault.CUT, Fault.SILENCE}
 
 
 @dataclass(frozen=True)
@@ -188,8 +191,9 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
     def _fault_for(self, method: str, request: bytes, attempt: int) -> Fault | None:
         with self._lock:
             order, name = self._order, _short(method)
-            if attempt:  # a repeat by gRPC shares the fate of the call
-                return order.fault if order and order.struck == request else None
+            if attempt:  # a repeat by gRPC shares the fate of its call, but breaks no wire again
+                is_struck = order is not None and order.struck == request
+                return order.fault if order and is_struck and order.fault not in BREAKS else None
             self._seen[name] += 1
             if order and order.struck is None and (name, self._seen[name]) == (order.method, order.time):
                 order.struck = request
@@ -222,7 +226,7 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
             answer = _unavailable("the wire went down")
         elif fault is Fault.MUTE:
             answer = _silent(context)
-        elif fault in {Fault.CUT, Fault.SILENCE}:
+        elif fault in BREAKS:
             self._break(fault)
         elif fault is Fault.LATE:
             with self._lock:
