@@ -59,8 +59,8 @@ class Servers:
     def thaw(self, work: Work, server: str, sealed_backup: str) -> None:
         """Ends the freeze; a server that is gone has none.
 
-        Layers that could not be merged are no failure of the backup, which has its bytes without them: ECS has
-        ended the freeze all the same, and reads everything next time.
+        Layers that could not be merged are no failure of the backup, which has its bytes without them: ECS
+        has ended the freeze all the same, and reads everything next time.
         """
         request = pb.ThawServerRequest(
             server=server, freeze_id=work.id, sealed_backup=sealed_backup, request_id=f"{work.id}-thaw"
