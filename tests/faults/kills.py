@@ -27,7 +27,6 @@ from recast.client import SERVICES, Service
 from rig import NotRecovered, Rig
 from scenarios import Scenario, build_world, scenarios
 
-
 # A point's later times depend on the hour: a few may not come again.
 _SPARE = 25
 
@@ -92,10 +91,16 @@ def counted(rig: Rig) -> dict[Service, Counter[str]]:
 
 
 def choose(kills: list[Kill], wanted: int) -> list[Kill]:
-    """Every point's first time, then second times and so on, until there are enough."""
+    """Every point once; then every scenario's own first time at it, then second times and so on, until there
+    are
+
+    enough.
+    """
     ordered = sorted(kills, key=lambda kill: kill.time)
-    firsts = sum(kill.time == 1 for kill in kills)
-    return ordered[: max(wanted, firsts)]
+    once = {(kill.service, kill.point): kill for kill in reversed(ordered)}
+    first = list(once.values())
+    rest = [kill for kill in ordered if kill not in set(first)]
+    return first + rest[: max(0, wanted - len(first))]
 
 
 def work(root: Path, queue: "Queue[Kill]", tally: Tally) -> None:

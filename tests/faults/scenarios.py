@@ -385,6 +385,12 @@ def web_is_stopped(rig: Rig, _id: str) -> None:
     done(start(rig, "web"))
 
 
+def _an_import(rig: Rig, path: Path) -> str:
+    image_id = rig.new_id("import")
+    done(import_image(rig, image_id, path, image_pb2.IMAGE_KIND_DATA_DISK))
+    return image_id
+
+
 def _an_image_of_news(rig: Rig) -> str:
     image_id = a_backup_of_news(rig)
     done(create_image(rig, image_id, image_id))
@@ -445,6 +451,12 @@ def scenarios(folder: Path) -> list[Scenario]:
             "DeleteImage",
             _an_image,
             lambda rig, image: delete_image(rig, image, delete_backup=True),
+            image_is_gone,
+        ),
+        Scenario(
+            "DeleteImage of an import",
+            lambda rig: _an_import(rig, raw),
+            delete_image,
             image_is_gone,
         ),
         Scenario(
