@@ -13,7 +13,6 @@ from recast.csbs.v1 import image_lock_service_pb2 as locks
 from recast.ecs.v1 import backup_source_service_pb2 as sources
 from recast.ecs.v1 import disk_pb2, server_pb2
 from recast.ecs.v1 import disk_service_pb2 as disks
-from recast.ecs.v1 import image_source_service_pb2 as holds
 from recast.ecs.v1 import server_service_pb2 as servers
 from recast.faults import Kind
 from recast.ims.v1 import image_pb2
@@ -103,8 +102,6 @@ def _release(tenant: Tenant, name: str) -> Message:
     return locks.ReleaseLockRequest(backup=_backup(tenant, name), image=tenant.image(name))
 
 
-IMAGE = {"image": "projects/main/images/x"}
-
 CASES: dict[str, Case] = {
     "CreateBackup": Case(
         lambda t, n: backups.CreateBackupRequest(
@@ -162,6 +159,4 @@ CASES: dict[str, Case] = {
         {"sealed_backup": "projects/main/backups/x"},
     ),
     "RestoreDisks": Case(_restore_disks, {"power_on": True}),
-    "HoldServer": Case(lambda t, n: holds.HoldServerRequest(server=_server(t, n), image=t.image(n)), IMAGE),
-    "FreeServer": Case(lambda t, n: holds.FreeServerRequest(server=_server(t, n), image=t.image(n)), IMAGE),
 }

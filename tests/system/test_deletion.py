@@ -133,22 +133,6 @@ def test_every_reader_of_an_image_is_named(deleting: Tenant) -> None:
     deleting.delete_image("read")
 
 
-def test_a_pin_that_was_given_back_does_not_return(deleting: Tenant) -> None:
-    """A late duplicate of a pin, or one that its unpin overtook, pins nothing."""
-    deleting.import_image("late", "odd.raw", kind="DATA_DISK")
-    pins = deleting.as_service("ecs").provisioning
-    pin = provisioning_pb.PinImageRequest(
-        image=deleting.image("late"), pin_id="late", holder=deleting.server("reader")
-    )
-    first = pins.PinImage(pin)
-    for pin_id in ("late", "overtaken"):
-        pins.UnpinImage(provisioning_pb.UnpinImageRequest(image=deleting.image("late"), pin_id=pin_id))
-    assert pins.PinImage(pin) == first
-    pin.pin_id = "overtaken"
-    pins.PinImage(pin)
-    deleting.delete_image("late")
-
-
 def test_deleting_a_backup_frees_what_no_other_needs(tenant_of: Callable[[str], Tenant]) -> None:
     """Chunks that only a deleted backup needed are collected; those that another needs stay, and that one is
     whole.

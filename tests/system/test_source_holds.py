@@ -104,26 +104,3 @@ def test_two_images_hold_one_server_and_both_are_named(main: Tenant) -> None:
     with refused("SERVER_IN_IMAGE_CREATION") as seen:
         start(main, "held-twice")
     assert [each.resource for each in seen[0].violations] == [main.image("one"), main.image("two")]
-
-
-@pytest.mark.rule("R23")
-def test_a_hold_that_was_ended_does_not_return(main: Tenant) -> None:
-    """A late duplicate of a hold, or one that its end overtook, holds nothing; nor does a late end free
-    another's hold.
-    """
-    server = main.create_server("held-late", leave_stopped=True).name
-    holds = main.as_service("ims").holds
-    about = {"server": server, "image": main.image("late")}
-    hold = image_source_service_pb2.HoldServerRequest(**about, request_id="late-hold")
-    free = image_source_service_pb2.FreeServerRequest(**about, request_id="late-hold")
-    first = holds.HoldServer(hold)
-    holds.FreeServer(free)
-    assert holds.HoldServer(hold) == first
-    holds.FreeServer(image_source_service_pb2.FreeServerRequest(**about, request_id="overtaken-hold"))
-    hold.request_id = "overtaken-hold"
-    holds.HoldServer(hold)
-    assert not main.get_server("held-late").image_holds
-    hold.request_id = "next-hold"
-    holds.HoldServer(hold)
-    holds.FreeServer(free)
-    assert main.get_server("held-late").image_holds

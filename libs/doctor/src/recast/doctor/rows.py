@@ -117,8 +117,6 @@ class Pin:
 
     image: str
     pin_id: str
-    holder: str
-    """Empty once it was given back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,8 +120,7 @@ def read_ims(url: str) -> Ims:
     """Reads the database of IMS."""
     with _reading("ims", url) as connection:
         images = _named(_rows(connection, "image", Image))
-        pins = [pin for pin in _rows(connection, "image_pin", Pin) if pin.holder]  # else it was given back
-        return Ims(_work(connection), images, pins)
+        return Ims(_work(connection), images, _rows(connection, "image_pin", Pin))
 
 
 def read_ecs(url: str) -> Ecs:

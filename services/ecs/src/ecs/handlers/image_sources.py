@@ -12,7 +12,7 @@ from recast.ecs.v1 import image_source_service_pb2 as pb
 from recast.ecs.v1 import image_source_service_pb2_grpc as grpc_pb
 from recast.rpc.edge import enter_project
 from recast.rpc.names import parse_name
-from recast.unitofwork import Database, find_replay, remember_replay
+from recast.unitofwork import Database
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,8 @@ class ImageSources(grpc_pb.ImageSourceServiceServicer):
     def HoldServer(
         self, request: pb.HoldServerRequest, context: grpc.ServicerContext
     ) -> pb.HoldServerResponse:
-        project = enter_project(parse_name(request.server, "servers", "server").project)
+        enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:
-            if answer := find_replay(tx.session, project, request, pb.HoldServerResponse):
-                return answer
             row = servers.load(tx.session, request.server, lock=True)
             if tx.session.get(ImageHoldRow, (row.name, request.image)) is None:
                 tx.session.add(ImageHoldRow(server=row.name, image=request.image))
@@ -36,30 +34,19 @@ class ImageSources(grpc_pb.ImageSourceServiceServicer):
                 tx.session.add(row)
                 tx.session.flush()
             response = pb.HoldServerResponse(server=servers.message(tx.session, row))
-            remember_replay(tx, project, request, response, self.now())
             tx.commit()
             return response
 
     def FreeServer(
         self, request: pb.FreeServerRequest, context: grpc.ServicerContext
     ) -> pb.FreeServerResponse:
-        project = enter_project(parse_name(request.server, "servers", "server").project)
-        response = pb.FreeServerResponse()
+        enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:
-            if answer := find_replay(tx.session, project, request, pb.FreeServerResponse):
-                return answer
             hold = tx.session.get(ImageHoldRow, (request.server, request.image))
             if hold is not None:
                 tx.session.delete(hold)
                 row = servers.load(tx.session, request.server, lock=True)
                 row.touch(self.now())
                 tx.session.add(row)
-            ended = pb.HoldServerRequest(
-                server=request.server, image=request.image, request_id=request.request_id
-            )
-            if find_replay(tx.session, project, ended, pb.HoldServerResponse) is None:
-                # This overtook the hold that it ends. That one counts as answered: it holds nothing any more.
-                remember_replay(tx, project, ended, pb.HoldServerResponse(), self.now())
-            remember_replay(tx, project, request, response, self.now())
-            tx.commit()
-            return response
+                tx.commit()
+            return pb.FreeServerResponse()

@@ -7,7 +7,6 @@ from datetime import datetime
 import grpc
 
 from ims.domain.image import ImageKind, decide_use
-from ims.domain.refusals import ImageNotFound
 from ims.peers.csbs import Backups
 from ims.storage import images
 from ims.storage.chunks import ImageChunks
@@ -54,7 +53,7 @@ class Provisioning(grpc_pb.ProvisioningServiceServicer):
                     image=row.name, pin_id=request.pin_id, holder=request.holder, create_time=self.now()
                 )
                 tx.session.add(pin)
-            message = pb.ImagePin(image=pin.image, pin_id=pin.pin_id, holder=request.holder)
+            message = pb.ImagePin(image=pin.image, pin_id=pin.pin_id, holder=pin.holder)
             message.create_time.FromDatetime(pin.create_time)
             tx.commit()
             return pb.PinImageResponse(pin=message)
@@ -64,15 +63,8 @@ class Provisioning(grpc_pb.ProvisioningServiceServicer):
     ) -> pb.UnpinImageResponse:
         enter_project(parse_name(request.image, "images", "image").project)
         with self.database.write() as tx:
-            try:
-                images.load(tx.session, request.image, lock=True)
-            except ImageNotFound:  # its pins went with it
-                return pb.UnpinImageResponse()
-            # Also of what is not there: an unpin that overtakes its own pin leaves the tombstone.
-            pin = tx.session.get(ImagePinRow, (request.image, request.pin_id)) or ImagePinRow(
-                image=request.image, pin_id=request.pin_id, holder="", create_time=self.now()
-            )
-            pin.holder = ""
-            tx.session.add(pin)
-            tx.commit()
+            pin = tx.session.get(ImagePinRow, (request.image, request.pin_id))
+            if pin is not None:
+                tx.session.delete(pin)
+                tx.commit()
             return pb.UnpinImageResponse()

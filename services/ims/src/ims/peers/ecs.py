@@ -13,19 +13,19 @@ class SourceServers:
     def __init__(self, channel: grpc.Channel) -> None:
         self._source = grpc_pb.ImageSourceServiceStub(channel)
 
-    def hold(self, server: str, image: str, request_id: str) -> bool:
-        """Keeps a stopped server stopped (R23), until it is freed by the same request id.
+    def hold(self, server: str, image: str) -> bool:
+        """Keeps a stopped server stopped (R23).
 
         False when the server is gone: then there is nothing to keep.
         """
         try:
-            self._source.HoldServer(pb.HoldServerRequest(server=server, image=image, request_id=request_id))
+            self._source.HoldServer(pb.HoldServerRequest(server=server, image=image))
         except Refusal as refusal:
             if refusal.kind is not Kind.NOT_FOUND:
                 raise
             return False
         return True
 
-    def free(self, server: str, image: str, request_id: str) -> None:
-        """Ends the hold, also one that has not arrived yet."""
-        self._source.FreeServer(pb.FreeServerRequest(server=server, image=image, request_id=request_id))
+    def free(self, server: str, image: str) -> None:
+        """Ends the hold."""
+        self._source.FreeServer(pb.FreeServerRequest(server=server, image=image))

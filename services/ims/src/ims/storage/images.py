@@ -50,7 +50,7 @@ def live_contents(session: Session, project: str) -> list[content_pb2.Content]:
 
 def pins(session: Session, image: str) -> Sequence[ImagePinRow]:
     """Who reads the image."""
-    return session.exec(select(ImagePinRow).where(ImagePinRow.image == image, ImagePinRow.holder != "")).all()
+    return session.exec(select(ImagePinRow).where(ImagePinRow.image == image)).all()
 
 
 def value(session: Session, row: ImageRow) -> Image:

@@ -47,10 +47,7 @@ class ImageRow(ResourceRow, table=True):
 
 
 class ImagePinRow(SQLModel, table=True):
-    """A reader that an image must outlive.
-
-    Without a holder it was given back: a tombstone, so that a late duplicate does not pin again.
-    """
+    """A reader that an image must outlive."""
 
     __tablename__ = "image_pin"
 

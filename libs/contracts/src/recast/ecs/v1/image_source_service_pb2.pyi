@@ -25,23 +25,19 @@ class HoldServerRequest(_message.Message):
 
     SERVER_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
     server: _builtins.str
     """`projects/{project}/servers/{server}`."""
     image: _builtins.str
     """The image that is being made."""
-    request_id: _builtins.str
-    """The work that makes it: a repeat with the same id gets the same answer."""
     def __init__(
         self,
         *,
         server: _builtins.str = ...,
         image: _builtins.str = ...,
-        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "request_id", b"request_id", "server", b"server"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "server", b"server"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -79,23 +75,19 @@ class FreeServerRequest(_message.Message):
 
     SERVER_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
     server: _builtins.str
     """`projects/{project}/servers/{server}`."""
     image: _builtins.str
     """The image that was being made."""
-    request_id: _builtins.str
-    """The work that made it, as in the HoldServer that this ends: a repeat with the same id gets the same answer."""
     def __init__(
         self,
         *,
         server: _builtins.str = ...,
         image: _builtins.str = ...,
-        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "request_id", b"request_id", "server", b"server"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "server", b"server"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -53,8 +53,7 @@ class ImageSourceServiceServicer:
 
     def HoldServer(self, request, context):
         """Keeps a stopped server from being started while an image is made from it (R23). Holding again with the same image changes
-        nothing. A running server is held as well: once it is stopped it stays so until it is freed. A hold that comes after the
-        FreeServer with its request id changes nothing.
+        nothing. A running server is held as well: once it is stopped it stays so until it is freed.
 
         Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
         """

@@ -35,8 +35,7 @@ class ImageSourceServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ImageSourceServiceAsyncStub: ...
     HoldServer: _grpc.UnaryUnaryMultiCallable[_image_source_service_pb2.HoldServerRequest, _image_source_service_pb2.HoldServerResponse]
     """Keeps a stopped server from being started while an image is made from it (R23). Holding again with the same image changes
-    nothing. A running server is held as well: once it is stopped it stays so until it is freed. A hold that comes after the
-    FreeServer with its request id changes nothing.
+    nothing. A running server is held as well: once it is stopped it stays so until it is freed.
 
     Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
     """
@@ -53,8 +52,7 @@ class ImageSourceServiceAsyncStub(ImageSourceServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     HoldServer: _aio.UnaryUnaryMultiCallable[_image_source_service_pb2.HoldServerRequest, _image_source_service_pb2.HoldServerResponse]  # type: ignore[assignment]
     """Keeps a stopped server from being started while an image is made from it (R23). Holding again with the same image changes
-    nothing. A running server is held as well: once it is stopped it stays so until it is freed. A hold that comes after the
-    FreeServer with its request id changes nothing.
+    nothing. A running server is held as well: once it is stopped it stays so until it is freed.
 
     Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
     """
@@ -74,8 +72,7 @@ class ImageSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_image_source_service_pb2.HoldServerResponse, _abc.Awaitable[_image_source_service_pb2.HoldServerResponse]]:
         """Keeps a stopped server from being started while an image is made from it (R23). Holding again with the same image changes
-        nothing. A running server is held as well: once it is stopped it stays so until it is freed. A hold that comes after the
-        FreeServer with its request id changes nothing.
+        nothing. A running server is held as well: once it is stopped it stays so until it is freed.
 
         Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
         """

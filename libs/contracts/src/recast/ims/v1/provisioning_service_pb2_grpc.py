@@ -66,8 +66,7 @@ class ProvisioningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PinImage(self, request, context):
-        """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing,
-        also when the pin was given back meanwhile.
+        """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing.
 
         Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
         """

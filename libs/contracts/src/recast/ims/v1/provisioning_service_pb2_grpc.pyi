@@ -39,8 +39,7 @@ class ProvisioningServiceStub:
     Example: {"image": "projects/demo/images/web-image"}
     """
     PinImage: _grpc.UnaryUnaryMultiCallable[_provisioning_service_pb2.PinImageRequest, _provisioning_service_pb2.PinImageResponse]
-    """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing,
-    also when the pin was given back meanwhile.
+    """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing.
 
     Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
     """
@@ -61,8 +60,7 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     Example: {"image": "projects/demo/images/web-image"}
     """
     PinImage: _aio.UnaryUnaryMultiCallable[_provisioning_service_pb2.PinImageRequest, _provisioning_service_pb2.PinImageResponse]  # type: ignore[assignment]
-    """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing,
-    also when the pin was given back meanwhile.
+    """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing.
 
     Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
     """
@@ -92,8 +90,7 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_service_pb2.PinImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_provisioning_service_pb2.PinImageResponse, _abc.Awaitable[_provisioning_service_pb2.PinImageResponse]]:
-        """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing,
-        also when the pin was given back meanwhile.
+        """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing.
 
         Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
         """
