@@ -1,10 +1,12 @@
 """A channel to a service: token, deadline and retries on the way out; a status comes back as a refusal.
 
-Retries follow AIP-194: UNAVAILABLE alone, by gRPC's own service config. Deadlines are set by an interceptor,
-because the service config's timeout is not sent to the server.
+Retries follow AIP-194: UNAVAILABLE, and what a server that ends did not take up, by gRPC's own service
+config. A request that may carry a request id always does, so that a retry has no second effect. Deadlines are
+set by an interceptor, because the service config's timeout is not sent to the server.
 """
 
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -27,7 +29,8 @@ _SERVICE_CONFIG = json.dumps(
                     "initialBackoff": "0.1s",
                     "maxBackoff": "1s",
                     "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    # CANCELLED is what gRPC's servers answer to calls that wait to be taken up when they end.
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
         ],
@@ -93,7 +96,7 @@ class _Outgoing(
         self, continuation: Callable[..., Any], client_call_details: Any, request: Any
     ) -> Any:
         """One request, one reply."""
-        return self._single(continuation, client_call_details, request)
+        return self._single(continuation, client_call_details, _identified(request))
 
     def intercept_stream_unary(
         self, continuation: Callable[..., Any], client_call_details: Any, request_iterator: Any
@@ -112,6 +115,18 @@ class _Outgoing(
             yield from continuation(self._details(details), request)
         except grpc.RpcError as error:
             raise refusal_from_rpc_error(error) from None
+
+
+def _identified(request: Any) -> Any:
+    """The request, with an id if it may have one: an answer that is lost is asked for again, by gRPC itself,
+    and what was done must not be done twice.
+    """
+    if "request_id" not in request.DESCRIPTOR.fields_by_name or request.request_id:
+        return request
+    identified = type(request)()
+    identified.CopyFrom(request)
+    identified.request_id = uuid.uuid4().hex
+    return identified
 
 
 def connect(

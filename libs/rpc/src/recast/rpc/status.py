@@ -102,6 +102,9 @@ def refusal_from_rpc_error(error: grpc.RpcError) -> RemoteRefusal:
     ):  # somebody on the way changed the code or the text: then the details are not of this end
         status = None
     if status is None:
-        code = error.code()
-        status = status_pb2.Status(code=code.value[0], message=error.details() or code.name)
+        code, text = error.code(), error.details() or error.code().name
+        if code is grpc.StatusCode.CANCELLED:
+            # What a server that ends gives to calls that it did not take up: they are for another, or later.
+            code, text = grpc.StatusCode.UNAVAILABLE, "the server ended before it answered"
+        status = status_pb2.Status(code=code.value[0], message=text)
     return refusal_from_status(status)
