@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from expectations import state_of, until
+from expectations import refused, state_of, until
 from postgresql import running_postgresql
 from project import Tenant
 
-from recast.faults import RemoteRefusal
+from recast.client import Service
+from recast.csbs.v1 import image_lock_service_pb2 as pb
+from recast.faults import Kind, RemoteRefusal
 from recast.longrunning.v1.operation_metadata_pb2 import OPERATION_STATE_CANCELLED
 from replicas import Only, Replicas
 from tenants import make_tenant, start_server
@@ -64,9 +66,9 @@ def points_of_image_creation(stage: Stage) -> list[str]:
     return work[: work.index(_PUBLISHED)]
 
 
-def sleeper(replicas: Replicas) -> int | None:
-    """The replica of IMS that fell asleep."""
-    return next((number for number in replicas.numbers if replicas.is_asleep("ims", number)), None)
+def sleeper(replicas: Replicas, service: Service) -> list[int]:
+    """The replica of a service that fell asleep."""
+    return [number for number in replicas.numbers if replicas.is_asleep(service, number)]
 
 
 def round_of(stage: Stage, point: str, name: str) -> list[str]:
@@ -79,8 +81,8 @@ def round_of(stage: Stage, point: str, name: str) -> list[str]:
         for number in replicas.numbers:
             replicas.order("ims", f"{point} stop", number)
         image = tenant.start_image(name, name)
-        until(lambda: sleeper(replicas) is not None or tenant.get_backup(name).image, "the lock")
-    asleep = until(lambda: (sleeper(replicas) or 0) + 1 if sleeper(replicas) is not None else 0, point) - 1
+        until(lambda: sleeper(replicas, "ims") or tenant.get_backup(name).image, "the lock")
+    asleep = until(lambda: sleeper(replicas, "ims"), point)[0]
     replicas.disarm()
     other = Tenant(Only(replicas, 1 - asleep), "main", tenant.sources)  # type: ignore[arg-type]
     # Said before the lease ends: the new owner takes the work back and does not finish it.
@@ -113,9 +115,64 @@ def test_an_owner_that_wakes_changes_nothing(stage: Stage, figure: Callable[[str
             refusals = round_of(stage, point, f"stale-{number}")
         except (AssertionError, RemoteRefusal) as problem:
             failures.append(f"{point}: {problem}")
+            stage.replicas.disarm()
+            for replica in stage.replicas.numbers:
+                stage.replicas.wake("ims", replica)
             break
         reasons.update(refusals)
         print(f"{point}: {refusals or 'made no more call'}")
     figure(f"put to sleep at {len(points)} points; CSBS refused by {dict(reasons)}; {len(failures)} failed")
-    assert not failures
+    assert failures == []
     assert {"LOCK_TOKEN_STALE", "LOCK_RELEASED"} <= reasons.keys()
+
+
+@pytest.mark.timeout(240)
+def test_a_pin_does_not_come_back(stage: Stage, figure: Callable[[str], None]) -> None:
+    """ECS sleeps before it pins an image; its work is done by another, and when it wakes no pin is left: the
+    image can be deleted.
+    """
+    replicas, tenant = stage.replicas, stage.tenant
+    tenant.import_image("pinned", "sys.raw")
+    for number in replicas.numbers:
+        replicas.order("ecs", "CreateServers/pin *:call PinImage stop", number)
+    operation = tenant.start_servers("pinned", "pinned").operation
+    asleep = until(lambda: sleeper(replicas, "ecs"), "the sleep")[0]
+    replicas.disarm()
+    other = Tenant(Only(replicas, 1 - asleep), "main", tenant.sources)  # type: ignore[arg-type]
+    other.wait(operation, "ecs")
+    lost = replicas.log("ecs").count(_LOST)
+    replicas.wake("ecs", asleep)
+    until(lambda: replicas.log("ecs").count(_LOST) > lost, "the end of the old owner")
+    query = "SELECT pin_id FROM image_pin WHERE image = :image"
+    assert not replicas.rows("ims", query, image=tenant.image("pinned"))
+    assert '"PIN_ENDED"' in replicas.log("ims")
+    other.delete_image("pinned")
+    assert replicas.problems() == []
+    figure("PIN_ENDED refused the pin of the old owner")
+
+
+@pytest.mark.rule("R10")
+def test_an_old_token_is_refused_by_every_replica(stage: Stage) -> None:
+    """Once the backup is another image's, the old owner can neither confirm nor read, nor release the other's
+    lock, at whichever replica it asks.
+    """
+    replicas, tenant = stage.replicas, stage.tenant
+    backup = tenant.create_backup("token", "idle").name
+    first, second = tenant.image("token-1"), tenant.image("token-2")
+    ims = tenant.as_service("ims").locks
+    lock = pb.LockBackupRequest(backup=backup, image=first, request_id="token-1")
+    old = ims.LockBackup(lock).lock.token
+    ims.ReleaseLock(pb.ReleaseLockRequest(backup=backup, image=first, token=old))
+    new = ims.LockBackup(pb.LockBackupRequest(backup=backup, image=second, request_id="token-2")).lock.token
+    assert new == old + 1
+    for number in replicas.numbers:
+        stub = replicas.client("main", service="ims", number=number).locks
+        with refused("LOCK_TOKEN_STALE", rule="R10"):
+            stub.ConfirmLock(pb.ConfirmLockRequest(backup=backup, image=first, token=old))
+        with refused("LOCK_TOKEN_STALE", rule="R10"):
+            stub.GetBackupContent(pb.GetBackupContentRequest(backup=backup, image=first, token=old))
+        with refused("LOCK_RELEASED", Kind.ABORTED):
+            stub.LockBackup(lock)
+        stub.ReleaseLock(pb.ReleaseLockRequest(backup=backup, image=first, token=old, request_id="token-1"))
+        assert tenant.get_backup("token").image == second
+    ims.ReleaseLock(pb.ReleaseLockRequest(backup=backup, image=second, token=new))

@@ -264,7 +264,7 @@ rows(
     Code.SERVER_FREEZE_WRONG,
     f"ecs: UPDATE server SET freeze_id = 'gone', frozen_for = '{SPARE}' WHERE name = '{IDLE}'",
 )
-rows(Code.HOLD_WITHOUT_WORK, f"ecs: INSERT INTO image_hold VALUES ('{IDLE}', '{WEB_IMAGE}')")
+rows(Code.HOLD_WITHOUT_WORK, f"ecs: INSERT INTO image_hold (server, image) VALUES ('{IDLE}', '{WEB_IMAGE}')")
 rows(
     Code.ATTACHMENT_DANGLING,
     f"ecs: INSERT INTO attachment VALUES ('{IDLE}', 'gone', 9)",

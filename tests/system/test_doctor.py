@@ -189,7 +189,7 @@ def _image_of_a_held_server(patient: Patient) -> None:
     patient.add_work("ims", "CreateImage", WEB_IMAGE)
     patient.sql("ims", "UPDATE image SET state = 'CREATING', lock_token = 0 WHERE name = ?", WEB_IMAGE)
     patient.sql("csbs", "UPDATE image_lock SET state = 'HELD'")
-    patient.sql("ecs", "INSERT INTO image_hold VALUES (?, ?)", WEB, WEB_IMAGE)
+    patient.sql("ecs", "INSERT INTO image_hold (server, image) VALUES (?, ?)", WEB, WEB_IMAGE)
 
 
 @under_way

@@ -226,7 +226,54 @@ class TestClient:
         assert service.backups().GetBackup(GET).backup.name == GET.name
         assert len(service.handlers.calls) == 3
 
-    @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.UNAVAILABLE])
+    @pytest.mark.parametrize(("times", "wanted"), [(2, None), (9, Kind.UNAVAILABLE)])
+    def test_what_an_ending_server_does_not_take_up_is_tried_again(
+        self, service: Any, times: int, wanted: Kind | None
+    ) -> None:
+        """A call that the server itself cancels, as gRPC does at its end, is made again; for good it is
+        UNAVAILABLE.
+        """
+
+        def handle(_request: object, context: grpc.ServicerContext) -> csbs.GetBackupResponse:
+            if len(service.handlers.calls) <= times:
+                context.cancel()
+            return csbs.GetBackupResponse()
+
+        service.handlers.given["GetBackup"] = handle
+        outcome = None
+        try:
+            service.backups().GetBackup(GET)
+        except RemoteRefusal as refusal:
+            outcome = refusal.kind
+        assert outcome is wanted
+        assert len(service.handlers.calls) == min(times + 1, 4)
+
+    def test_a_request_has_an_id_of_its_own(self, service: Any) -> None:
+        """A request that may have an id and is given none gets one, the same for every try of the call."""
+        seen: list[str] = []
+
+        def handle(request: ecs.CreateServersRequest, _context: object) -> ecs.CreateServersResponse:
+            seen.append(request.request_id)
+            if len(seen) == 1:
+                raise Unavailable(problem="starting")
+            return ecs.CreateServersResponse()
+
+        service.handlers.given["CreateServers"] = handle
+        stub = ecs_grpc.ServerServiceStub(service.channel())
+        request = ecs.CreateServersRequest(
+            parent="projects/demo",
+            server=server_pb2.Server(display_name="a"),
+            image="projects/demo/images/a",
+        )
+        stub.CreateServers(request)
+        stub.CreateServers(request)
+        assert seen[0] == seen[1] != ""
+        assert seen[2] not in {"", seen[0]}
+        assert request.request_id == ""
+
+    @pytest.mark.parametrize(
+        "kind", [kind for kind in Kind if kind not in {Kind.UNAVAILABLE, Kind.CANCELLED}]
+    )
     def test_nothing_else_is_tried_again(self, service: Any, kind: Kind) -> None:
         """A call that is refused with any other code is not made again by itself."""
 

@@ -208,3 +208,12 @@ class DiskIoFailed(Refusal):
     kind = Kind.ABORTED
     reason = "DISK_IO_FAILED"
     message = "the host could not read or write the disk's files: {problem}"
+
+
+class HoldEnded(Refusal):
+    """A hold that was freed does not come back by a late request for it (R23)."""
+
+    kind = Kind.ABORTED
+    reason = "HOLD_ENDED"
+    message = "the hold of {image} on {server} for {hold} was freed before it was asked for"
+    in_the_way = "server"

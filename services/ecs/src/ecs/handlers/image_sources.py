@@ -6,8 +6,9 @@ from datetime import datetime
 
 import grpc
 
+from ecs.domain.refusals import HoldEnded
 from ecs.storage import servers
-from ecs.storage.tables import ImageHoldRow
+from ecs.storage.tables import EndedHoldRow, ImageHoldRow
 from recast.ecs.v1 import image_source_service_pb2 as pb
 from recast.ecs.v1 import image_source_service_pb2_grpc as grpc_pb
 from recast.rpc.edge import enter_project
@@ -28,8 +29,11 @@ class ImageSources(grpc_pb.ImageSourceServiceServicer):
         enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:
             row = servers.load(tx.session, request.server, lock=True)
-            if tx.session.get(ImageHoldRow, (row.name, request.image)) is None:
-                tx.session.add(ImageHoldRow(server=row.name, image=request.image))
+            if tx.session.get(EndedHoldRow, (request.hold_id, row.name)) is not None:
+                raise HoldEnded(server=row.name, image=request.image, hold=request.hold_id)
+            hold = tx.session.get(ImageHoldRow, (row.name, request.image))
+            if hold is None or hold.hold_id != request.hold_id:
+                tx.session.merge(ImageHoldRow(server=row.name, image=request.image, hold_id=request.hold_id))
                 row.touch(self.now())
                 tx.session.add(row)
                 tx.session.flush()
@@ -42,11 +46,13 @@ class ImageSources(grpc_pb.ImageSourceServiceServicer):
     ) -> pb.FreeServerResponse:
         enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:
+            row = servers.hold(tx.session, request.server)
             hold = tx.session.get(ImageHoldRow, (request.server, request.image))
-            if hold is not None:
+            if row is not None and hold is not None and hold.hold_id in {"", request.hold_id}:
                 tx.session.delete(hold)
-                row = servers.load(tx.session, request.server, lock=True)
                 row.touch(self.now())
                 tx.session.add(row)
-                tx.commit()
+            if request.hold_id:
+                tx.session.merge(EndedHoldRow(hold_id=request.hold_id, server=request.server))
+            tx.commit()
             return pb.FreeServerResponse()

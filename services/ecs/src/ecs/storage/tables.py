@@ -66,6 +66,16 @@ class ImageHoldRow(SQLModel, table=True):
 
     server: str = Field(primary_key=True, foreign_key="server.name", ondelete="CASCADE")
     image: str = Field(primary_key=True)
+    hold_id: str = Field(default="", sa_column_kwargs={"server_default": ""})
+
+
+class EndedHoldRow(SQLModel, table=True):
+    """The tombstone of a hold: a late duplicate of its request would hold the server for ever."""
+
+    __tablename__ = "ended_hold"
+
+    hold_id: str = Field(primary_key=True)
+    server: str = Field(primary_key=True)
 
 
 class FreezeRow(SQLModel, table=True):
@@ -84,4 +94,13 @@ class FreezeRow(SQLModel, table=True):
     create_time: datetime = Field(sa_type=UtcDateTime)
 
 
-TABLES = (ServerRow, DiskRow, AttachmentRow, ImageHoldRow, FreezeRow, RequestReplay, *OPERATION_TABLES)
+TABLES = (
+    ServerRow,
+    DiskRow,
+    AttachmentRow,
+    ImageHoldRow,
+    EndedHoldRow,
+    FreezeRow,
+    RequestReplay,
+    *OPERATION_TABLES,
+)

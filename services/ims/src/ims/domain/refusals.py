@@ -171,3 +171,12 @@ class ContentDamaged(Refusal):
     reason = "CONTENT_DAMAGED"
     message = "the content of {image} is damaged: {problem}"
     in_the_way = "image"
+
+
+class PinEnded(Refusal):
+    """A pin that was given back does not come back by a late request for it."""
+
+    kind = Kind.ABORTED
+    reason = "PIN_ENDED"
+    message = "the pin {pin} of {image} was given back before it was asked for"
+    in_the_way = "image"

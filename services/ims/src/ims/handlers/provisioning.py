@@ -7,10 +7,11 @@ from datetime import datetime
 import grpc
 
 from ims.domain.image import ImageKind, decide_use
+from ims.domain.refusals import PinEnded
 from ims.peers.csbs import Backups
 from ims.storage import images
 from ims.storage.chunks import ImageChunks
-from ims.storage.tables import ImagePinRow
+from ims.storage.tables import EndedPinRow, ImagePinRow
 from recast.content.v1 import content_pb2
 from recast.ims.v1 import provisioning_service_pb2 as pb
 from recast.ims.v1 import provisioning_service_pb2_grpc as grpc_pb
@@ -49,6 +50,8 @@ class Provisioning(grpc_pb.ProvisioningServiceServicer):
             decide_use(images.value(tx.session, row))
             pin = tx.session.get(ImagePinRow, (row.name, request.pin_id))
             if pin is None:
+                if tx.session.get(EndedPinRow, (request.pin_id, row.name)) is not None:
+                    raise PinEnded(image=row.name, pin=request.pin_id)
                 pin = ImagePinRow(
                     image=row.name, pin_id=request.pin_id, holder=request.holder, create_time=self.now()
                 )
@@ -63,8 +66,10 @@ class Provisioning(grpc_pb.ProvisioningServiceServicer):
     ) -> pb.UnpinImageResponse:
         enter_project(parse_name(request.image, "images", "image").project)
         with self.database.write() as tx:
+            images.hold(tx.session, request.image)
             pin = tx.session.get(ImagePinRow, (request.image, request.pin_id))
             if pin is not None:
                 tx.session.delete(pin)
-                tx.commit()
+            tx.session.merge(EndedPinRow(pin_id=request.pin_id, image=request.image))
+            tx.commit()
             return pb.UnpinImageResponse()

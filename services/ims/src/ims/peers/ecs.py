@@ -6,6 +6,8 @@ from recast.ecs.v1 import image_source_service_pb2 as pb
 from recast.ecs.v1 import image_source_service_pb2_grpc as grpc_pb
 from recast.faults import Kind, Refusal
 
+_ENDED = "HOLD_ENDED"
+
 
 class SourceServers:
     """The servers of ECS."""
@@ -13,19 +15,19 @@ class SourceServers:
     def __init__(self, channel: grpc.Channel) -> None:
         self._source = grpc_pb.ImageSourceServiceStub(channel)
 
-    def hold(self, server: str, image: str) -> bool:
+    def hold(self, server: str, image: str, hold_id: str) -> bool:
         """Keeps a stopped server stopped (R23).
 
-        False when the server is gone: then there is nothing to keep.
+        False when the server is gone, or `hold_id` was freed: what it was for is decided, and nothing is kept.
         """
         try:
-            self._source.HoldServer(pb.HoldServerRequest(server=server, image=image))
+            self._source.HoldServer(pb.HoldServerRequest(server=server, image=image, hold_id=hold_id))
         except Refusal as refusal:
-            if refusal.kind is not Kind.NOT_FOUND:
+            if refusal.kind is not Kind.NOT_FOUND and refusal.reason != _ENDED:
                 raise
             return False
         return True
 
-    def free(self, server: str, image: str) -> None:
-        """Ends the hold."""
-        self._source.FreeServer(pb.FreeServerRequest(server=server, image=image))
+    def free(self, server: str, image: str, hold_id: str) -> None:
+        """Ends the hold; one that is asked for later under the same id is refused."""
+        self._source.FreeServer(pb.FreeServerRequest(server=server, image=image, hold_id=hold_id))

@@ -36,6 +36,11 @@ def load(session: Session, name: str, *, lock: bool = False) -> ImageRow:
     return row
 
 
+def hold(session: Session, name: str) -> None:
+    """Keeps the row, if there is one, from everybody else until the transaction ends."""
+    session.exec(select(ImageRow.name).where(ImageRow.name == name).with_for_update()).first()
+
+
 def find_upload(session: Session, project: str, request_id: str) -> ImageRow | None:
     """The image that an upload's request id belongs to."""
     query = select(ImageRow).where(ImageRow.project == project, ImageRow.upload_request_id == request_id)

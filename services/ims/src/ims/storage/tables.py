@@ -57,4 +57,13 @@ class ImagePinRow(SQLModel, table=True):
     create_time: datetime = Field(sa_type=UtcDateTime)
 
 
-TABLES = (ImageRow, ImagePinRow, RequestReplay, *OPERATION_TABLES)
+class EndedPinRow(SQLModel, table=True):
+    """The tombstone of a pin: a late duplicate of its request would keep the image for ever."""
+
+    __tablename__ = "ended_pin"
+
+    pin_id: str = Field(primary_key=True)
+    image: str = Field(primary_key=True)
+
+
+TABLES = (ImageRow, ImagePinRow, EndedPinRow, RequestReplay, *OPERATION_TABLES)

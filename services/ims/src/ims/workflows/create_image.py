@@ -74,14 +74,14 @@ class CreateImage:
             return
         if row.source_backup:
             self._backups.release(row.source_backup, row.name, row.lock_token, work.id)
-        self._free(row)
+        self._free(work, row)
         work.transact("undo:mark", lambda tx: self._fail(tx, row.name, error))
 
     def _make(self, work: Work, row: ImageRow) -> None:
         """Every call of a peer here may be repeated: what must be remembered is in the three transactions."""
         if row.held_server:
             # Before the backup, if one is made: a stopped source stays stopped from the first moment (R23).
-            self._servers.hold(row.held_server, row.name)
+            self._servers.hold(row.held_server, row.name, work.id)
         if not row.source_backup:
             row.source_backup = self._backups.create(row.project, row.source_server, "image-source", work.id)
             work.transact("source", lambda tx: self._set_source(tx, row))
@@ -94,7 +94,7 @@ class CreateImage:
         work.check()
         self._backups.confirm(row.source_backup, row.name, row.lock_token)
         # What the image holds is decided and kept: from here on the source may be started.
-        self._free(row)
+        self._free(work, row)
         work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
 
     def _lock(self, work: Work, row: ImageRow) -> tuple[int, content_pb2.Content | None]:
@@ -122,9 +122,9 @@ class CreateImage:
                     raise
             work.pause(_LOOK_SECONDS)
 
-    def _free(self, row: ImageRow) -> None:
+    def _free(self, work: Work, row: ImageRow) -> None:
         if row.held_server:
-            self._servers.free(row.held_server, row.name)
+            self._servers.free(row.held_server, row.name, work.id)
 
     def _set_source(self, tx: Transaction, made: ImageRow) -> None:
         row = images.load(tx.session, made.name, lock=True)

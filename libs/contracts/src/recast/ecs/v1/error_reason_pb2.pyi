@@ -70,6 +70,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A disk's files could not be read or written; the host's answer is in the message."""
     ERROR_REASON_DISK_IN_USE: _ErrorReason.ValueType  # 23
     """The disk is attached to servers, each of which stands in the way."""
+    ERROR_REASON_HOLD_ENDED: _ErrorReason.ValueType  # 24
+    """The hold that is asked for was freed before; a late request does not bring it back."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why ECS says no. Stands, without its prefix, in google.rpc.ErrorInfo.reason; the domain there is `ecs.recast`."""
@@ -122,4 +124,6 @@ ERROR_REASON_DISK_IO_FAILED: ErrorReason.ValueType  # 22
 """A disk's files could not be read or written; the host's answer is in the message."""
 ERROR_REASON_DISK_IN_USE: ErrorReason.ValueType  # 23
 """The disk is attached to servers, each of which stands in the way."""
+ERROR_REASON_HOLD_ENDED: ErrorReason.ValueType  # 24
+"""The hold that is asked for was freed before; a late request does not bring it back."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from recast.ecs.v1 import server_pb2 as recast_dot_ecs_dot_v1_dot_server__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(recast/ecs/v1/image_source_service.proto\x12\rrecast.ecs.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1arecast/ecs/v1/server.proto\"\xc7\x01\n\x11HoldServerRequest\x12Y\n\x06server\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\";\n\x12HoldServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\"\xc7\x01\n\x11\x46reeServerRequest\x12Y\n\x06server\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\"\x14\n\x12\x46reeServerResponse2\xba\x01\n\x12ImageSourceService\x12Q\n\nHoldServer\x12 .recast.ecs.v1.HoldServerRequest\x1a!.recast.ecs.v1.HoldServerResponse\x12Q\n\nFreeServer\x12 .recast.ecs.v1.FreeServerRequest\x1a!.recast.ecs.v1.FreeServerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(recast/ecs/v1/image_source_service.proto\x12\rrecast.ecs.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1arecast/ecs/v1/server.proto\"\xe1\x01\n\x11HoldServerRequest\x12Y\n\x06server\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x18\n\x07hold_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\";\n\x12HoldServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\"\xe1\x01\n\x11\x46reeServerRequest\x12Y\n\x06server\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x18\n\x07hold_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\x14\n\x12\x46reeServerResponse2\xba\x01\n\x12ImageSourceService\x12Q\n\nHoldServer\x12 .recast.ecs.v1.HoldServerRequest\x1a!.recast.ecs.v1.HoldServerResponse\x12Q\n\nFreeServer\x12 .recast.ecs.v1.FreeServerRequest\x1a!.recast.ecs.v1.FreeServerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,18 +37,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOLDSERVERREQUEST'].fields_by_name['server']._serialized_options = b'\272HFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_HOLDSERVERREQUEST'].fields_by_name['image']._loaded_options = None
   _globals['_HOLDSERVERREQUEST'].fields_by_name['image']._serialized_options = b'\272HErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_HOLDSERVERREQUEST'].fields_by_name['hold_id']._loaded_options = None
+  _globals['_HOLDSERVERREQUEST'].fields_by_name['hold_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_FREESERVERREQUEST'].fields_by_name['server']._loaded_options = None
   _globals['_FREESERVERREQUEST'].fields_by_name['server']._serialized_options = b'\272HFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_FREESERVERREQUEST'].fields_by_name['image']._loaded_options = None
   _globals['_FREESERVERREQUEST'].fields_by_name['image']._serialized_options = b'\272HErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_FREESERVERREQUEST'].fields_by_name['hold_id']._loaded_options = None
+  _globals['_FREESERVERREQUEST'].fields_by_name['hold_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_HOLDSERVERREQUEST']._serialized_start=117
-  _globals['_HOLDSERVERREQUEST']._serialized_end=316
-  _globals['_HOLDSERVERRESPONSE']._serialized_start=318
-  _globals['_HOLDSERVERRESPONSE']._serialized_end=377
-  _globals['_FREESERVERREQUEST']._serialized_start=380
-  _globals['_FREESERVERREQUEST']._serialized_end=579
-  _globals['_FREESERVERRESPONSE']._serialized_start=581
-  _globals['_FREESERVERRESPONSE']._serialized_end=601
-  _globals['_IMAGESOURCESERVICE']._serialized_start=604
-  _globals['_IMAGESOURCESERVICE']._serialized_end=790
+  _globals['_HOLDSERVERREQUEST']._serialized_end=342
+  _globals['_HOLDSERVERRESPONSE']._serialized_start=344
+  _globals['_HOLDSERVERRESPONSE']._serialized_end=403
+  _globals['_FREESERVERREQUEST']._serialized_start=406
+  _globals['_FREESERVERREQUEST']._serialized_end=631
+  _globals['_FREESERVERRESPONSE']._serialized_start=633
+  _globals['_FREESERVERRESPONSE']._serialized_end=653
+  _globals['_IMAGESOURCESERVICE']._serialized_start=656
+  _globals['_IMAGESOURCESERVICE']._serialized_end=842
 # @@protoc_insertion_point(module_scope)

@@ -25,19 +25,23 @@ class HoldServerRequest(_message.Message):
 
     SERVER_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    HOLD_ID_FIELD_NUMBER: _builtins.int
     server: _builtins.str
     """`projects/{project}/servers/{server}`."""
     image: _builtins.str
     """The image that is being made."""
+    hold_id: _builtins.str
+    """What the hold is for. Once it was freed it does not come back: a request that comes late is refused (HOLD_ENDED)."""
     def __init__(
         self,
         *,
         server: _builtins.str = ...,
         image: _builtins.str = ...,
+        hold_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "server", b"server"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold_id", b"hold_id", "image", b"image", "server", b"server"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -75,19 +79,23 @@ class FreeServerRequest(_message.Message):
 
     SERVER_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    HOLD_ID_FIELD_NUMBER: _builtins.int
     server: _builtins.str
     """`projects/{project}/servers/{server}`."""
     image: _builtins.str
     """The image that was being made."""
+    hold_id: _builtins.str
+    """What the hold was for: a hold of the same image for something else stays."""
     def __init__(
         self,
         *,
         server: _builtins.str = ...,
         image: _builtins.str = ...,
+        hold_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "server", b"server"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold_id", b"hold_id", "image", b"image", "server", b"server"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

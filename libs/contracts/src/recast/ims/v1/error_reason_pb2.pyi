@@ -64,6 +64,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """What was read back from the chunk store is not what was written."""
     ERROR_REASON_DELETE_BACKUP_UNSUPPORTED: _ErrorReason.ValueType  # 20
     """The image stands on no backup that could be deleted with it."""
+    ERROR_REASON_PIN_ENDED: _ErrorReason.ValueType  # 21
+    """The pin that is asked for was given back before; a late request does not bring it back."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why IMS says no. Stands, without its prefix, in google.rpc.ErrorInfo.reason; the domain there is `ims.recast`."""
@@ -110,4 +112,6 @@ ERROR_REASON_CONTENT_DAMAGED: ErrorReason.ValueType  # 19
 """What was read back from the chunk store is not what was written."""
 ERROR_REASON_DELETE_BACKUP_UNSUPPORTED: ErrorReason.ValueType  # 20
 """The image stands on no backup that could be deleted with it."""
+ERROR_REASON_PIN_ENDED: ErrorReason.ValueType  # 21
+"""The pin that is asked for was given back before; a late request does not bring it back."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
