@@ -18,7 +18,7 @@ class SourceServers:
     def hold(self, server: str, image: str, hold_id: str) -> bool:
         """Keeps a stopped server stopped (R23).
 
-        False when the server is gone, or `hold_id` was freed: what it was for is decided, and nothing is kept.
+        False when the server is gone, or `hold_id` was freed: what it was for is decided.
         """
         try:
             self._source.HoldServer(pb.HoldServerRequest(server=server, image=image, hold_id=hold_id))
