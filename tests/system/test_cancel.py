@@ -139,6 +139,31 @@ def test_work_that_is_cancelled_at_once_leaves_nothing(replayed: Tenant, name: s
             replayed.wait(response.operation, rpc.service)
 
 
+def test_a_restore_that_was_withdrawn_never_begins(replayed: Tenant) -> None:
+    """A withdrawal that overtakes its restore leaves the server as it is when that arrives."""
+    request: Any = CASES["RestoreDisks"].make(replayed, "withdrawn")
+    request.request_id = "withdrawn"
+    sources = replayed.as_service("csbs").sources
+    before = replayed.get_server("withdrawn")
+    request.withdraw = True
+    assert not sources.RestoreDisks(request).HasField("operation")
+    request.withdraw = False
+    assert not sources.RestoreDisks(request).HasField("operation")
+    assert replayed.get_server("withdrawn") == before
+
+
+def test_a_restore_that_was_done_before_it_was_withdrawn_is_given(replayed: Tenant) -> None:
+    """A withdrawal that comes too late gives the restore with its result."""
+    request: Any = CASES["RestoreDisks"].make(replayed, "too-late")
+    request.request_id = "too-late"
+    sources = replayed.as_service("csbs").sources
+    begun = sources.RestoreDisks(request).operation
+    replayed.as_service("csbs").wait(begun, "ecs")
+    request.withdraw = True
+    assert sources.RestoreDisks(request).operation.name == begun.name
+    assert not replayed.metadata(begun, "ecs").cancel_requested
+
+
 def test_a_batch_that_is_cancelled_is_whole_or_gone(main: Tenant) -> None:
     """A batch that is cancelled while it is made ends with all of its servers, or with none and no folder."""
     folders = main.cloud.disk_folders()

@@ -21,7 +21,7 @@ from recast.operations import TABLES, OperationRow, Operations, Work, Worker, op
 from recast.unitofwork import Database, Transaction
 
 Run = Callable[[Work], Message | Refusal]
-Undo = Callable[[Work, Refusal], None]
+Undo = Callable[[Work, Refusal], Message | None]
 
 
 class Killed(BaseException):
@@ -55,9 +55,9 @@ class Scripted:
         """Does the work."""
         return self.runs(work)
 
-    def undo(self, work: Work, error: Refusal) -> None:
+    def undo(self, work: Work, error: Refusal) -> Message | None:
         """Takes it back."""
-        self.undoes(work, error)
+        return self.undoes(work, error)
 
 
 class Bench:

@@ -66,6 +66,15 @@ class TestRetries:
 class TestUndo:
     """Failing for good."""
 
+    def test_undoing_that_finds_all_done_succeeds(self, bench: Any) -> None:
+        """An undo that gives a result ends the work SUCCEEDED with it, and with no error."""
+        operation = bench.record()
+        bench.worker(fail, lambda _work, _error: Empty()).run_once()
+        assert bench.row(operation).state == State.SUCCEEDED
+        message = bench.message(operation)
+        assert message.HasField("response")
+        assert not message.HasField("error")
+
     def test_a_refusal_has_the_work_undone(self, bench: Any) -> None:
         """A refusal is handed to the undoing, and the work ends FAILED with it, whole."""
         told: list[Refusal] = []

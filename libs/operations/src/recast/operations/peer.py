@@ -47,6 +47,15 @@ def follow(
     return operation
 
 
+def await_end(
+    work: Work, operations: operations_pb2_grpc.OperationsStub, name: str
+) -> operations_pb2.Operation:
+    """Waits for the end of a peer's work that was cancelled: for undoing, which needs to know which it is."""
+    while not (operation := _look(work, operations, name)).done:
+        work.check()
+    return operation
+
+
 def _look(work: Work, operations: operations_pb2_grpc.OperationsStub, name: str) -> operations_pb2.Operation:
     wait = operations_pb2.WaitOperationRequest(name=name, timeout=_LOOK)
     try:

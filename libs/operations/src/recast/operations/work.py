@@ -46,8 +46,10 @@ class Workflow(Protocol):
         """
         ...
 
-    def undo(self, work: "Work", error: Refusal) -> None:
+    def undo(self, work: "Work", error: Refusal) -> Message | None:
         """Takes back whatever `run` may have done; also what it did without living to remember it.
+
+        Gives the result when it turns out that all was done: the work then succeeded.
 
         Past the point of no return it is called only when what was left could not be finished, tried for a
         minute: it then leaves a state that somebody can go on from. So it does on its own last try.

@@ -198,7 +198,7 @@ class Worker:
         error = refusal_from_status(status_pb2.Status.FromString(row.error))
         work.is_last_try = row.failures + 1 >= _MAX_FAILED_UNDOS
         try:
-            workflow.undo(work, error)
+            result = workflow.undo(work, error)
         except (LeaseLost, Interrupted):
             raise
         except Exception as problem:  # tried again a few times, and then left to `recast doctor`
@@ -208,6 +208,10 @@ class Worker:
                 self._later(row, work, refusal)
                 return
             log.exception("undo given up")
+            result = None
+        if result is not None:
+            self._end(work, State.SUCCEEDED, response=result)
+            return
         self._end(work, State.CANCELLED if error.reason == Cancelled.reason else State.FAILED)
 
     def _later(self, row: OperationRow, work: Work, refusal: Refusal) -> None:
@@ -231,6 +235,7 @@ class Worker:
             packed.Pack(response)
             values["response"] = packed.SerializeToString()
         if state is State.SUCCEEDED:
+            values["error"] = None  # undoing may have found that all was done
             shown = pb.OperationMetadata.FromString(self._progress_of(work))
             shown.progress_percent = 100
             shown.done_bytes = shown.total_bytes

@@ -1,6 +1,6 @@
 """Servers and their disks, as CSBS needs them from ECS: describe, freeze, export, thaw, restore."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 import grpc
@@ -13,7 +13,7 @@ from recast.ecs.v1 import backup_source_service_pb2_grpc as grpc_pb
 from recast.ecs.v1 import server_pb2
 from recast.faults import Kind, Refusal
 from recast.operations import Work
-from recast.operations.peer import follow
+from recast.operations.peer import await_end, follow
 
 
 class Servers:
@@ -71,24 +71,19 @@ class Servers:
             if refusal.kind is not Kind.NOT_FOUND and refusal.reason != "DISK_IO_FAILED":
                 raise
 
-    def restore(
-        self,
-        work: Work,
-        server: str,
-        content: content_pb2.Content,
-        mapping: Mapping[str, str],
-        power_on: bool,
-    ) -> None:
-        """Has the content written to the server's disks."""
-        mappings = [pb.RestoreDiskMapping(content_disk=disk, disk=target) for disk, target in mapping.items()]
-        request = pb.RestoreDisksRequest(
-            server=server,
-            content=content,
-            mappings=mappings,
-            power_on=power_on,
-            request_id=f"{work.id}-restore",
-        )
+    def restore(self, work: Work, request: pb.RestoreDisksRequest) -> None:
+        """Has a content written to the disks of a server."""
         follow(work, self._operations, "restore", lambda: self._source.RestoreDisks(request).operation)
+
+    def withdraw_restore(self, work: Work, request: pb.RestoreDisksRequest) -> bool:
+        """Ends a restore, also one that has not arrived yet. True when it was done all the same."""
+        withdrawal = pb.RestoreDisksRequest()
+        withdrawal.CopyFrom(request)
+        withdrawal.withdraw = True
+        answer = self._source.RestoreDisks(withdrawal)
+        if not answer.HasField("operation"):
+            return False
+        return not await_end(work, self._operations, answer.operation.name).HasField("error")
 
     def _follow(
         self,

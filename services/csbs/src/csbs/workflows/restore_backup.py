@@ -14,6 +14,7 @@ from csbs.storage import backups
 from csbs.storage.chunks import BackupChunks
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_service_pb2 as pb
+from recast.ecs.v1 import backup_source_service_pb2 as ecs_pb
 from recast.faults import Refusal
 from recast.operations import Work
 from recast.unitofwork import Database, Transaction
@@ -38,21 +39,38 @@ class RestoreBackup:
             return backups.current(session, work.target)
 
     def _restore(self, work: Work) -> None:
-        request = pb.RestoreBackupRequest.FromString(work.request)
-        with self._database.read() as session:
-            row = backups.load(session, work.target)
         work.use(f"projects/{work.project}/chunks")
-        content = content_pb2.Content.FromString(row.content or b"")
-        content.store.CopyFrom(self._chunks.location(work.project))
-        mapping = {each.backup_disk: each.disk for each in request.mappings}
-        self._servers.restore(work, request.server, content, mapping, request.power_on)
+        self._servers.restore(work, self._request(work))
         work.transact("end", lambda tx: self._end(tx, work.target), decides=True)
 
-    def undo(self, work: Work, error: Refusal) -> None:
-        """The backup itself was only read."""
+    def undo(self, work: Work, error: Refusal) -> Message | None:
+        """The backup itself was only read. What the server is, ECS says: a cancel may come too late there."""
         if work.done("end"):
-            return
+            return None
+        is_restored = self._servers.withdraw_restore(work, self._request(work))
         work.transact("undo:end", lambda tx: self._end(tx, work.target))
+        if not is_restored:
+            return None
+        with self._database.read() as session:
+            return backups.current(session, work.target)
+
+    def _request(self, work: Work) -> ecs_pb.RestoreDisksRequest:
+        """What ECS is asked for: the same each time."""
+        asked = pb.RestoreBackupRequest.FromString(work.request)
+        with self._database.read() as session:
+            row = backups.load(session, work.target)
+        content = content_pb2.Content.FromString(row.content or b"")
+        content.store.CopyFrom(self._chunks.location(work.project))
+        return ecs_pb.RestoreDisksRequest(
+            server=asked.server,
+            content=content,
+            mappings=[
+                ecs_pb.RestoreDiskMapping(content_disk=each.backup_disk, disk=each.disk)
+                for each in asked.mappings
+            ],
+            power_on=asked.power_on,
+            request_id=f"{work.id}-restore",
+        )
 
     def _end(self, tx: Transaction, name: str) -> None:
         row = backups.load(tx.session, name, lock=True)

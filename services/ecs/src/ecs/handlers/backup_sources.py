@@ -118,6 +118,8 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
         self, request: pb.RestoreDisksRequest, context: grpc.ServicerContext
     ) -> pb.RestoreDisksResponse:
         project = enter_project(parse_name(request.server, "servers", "server").project)
+        if request.withdraw:
+            return self._withdraw_restore(project, request)
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.RestoreDisksResponse):
                 return answer
@@ -137,6 +139,22 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             remember_replay(tx, project, request, response, self.now())
             tx.commit()
             return response
+
+    def _withdraw_restore(self, project: str, request: pb.RestoreDisksRequest) -> pb.RestoreDisksResponse:
+        """Cancels a restore. One that this overtook counts as answered, so that it begins nothing."""
+        asked = pb.RestoreDisksRequest()
+        asked.CopyFrom(request)
+        asked.withdraw = False
+        with self.database.write() as tx:
+            answer = find_replay(tx.session, project, asked, pb.RestoreDisksResponse)
+            if answer is None:
+                answer = pb.RestoreDisksResponse()
+                remember_replay(tx, project, asked, answer, self.now())
+            elif answer.HasField("operation"):
+                operation_id = parse_name(answer.operation.name, "operations").id
+                self.operations.request_cancel(tx, self.operations.find(tx.session, project, operation_id))
+            tx.commit()
+        return answer
 
     def _end_freeze(self, request: pb.FreezeServerRequest, answer: pb.FreezeServerResponse) -> bool:
         """Marks the freeze as done; False when it was thawed meanwhile."""

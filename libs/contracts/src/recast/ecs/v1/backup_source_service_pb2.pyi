@@ -448,6 +448,7 @@ class RestoreDisksRequest(_message.Message):
     POWER_ON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    WITHDRAW_FIELD_NUMBER: _builtins.int
     server: _builtins.str
     """`projects/{project}/servers/{server}`."""
     power_on: _builtins.bool
@@ -456,6 +457,8 @@ class RestoreDisksRequest(_message.Message):
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
     """Only check: change nothing."""
+    withdraw: _builtins.bool
+    """Cancel the restore that the same request without this began, and give it; one that has not arrived begins nothing any more."""
     @_builtins.property
     def content(self) -> _content_pb2.Content:
         """The bytes."""
@@ -473,10 +476,11 @@ class RestoreDisksRequest(_message.Message):
         power_on: _builtins.bool = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        withdraw: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "mappings", b"mappings", "power_on", b"power_on", "request_id", b"request_id", "server", b"server", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "mappings", b"mappings", "power_on", b"power_on", "request_id", b"request_id", "server", b"server", "validate_only", b"validate_only", "withdraw", b"withdraw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -491,7 +495,7 @@ class RestoreDisksResponse(_message.Message):
     OPERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operation(self) -> _operations_pb2.Operation:
-        """The work; its response is the Server."""
+        """The work; its response is the Server. None when it was withdrawn before it began."""
 
     def __init__(
         self,

@@ -107,7 +107,7 @@ class BackupSourceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestoreDisks(self, request, context):
-        """Writes the content of a backup to disks of a server, which is stopped for it.
+        """Writes the content of a backup to disks of a server, which is stopped for it. Withdrawn, it is cancelled, or never begins.
 
         Example: {"server": "projects/demo/servers/idle", "request_id": "example-restore", "content": {"store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [{"id": "system", "role": "DISK_ROLE_SYSTEM", "size_bytes": "512", "index": {"id": "example", "digest": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}}]}, "mappings": [{"content_disk": "system", "disk": "projects/demo/disks/idle-system"}], "validate_only": true}
         """

@@ -58,7 +58,7 @@ class BackupSourceServiceStub:
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-thaw"}
     """
     RestoreDisks: _grpc.UnaryUnaryMultiCallable[_backup_source_service_pb2.RestoreDisksRequest, _backup_source_service_pb2.RestoreDisksResponse]
-    """Writes the content of a backup to disks of a server, which is stopped for it.
+    """Writes the content of a backup to disks of a server, which is stopped for it. Withdrawn, it is cancelled, or never begins.
 
     Example: {"server": "projects/demo/servers/idle", "request_id": "example-restore", "content": {"store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [{"id": "system", "role": "DISK_ROLE_SYSTEM", "size_bytes": "512", "index": {"id": "example", "digest": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}}]}, "mappings": [{"content_disk": "system", "disk": "projects/demo/disks/idle-system"}], "validate_only": true}
     """
@@ -93,7 +93,7 @@ class BackupSourceServiceAsyncStub(BackupSourceServiceStub):
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-thaw"}
     """
     RestoreDisks: _aio.UnaryUnaryMultiCallable[_backup_source_service_pb2.RestoreDisksRequest, _backup_source_service_pb2.RestoreDisksResponse]  # type: ignore[assignment]
-    """Writes the content of a backup to disks of a server, which is stopped for it.
+    """Writes the content of a backup to disks of a server, which is stopped for it. Withdrawn, it is cancelled, or never begins.
 
     Example: {"server": "projects/demo/servers/idle", "request_id": "example-restore", "content": {"store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [{"id": "system", "role": "DISK_ROLE_SYSTEM", "size_bytes": "512", "index": {"id": "example", "digest": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}}]}, "mappings": [{"content_disk": "system", "disk": "projects/demo/disks/idle-system"}], "validate_only": true}
     """
@@ -155,7 +155,7 @@ class BackupSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_source_service_pb2.RestoreDisksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_source_service_pb2.RestoreDisksResponse, _abc.Awaitable[_backup_source_service_pb2.RestoreDisksResponse]]:
-        """Writes the content of a backup to disks of a server, which is stopped for it.
+        """Writes the content of a backup to disks of a server, which is stopped for it. Withdrawn, it is cancelled, or never begins.
 
         Example: {"server": "projects/demo/servers/idle", "request_id": "example-restore", "content": {"store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [{"id": "system", "role": "DISK_ROLE_SYSTEM", "size_bytes": "512", "index": {"id": "example", "digest": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}}]}, "mappings": [{"content_disk": "system", "disk": "projects/demo/disks/idle-system"}], "validate_only": true}
         """
