@@ -1,0 +1,131 @@
+"""Every kind of work is cancelled at random points: a truthful end comes soon, and nothing is left over."""
+
+import random
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from google.longrunning import operations_pb2
+
+from cancels import AGAIN, CancellingRig, Case, build_world, cases
+from rig import DEADLINE_SECONDS, NotRecovered
+from wires import Fault
+
+SEED = 20261123
+ROUNDS = 5  # the first of them at once
+# Issue: a truthful end within 5 s of the cancel.
+PROMISED_SECONDS = 5.0
+_CANCELLED = 1  # google.rpc.Code
+# Where a call is done and its answer lost with the wire, so that there is something to give back.
+_AWAY = {
+    "CreateBackup": ("csbs->ecs", "FreezeServer"),
+    "RestoreBackup": ("csbs->ecs", "RestoreDisks"),
+    "CreateImage": ("ims->csbs", "LockBackup"),
+    "CreateImageOfServer": ("ims->ecs", "HoldServer"),
+    "CreateServers": ("ecs->ims", "PinImage"),
+    "ChangeServerOs": ("ecs->ims", "PinImage"),
+    "CreateDisk": ("ecs->ims", "PinImage"),
+}
+_AWAY_SECONDS = 4.0
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CancellingRig]:
+    """A stack with large disks."""
+    made = CancellingRig(tmp_path_factory.mktemp("cancels"))
+    try:
+        build_world(made, made.root / "disks")
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.timeout(600)
+def test_a_cancel_at_any_point_has_a_truthful_end(rig: CancellingRig, figure: Callable[[str], None]) -> None:
+    """Work that is cancelled ends within 5 s, CANCELLED with everything taken back, or with its result; the
+    same request under a new id then succeeds.
+    """
+    chance = random.Random(SEED)
+    took: list[float] = []
+    for case in cases(rig.root / "disks"):
+        whole = _run_whole(rig, case)
+        ends: Counter[str] = Counter()
+        worst = 0.0
+        for number in range(ROUNDS):
+            delay = chance.uniform(0.0, 1.1 * whole) if number else 0.0
+            try:
+                ends[_cancel(rig, case, case.prepare(rig), delay)] += 1
+            except NotRecovered as problem:
+                pytest.fail(f"{case.name}, cancelled after {delay:.3f} of {whole:.3f} s: {problem}")
+            took.append(rig.took_to_cancel)
+            worst = max(worst, rig.took_to_cancel)
+        figure(
+            f"{case.name}: takes {whole:.2f} s; cancelled {ROUNDS} times: "
+            f"{', '.join(f'{count} {end}' for end, count in sorted(ends.items()))}; worst {worst:.2f} s"
+        )
+    figure(
+        f"{len(took)} cancels, seed {SEED}: the end came after {statistics.median(took):.3f} s (median), "
+        f"{max(took):.2f} s (worst)"
+    )
+    assert max(took) < PROMISED_SECONDS
+
+
+@pytest.mark.timeout(300)
+def test_a_cancel_while_the_peer_is_away_ends_after_the_healing(
+    rig: CancellingRig, figure: Callable[[str], None]
+) -> None:
+    """Work that is cancelled while what it must give back is behind a cut wire ends within 60 s of the
+    healing, CANCELLED with everything given back.
+    """
+    by_name = {case.name: case for case in cases(rig.root / "disks")}
+    late = []
+    for name, (pair, method) in _AWAY.items():
+        wire, subject = rig.wires[pair], by_name[name].prepare(rig)
+        rig.settle()
+        wire.arm(method, 1, Fault.CUT, _AWAY_SECONDS)
+        assert _cancel(rig, by_name[name], subject, 1.0) == "CANCELLED", name
+        assert wire.disarm(), f"{pair} {method} was not called"
+        late.append(rig.end_time - wire.heal_time)
+    figure(
+        f"{len(late)} kinds cancelled while a wire was cut for {_AWAY_SECONDS:.0f} s: the end came "
+        f"{max(late):.1f} s after the healing at the latest"
+    )
+    assert max(late) < DEADLINE_SECONDS
+
+
+def _run_whole(rig: CancellingRig, case: Case) -> float:
+    """Does the work without a cancel, and gives how long it took."""
+    subject = case.prepare(rig)
+    _succeeded(case.act(rig, subject, f"{subject}-whole"))
+    took = rig.took
+    rig.settle()
+    case.done(rig, subject)
+    rig.settle()
+    return took
+
+
+def _cancel(rig: CancellingRig, case: Case, subject: str, delay: float) -> str:
+    """Cancels the work after so many seconds; holds its end against what is there; says which it was."""
+    rig.cancel_next(delay)
+    operation = case.act(rig, subject, f"{subject}-first")
+    rig.settle()
+    rig.check()
+    if operation.HasField("error"):
+        if operation.error.code != _CANCELLED:
+            raise NotRecovered(f"it failed: {operation.error.message}")
+        if case.undone is None:
+            raise NotRecovered("it was cancelled, though it was decided when it was asked for")
+        case.undone(rig, subject)
+        subject = f"{subject}{AGAIN}" if case.is_new_each_time else subject
+        _succeeded(case.act(rig, subject, f"{subject}-second"))
+        rig.settle()
+    case.done(rig, subject)
+    rig.settle()
+    rig.check()
+    return "CANCELLED" if operation.HasField("error") else "SUCCEEDED"
+
+
+def _succeeded(operation: operations_pb2.Operation) -> None:
+    if operation.HasField("error"):
+        raise NotRecovered(f"it failed: {operation.error.message}")
