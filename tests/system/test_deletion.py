@@ -5,13 +5,19 @@ R45).
 import fcntl
 import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from expectations import file_digest, refused, state_of, until
 from project import Tenant
 
+from csbs.storage.chunks import BackupChunks
+from csbs.workflows import collect_chunks as collect_backups
+from ims.storage.chunks import ImageChunks
+from ims.workflows import collect_chunks as collect_images
+from recast.client import Service
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
-from recast.faults import Kind
+from recast.faults import Kind, Unavailable
 from recast.ims.v1 import image_service_pb2 as ims_pb
 from recast.ims.v1 import provisioning_service_pb2 as provisioning_pb
 
@@ -194,6 +200,61 @@ def test_a_failed_backup_leaves_no_index_and_its_chunks_are_collected(
     tenant.delete_backup("failed")
     tenant.settled("csbs")
     assert tenant.cloud.chunks("csbs", "collect-failed") == set()
+
+
+class IdleWork:
+    """What a collection of chunks needs of its operation; nobody else is at the store."""
+
+    def __init__(self, project: str) -> None:
+        self.project = project
+
+    def use(self, resource: str, *, exclusive: bool) -> None:
+        """Nobody is in the way."""
+
+    def check(self) -> None:
+        """Nobody wants it to end."""
+
+
+class DeletesBeforeOpening:
+    """A chunk store: something is deleted between the look at what is live and the opening of the store."""
+
+    def __init__(self, chunks: Any, delete: Callable[[], object]) -> None:
+        self._chunks = chunks
+        self._delete = delete
+
+    def open(self, project: str) -> Any:
+        """The partition, later."""
+        self._delete()
+        return self._chunks.open(project)
+
+
+@pytest.mark.parametrize(
+    ("service", "workflow", "chunks"),
+    [
+        ("csbs", collect_backups.CollectChunks, BackupChunks),
+        ("ims", collect_images.CollectChunks, ImageChunks),
+    ],
+)
+def test_a_deletion_beside_a_collection_is_no_damage(
+    service: Service, workflow: Any, chunks: Any, tenant_of: Callable[[str], Tenant]
+) -> None:
+    """What is deleted while chunks are collected makes the collection look again; what stays is whole."""
+    tenant = tenant_of(f"beside-{service}")
+    for name in ("stays", "goes"):
+        tenant.import_image(name, "sys.qcow2")
+        tenant.create_server(name, name)
+        tenant.create_backup(name, name)
+    root, database = tenant.cloud.root, tenant.cloud.databases[service]
+    store = chunks((root / f"{service}-store").as_uri(), (root / f"keys/{service}-store.key").read_bytes())
+    delete = {"csbs": tenant.delete_backup, "ims": tenant.delete_image}[service]
+    late = DeletesBeforeOpening(store, lambda: delete("goes"))
+    with pytest.raises(Unavailable):
+        workflow(database, late).run(IdleWork(tenant.project))
+    workflow(database, store).run(IdleWork(tenant.project))
+    tenant.settled(service)
+    tenant.create_image("kept", "stays")
+    tenant.create_server("kept", "kept")
+    assert tenant.digests("kept") == [file_digest(tenant.sources / "sys.raw")]
 
 
 def test_servers_live_on_without_their_image_and_are_not_reinstalled(deleting: Tenant) -> None:
