@@ -243,3 +243,20 @@ class TestWorkers:
             operation = bench.record()
             wait_until(bench, lambda operation=operation: bench.row(operation).ended)
             assert bench.clock() - begun < 5
+
+    def test_work_that_was_begun_does_not_spare_the_next(self, bench: Any) -> None:
+        """Work on a resource that was begun may have looked before what is written now: only work that still
+        waits to be begun will see it.
+        """
+        found: list[bool] = []
+
+        def look(_work: Work) -> Message:
+            with bench.database.read() as session:
+                found.append(bench.operations.unfinished(session, "projects/demo/x") is not None)
+            return Empty()
+
+        first = bench.record()
+        look(bench)
+        bench.drive(bench.worker(look), first)
+        look(bench)
+        assert found == [True, False, False]

@@ -15,7 +15,7 @@ from sqlmodel import Session, select
 from recast.faults import OperationNotFound, OperationRunning
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.bell import Bell
-from recast.operations.tables import OperationRow
+from recast.operations.tables import OperationRow, State
 from recast.unitofwork import Database, Transaction
 
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
@@ -89,8 +89,14 @@ class Operations:
         tx.session.delete(row)
 
     def unfinished(self, session: Session, target: str) -> OperationRow | None:
-        """The work on a resource that has not ended, if there is some."""
-        query = select(OperationRow).where(OperationRow.target == target, OperationRow.ended.is_(False))  # type: ignore[attr-defined]
+        """The work on a resource that is recorded and not begun, if there is some: what is written now it
+        will find.
+
+        Begun work may have looked already, and what it did not see is left to the next.
+        """
+        query = select(OperationRow).where(
+            OperationRow.target == target, OperationRow.state == State.PENDING
+        )
         return session.exec(query).first()
 
     def notify(self) -> None:
