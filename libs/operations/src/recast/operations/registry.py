@@ -88,11 +88,10 @@ class Operations:
             raise OperationRunning(operation=operation_name(row))
         tx.session.delete(row)
 
-    def unfinished(self, session: Session, target: str) -> OperationRow | None:
-        """The work on a resource that is recorded and not begun, if there is some: what is written now it
-        will find.
+    def waiting(self, session: Session, target: str) -> OperationRow | None:
+        """The work on a resource that has not begun, if there is some: what is written now it will find.
 
-        Begun work may have looked already, and what it did not see is left to the next.
+        Begun work may have looked already; what it did not see is left to the next.
         """
         query = select(OperationRow).where(
             OperationRow.target == target, OperationRow.state == State.PENDING

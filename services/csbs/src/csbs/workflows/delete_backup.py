@@ -75,7 +75,7 @@ class DeleteBackup:
 
     def _collect(self, tx: Transaction, work: Work) -> None:
         project = f"projects/{work.project}"
-        if self._operations.unfinished(tx.session, f"{project}/chunks") is None:
+        if self._operations.waiting(tx.session, f"{project}/chunks") is None:
             self._operations.record(
                 tx,
                 project=work.project,

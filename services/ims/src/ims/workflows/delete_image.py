@@ -104,6 +104,6 @@ class DeleteImage:
 
     def _collect(self, tx: Transaction, project: str) -> None:
         target = f"projects/{project}/chunks"
-        if self._operations.unfinished(tx.session, target) is None:
+        if self._operations.waiting(tx.session, target) is None:
             request = pb.DeleteImageRequest()
             self._operations.record(tx, project=project, verb=COLLECT_CHUNKS, target=target, request=request)
