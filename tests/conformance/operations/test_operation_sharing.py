@@ -252,7 +252,7 @@ class TestWorkers:
 
         def look(_work: Work) -> Message:
             with bench.database.read() as session:
-                found.append(bench.operations.unfinished(session, "projects/demo/x") is not None)
+                found.append(bench.operations.waiting(session, "projects/demo/x") is not None)
             return Empty()
 
         first = bench.record()
