@@ -85,6 +85,8 @@ class Record:
     path: str
     target: str
     data: bytes
+    bytes: int
+    """Of the record itself."""
 
 
 class FaultyIo:
@@ -163,15 +165,16 @@ class FaultyIo:
             fcntl.flock(log, fcntl.LOCK_EX)
             log.write(head + path)
 
-    def records(self) -> Iterator[Record]:
-        """Everything written down so far."""
+    def records(self, start: int = 0) -> Iterator[Record]:
+        """Everything written down so far, or what came after so many bytes of the log."""
         with self.log.open("rb") as log:
+            log.seek(start)
             while head := log.read(self._RECORD.size):
                 size, kind, error, mode, inode, offset, length, path, target = self._RECORD.unpack(head)
                 rest = log.read(size - self._RECORD.size)
                 data = rest[path + target :]
                 names = rest[:path].decode(), rest[path : path + target].decode()
-                yield Record(Kind(kind), error, mode, inode, offset, length, *names, data)
+                yield Record(Kind(kind), error, mode, inode, offset, length, *names, data, size)
 
     def close(self) -> None:
         """Gives up the control."""

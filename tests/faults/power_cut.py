@@ -10,12 +10,13 @@ import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from faulty_io import Kind, Record, inodes_below
+from faulty_io import Kind, Record
 
 # SQLite makes it anew from its log; it is memory that processes share, and never written.
 _SHARED_MEMORY = "-shm"
@@ -65,6 +66,13 @@ class File:
             self.changes.clear()
             self.syncs += 1
 
+    def lose(self) -> None:
+        """Forgets what is not durable: bytes that a failed sync took are zeros, or what they were before."""
+        self.kept = self.content(Loss.ZEROS)
+        self.now = bytearray(self.kept)
+        self.changes.clear()
+        self.syncs += 1
+
     def after(self, loss: Loss) -> tuple[object, ...]:
         """Tells the content that is left from any other of this file."""
         if not self.changes or loss in {Loss.ALL, Loss.BYTES}:
@@ -102,19 +110,19 @@ Left = Mapping[str, tuple[object, ...]]
 
 
 class Disk:
-    """The folders below `root` that are watched, of which `before` is a copy."""
+    """Folders below `root`, of which `before` is a copy."""
 
-    def __init__(self, root: Path, before: Path, watched: tuple[str, ...]) -> None:
+    def __init__(self, root: Path, before: Path, there: Iterable[tuple[Path, os.stat_result]]) -> None:
+        """`there` is what `inodes_below` said of `root` when the copy was made."""
         self._root = root
         self._inodes: dict[int, File | Folder] = {}
         self._top = Folder()
-        for name in watched:
-            for path, status in inodes_below(root / name):
-                inside = path.relative_to(root)
-                is_folder = path.is_dir()
-                node = Folder() if is_folder else File(status.st_mode & 0o7777, before / inside)
-                node = self._inodes.setdefault(status.st_ino, node)
-                self._folder(inside.parent).now[inside.name] = node
+        for path, status in there:
+            inside = path.relative_to(root)
+            is_folder = stat.S_ISDIR(status.st_mode)
+            node = Folder() if is_folder else File(status.st_mode & 0o7777, before / inside)
+            node = self._inodes.setdefault(status.st_ino, node)
+            self._folder(inside.parent).now[inside.name] = node
         for node in self._inodes.values():
             node.sync()
         self._top.sync()
@@ -139,6 +147,19 @@ class Disk:
             self._inodes[record.inode].sync()
         elif record.kind in {Kind.WROTE, Kind.SIZED, Kind.ZEROED, Kind.MODED}:
             self._change(self._file(record.inode), record)
+
+    def lose(self, sync: Record) -> Iterator[tuple[str, bytes]]:
+        """Takes from the files what a failed sync should have made durable; gives what they are now."""
+        files = {
+            path: self._file_at(path)
+            for path, token in self._walk(self._top, "", Loss.NAMES, names_now=True)
+            if token
+        }
+        synced = self._inodes.get(sync.inode)
+        for path, node in files.items():
+            if node.changes and (sync.kind is Kind.SYNCED_ALL or node is synced):
+                node.lose()
+                yield path, node.kept
 
     def left(self, loss: Loss) -> Left:
         """What a power cut leaves now."""

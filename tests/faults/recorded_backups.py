@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from faulty_io import Kind, Record
+from faulty_io import Kind, Record, inodes_below
 from io_rig import IoRig
 from power_cut import Disk, Left, Loss, digest
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
@@ -68,30 +68,32 @@ class Recording:
     def __init__(self, rig: IoRig) -> None:
         """Makes the backups."""
         self.root = rig.root / "stack"
-        self.before = rig.root / "before"
+        self.before, self.after = rig.root / "before", rig.root / "after"
         self._log = rig.io
         rig.settle()
         rig.stack.stop()
         shutil.copytree(self.root, self.before, ignore=shutil.ignore_patterns("*-shm"))
-        self._start = Disk(self.root, self.before, WATCHED)
+        self._there = [found for name in WATCHED for found in inodes_below(self.root / name)]
         rig.io.record()
         rig.stack.start()
         for backup_id, full in (("cut-full", True), ("cut-incremental", False)):
+            rig.settle()  # the thaw comes after the seal, and keeps guests out while it merges
             for disk in ("web-system", "web-data-1"):
                 rig.write_news(disk)
             _watch(rig, backup_id, full=full)
         rig.settle()
         rig.stack.stop()
         rig.io.disarm()
+        # Requests that are under way say where the store is: what is left must be started in the same place.
+        self.root.rename(self.after)
 
     def records(self) -> Iterator[Record]:
         """What was done, in its order."""
         return self._log.records()
 
     def disk(self) -> Disk:
-        """What there was before, to be fed with the records; it may be asked for once."""
-        disk, self._start = self._start, None  # type: ignore[assignment]
-        return disk or Disk(self.root, self.before, WATCHED)
+        """What there was before, to be fed with the records."""
+        return Disk(self.root, self.before, self._there)
 
     def states(self, disk: Disk) -> Iterator[State]:
         """Every state that differs from all before it; the disk is fed meanwhile."""
@@ -106,7 +108,7 @@ class Recording:
             elif record.kind in _SYNCS:
                 yield from self._new(disk, number + 1, (Loss.ALL, Loss.BYTES), promises, seen)
             elif record.kind in _NAMES:
-                yield from self._new(disk, number + 1, (Loss.BYTES, *_PARTLY), promises, seen)
+                yield from self._new(disk, number + 1, (Loss.BYTES,), promises, seen)
 
     def _new(
         self,

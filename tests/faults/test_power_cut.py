@@ -38,9 +38,9 @@ def test_nothing_escapes_the_recorder(recording: Recording) -> None:
     for record in recording.records():
         disk.feed(record)
     there = {
-        str(path.relative_to(recording.root)): path.read_bytes()
+        str(path.relative_to(recording.after)): path.read_bytes()
         for folder in WATCHED
-        for path in (recording.root / folder).rglob("*")
+        for path in (recording.after / folder).rglob("*")
         if path.is_file()
     }
     done = dict(disk.files())
@@ -86,9 +86,9 @@ def test_a_stack_started_after_a_power_cut_finishes_its_work(
     for number, state in enumerate(recording.states(disk)):
         if number in chosen:
             rebuilt.build(disk, state.loss, state.left)
-            root = tmp_path / f"start-{number}"
-            shutil.copytree(rebuilt.root, root)
-            unfinished += _start(root, state)
+            shutil.copytree(rebuilt.root, recording.root)
+            unfinished += _start(recording.root, state)
+            shutil.rmtree(recording.root)
             losses[state.loss] += 1
     figure(f"stacks started: {sum(losses.values())} ({_listed(losses)}), with {unfinished} works under way")
     assert sum(losses.values()) == _STARTS

@@ -1,0 +1,97 @@
+"""Syncs that fail as on Linux: what they should have made durable is lost, and the next sync succeeds."""
+
+import shutil
+import threading
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from faulty_io import Class, Fault, Mode, Record, inodes_below
+from io_rig import IoRig
+from power_cut import Disk, Loss, Rebuilt
+from recast.doctor import Installation, examine
+
+_LOOK_SECONDS = 0.001
+_WATCHED = ("store", "data/ecs")
+
+
+class Losing:
+    """Keeps a model of what is durable, and takes from the real files what a failed sync loses.
+
+    A context manager; the rig has no work under way when it begins.
+    """
+
+    def __init__(self, rig: IoRig) -> None:
+        self._rig = rig
+        self._root = rig.root / "stack"
+        self._done = 0
+        self._ended = threading.Event()
+        before = rig.root / "before"
+        shutil.copytree(self._root, before)
+        there = [found for name in _WATCHED for found in inodes_below(self._root / name)]
+        self._disk = Disk(self._root, before, there)
+        self._rebuilt = Rebuilt(rig.root / "durable", before / "keys")
+        self._thread = threading.Thread(target=self._tend, name="losing")
+        self.lost_bytes = self.lost_files = 0
+
+    def __enter__(self) -> Self:
+        self._rig.io.record()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._rig.io.let_go()
+        self._rig.io.disarm()
+
+    def arm(self, number: int, error: int) -> None:
+        """Lets a sync fail, by its number from now."""
+        self._rig.io.arm(Fault(Class.SYNC, number, error), Mode.FAULTS | Mode.RECORDS | Mode.LOSES)
+
+    def disarm(self) -> None:
+        """Lets every sync succeed."""
+        self._rig.io.record()
+
+    def problems(self) -> list[str]:
+        """What the checker finds in what is durable: what a power cut would leave now, all work being over."""
+        self._feed()
+        left = self._disk.left(Loss.ALL)
+        (self._rebuilt.root / "data").mkdir(exist_ok=True)
+        self._rebuilt.build(
+            self._disk, Loss.ALL, {path: token for path, token in left.items() if path != "data"}
+        )
+        for path in (self._root / "data").glob("*.db*"):
+            shutil.copyfile(path, self._rebuilt.root / "data" / path.name)
+        report = examine(Installation.local(self._rebuilt.root), at_rest=True, deep=True)
+        return [str(problem) for problem in report.problems]
+
+    def _tend(self) -> None:
+        while not self._ended.wait(_LOOK_SECONDS):
+            if self._rig.io.is_losing:
+                sync = self._feed()
+                assert sync is not None
+                for path, content in self._disk.lose(sync):
+                    self._take(self._root / path, content)
+                self._rig.io.let_go()
+
+    def _take(self, path: Path, content: bytes) -> None:
+        """Writes what is left of a file over it, in place: who has it open sees that, too."""
+        with path.open("r+b") as file:
+            self.lost_files += 1
+            self.lost_bytes += sum(a != b for a, b in zip(file.read(), content, strict=False))
+            file.seek(0)
+            file.write(content)
+            file.truncate(len(content))
+
+    def _feed(self) -> Record | None:
+        """Brings the model up to now; gives the last record."""
+        last = None
+        with closing(self._rig.io.records(self._done)) as records:
+            for last in records:
+                self._disk.feed(last)
+                self._done += last.bytes
+        return last
