@@ -92,8 +92,10 @@ class Record:
 class FaultyIo:
     """The shim, compiled, and its control. `environment` makes a process load it."""
 
-    # struct control: mode, class, first, last, fault, hits, waiting, counted[7], where[512]
-    _CONTROL = struct.Struct(f"<4Qq2Q{len(Class)}Q512s")
+    # struct control: mode, class, first, last, fault, hits, waiting, counted[7]; then what the shim remembers of
+    # failed syncs; where[512]
+    _COUNTS = 7
+    _CONTROL = struct.Struct(f"<4Qq2Q{len(Class)}Q{(2 + 2 * 16) * 8}x512s")
     _RECORD = struct.Struct("<IIiIQQQII")
 
     def __init__(self, folder: Path, watched: Sequence[Path]) -> None:
@@ -116,10 +118,12 @@ class FaultyIo:
     def arm(self, fault: Fault, mode: Mode = Mode.FAULTS) -> None:
         """Lets what `fault` names fail; its operations are counted from now."""
         last = max(fault.first, fault.last)
-        self._write(0, 0, 0, 0, 0)
+        self._set(0, 0)
         self._map[self._CONTROL.size - 512 :] = bytes(512)
-        self._write(0, fault.of, fault.first, last, fault.error)
-        self._set(0, mode)
+        fields = (fault.of, fault.first, last, fault.error, 0, 0, *[0] * len(Class))
+        for number, value in enumerate(fields, 1):
+            self._set(number, value)
+        self._set(0, mode)  # last of all
 
     def count(self) -> None:
         """Counts from now, and lets nothing fail."""
@@ -136,7 +140,7 @@ class FaultyIo:
     @property
     def counted(self) -> dict[Class, int]:
         """How many operations of each class there were since they are counted."""
-        return dict(zip(Class, self._read()[7 : 7 + len(Class)], strict=True))
+        return dict(zip(Class, self._read()[self._COUNTS : self._COUNTS + len(Class)], strict=True))
 
     @property
     def hits(self) -> int:
@@ -191,13 +195,6 @@ class FaultyIo:
 
     def _set(self, field: int, value: int) -> None:
         struct.pack_into("<Q", self._map, field * 8, value)
-
-    def _write(self, *fields: int) -> None:
-        """The first fields; hits, waiting and counts become 0. The mode, first of all, is set last."""
-        values = (*fields, 0, 0, *[0] * len(Class), bytes(512))
-        packed = self._CONTROL.pack(*values)
-        self._map[8:] = packed[8:]
-        self._set(0, fields[0])
 
 
 def inodes_below(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:

@@ -175,6 +175,16 @@ def backup(*, full: bool) -> Job:
     return Job("full backup" if full else "incremental backup", prepare, act, verify)
 
 
+def full_backup() -> Job:
+    """A backup that reads everything."""
+    return backup(full=True)
+
+
+def incremental_backup() -> Job:
+    """A backup of what changed."""
+    return backup(full=False)
+
+
 def provisioning() -> Job:
     """Two servers from the full-server image, none of whose disks is in the cache."""
 
@@ -227,6 +237,3 @@ def _is(rig: IoRig, server: str, state: server_pb2.ServerState.ValueType) -> Non
     found = rig.insist(lambda: rig.recast.servers.GetServer(request)).server.state
     if found != state:
         raise NotRecovered(f"server {server} is {server_pb2.ServerState.Name(found)}")
-
-
-__all__ = ["IoRig", "Job", "backup", "build_world", "os_change", "provisioning"]

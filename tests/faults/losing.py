@@ -57,7 +57,9 @@ class Losing:
         self._rig.io.record()
 
     def problems(self) -> list[str]:
-        """What the checker finds in what is durable: what a power cut would leave now, all work being over."""
+        """What the checker finds in what is durable: in what a power cut would leave now, all work being
+        over.
+        """
         self._feed()
         left = self._disk.left(Loss.ALL)
         (self._rebuilt.root / "data").mkdir(exist_ok=True)

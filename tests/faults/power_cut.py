@@ -122,9 +122,9 @@ class Disk:
             is_folder = stat.S_ISDIR(status.st_mode)
             node = Folder() if is_folder else File(status.st_mode & 0o7777, before / inside)
             node = self._inodes.setdefault(status.st_ino, node)
-            self._folder(inside.parent).now[inside.name] = node
-        for node in self._inodes.values():
-            node.sync()
+            folder = self._folder(inside.parent)
+            folder.now[inside.name] = node
+            folder.sync()
         self._top.sync()
 
     def feed(self, record: Record) -> None:
@@ -234,6 +234,7 @@ class Disk:
                 if is_lenient:
                     return Folder()  # of a file that has no name any more: its records go by its inode
                 node.now[name] = Folder()
+                node.sync()  # above what is watched: it was there before
             node = node.now[name]
         assert isinstance(node, Folder)
         return node

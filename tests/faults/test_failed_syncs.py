@@ -1,4 +1,4 @@
-"""After a failed fsync nothing is called durable: what it should have saved is lost, and the next succeeds."""
+"""After a failed fsync nothing is called durable: what it should have saved is lost; the next succeeds."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -26,13 +26,14 @@ def rig(tmp_path: Path) -> Iterator[io_rig.IoRig]:
 
 
 @pytest.mark.timeout(_SECONDS)
+@pytest.mark.parametrize("make_job", [io_rig.incremental_backup, io_rig.provisioning, io_rig.os_change])
 def test_what_a_failed_sync_lost_is_not_called_durable(
-    rig: io_rig.IoRig, figure: Callable[[str], None]
+    rig: io_rig.IoRig, make_job: Callable[[], io_rig.Job], figure: Callable[[str], None]
 ) -> None:
-    """Each sync of an incremental backup fails once and loses what was not synced: the backup is written anew
-    or FAILED, and all that is said to be there survives a power cut.
+    """Each sync fails once and loses what was not synced: it is written anew or the work FAILED, and all that
+    is said to be there survives a power cut.
     """
-    job = io_rig.backup(full=False)
+    job = make_job()
     tally = io_matrix.Tally()
     syncs = io_matrix.count(rig, job, tally)[Class.SYNC]
     violations: list[str] = []
@@ -53,8 +54,8 @@ def test_what_a_failed_sync_lost_is_not_called_durable(
             job.verify(rig, subject, operation)
             rig.settle()
         figure(
-            f"syncs failed: {hits} of {syncs}; {losing.lost_bytes} bytes lost of {losing.lost_files} files; "
-            f"{failed} backups FAILED, {syncs - failed} SUCCEEDED"
+            f"{job.name}: syncs failed: {hits} of {syncs}; {losing.lost_bytes} bytes lost "
+            f"of {losing.lost_files} files; {failed} FAILED, {syncs - failed} SUCCEEDED"
         )
         assert losing.lost_bytes
     assert not violations

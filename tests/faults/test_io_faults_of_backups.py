@@ -23,17 +23,17 @@ def rig(tmp_path: Path) -> Iterator[io_rig.IoRig]:
 
 
 @pytest.mark.timeout(_SECONDS)
-@pytest.mark.parametrize("full", [True, False], ids=["full", "incremental"])
+@pytest.mark.parametrize("make_job", [io_rig.full_backup, io_rig.incremental_backup])
 def test_a_backup_survives_a_fault_at_each_operation(
-    rig: io_rig.IoRig, full: bool, figure: Callable[[str], None]
+    rig: io_rig.IoRig, make_job: Callable[[], io_rig.Job], figure: Callable[[str], None]
 ) -> None:
     """Whatever fails once, the backup ends as AVAILABLE or with a reason, nothing is left over, and the next
     one succeeds.
     """
     tally = io_matrix.Tally()
-    job = io_rig.backup(full=full)
+    job = make_job()
     operations = io_matrix.count(rig, job, tally)
     io_matrix.run(rig, job, io_matrix.every_fault(operations), tally).close()
-    figure(str(tally))
+    figure(f"{job.name}: {tally}")
     assert not tally.violations
     assert tally.injected > 100

@@ -15,10 +15,6 @@ _OF_BACKUPS = {Class.WRITE: 0.0, Class.READ: 0.5}
 _OF_SERVERS = dict.fromkeys((Class.READ, Class.WRITE, Class.SYNC, Class.RENAME, Class.MAKE), 0.0)
 
 
-def _backup() -> io_rig.Job:
-    return io_rig.backup(full=False)
-
-
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[io_rig.IoRig]:
     """A stack with the world of the crash tests."""
@@ -34,7 +30,7 @@ def rig(tmp_path: Path) -> Iterator[io_rig.IoRig]:
 @pytest.mark.parametrize(
     ("make_job", "lasting"),
     [
-        pytest.param(_backup, _OF_BACKUPS, id="backup"),
+        pytest.param(io_rig.incremental_backup, _OF_BACKUPS, id="backup"),
         pytest.param(io_rig.provisioning, _OF_SERVERS, id="provisioning"),
         pytest.param(io_rig.os_change, _OF_SERVERS | {Class.UNLINK: 0.0}, id="os-change"),
     ],

@@ -28,12 +28,15 @@ enum class { READ, WRITE, SYNC, RENAME, LINK, UNLINK, MAKE, CLASSES };
 enum mode { FAULTS = 1, RECORDS = 2, LOSES = 4 };
 enum kind { MADE_FILE = 1, MADE_FOLDER, WROTE, SIZED, ZEROED, SYNCED, SYNCED_ALL, RENAMED, LINKED, UNLINKED, MODED };
 
+#define LOSSES 16
+
 /* Python has the same layout: tests/faults/faulty_io.py. */
 struct control {
     _Atomic uint64_t mode, class, first, last; /* the operations of a class that fail, by their number */
     _Atomic int64_t fault;                     /* an errno; 0 is a short write */
     _Atomic uint64_t hits, waiting;            /* waiting: a sync failed, and what was not synced is being lost */
     _Atomic uint64_t counted[CLASSES];
+    _Atomic uint64_t clock, losses, lost_inode[LOSSES], lost_at[LOSSES]; /* the last syncs that failed */
     char where[512]; /* the first hit */
 };
 
@@ -48,6 +51,8 @@ struct record {
 static struct control *control;
 static const char *folders, *log_path;
 #define SHORT (-1)
+#define DESCRIPTORS 65536
+static uint64_t opened_at[DESCRIPTORS], born; /* by control->clock */
 
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("FAULTY_IO_CONTROL");
@@ -61,7 +66,7 @@ __attribute__((constructor)) static void begin(void) {
     void *mapped = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     if (mapped != MAP_FAILED)
-        control = mapped;
+        born = ++(control = mapped)->clock;
 }
 
 /* A recorder that cannot record must not pass for one. */
@@ -335,7 +340,20 @@ int fallocate64(int fd, int mode, off64_t offset, off64_t length) { return fallo
 int posix_fallocate(int fd, off_t offset, off_t length) { return fallocate(fd, 0, offset, length) ? errno : 0; }
 int posix_fallocate64(int fd, off64_t offset, off64_t length) { return posix_fallocate(fd, offset, length); }
 
-/* Syncs. One that fails loses what was not synced, as Linux does: the harness takes it away meanwhile. */
+/* Syncs. One that fails loses what was not synced, as Linux does: the harness takes it away meanwhile. And as on
+ * Linux each descriptor that was open by then is told so once; one opened later is not. */
+
+static int is_told(enum kind kind, int fd, uint64_t inode) {
+    if (!(control->mode & LOSES) || fd >= DESCRIPTORS)
+        return 0;
+    uint64_t since = opened_at[fd] ? opened_at[fd] : born;
+    for (uint64_t each = 0; each < control->losses && each < LOSSES; each++)
+        if (control->lost_at[each] > since && (kind == SYNCED_ALL || control->lost_inode[each] == inode)) {
+            opened_at[fd] = ++control->clock;
+            return 1;
+        }
+    return 0;
+}
 
 static int sync_by(const char *call, long number, enum kind kind, int fd) {
     char path[PATH_MAX];
@@ -344,10 +362,13 @@ static int sync_by(const char *call, long number, enum kind kind, int fd) {
         log = take_order();
         error = fault_at(SYNC, call, path);
     }
-    int done = error > 0 ? failed(error) : syscall(number, fd);
+    int done = error > 0 ? failed(error) : log >= 0 && is_told(kind, fd, inode_of(fd)) ? failed(EIO) : syscall(number, fd);
     if (log >= 0)
         put(log, (struct record){.kind = kind, .error = done ? errno : 0, .inode = inode_of(fd)}, path, NULL, NULL);
     if (error > 0 && control->mode & LOSES) {
+        uint64_t loss = control->losses++ % LOSSES;
+        control->lost_inode[loss] = inode_of(fd);
+        opened_at[fd % DESCRIPTORS] = control->lost_at[loss] = ++control->clock;
         control->waiting = 1;
         while (control->waiting) /* the harness lets go within a bound; if it ended, so does its stack */
             usleep(1000);
@@ -418,10 +439,16 @@ int fchmod(int fd, mode_t mode) {
     return done;
 }
 
+static int opened(int fd) {
+    if (control && fd >= 0 && fd < DESCRIPTORS)
+        opened_at[fd] = ++control->clock;
+    return fd;
+}
+
 static int open_by(int folder, const char *name, int flags, mode_t mode) {
     char path[PATH_MAX];
     if (!control || !control->mode || !(flags & (O_CREAT | O_TRUNC)) || !path_of_name(folder, name, path))
-        return syscall(SYS_openat, folder, name, flags, mode);
+        return opened(syscall(SYS_openat, folder, name, flags, mode));
     int log = take_order();
     int is_new = flags & O_CREAT && !inode_at(path);
     int error = is_new ? fault_at(MAKE, "open", path) : 0;
@@ -435,7 +462,7 @@ static int open_by(int folder, const char *name, int flags, mode_t mode) {
             put(log, (struct record){.kind = SIZED, .inode = now.st_ino, .length = 0}, path, NULL, NULL);
     }
     give_order(log);
-    return fd;
+    return opened(fd);
 }
 
 #define OPENS(name, parameters, last, folder)                \

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from recast.diskimage import qemu_img
-from recast.diskimage.durable import Step, building_path, locked, make_once, sync_path
+from recast.diskimage.durable import Step, building_path, durably_written, locked, make_once, sync_path
 from recast.diskimage.errors import BaseInUse, BaseNotFound, SizeRefused
 from recast.diskimage.names import (
     backing_of_base,
@@ -95,7 +95,8 @@ class Bases:
         """
         checked_size(size_bytes)
         if base is None:
-            qemu_img.create_overlay(target, size_bytes, None)
+            with durably_written(target):
+                qemu_img.create_overlay(target, size_bytes, None)
             return
         try:
             base_bytes = self.file(base).stat().st_size

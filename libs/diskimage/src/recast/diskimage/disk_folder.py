@@ -1,5 +1,6 @@
 """One disk: its layers, its freeze, its end. The order of every step is FORMAT.md's."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from recast.diskimage import qemu_img
 from recast.diskimage.bases import Bases
 from recast.diskimage.chain import Chain, read_chain
-from recast.diskimage.durable import Step, locked, sync_path
+from recast.diskimage.durable import Step, durably_written, locked, sync_path
 from recast.diskimage.errors import (
     DiskBusy,
     DiskFrozen,
@@ -92,7 +93,8 @@ class DiskFolder:
             (self.path / mark_name(freeze_id)).touch()
             self._step("freeze.marked")
             overlay = self.path / NEXT
-            qemu_img.create_overlay(overlay, chain.size_bytes, (layer.name, "qcow2"), keep_open=[lock])
+            with durably_written(overlay):
+                qemu_img.create_overlay(overlay, chain.size_bytes, (layer.name, "qcow2"), keep_open=[lock])
             self._step("freeze.overlay_made")
             self._switch_to(overlay, "freeze", also_durable=layer)
 
@@ -112,9 +114,11 @@ class DiskFolder:
         # From the chain, which knows only layers of this folder here: a base can never be what is written.
         private = self.path / layer_name(beneath[0]) if beneath else None
         if private is not None:
-            with locked(private, exclusive=True):  # readers of it hold it shared: their bytes must not change
-                qemu_img.commit(frozen, into=private, keep_open=[lock])
-            sync_path(private)  # before the mark goes: from then on the frozen layer may be lost
+            with locked(private, exclusive=True) as fd:  # readers hold it shared: their bytes must not change
+                # What an attempt wrote whose sync failed is on no disk, but still in the cache.
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                with durably_written(private):  # before the mark goes: then the frozen layer may be lost
+                    qemu_img.commit(frozen, into=private, keep_open=[lock])
             self._step("thaw.committed")
         (self.path / mark_name(frozen_id)).unlink(missing_ok=True)
         sync_path(self.path)  # before the rename: a merged layer must never be seen marked
@@ -131,9 +135,10 @@ class DiskFolder:
             if size_bytes < current:
                 raise SizeRefused(f"disk {self.disk_id} of {current} bytes cannot shrink to {size_bytes}")
             if size_bytes > current:
-                qemu_img.resize(self.active_path, size_bytes, keep_open=[lock])
+                with durably_written(self.active_path):  # the guest may then be told of its size
+                    qemu_img.resize(self.active_path, size_bytes, keep_open=[lock])
                 self._step("resize.grown")
-            sync_path(self.active_path)  # the guest may now be told of its size
+            sync_path(self.active_path)  # also of a size that was found: a kill may have come before its sync
 
     def replace(self, size_bytes: int, base: str | None) -> None:
         """Start the disk over as an empty overlay on `base`: what was written since is gone.
