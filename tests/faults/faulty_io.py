@@ -92,8 +92,8 @@ class Record:
 class FaultyIo:
     """The shim, compiled, and its control. `environment` makes a process load it."""
 
-    # struct control: mode, class, first, last, fault, hits, waiting, counted[7]; then what the shim remembers of
-    # failed syncs; where[512]
+    # struct control: mode, class, first, last, fault, hits, waiting, counted[7]; then what the shim remembers
+    # of failed syncs; where[512]
     _COUNTS = 7
     _CONTROL = struct.Struct(f"<4Qq2Q{len(Class)}Q{(2 + 2 * 16) * 8}x512s")
     _RECORD = struct.Struct("<IIiIQQQII")

@@ -171,6 +171,8 @@ class DiskFolder:
         sync_path(self.path.parent)
         remove_folder(gone)
         remove_folder(new_folder(self.path.parent, self.disk_id))
+        # Whoever asked forgets the disk now: nothing of it may come back, for nobody would remove it.
+        sync_path(self.path.parent)
         self._step("delete.removed")
 
     def reader(self) -> DiskReader:
