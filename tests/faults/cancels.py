@@ -109,12 +109,12 @@ def build_world(rig: CancellingRig, folder: Path) -> None:
 
 
 def _make_packed(folder: Path) -> None:
-    """A compressed qcow2 of 2 GiB with 512 MiB of data, each half of a cluster repeated in the other."""
+    """A compressed qcow2 of 2 GiB with 256 MiB of data, each half of a cluster repeated in the other."""
     noise = random.Random(3)
     with (folder / "packed.raw").open("wb") as file:
         file.truncate(2048 * MIB)
-        for number in range(512):
-            file.seek(number * 4 * MIB)
+        for number in range(256):
+            file.seek(number * 8 * MIB)
             file.write(b"".join(noise.randbytes(32768) * 2 for _ in range(16)))
     disks.to_qcow2(folder / "packed.raw", folder / "packed.qcow2", compressed=True)
     (folder / "packed.raw").unlink()
