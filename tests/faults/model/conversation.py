@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
+from cloud import Cloud
+from expectations import until
 from google.longrunning import operations_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.text_format import MessageToString
+from project import Tenant
 
-from cloud import Cloud
-from expectations import until
 from model.requests import delete
 from model.seen import Shown, differences, look
 from model.works import Disagreement, Work, begin, touched
 from model.world import SECTOR, Content, Disk, Image, Kept, Server, World, verb_of
-from project import Tenant
 from recast.client import SERVICES, Service
 from recast.csbs.v1 import backup_pb2
 from recast.faults import RemoteRefusal
-from recast.ims.v1 import image_service_pb2 as ims_pb
 from recast.rpc.status import refusal_from_status
 
 PATIENCE_SECONDS = 30.0
@@ -32,7 +31,8 @@ PATIENCE_SECONDS = 30.0
 NEVER = {"INTERNAL", "CONTENT_DAMAGED", "DISK_IO_FAILED", "REQUEST_INVALID"}
 STUBS: dict[str, tuple[Service, str]] = {
     **dict.fromkeys(("CreateBackup", "UpdateBackup", "DeleteBackup", "RestoreBackup"), ("csbs", "backups")),
-    **dict.fromkeys(("CreateImage", "UpdateImage", "DeleteImage", "GetProvisioningDefaults"), ("ims", "images")),
+    **dict.fromkeys(("CreateImage", "UpdateImage", "DeleteImage"), ("ims", "images")),
+    "GetProvisioningDefaults": ("ims", "images"),
     **dict.fromkeys(("CreateDisk", "DeleteDisk", "AttachDisk", "DetachDisk"), ("ecs", "disks")),
     **dict.fromkeys(
         ("CreateServers", "UpdateServer", "DeleteServer", "StartServer", "StopServer", "RebootServer",
@@ -88,7 +88,7 @@ class Conversation:
         if "request_id" in fields:
             request.request_id = f"r{self._number}"
             request.validate_only = manner.validate_only
-        holder = next((getattr(request, name) for name in ("server", "backup", "image") if verb_of(request).startswith("Update") and name in fields), request)  # fmt: skip
+        holder = _updated(request) if verb_of(request).startswith("Update") else request
         if manner.is_stale and "etag" in holder.DESCRIPTOR.fields_by_name:
             holder.etag = "stale"
 
@@ -111,6 +111,7 @@ class Conversation:
             if work.server:
                 work.snapshots.append(self._afterwards(request, answer, work.server))
         for work in racing:
+            work.overtaken_by = request
             self.settle(work)
         begun = begin(self.world, request, answer, before)
         if begun is None:
@@ -203,20 +204,27 @@ class Conversation:
         self.pending.remove(work)
         reason = refusal_from_status(operation.error).reason if operation.HasField("error") else ""
         self._note(f"   {verb_of(work.request)} ended: {reason or 'ok'}")
+        try:
+            self._follow(work, reason)
+        except Disagreement as problem:
+            self.disagree(str(problem))
+
+    def _follow(self, work: Work, reason: str) -> None:
+        """Takes the end of work into the model."""
         if reason:
             self._check_failure(work, reason)
             self.quiet()
             work.fail(self.world, self.seen())
         elif work.doomed and not work.may_fail:
-            self.disagree(f"the work must fail with {work.doomed}, and succeeded")
+            raise Disagreement(f"the work must fail with {work.doomed}, and succeeded")
         else:
             work.succeed(self.world, self.seen() if work.server else None)
 
     def _check_failure(self, work: Work, reason: str) -> None:
         if reason in NEVER or (reason == "CANCELLED" and not work.is_cancelled):
-            self.disagree(f"no work fails with {reason}")
+            raise Disagreement(f"no work fails with {reason}")
         if reason != work.doomed and not work.may_fail:
-            self.disagree(f"the work must {'fail with ' + work.doomed if work.doomed else 'succeed'}")
+            raise Disagreement(f"the work must {'fail with ' + work.doomed if work.doomed else 'succeed'}")
 
     def _end_of(self, service: Service, name: str) -> operations_pb2.Operation:
         stub = self.tenant.recast.operations(service)
@@ -333,6 +341,11 @@ class Conversation:
         self.quiet()
         if left := self.seen():
             self.disagree(f"left: {left}")
+        for service in ("csbs", "ims"):
+            files = self.tenant.cloud.chunks(service, self.tenant.project)
+            files |= self.tenant.cloud.indexes(service, self.tenant.project)
+            if files:
+                self.disagree(f"left in the chunk store of {service}: {files}")
 
     def _delete_all(self, kind: type, chance: random.Random) -> None:
 
@@ -341,6 +354,11 @@ class Conversation:
         for thing in things:
             self.ask(delete(thing), Manner(waits=False))
         self.settle_all()
+
+
+def _updated(request: Any) -> Any:
+    """The resource in an update."""
+    return next(thing for one, thing in request.ListFields() if one.name in {"server", "backup", "image"})
 
 
 def _text(request: Any) -> str:

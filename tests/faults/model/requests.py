@@ -1,5 +1,5 @@
-"""Requests out of drawn numbers. Which of the things that there are is meant is drawn as a number too, so that
-what is drawn never depends on what the services did.
+"""Requests out of drawn numbers. Which of the things that there are is meant is drawn as a number too, so
+that what is drawn never depends on what the services did.
 """
 
 from __future__ import annotations
@@ -107,6 +107,13 @@ def create_disk(world: World, number: int, source: int) -> Message:
     return disks.CreateDiskRequest(parent=world.parent, disk_id=f"d{number % 4}", disk=disk, image=image)
 
 
+def delete_disk(world: World, disk: int) -> Message:
+    """Mostly one that is attached nowhere."""
+    loose = [each.name for each in world.all(Disk) if each.state == "AVAILABLE"]
+    name = loose[disk % len(loose)] if loose and disk % 3 else pick(world, Disk, disk)
+    return disks.DeleteDiskRequest(name=name)
+
+
 def attach(world: World, disk: int, server: int) -> Message:
     """Mostly a disk that can be."""
     loose = [each.name for each in world.all(Disk) if each.state == "AVAILABLE" or each.shared]
@@ -167,6 +174,16 @@ def delete_image(world: World, image: int, *, with_backup: bool) -> Message:
     there = [each.name for each in world.all(Image) if each.kind == "FULL_SERVER"]
     name = there[image % len(there)] if there and image % 4 else pick(world, Image, image)
     return images.DeleteImageRequest(name=name, delete_backup=with_backup)
+
+
+def delete_backup(world: World, backup: int) -> Message:
+    """Any."""
+    return backups.DeleteBackupRequest(name=pick(world, Backup, backup))
+
+
+def read_defaults(world: World, image: int) -> Message:
+    """What a server made from an image gets."""
+    return images.GetProvisioningDefaultsRequest(name=pick(world, Image, image))
 
 
 def describe(world: World, kind: int, number: int) -> Message:

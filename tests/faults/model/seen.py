@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from expectations import state_of
 from project import Tenant
 
-from expectations import state_of
 from model.world import Backup, Disk, Image, Server, World
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_service_pb2 as csbs_pb

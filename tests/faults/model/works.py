@@ -22,8 +22,12 @@ class Disagreement(AssertionError):
 
 @dataclass
 class Work:
-    """Work under way. `vanish` is another way to fail, with less left; which it was is seen. `doomed` is the reason that it must fail with; `may_fail` when a race or a cancel leaves
-    it open. `server` is the one that it backs up, and `snapshots` what that may have been at the instant.
+    """Work under way: how it changes the world, at each end and on the way (`phases`).
+
+    `vanish` is another way to fail, with less left; which of both it was is seen. `doomed` is the reason that
+    it must fail with; `may_fail` when a race or a cancel leaves it open. `server` is the one that it backs
+    up, and `snapshots` what that may have been at the instant. `overtaken_by` is a request that was accepted
+    before the end of this work: what is seen may be of its making.
     """
 
     request: Any
@@ -37,6 +41,7 @@ class Work:
     may_fail: bool = False
     is_decided: bool = False
     is_cancelled: bool = False
+    overtaken_by: Any = None
     server: str = ""
     snapshots: list[tuple[Kept, ...]] = field(default_factory=list)
     operation: str = ""
@@ -206,7 +211,7 @@ def _both(first: Effect, second: Effect) -> Effect:
 
 
 def _state(name: str, state: str, **changes: Any) -> Effect:
-    return lambda world, seen: world.edit(name, state=state, **changes)
+    return lambda world, _seen: world.edit(name, state=state, **changes)
 
 
 def _power(during: str, after: str, back: str) -> Callable[..., Work]:
@@ -279,7 +284,7 @@ def _create_disk(world: World, request: Any, answer: Any, before: World) -> Work
 
 def _delete_disk(world: World, request: Any, answer: Any, before: World) -> Work:
     world.edit(request.name, state="DELETING")
-    return _work(request, lambda w, seen: w.drop(request.name), is_decided=True)
+    return _work(request, lambda w, _seen: w.drop(request.name), is_decided=True)
 
 
 def _attach(world: World, request: Any, answer: Any, before: World) -> None:
@@ -302,7 +307,7 @@ def _create_backup(world: World, request: Any, answer: Any, before: World) -> Wo
     world.put(Backup(name, server, "CREATING", world.snapshot(server), description=description))
 
     def frozen(state: str, ready: bool) -> Effect:
-        return _both(_state(name, state, ready=ready), lambda w, seen: w.edit(server, frozen=name))
+        return _both(_state(name, state, ready=ready), lambda w, _seen: w.edit(server, frozen=name))
 
     def sealed(w: World, seen: Seen | None) -> None:
         kept = work.kept(seen[name]["disks"] if seen and name in seen else None)
@@ -315,7 +320,7 @@ def _create_backup(world: World, request: Any, answer: Any, before: World) -> Wo
 
 def _delete_backup(world: World, request: Any, answer: Any, before: World) -> Work:
     world.edit(request.name, state="DELETING")
-    return _work(request, lambda w, seen: w.drop(request.name), is_decided=True)
+    return _work(request, lambda w, _seen: w.drop(request.name), is_decided=True)
 
 
 def _restore(world: World, request: Any, answer: Any, before: World) -> Work:
@@ -335,11 +340,16 @@ def _restore(world: World, request: Any, answer: Any, before: World) -> Work:
         w.edit(request.name, state="AVAILABLE")
         shown = seen.get(server, {}).get("state", was) if seen is not None else was
         if shown not in {was, "STOPPED"}:  # it may have been taken down already
-            raise Disagreement(f"{server} was {was}, and is {shown} after a restore that did not come about")
+            if not work.overtaken_by:
+                raise Disagreement(
+                    f"{server} was {was}, and is {shown} after a restore that did not come about"
+                )
+            shown = was
         w.edit(server, state=shown)
 
     under_way = [_state(server, "RESTORING"), restored]
-    return _work(request, _both(restored, _state(request.name, "AVAILABLE")), untouched, *under_way)
+    work = _work(request, _both(restored, _state(request.name, "AVAILABLE")), untouched, *under_way)
+    return work
 
 
 def _create_image(world: World, request: Any, answer: Any, before: World) -> Work:
@@ -361,9 +371,13 @@ def _create_image(world: World, request: Any, answer: Any, before: World) -> Wor
             w.edit(backup.server, holds=w.things[backup.server].holds | {name})
 
     doomed = _unprepared(backup.disks)
-    failed = _image_failed(name, backup.name, doomed)
-    gone = _both(failed, lambda w, seen: w.drop(name))
-    return _work(request, published, failed, locked, held, _both(locked, held), doomed=doomed, vanish=gone)
+
+    def failed(w: World, seen: Seen | None) -> None:
+        _image_failed(work, name, backup.name, w, seen)
+
+    gone = _both(failed, lambda w, _seen: w.drop(name))
+    work = _work(request, published, failed, locked, held, _both(locked, held), doomed=doomed, vanish=gone)
+    return work
 
 
 def _unprepared(disks: Sequence[Kept]) -> str:
@@ -372,19 +386,20 @@ def _unprepared(disks: Sequence[Kept]) -> str:
     return "SOURCE_NOT_CONFIGURED" if bases == ["old"] else ""
 
 
-def _image_failed(name: str, backup: str, reason: str) -> Effect:
+def _image_failed(work: Work, name: str, backup: str, w: World, seen: Seen | None) -> None:
     """An image that never held its backup is gone, any other is in ERROR; the backup is free (R10)."""
-
-    def failed(w: World, seen: Seen | None) -> None:
-        w.edit(name, state="ERROR")
-        if backup in w.things and w.things[backup].image == name:
-            w.edit(backup, image="")
-        if seen is not None and name not in seen:
-            if reason == "SOURCE_NOT_CONFIGURED":
-                raise Disagreement(f"{name} held its backup and is gone")
-            w.drop(name)
-
-    return failed
+    w.edit(name, state="ERROR")
+    if backup in w.things and w.things[backup].image == name:
+        w.edit(backup, image="")
+    if seen is None:
+        return
+    verb = verb_of(work.overtaken_by) if work.overtaken_by else ""
+    if verb == "CreateImage" and name in touched(w, work.overtaken_by)[1]:
+        w.drop(name)  # the one that is there is the next of that name
+    elif name not in seen and verb != "DeleteImage":
+        if work.doomed == "SOURCE_NOT_CONFIGURED" and not work.may_fail:
+            raise Disagreement(f"{name} held its backup and is gone")
+        w.drop(name)
 
 
 def _image_of_server(world: World, request: Any, answer: Any) -> Work:
@@ -417,17 +432,20 @@ def _image_of_server(world: World, request: Any, answer: Any) -> Work:
             state = seen[each]["state"]
             kept = work.kept(seen[each]["disks"]) if state == "AVAILABLE" else ()
             w.put(Backup(each, server, state, kept, ready=state == "AVAILABLE", image=lock))
-        return mine
+        return mine or next(iter(new), "?")
 
     def published(w: World, seen: Seen | None) -> None:
         backup = adopt(w, seen, name) if seen is not None else "?"
-        kept = w.things[backup].disks if seen is not None else work.snapshots[0]
+        kept = w.things[backup].disks if backup in w.things else work.snapshots[0]
         w.edit(name, state="NORMAL", backup=backup, disks=kept)
 
     def failed(w: World, seen: Seen | None) -> None:
         if seen is not None:
-            w.edit(name, backup=adopt(w, seen, ""))
-        _image_failed(name, "", doomed)(w, seen)
+            adopted = adopt(w, seen, "")
+            w.edit(name, backup=adopted if adopted in w.things else "")
+        else:
+            w.edit(name, backup="?")
+        _image_failed(work, name, "", w, seen)
 
     def held(**changes: Any) -> Effect:
         def hold(w: World, seen: Seen | None) -> None:
@@ -442,8 +460,8 @@ def _image_of_server(world: World, request: Any, answer: Any) -> Work:
     known = _state(name, "CREATING", backup="?")
     frozen = held(frozen="?")
     phases = [held(), known, _both(held(), backing_up), _both(frozen, backing_up), frozen,
-              lambda w, seen: w.edit(server, frozen="?")]  # fmt: skip
-    gone = _both(failed, lambda w, seen: w.drop(name))
+              lambda w, _seen: w.edit(server, frozen="?")]  # fmt: skip
+    gone = _both(failed, lambda w, _seen: w.drop(name))
     work = _work(request, published, failed, *phases, doomed=doomed, server=server, vanish=gone)
     return work
 
@@ -503,7 +521,7 @@ _BEGIN: Mapping[str, Callable[..., Work | None]] = {
     "RestoreBackup": _restore,
     "CreateImage": _create_image,
     "DeleteImage": _delete_image,
-    "GetProvisioningDefaults": lambda world, request, answer, before: None,
+    "GetProvisioningDefaults": lambda *_: None,
     "UpdateServer": _update("server"),
     "UpdateBackup": _update("backup"),
     "UpdateImage": _update("image"),

@@ -99,7 +99,7 @@ class Image:
     description: str = ""
 
 
-class Refused(Exception):  # noqa: N818  # named by what happens
+class Refused(Exception):
     """A request is answered with this reason."""
 
 
@@ -227,7 +227,9 @@ class World:
         """A RUNNING server."""
         self._in_state(request, "RUNNING")
 
-    check_RebootServer = check_StopServer
+    def check_RebootServer(self, request: Any) -> None:
+        """A RUNNING server."""
+        self._in_state(request, "RUNNING")
 
     def _in_state(self, request: Any, *states: str) -> Server:
         server: Server = self.find(request.name)
