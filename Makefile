@@ -54,7 +54,7 @@ test-crash: setup ## End each service at every point of every kind of work, and 
 
 .PHONY: test-faults
 test-faults: setup postgres ## Break disks, wires and power, race, retry and cancel, and check that nothing is lost
-	@scripts/need gcc cc
+	@scripts/need build-essential cc
 	$(BIN)/python -m pytest tests/faults -n 2 --dist loadfile
 
 .PHONY: postgres
