@@ -23,6 +23,7 @@ from recast.rpc.status import refusal_from_status, status_from_refusal
 log = structlog.get_logger()
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
 _POLL_SECONDS = 0.5  # how late another replica's work, or a retry, may be noticed
+_REST_SECONDS = 4.0  # how late, when the thread that looked has found work that lasts
 _MAX_BACKOFF_SECONDS = 5.0
 _MAX_FAILED_UNDOS = 5  # an undo that cannot be done ends all the same: no state lasts for ever
 # What is decided is not undone: the rest of the work is tried this often, about a minute long.
@@ -60,6 +61,7 @@ class Worker:
         self._threads = [
             threading.Thread(target=self._loop, name=f"{domain}-work-{n}") for n in range(threads)
         ]
+        self._lookout = threading.Lock()  # held by the idle thread that looks; the others wait for the bell
         self._idle = threading.Event()  # set when no thread runs work any more
         self._renewer = threading.Thread(target=self._renew, name=f"{domain}-leases")
 
@@ -112,10 +114,19 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 if not self.run_once():
-                    self._operations.bell.wait(_POLL_SECONDS)
+                    self._rest()
             except Exception:  # the loop must outlive whatever a database or a bug does to one round
                 log.exception("worker round failed")
                 self._stopping.wait(_POLL_SECONDS)
+
+    def _rest(self) -> None:
+        """Waits for the bell. One idle thread looks now and then for what nobody rings for; it is enough."""
+        is_lookout = self._lookout.acquire(blocking=False)
+        try:
+            self._operations.bell.wait(_POLL_SECONDS if is_lookout else _REST_SECONDS)
+        finally:
+            if is_lookout:
+                self._lookout.release()
 
     def _claim(self) -> OperationRow | None:
         now = text(self._database.now_sql())
