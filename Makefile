@@ -57,6 +57,10 @@ test-faults: setup postgres ## Break disks, wires and power, race, retry and can
 	@scripts/need build-essential cc
 	$(BIN)/python -m pytest tests/faults -n 2 --dist loadfile
 
+.PHONY: test-model
+test-model: setup ## Hold the services against their model by drawn requests (SEED=1 STEPS=10000)
+	$(BIN)/python tests/faults/model --seed $(or $(SEED),1) --steps $(or $(STEPS),10000)
+
 .PHONY: postgres
 postgres:
 	@scripts/need postgresql postgres

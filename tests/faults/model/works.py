@@ -146,7 +146,7 @@ def _impossible(world: World, seen: Seen | None) -> None:
 
 
 def _create_servers(world: World, request: Any, answer: Any, before: World) -> Work:
-    plan = _plan(before, request)
+    plan = _plan(world, request)
     names = [server.name for server in answer.servers]
     if names != world.batch(request):
         raise Disagreement(f"{names} were made, not {world.batch(request)} (R14)")
@@ -225,7 +225,7 @@ def _power(during: str, after: str, back: str) -> Callable[..., Work]:
 def _change_os(world: World, request: Any, answer: Any, before: World) -> Work:
     """Of the image the system disk alone is used; no data disk is touched (R35)."""
     server: Server = world.things[request.name]
-    image = before.recall(server.image if verb_of(request) == "ReinstallServerOs" else request.image)
+    image = world.recall(server.image if verb_of(request) == "ReinstallServerOs" else request.image)
     system = next(disk for disk in image.disks if disk.is_system)
     position, old = next((p, world.things[d]) for p, d in server.disks.items() if world.things[d].is_system)
     name = f"{world.parent}/disks/{answer.operation.name.rpartition('/')[2]}"
@@ -238,6 +238,10 @@ def _change_os(world: World, request: Any, answer: Any, before: World) -> Work:
         w.edit(name, state="IN_USE")
         state = "RUNNING" if request.power_on else "STOPPED"
         w.edit(server.name, state=state, image=image.name, disks={**current.disks, position: name})
+        w.edit(old.name, state="DELETING")
+
+    def done(w: World, seen: Seen | None) -> None:
+        swap(w, seen)
         w.drop(old.name)
 
     def stay(w: World, seen: Seen | None) -> None:
@@ -245,7 +249,7 @@ def _change_os(world: World, request: Any, answer: Any, before: World) -> Work:
         w.drop(name)
 
     pinned = _pinned([image.name])
-    work = _work(request, swap, stay, pinned, _both(pinned, swap))
+    work = _work(request, done, stay, pinned, _both(pinned, swap), _both(pinned, done))
     work.writes.add(name)
     return work
 
@@ -272,7 +276,7 @@ def _delete_server(world: World, request: Any, answer: Any, before: World) -> Wo
 
 
 def _create_disk(world: World, request: Any, answer: Any, before: World) -> Work:
-    source = before.recall(request.image).disks[0] if request.image else None
+    source = world.recall(request.image).disks[0] if request.image else None
     content = source.content if source else Content()
     size = request.disk.size_bytes or source.size
     name = answer.disk.name
@@ -325,7 +329,7 @@ def _delete_backup(world: World, request: Any, answer: Any, before: World) -> Wo
 
 def _restore(world: World, request: Any, answer: Any, before: World) -> Work:
     """Every disk gets the backup's bytes; the server is down for it."""
-    backup: Backup = before.recall(request.name)
+    backup: Backup = world.recall(request.name)
     server = request.server or backup.server
     plan = before.restore_plan(request)
     was = world.things[server].state if server in world.things else ""

@@ -93,9 +93,7 @@ class Operations:
 
         Begun work may have looked already; what it did not see is left to the next.
         """
-        query = select(OperationRow).where(
-            OperationRow.target == target, OperationRow.state == State.PENDING
-        )
+        query = select(OperationRow).where(OperationRow.target == target, OperationRow.state == State.PENDING)
         return session.exec(query).first()
 
     def notify(self) -> None:
