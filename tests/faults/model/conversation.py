@@ -19,7 +19,9 @@ from project import Tenant
 
 from model.requests import delete
 from model.seen import Shown, differences, look
-from model.works import Disagreement, Work, begin, touched
+from model.touch import touched
+from model.work import Disagreement, Work
+from model.works import begin
 from model.world import SECTOR, Content, Disk, Image, Kept, Server, World, verb_of
 from recast.client import SERVICES, Service
 from recast.csbs.v1 import backup_pb2
