@@ -91,9 +91,10 @@ def idle_is(state: str) -> Look:
 
 
 def changed(rig: CancellingRig, subject: str) -> None:
-    """idle is of the new image; then it is given its old one."""
+    """idle is of the new image; then it is given its old one, and the new is taken away."""
     hold(_server(rig, "idle").image == f"{PROJECT}/images/{subject}", "idle is not of its new image")
     succeeded(set_os(rig, "system", f"{subject}-back"))
+    succeeded(small.delete_image(rig, subject, delete_backup=True))
 
 
 def started(rig: CancellingRig, subject: str) -> None:
