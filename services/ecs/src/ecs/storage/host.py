@@ -3,7 +3,7 @@
 Turns what may go wrong there into refusals.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,24 +107,29 @@ class Host:
             return self._disks.disk(folder).allocated_bytes()
 
     def ensure_base(
-        self, location: content_pb2.ContentStore, disk: content_pb2.DiskContent, progress: Progress
+        self,
+        location: content_pb2.ContentStore,
+        disk: content_pb2.DiskContent,
+        progress: Progress,
+        keep: Container[str],
     ) -> str:
         """Brings a content into the cache, if it is not there; gives its base's name.
 
-        Every chunk is verified on the way.
+        Every chunk is verified on the way. What has to make room for it is none of `keep`: the bases that the
+        same work wants, which would bring them again and again.
         """
         name = base_name(disk.index.digest)
         if not self._disks.has_base(name):
             with open_store(location) as store:
                 index = store.read_index(IndexRef(disk.index.id, disk.index.digest))
-                self._make_room(index.data_bytes)
+                self._make_room(index.data_bytes, keep)
                 self._disks.new_base(
                     name, index.size_bytes, lambda fd: store.restore_disk(index, fd, progress=progress)
                 )
         progress(disk.size_bytes, disk.size_bytes)
         return name
 
-    def _make_room(self, wanted_bytes: int) -> None:
+    def _make_room(self, wanted_bytes: int, keep: Container[str]) -> None:
         """Removes bases that no disk stands on, in no order of merit, until the wanted one fits or none is
         left.
         """
@@ -133,6 +138,8 @@ class Host:
         for name in names:
             if used + wanted_bytes <= self._cache_max_bytes:
                 return
+            if name in keep:
+                continue
             size = self._disks.base_bytes(name)
             try:
                 self._disks.delete_base(name)

@@ -151,7 +151,7 @@ def bring_bases(work: Work, host: Host, resolved: dict[str, ResolvedImage], plan
         with disk_faults(image):
             # Not a remembered step: a base may be evicted while nothing stands on it, and bringing it again
             # is nothing.
-            made = host.ensure_base(resolved[image].content.store, content, show)
+            made = host.ensure_base(resolved[image].content.store, content, show, wanted)
         assert made == base
 
 

@@ -35,10 +35,11 @@ class RestoreDisks:
         """See the module."""
         request = pb.RestoreDisksRequest.FromString(work.request)
         progress = DiskProgress(work)
+        wanted = {base_name(content.index.digest) for content in request.content.disks}
         for content in request.content.disks:
             show = progress.of(content.id, content.size_bytes)
             with disk_faults(content.id):
-                self._host.ensure_base(request.content.store, content, show)
+                self._host.ensure_base(request.content.store, content, show, wanted)
         work.transact("begin", lambda _tx: None, decides=True)
         mapping = {each.content_disk: each.disk for each in request.mappings}
         bases = {mapping[content.id]: base_name(content.index.digest) for content in request.content.disks}
