@@ -356,6 +356,8 @@ class World:
         require(request.image.display_name, "IMAGE_NAME_INVALID")
         if request.backup:
             self.check_image_source(self.find(request.backup))
+        else:
+            require(request.server.startswith(f"{self.parent}/"), "PROJECT_NOT_FOUND")
         require(f"{self.parent}/images/{request.image_id}" not in self.things, "IMAGE_ID_TAKEN")
 
     def check_image_source(self, backup: Backup) -> None:
