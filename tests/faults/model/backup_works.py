@@ -108,7 +108,7 @@ def _image_failed(work: Work, name: str, backup: str, w: World, seen: Seen | Non
     verb = verb_of(work.overtaken_by) if work.overtaken_by else ""
     if verb == "CreateImage" and name in touched(w, work.overtaken_by)[1]:
         w.drop(name)  # the one that is there is the next of that name
-    elif name not in seen and verb != "DeleteImage":
+    elif name not in seen and not (verb == "DeleteImage" and work.overtaken_by.name == name):
         if work.doomed == "SOURCE_NOT_CONFIGURED" and not work.may_fail:
             raise Disagreement(f"{name} held its backup and is gone")
         w.drop(name)

@@ -121,7 +121,12 @@ class Machine(RuleBasedStateMachine):
         """Deletes everything, and finds nothing left; after a disagreement that alone matters."""
         self.tally.answers.update(self.talk.answers)
         failure = sys.exc_info()[1]
-        if isinstance(failure, Exception):
-            self.tally.failure = self.tally.failure or failure
-        else:  # Hypothesis ends an example early by an exception that is none
-            self.talk.tear_down(random.Random(self.tally.examples))
+        try:
+            if not isinstance(failure, Exception):  # Hypothesis ends an example early by one that is none
+                self.talk.tear_down(random.Random(self.tally.examples))
+        except Exception as found:
+            failure = found
+            raise
+        finally:
+            if isinstance(failure, Exception):
+                self.tally.failure = self.tally.failure or failure
