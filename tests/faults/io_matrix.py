@@ -35,6 +35,7 @@ _REASONS = {
     for name in module.ErrorReason.keys()  # noqa: SIM118  # an enum's wrapper is no mapping
 } - {"UNSPECIFIED", "INTERNAL"}
 _DEEP_EVERY = 20  # every byte is read after so many faults
+_AGAIN_EVERY = 4  # of what failed by a fault that passed, so many are asked for again at once
 _MOST_FAILURES = 5
 # What is decided is tried for a minute before it ends as FAILED.
 _LASTING_SECONDS = 150.0
@@ -148,7 +149,8 @@ def inject(rig: IoRig, job: Job, fault: Fault, tally: Tally) -> None:
             _do_again(rig, job)
         return
     tally.failed.update(reasons[:1])
-    _do_again(rig, job)
+    if fault.last or sum(tally.failed.values()) % _AGAIN_EVERY == 1:
+        _do_again(rig, job)
 
 
 def _do_again(rig: IoRig, job: Job) -> None:

@@ -9,7 +9,7 @@ import io_matrix
 import io_rig
 from faulty_io import Class
 
-_SECONDS = 600
+_SECONDS = 1200  # a quarter of it on two quiet cores
 # By class, the part of its operations after which all fail. What is decided is tried for a minute: few.
 _OF_BACKUPS = {Class.WRITE: 0.0, Class.READ: 0.5}
 _OF_SERVERS = dict.fromkeys((Class.READ, Class.WRITE, Class.SYNC, Class.RENAME, Class.MAKE), 0.0)
