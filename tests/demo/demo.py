@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     structlog.contextvars.bind_contextvars(request_id=request_id)
     screen, record = Screen(request_id), Record()
     # Whoever ends the demo, by Ctrl-C or by `kill`, ends its services with it.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell began us with interrupts ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         folder = _new_folder(wanted.root, SCALES[wanted.scale], wanted.report)
     except (ToolMissingError, OSError) as problem:
