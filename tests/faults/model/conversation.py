@@ -20,7 +20,7 @@ from project import Tenant
 from model.requests import delete
 from model.seen import Shown, differences, look
 from model.touch import touched
-from model.work import Disagreement, Work
+from model.work import Disagreement, Work, in_either_order
 from model.works import begin
 from model.world import SECTOR, Content, Disk, Image, Kept, Server, World, verb_of
 from recast.client import SERVICES, Service
@@ -128,8 +128,13 @@ class Conversation:
                 self._check_defaults(request.name, answer)
             return
         self.pending.append(begun)
-        if racing:
+        for work in racing:
             self._loosen(begun)
+            # A restore is accepted by CSBS, and begun at ECS only later.
+            if work.has_succeeded and verb_of(work.request) == "RestoreBackup":
+                begun.succeed = in_either_order(work.succeed, begun.succeed)
+                begun.fail = in_either_order(work.succeed, begun.fail)
+                begun.looks = True
         if manner.cancels:
             self.cancel(begun)
         if manner.waits:
@@ -227,7 +232,8 @@ class Conversation:
         elif work.doomed and not work.may_fail:
             raise Disagreement(f"the work must fail with {work.doomed}, and succeeded")
         else:
-            work.succeed(self.world, self.seen() if work.server else None)
+            work.has_succeeded = True
+            work.succeed(self.world, self.seen() if work.server or work.looks else None)
 
     def _check_failure(self, work: Work, reason: str) -> None:
         if reason in NEVER or (reason == "CANCELLED" and not work.is_cancelled):

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from model.world import Kept, Server, World
+from model.world import Disk, Kept, Server, World
 
 Seen = Mapping[str, Mapping[str, Any]]
 """What the services list, by name; see `seen`."""
@@ -27,7 +27,7 @@ class Work:
     `vanish` is another way to fail, with less left; which of both it was is seen. `doomed` is the reason that
     it must fail with; `may_fail` when a race or a cancel leaves it open. `server` is the one that it backs
     up, and `snapshots` what that may have been at the instant. `overtaken_by` is a request that was accepted
-    before the end of this work: what is seen may be of its making.
+    before the end of this work: what is seen may be of its making. `looks` when an end needs to be seen.
     """
 
     request: Any
@@ -45,6 +45,8 @@ class Work:
     server: str = ""
     snapshots: list[tuple[Kept, ...]] = field(default_factory=list)
     operation: str = ""
+    looks: bool = False
+    has_succeeded: bool = False
 
     def futures(self, world: World) -> Iterable[World]:
         """The worlds that a request may find while this work is under way, or just after it."""
@@ -117,3 +119,22 @@ def around(world: World, server: str) -> set[str]:
         return {server}
     disks = set(found.disks.values())
     return {server, *disks, *(each for disk in disks for each in world.servers_of(disk))}
+
+
+def in_either_order(earlier: Effect, later: Effect) -> Effect:
+    """Two that both came about, of which the one that was asked for first may have been done last: where that
+    makes a difference, a state is seen, and a content left open.
+    """
+
+    def either(world: World, seen: Seen | None) -> None:
+        later(world, seen)
+        swapped = world.copy()
+        earlier(swapped, None)
+        for name, thing in list(world.things.items()):
+            other = swapped.things[name]
+            if isinstance(thing, Disk) and thing.content != other.content:
+                world.edit(name, content=None)
+            if isinstance(thing, Server) and seen and name in seen and seen[name]["state"] == other.state:
+                world.edit(name, state=other.state)
+
+    return either
