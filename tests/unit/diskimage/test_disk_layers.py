@@ -11,6 +11,7 @@ from recast.diskimage import (
     BaseInUse,
     BaseNotFound,
     DiskBusy,
+    DiskFolder,
     DiskFrozen,
     DiskHost,
     DiskNotFound,
@@ -341,6 +342,22 @@ def test_check_finds_a_damaged_layer(guest):
     problems = guest.disk.check()
     assert len(problems) == 1
     assert problems[0].startswith("disk d1: active.qcow2: ")
+
+
+class GoneAfterTheLook(DiskFolder):
+    """A disk that is removed right after it was seen to be there."""
+
+    def exists(self) -> bool:
+        """It is, and then it is not."""
+        found = super().exists()
+        self.delete()
+        return found
+
+
+def test_a_disk_that_is_removed_while_it_is_looked_at_takes_nothing(guest):
+    """Of a disk that goes away beside it a reader of its size learns that it takes nothing."""
+    disk = GoneAfterTheLook(guest.disk.path, guest.disk._bases, lambda _point: None)
+    assert disk.allocated_bytes() == 0
 
 
 def test_allocated_bytes_leave_the_base_out(guest, host):

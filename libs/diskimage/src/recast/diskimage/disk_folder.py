@@ -57,9 +57,10 @@ class DiskFolder:
     def allocated_bytes(self) -> int:
         """Return what the disk's own files take on the storage, without its base; 0 when there is none."""
         total = 0
-        for path in self.path.iterdir() if self.exists() else ():
-            with suppress(FileNotFoundError):  # a thaw removed it meanwhile
-                total += path.stat().st_blocks * 512
+        with suppress(FileNotFoundError):  # the disk was removed after the look for it
+            for path in self.path.iterdir() if self.exists() else ():
+                with suppress(FileNotFoundError):  # a thaw removed it meanwhile
+                    total += path.stat().st_blocks * 512
         return total
 
     def create(self, size_bytes: int, base: str | None) -> None:
