@@ -233,6 +233,8 @@ class Conversation:
             raise Disagreement(f"the work must fail with {work.doomed}, and succeeded")
         else:
             work.has_succeeded = True
+            if work.request.DESCRIPTOR.name == "CreateImageRequest" and work.server:
+                self.quiet()  # the image needs its backup sealed; that its server is thawed comes after
             work.succeed(self.world, self.seen() if work.server or work.looks else None)
 
     def _check_failure(self, work: Work, reason: str) -> None:
