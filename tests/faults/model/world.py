@@ -239,6 +239,8 @@ class World:
 
     def check_ChangeServerOs(self, request: Any) -> None:
         """A STOPPED server (V6), to an image that holds a system disk."""
+        for name in (request.name, request.image):
+            require(name.startswith(f"{self.parent}/"), "PROJECT_NOT_FOUND")
         self._check_os(request, request.image)
 
     def check_ReinstallServerOs(self, request: Any) -> None:
@@ -250,7 +252,6 @@ class World:
 
     def _check_os(self, request: Any, image: str) -> None:
         server: Server = self.find(request.name)
-        require(image.startswith(f"{self.parent}/"), "PROJECT_NOT_FOUND")
         require(server.state == "STOPPED", "SERVER_STATE_FORBIDS")
         self.usable(image, "SYSTEM_DISK", "FULL_SERVER")
         self.fresh(request)
