@@ -53,10 +53,14 @@ class Tally:
 
 
 def test_the_service_config_retries_what_aip_194_allows() -> None:
-    """By the service config, a call is repeated after UNAVAILABLE alone, and made four times at most."""
+    """By the service config a call is repeated after UNAVAILABLE, and after the CANCELLED that gRPC's
+    servers, not
+
+    ours, give to what they did not take up when they end; it is made four times at most.
+    """
     config = json.loads(channel._SERVICE_CONFIG)
     policies = [each["retryPolicy"] for each in config["methodConfig"]]
-    assert [policy["retryableStatusCodes"] for policy in policies] == [["UNAVAILABLE"]]
+    assert [policy["retryableStatusCodes"] for policy in policies] == [["UNAVAILABLE", "CANCELLED"]]
     assert [policy["maxAttempts"] for policy in policies] == [4]
 
 
