@@ -19,16 +19,12 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, Queue
 
 from failing_scenarios import failing_scenarios
 from promised_points import unreached
 from recast.client import SERVICES, Service
 from rig import NotRecovered, Rig
 from scenarios import Scenario, build_world, scenarios
-
-# A point's later times depend on the hour: a few may not come again.
-_SPARE = 25
 
 
 @dataclass(frozen=True)
@@ -90,31 +86,46 @@ def counted(rig: Rig) -> dict[Service, Counter[str]]:
     return found
 
 
-def choose(kills: list[Kill], wanted: int) -> list[Kill]:
-    """Every point once; then every scenario's own first time at it, then second times and so on, until there
-    are
-
-    enough.
+class Plan:
+    """Every point once; then every scenario's own first time at it, then second times and so on, until enough
+    services were ended: a point's later times depend on the hour, and may not come again.
     """
-    ordered = sorted(kills, key=lambda kill: kill.time)
-    once = {(kill.service, kill.point): kill for kill in reversed(ordered)}
-    first = list(once.values())
-    rest = [kill for kill in ordered if kill not in set(first)]
-    return first + rest[: max(0, wanted - len(first))]
+
+    def __init__(self, kills: list[Kill], wanted: int, tally: Tally) -> None:
+        ordered = sorted(kills, key=lambda kill: kill.time)
+        once = {(kill.service, kill.point): kill for kill in reversed(ordered)}
+        first = set(once.values())
+        self.points = len(once)
+        self._kills = [*once.values(), *(kill for kill in ordered if kill not in first)]
+        self._wanted = wanted
+        self._tally = tally
+        self._taken = self._under_way = 0
+
+    def take(self) -> Kill | None:
+        """The next kill; None when there were enough, or all."""
+        with self._tally.lock:
+            is_enough = self._tally.killed + self._under_way >= self._wanted
+            if self._taken == len(self._kills) or (is_enough and self._taken >= self.points):
+                return None
+            self._taken += 1
+            self._under_way += 1
+            return self._kills[self._taken - 1]
+
+    def done(self) -> None:
+        """A kill that was taken is in the tally."""
+        with self._tally.lock:
+            self._under_way -= 1
 
 
-def work(root: Path, queue: "Queue[Kill]", tally: Tally) -> None:
-    """Takes kills from the queue and makes them, in a stack of its own."""
+def work(root: Path, plan: Plan, tally: Tally) -> None:
+    """Takes kills from the plan and makes them, in a stack of its own."""
     rig = Rig(root)
     try:
         build_world(rig, root / "disks")
         by_name = {scenario.name: scenario for scenario in every_scenario(root / "disks")}
-        while True:
-            try:
-                kill = queue.get_nowait()
-            except Empty:
-                return
+        while kill := plan.take():
             rig = make(rig, by_name[kill.scenario], kill, tally)
+            plan.done()
     finally:
         rig.close()
 
@@ -178,15 +189,11 @@ def main() -> int:
     unkilled = [] if asked.only else unreached(reached)
     for step in unkilled:
         print(f"FAILED {step}: no scenario reaches this step, or NOT_KILLED is wrong about it", flush=True)
-    points = {(kill.service, kill.point) for kill in kills}
-    queue: Queue[Kill] = Queue()
-    for kill in choose(kills, asked.kills + _SPARE):
-        queue.put(kill)
-    planned = queue.qsize()
-    print(f"{len(points)} points in {len(chosen)} scenarios; {planned} kills", flush=True)
     tally = Tally()
+    plan = Plan(kills, asked.kills, tally)
+    print(f"{plan.points} points in {len(chosen)} scenarios", flush=True)
     threads = [
-        threading.Thread(target=work, args=(root / f"stack-{n}", queue, tally)) for n in range(asked.stacks)
+        threading.Thread(target=work, args=(root / f"stack-{n}", plan, tally)) for n in range(asked.stacks)
     ]
     for thread in threads:
         thread.start()
@@ -200,12 +207,12 @@ def main() -> int:
         print(f"  {missed}")
     if asked.report:
         asked.report.parent.mkdir(parents=True, exist_ok=True)
-        report = {"points": len(points), "kills": tally.killed, "seconds": round(seconds, 1)}
+        report = {"points": plan.points, "kills": tally.killed, "seconds": round(seconds, 1)}
         report |= {"not_reached": len(tally.not_reached), "failures": tally.failures}
         asked.report.write_text(json.dumps(report, indent=2) + "\n")
     if not tally.failures:
         shutil.rmtree(root, ignore_errors=True)
-    print(f"{seconds:.0f} s, {planned / max(1, seconds):.2f} kills a second, data in {root}")
+    print(f"{seconds:.0f} s, {tally.killed / max(1, seconds):.2f} kills a second, data in {root}")
     print(f"{tally.killed} passed, {len(tally.failures) + len(unkilled)} failed")
     return 1 if tally.failures or unkilled or tally.killed < (1 if asked.only else asked.kills) else 0
 
