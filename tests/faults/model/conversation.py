@@ -19,10 +19,11 @@ from project import Tenant
 
 from model.requests import delete
 from model.seen import Shown, differences, look
+from model.stored import stored_digests
 from model.touch import touched
 from model.work import Disagreement, Work, in_either_order
 from model.works import begin
-from model.world import SECTOR, Content, Disk, Image, Kept, Server, World, verb_of
+from model.world import SECTOR, Backup, Content, Disk, Image, Kept, Server, World, verb_of
 from recast.client import SERVICES, Service
 from recast.csbs.v1 import backup_pb2
 from recast.faults import RemoteRefusal
@@ -312,14 +313,21 @@ class Conversation:
         if not isinstance(disk, Disk) or disk.state not in {"IN_USE", "AVAILABLE"} or disk.content is None:
             return
         self._note(f"read {name}")
-        if self.tenant.digest(name) != self._digest(disk):
+        if self.tenant.digest(name) != self._digest(disk.content, disk.size):
             self.disagree(f"{name} does not hold {disk.content}")
 
-    def _digest(self, disk: Disk) -> str:
-        assert disk.content is not None
-        base = (self.tenant.sources / f"{disk.content.base}.raw").read_bytes() if disk.content.base else b""
-        image = bytearray(base.ljust(disk.size, b"\0"))
-        for offset, pattern in disk.content.writes:
+    def read_backups(self) -> None:
+        """The same for every disk of every backup, as it is stored."""
+        for backup in [each for each in self.world.all(Backup) if each.state == "AVAILABLE"]:
+            stored = dict(stored_digests(self.tenant.cloud, self.tenant.project, backup.name))
+            for kept in backup.disks:
+                if kept.content and stored[kept.id] != self._digest(kept.content, kept.size):
+                    self.disagree(f"{kept.id} of {backup.name} does not hold {kept.content}")
+
+    def _digest(self, content: Content, size: int) -> str:
+        base = (self.tenant.sources / f"{content.base}.raw").read_bytes() if content.base else b""
+        image = bytearray(base.ljust(size, b"\0"))
+        for offset, pattern in content.writes:
             image[offset : offset + SECTOR] = bytes([pattern]) * SECTOR
         return str(blake3(image).hexdigest())
 
@@ -350,6 +358,7 @@ class Conversation:
         self.settle_all()
         for disk in list(self.world.all(Disk)):
             self.read(disk.name)
+        self.read_backups()
         self.compare()
         self._delete_all(Server, chance)
         self._delete_all(Disk, chance)

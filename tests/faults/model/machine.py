@@ -43,13 +43,13 @@ ASKED: list[tuple[int, Make]] = [
     (2, lambda w, a, _b, _c, _: requests.delete_disk(w, a)),
     (5, lambda w, a, b, _c, _: requests.attach(w, a, b)),
     (4, lambda w, a, b, _c, _: requests.detach(w, a, b)),
-    (7, lambda w, a, b, c, _: requests.create_backup(w, a, b, full=c % 4 == 0)),
+    (9, lambda w, a, b, c, _: requests.create_backup(w, a, b, full=c % 4 == 0)),
     (3, lambda w, a, _b, _c, _: requests.delete_backup(w, a)),
-    (5, lambda w, a, b, _c, flag: requests.restore(w, a, b, power_on=flag)),
+    (7, lambda w, a, b, _c, flag: requests.restore(w, a, b, power_on=flag)),
     (7, lambda w, a, b, _c, _: requests.create_image(w, a, b)),
     (4, lambda w, a, _b, _c, flag: requests.delete_image(w, a, with_backup=flag)),
     (2, lambda w, a, _b, _c, _: requests.read_defaults(w, a)),
-    (3, lambda w, a, b, _c, _: requests.describe(w, a, b)),
+    (2, lambda w, a, b, _c, _: requests.describe(w, a, b)),
 ]
 
 
@@ -62,7 +62,7 @@ def _write(talk: Conversation, a: int, b: int, c: int, flag: bool) -> None:
 OTHER: list[tuple[int, Act]] = [
     (5, lambda talk, a, _b, _c, flag: talk.repeat(a, is_altered=flag)),
     (1, lambda talk, a, b, _c, _: talk.upload(f"u{a % 2}", ("sys", "old", "data")[b % 3])),
-    (5, _write),
+    (9, _write),
     (4, lambda talk, a, _b, _c, _: talk.read(requests.pick(talk.world, Disk, a))),
     (3, lambda talk, _a, _b, _c, _: talk.settle_all()),
 ]

@@ -63,7 +63,7 @@ def create_servers(world: World, number: int, image: int, count: int, asks: Sequ
         leave_stopped=number % 2 == 1,
     )
     for ask in asks:
-        spec = request.data_disks.add(shared=ask % 11 == 10)
+        spec = request.data_disks.add(shared=ask % 7 == 6)
         if ask % 5 == 0:
             spec.image = pick_image(world, ask, "DATA_DISK")
         elif ask % 5 == 1:
@@ -116,7 +116,10 @@ def delete_disk(world: World, disk: int) -> Message:
 
 def attach(world: World, disk: int, server: int) -> Message:
     """Mostly a disk that can be."""
-    loose = [each.name for each in world.all(Disk) if each.state == "AVAILABLE" or each.shared]
+    there = list(world.all(Disk))
+    loose = [
+        each.name for each in there if each.state == "AVAILABLE" or (each.shared and each.state == "IN_USE")
+    ]
     name = loose[disk % len(loose)] if loose and disk % 6 else pick(world, Disk, disk)
     return disks.AttachDiskRequest(name=name, server=pick(world, Server, server))
 
@@ -134,7 +137,7 @@ def create_backup(world: World, number: int, server: int, *, full: bool) -> Mess
     """Of some server."""
     backup = backup_pb2.Backup(server=pick(world, Server, server))
     return backups.CreateBackupRequest(
-        parent=world.parent, backup_id=f"b{number % 4}", backup=backup, full=full
+        parent=world.parent, backup_id=f"b{number % 6}", backup=backup, full=full
     )
 
 
