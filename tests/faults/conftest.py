@@ -3,7 +3,7 @@
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,24 @@ import pytest
 _TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(_TESTS / folder) for folder in ("", "faults", "demo", "system")]
 
+import io_rig  # noqa: E402  # found by the line above
+
 
 @pytest.fixture
 def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Prints a line with what was measured below the results, also under xdist."""
     return lambda text: record_property("figure", text)
+
+
+@pytest.fixture
+def faulty_rig(tmp_path: Path) -> Iterator[io_rig.IoRig]:
+    """A stack with the world of the crash tests, whose disks and chunk stores may be told to fail."""
+    started = io_rig.IoRig(tmp_path / "rig")
+    try:
+        io_rig.build_world(started)
+        yield started
+    finally:
+        started.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,8 +1,7 @@
 """After a failed fsync nothing is called durable: what it should have saved is lost; the next succeeds."""
 
 import errno
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -14,45 +13,34 @@ from losing import Losing
 _SECONDS = 1200  # a quarter of it on two quiet cores
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[io_rig.IoRig]:
-    """A stack with the world of the crash tests."""
-    started = io_rig.IoRig(tmp_path / "rig")
-    try:
-        io_rig.build_world(started)
-        yield started
-    finally:
-        started.close()
-
-
 @pytest.mark.timeout(_SECONDS)
 @pytest.mark.parametrize("make_job", [io_rig.incremental_backup, io_rig.provisioning, io_rig.os_change])
 def test_what_a_failed_sync_lost_is_not_called_durable(
-    rig: io_rig.IoRig, make_job: Callable[[], io_rig.Job], figure: Callable[[str], None]
+    faulty_rig: io_rig.IoRig, make_job: Callable[[], io_rig.Job], figure: Callable[[str], None]
 ) -> None:
     """Each sync fails once and loses what was not synced: it is written anew or the work FAILED, and all that
     is said to be there survives a power cut.
     """
     job = make_job()
     tally = io_matrix.Tally()
-    syncs = io_matrix.count(rig, job, tally)[Class.SYNC]
+    syncs = io_matrix.count(faulty_rig, job, tally)[Class.SYNC]
     violations: list[str] = []
     failed = hits = 0
-    rig.settle()
-    with Losing(rig) as losing:
+    faulty_rig.settle()
+    with Losing(faulty_rig) as losing:
         for number in range(1, syncs + 1):
-            subject = job.prepare(rig)
-            rig.settle()
+            subject = job.prepare(faulty_rig)
+            faulty_rig.settle()
             losing.arm(number, errno.EIO)
-            operation = job.act(rig, subject)
-            rig.settle()
+            operation = job.act(faulty_rig, subject)
+            faulty_rig.settle()
             losing.disarm()
-            where, hits = rig.io.where, hits + rig.io.hits
+            where, hits = faulty_rig.io.where, hits + faulty_rig.io.hits
             failed += operation.HasField("error")
-            rig.check_deep()
+            faulty_rig.check_deep()
             violations += [f"sync {number} at {where}: {problem}" for problem in losing.problems()]
-            job.verify(rig, subject, operation)
-            rig.settle()
+            job.verify(faulty_rig, subject, operation)
+            faulty_rig.settle()
         figure(
             f"{job.name}: syncs failed: {hits} of {syncs}; {losing.lost_bytes} bytes lost "
             f"of {losing.lost_files} files; {failed} FAILED, {syncs - failed} SUCCEEDED"

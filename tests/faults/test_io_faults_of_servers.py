@@ -1,7 +1,6 @@
 """Each read, write, sync and name of a provisioning and of an OS change fails once."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -11,29 +10,18 @@ import io_rig
 _SECONDS = 1200  # a quarter of it on two quiet cores
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[io_rig.IoRig]:
-    """A stack with the world of the crash tests."""
-    started = io_rig.IoRig(tmp_path / "rig")
-    try:
-        io_rig.build_world(started)
-        yield started
-    finally:
-        started.close()
-
-
 @pytest.mark.timeout(_SECONDS)
 @pytest.mark.parametrize("make_job", [io_rig.provisioning, io_rig.os_change])
 def test_a_server_survives_a_fault_at_each_operation(
-    rig: io_rig.IoRig, make_job: Callable[[], io_rig.Job], figure: Callable[[str], None]
+    faulty_rig: io_rig.IoRig, make_job: Callable[[], io_rig.Job], figure: Callable[[str], None]
 ) -> None:
     """Whatever fails once, the servers are made or changed, or nothing is left of it but a reason, and asked
     again it succeeds.
     """
     tally = io_matrix.Tally()
     job = make_job()
-    operations = io_matrix.count(rig, job, tally)
-    io_matrix.run(rig, job, io_matrix.every_fault(operations), tally).close()
+    operations = io_matrix.count(faulty_rig, job, tally)
+    io_matrix.run(faulty_rig, job, io_matrix.every_fault(operations), tally).close()
     figure(f"{job.name}: {tally}")
     assert not tally.violations
     assert tally.injected > 50

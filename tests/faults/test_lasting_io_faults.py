@@ -1,7 +1,6 @@
 """A disk or a chunk store that stays broken, or full, while work is done on it."""
 
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -15,17 +14,6 @@ _OF_BACKUPS = {Class.WRITE: 0.0, Class.READ: 0.5}
 _OF_SERVERS = dict.fromkeys((Class.READ, Class.WRITE, Class.SYNC, Class.RENAME, Class.MAKE), 0.0)
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[io_rig.IoRig]:
-    """A stack with the world of the crash tests."""
-    started = io_rig.IoRig(tmp_path / "rig")
-    try:
-        io_rig.build_world(started)
-        yield started
-    finally:
-        started.close()
-
-
 @pytest.mark.timeout(_SECONDS)
 @pytest.mark.parametrize(
     ("make_job", "lasting"),
@@ -36,7 +24,7 @@ def rig(tmp_path: Path) -> Iterator[io_rig.IoRig]:
     ],
 )
 def test_work_ends_though_the_fault_stays(
-    rig: io_rig.IoRig,
+    faulty_rig: io_rig.IoRig,
     make_job: Callable[[], io_rig.Job],
     lasting: Mapping[Class, float],
     figure: Callable[[str], None],
@@ -46,8 +34,8 @@ def test_work_ends_though_the_fault_stays(
     """
     tally = io_matrix.Tally()
     job = make_job()
-    operations = io_matrix.count(rig, job, tally)
-    io_matrix.run(rig, job, io_matrix.lasting_faults(operations, lasting), tally).close()
+    operations = io_matrix.count(faulty_rig, job, tally)
+    io_matrix.run(faulty_rig, job, io_matrix.lasting_faults(operations, lasting), tally).close()
     figure(f"{job.name}: {tally}")
     assert not tally.violations
     assert sum(tally.failed.values()) == tally.injected == len(lasting)

@@ -206,7 +206,7 @@ class IdleWork:
     """What a collection of chunks needs of its operation; nobody else is at the store."""
 
     def __init__(self, project: str) -> None:
-        self.project = project
+        self.project = self.target = project
 
     def use(self, resource: str, *, exclusive: bool) -> None:
         """Nobody is in the way."""
@@ -222,10 +222,10 @@ class DeletesBeforeOpening:
         self._chunks = chunks
         self._delete = delete
 
-    def open(self, project: str) -> Any:
+    def open(self, project: str, content: str) -> Any:
         """The partition, later."""
         self._delete()
-        return self._chunks.open(project)
+        return self._chunks.open(project, content)
 
 
 @pytest.mark.parametrize(

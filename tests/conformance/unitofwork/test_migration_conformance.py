@@ -102,6 +102,16 @@ class MigrationSuite:
         migrate(database, location)
         assert differences(database, own) == []
 
+    def test_a_database_that_is_there_is_left_alone(self, database: Database, migrations: Migrations) -> None:
+        """Nothing is run, nor read of the migrations but their names, where the newest was run before."""
+        migrations.write(1, _FAMILY)
+        migrate(database, migrations.location)
+        migrations.write(1, "raise RuntimeError('run again')")
+        migrate(database, migrations.location)
+        migrate(database, migrations.location, "base")
+        with pytest.raises(RuntimeError, match="run again"):
+            migrate(database, migrations.location)
+
     def test_changing_a_table_keeps_what_refers_to_it(
         self, database: Database, migrations: Migrations
     ) -> None:

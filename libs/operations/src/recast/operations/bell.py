@@ -11,7 +11,7 @@ class Bell:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._is_rung = False
+        self._is_rung = self._is_closed = False
 
     def ring(self) -> None:
         """Wakes one, or is kept."""
@@ -19,15 +19,15 @@ class Bell:
             self._is_rung = True
             self._condition.notify()
 
-    def ring_for_all(self) -> None:
-        """Wakes everybody who waits now: the process is about to end."""
+    def close(self) -> None:
+        """Wakes everybody who waits, now or later: the process is about to end."""
         with self._condition:
-            self._is_rung = True
+            self._is_closed = True
             self._condition.notify_all()
 
     def wait(self, seconds: float) -> None:
-        """Returns at a ring, or after the time."""
+        """Returns at a ring, after the time, or at once when it is closed."""
         with self._condition:
-            if not self._is_rung:
+            if not (self._is_rung or self._is_closed):
                 self._condition.wait(seconds)
             self._is_rung = False

@@ -32,9 +32,9 @@ class Operations:
         """Rung when this process recorded work: its worker need not sleep out its poll."""
         self._changed = threading.Condition()
         self.changes = 0
+        """How often this process changed an operation. Read it before looking, and wait for the next."""
         self.is_closing = False
         """The process is about to end: who waits is answered now, with where the work stands."""
-        """How often this process changed an operation. Read it before looking, and wait for the next."""
 
     def record(
         self,

@@ -78,8 +78,7 @@ class Work:
         self.is_decided = _DECIDED in self._results
         """Past the point of no return: what is left is finished, not undone, and a cancel comes too late."""
         self.is_last_try = False
-        """Undoing has failed before and is given up after this: it must leave what somebody can go on from.
-        """
+        """Undoing is given up after this: it must leave what somebody can go on from."""
         self.id = row.id
         self.project = row.project
         self.target = row.target

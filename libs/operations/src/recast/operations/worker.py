@@ -73,7 +73,7 @@ class Worker:
     def begin_to_stop(self) -> None:
         """Takes no more work; what is under way ends at its next check. Returns at once."""
         self._stopping.set()
-        self._operations.bell.ring_for_all()
+        self._operations.bell.close()
 
     def stop(self) -> None:
         """Lets every workflow reach its next check, gives the leases back, and returns."""

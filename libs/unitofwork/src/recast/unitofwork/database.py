@@ -115,10 +115,9 @@ class Database:
 
 @contextmanager
 def _answering() -> Iterator[None]:
-    """A database that is away, locked, full or out of connections for now is UNAVAILABLE: its callers may
-    come
+    """A database that is away, locked, full or out of connections for now is UNAVAILABLE.
 
-    back, work is tried again. What was not committed has not happened.
+    Its callers may come back, work is tried again. What was not committed has not happened.
     """
     try:
         yield

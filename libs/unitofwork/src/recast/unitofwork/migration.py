@@ -1,21 +1,30 @@
 """Bringing a database to the tables that the code knows: Alembic, inside each service."""
 
+import importlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, MetaData, inspect, text
 
 from recast.unitofwork.database import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 # An advisory lock's number on PostgreSQL: replicas that start together migrate one after the other.
 _LOCK = 7_102_026
 
 
 def migrate(database: Database, location: str, revision: str = "head") -> None:
-    """Runs the migrations at `location` (`csbs.storage:migrations`) up or down to `revision`, all or none."""
+    """Runs the migrations at `location` (`csbs.storage:migrations`) up or down to `revision`, all or none.
+
+    A database that is there already costs one read. Importing Alembic is a third of a service's start, so it
+    waits until there is something to run.
+    """
+    if revision == "head" and _revision_of(database) == _newest(location):
+        return
     config = configuration(location)
     with database.engine.execution_options(recast_write=True).connect() as connection:
         config.attributes["connection"] = connection
@@ -28,7 +37,23 @@ def migrate(database: Database, location: str, revision: str = "head") -> None:
             _run(config, connection, revision)
 
 
-def _run(config: Config, connection: Connection, revision: str) -> None:
+def _revision_of(database: Database) -> str | None:
+    with database.read() as session:
+        if not inspect(session.connection()).has_table("alembic_version"):
+            return None
+        return session.connection().execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _newest(location: str) -> str:
+    """The number that the newest file's name begins with, which is its revision."""
+    package, _, folder = location.rpartition(":")
+    root = Path(importlib.import_module(package).__path__[0]) / folder if package else Path(location)
+    return max(file.stem[:4] for file in (root / "versions").glob("[0-9]*.py"))
+
+
+def _run(config: "Config", connection: Connection, revision: str) -> None:
+    from alembic import command  # noqa: PLC0415  # see migrate
+
     if revision == "head" or revision.startswith("+"):
         command.upgrade(config, revision)
     else:
@@ -52,8 +77,10 @@ def _unchecked_foreign_keys(connection: Connection) -> Iterator[None]:
         driver.execute("PRAGMA foreign_keys=ON")
 
 
-def configuration(location: str) -> Config:
+def configuration(location: str) -> "Config":
     """Alembic's configuration for a service's migrations."""
+    from alembic.config import Config  # noqa: PLC0415  # see migrate
+
     config = Config()
     config.set_main_option("script_location", location)
     return config

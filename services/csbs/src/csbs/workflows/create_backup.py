@@ -66,7 +66,7 @@ class CreateBackup:
             row = backups.load(session, work.target)
         self._servers.thaw(work, row.server, sealed_backup="")
         # Best effort: a collection deletes every index that has no row.
-        with suppress(StoreIoFailed), self._chunks.open(work.project) as store:
+        with suppress(StoreIoFailed), self._chunks.open(work.project, work.target) as store:
             for disk in backup_pb2.Backup.FromString(row.disks).disks:
                 store.delete_index(_index_id(work.id, disk.id))
         work.transact("undo:mark", lambda tx: self._fail(tx, work.target, error))

@@ -42,7 +42,7 @@ class DeleteBackup:
         # The row goes first: from then on nobody is handed these indexes. An index without a row is collected
         # as well.
         indexes = work.transact("remove", lambda tx: self._remove(tx, work.target))
-        work.step("indexes", lambda: self._delete_indexes(work.project, indexes))
+        work.step("indexes", lambda: self._delete_indexes(work, indexes))
         work.transact("collect", lambda tx: self._collect(tx, work))
         return Empty()
 
@@ -68,8 +68,8 @@ class DeleteBackup:
         tx.session.delete(row)
         return [disk.index.id for disk in content.disks]
 
-    def _delete_indexes(self, project: str, indexes: list[str]) -> None:
-        with self._chunks.open(project) as store:
+    def _delete_indexes(self, work: Work, indexes: list[str]) -> None:
+        with self._chunks.open(work.project, work.target) as store:
             for index in indexes:
                 store.delete_index(index)
 

@@ -162,9 +162,8 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             freeze = freezes.find(tx.session, request.server, request.freeze_id)
             if freeze is None or freeze.state == FreezeState.THAWED:
                 return False
-            if (
-                freeze.state == FreezeState.FROZEN
-            ):  # by the same request, sent twice at once: one instant counts
+            if freeze.state == FreezeState.FROZEN:
+                # By the same request, sent twice at once: one instant counts.
                 answer.CopyFrom(pb.FreezeServerResponse.FromString(freeze.answer))
                 return True
             freeze.state, freeze.answer = FreezeState.FROZEN, answer.SerializeToString()

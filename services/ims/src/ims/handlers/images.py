@@ -216,7 +216,7 @@ class Images(grpc_pb.ImageServiceServicer):
     def _take_upload(
         self, row: ImageRow, header: pb.ImportImageHeader, requests: Iterator[pb.ImportImageRequest]
     ) -> pb.ImportImageResponse:
-        with storage_faults(), self.staging.open(row.upload_key) as file:
+        with storage_faults(row.name), self.staging.open(row.upload_key) as file:
             if file is None:
                 raise ImageBusy(image=row.name, state="being uploaded by another stream")
             _receive(file, header.size_bytes, requests)

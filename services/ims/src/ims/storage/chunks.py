@@ -19,8 +19,8 @@ from recast.faults import StoreIoFailed, Unavailable
 
 
 @contextmanager
-def storage_faults(image: str = "") -> Iterator[None]:
-    """What a chunk store, or the files of uploads, fail with, as refusals.
+def storage_faults(content: str) -> Iterator[None]:
+    """What a chunk store, or the files of uploads, fail with, as refusals about `content`, whose they are.
 
     What may pass is UNAVAILABLE, so it is tried again.
     """
@@ -31,7 +31,7 @@ def storage_faults(image: str = "") -> Iterator[None]:
     except (StoreIoError, DiskImageError, OSError) as problem:
         raise StoreIoFailed(problem=problem) from problem
     except ChunkStoreError as damage:
-        raise ContentDamaged(image=image, problem=damage) from damage
+        raise ContentDamaged(image=content, problem=damage) from damage
 
 
 class ImageChunks:
@@ -50,11 +50,11 @@ class ImageChunks:
         return content_pb2.ContentStore(url=self._url, project=project, key=key)
 
     @contextmanager
-    def open(self, project: str) -> Iterator[ChunkStore]:
-        """The project's partition. What it fails with inside the block comes out as a refusal."""
+    def open(self, project: str, content: str) -> Iterator[ChunkStore]:
+        """The project's partition. What it fails with inside the block is a refusal about `content`."""
         key = project_key(self._master_key, project)
         with (
-            storage_faults(),
+            storage_faults(content),
             ChunkStore.over(pointed(open_objects(self._url)), project=project, key=key) as store,
         ):
             yield store

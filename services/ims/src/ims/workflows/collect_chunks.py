@@ -26,7 +26,7 @@ class CollectChunks:
         work.use(f"projects/{work.project}/chunks", exclusive=True)
         live = self._live(work.project)
         kept = {ref.id for ref in live}
-        with self._chunks.open(work.project) as store:
+        with self._chunks.open(work.project, work.target) as store:
             for orphan in [index for index in store.list_indexes() if index not in kept]:
                 store.delete_index(orphan)  # nobody writes now: what has no row was left by work that failed
             try:

@@ -56,7 +56,7 @@ class DeleteImage:
         backup = work.step("release", lambda: self._release(work))
         index = work.transact("remove", lambda tx: self._remove(tx, work.target))
         if index:
-            work.step("index", lambda: self._delete_index(work.project, index))
+            work.step("index", lambda: self._delete_index(work, index))
             work.transact("collect", lambda tx: self._collect(tx, work.project))
         if backup and pb.DeleteImageRequest.FromString(work.request).delete_backup:
             try:
@@ -98,8 +98,8 @@ class DeleteImage:
             row.error = status_from_refusal(error, DOMAIN).SerializeToString()
             images.move(tx, row, ImageEvent.FAILED, self._now())
 
-    def _delete_index(self, project: str, index: str) -> None:
-        with self._chunks.open(project) as store:
+    def _delete_index(self, work: Work, index: str) -> None:
+        with self._chunks.open(work.project, work.target) as store:
             store.delete_index(index)
 
     def _collect(self, tx: Transaction, project: str) -> None:

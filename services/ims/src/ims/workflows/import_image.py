@@ -77,7 +77,7 @@ class ImportImage:
         with self._database.read() as session:
             row = images.load(session, work.target)
         try:
-            with self._chunks.open(work.project) as store:
+            with self._chunks.open(work.project, work.target) as store:
                 store.delete_index(work.id)
             with storage_faults(row.name):
                 self._staging.remove(row.upload_key)
@@ -107,7 +107,7 @@ class ImportImage:
 
         path = self._staging.path(row.upload_key)
         with (
-            self._chunks.open(work.project) as store,
+            self._chunks.open(work.project, work.target) as store,
             open_imported(path, _format(header), path.parent, work.check) as source,
         ):
             written = store.write_disk(source, work.id, progress=show, resumed_after=(Interrupted,))
