@@ -95,7 +95,7 @@ class Bench:
         for worker in self._started:
             worker.stop()
 
-    def record(self, verb: str = "Do", queue: str = "") -> str:
+    def record(self, verb: str = "Do", queue: str = "", parent: str = "") -> str:
         """Records work; gives its id."""
         with self.database.write() as tx:
             operation = self.operations.record(
@@ -105,6 +105,7 @@ class Bench:
                 target="projects/demo/x",
                 request=StringValue(value="key"),
                 queue=queue,
+                parent=parent,
             )
             tx.commit()
         return operation.name.rpartition("/")[2]

@@ -9,7 +9,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import status_pb2
-from sqlalchemy import update
+from sqlalchemy import delete, or_, update
 from sqlmodel import Session, select
 
 from recast.faults import OperationNotFound, OperationRunning
@@ -46,8 +46,12 @@ class Operations:
         request: Message,
         queue: str = "",
         operation_id: str = "",
+        parent: str = "",
     ) -> operations_pb2.Operation:
-        """Writes the row of new work into the transaction that writes what the work is about."""
+        """Writes the row of new work into the transaction that writes what the work is about.
+
+        `parent` is the id of the work that this is a part of, recorded in the same transaction.
+        """
         now = self.now()
         row = OperationRow(
             id=operation_id or self.new_id(),
@@ -55,6 +59,7 @@ class Operations:
             verb=verb,
             target=target,
             queue=queue,
+            parent=parent,
             request=request.SerializeToString(),
             create_time=now,
             update_time=now,
@@ -71,21 +76,22 @@ class Operations:
         return row
 
     def request_cancel(self, tx: Transaction, row: OperationRow) -> None:
-        """Asks for the end of work; an ended operation stays as it is.
+        """Asks for the end of work and of its parts; an ended operation stays as it is.
 
         The worker sees it at its next step or progress.
         """
         tx.session.connection().execute(
             update(_TABLE)
-            .where(_TABLE.c.id == row.id, _TABLE.c.ended.is_(False))
+            .where(or_(_TABLE.c.id == row.id, _TABLE.c.parent == row.id), _TABLE.c.ended.is_(False))
             .values(cancel_requested=True, not_before=0.0, update_time=self.now())
         )
         tx.after_commit(self.bell.ring)
 
     def delete(self, tx: Transaction, row: OperationRow) -> None:
-        """Forgets ended work."""
+        """Forgets ended work, and its parts with it."""
         if not row.ended:
             raise OperationRunning(operation=operation_name(row))
+        tx.session.connection().execute(delete(_TABLE).where(_TABLE.c.parent == row.id))
         tx.session.delete(row)
 
     def waiting(self, session: Session, target: str) -> OperationRow | None:

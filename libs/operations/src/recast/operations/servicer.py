@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import empty_pb2
+from sqlalchemy import and_
 
 from recast.faults import TooManyWaits
 from recast.operations.registry import Operations, operation_message
@@ -46,13 +47,13 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         self, request: Any, context: grpc.ServicerContext
     ) -> operations_pb2.ListOperationsResponse:
         """The operations of `projects/{project}`, newest first; filter over state, verb, target, done,
-        create_time.
+        create_time. Parts of an operation are not listed beside it.
         """
         project = enter_project(parse_parent(request.name, "name"))
         with self._operations.database.read() as session:
             page = _LISTING.page(
                 session,
-                OperationRow.project == project,  # type: ignore[arg-type]
+                and_(OperationRow.project == project, OperationRow.parent == ""),  # type: ignore[arg-type]
                 scope=f"operations/{project}",
                 filter_text=request.filter,
                 order_by="",

@@ -19,6 +19,7 @@ from recast.unitofwork import Transaction
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
 _USE: Any = OperationUse.__table__  # type: ignore[attr-defined]
 _DECIDED = ":decided"  # remembered like a step once the point of no return is passed
+_PARKED_SECONDS = 60.0  # parts wake what waits for them; after this it looks by itself
 _PROGRESS_SECONDS = 0.25  # often enough to look alive, seldom enough not to load the database
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
@@ -26,6 +27,10 @@ M = TypeVar("M", bound=Message)
 
 class LeaseLost(Exception):
     """This worker's lease was taken over; what it does must have no effect any more."""
+
+
+class Parked(Exception):
+    """The work waits for its parts; the last of them to end wakes it."""
 
 
 class Interrupted(Exception):
@@ -182,6 +187,11 @@ class Work:
                 tx, ended=True, request=b"", lease_until=0.0, end_time=self._operations.now(), **values
             )
             tx.session.connection().execute(delete(_USE).where(_USE.c.operation_id == self.id))
+            if self._row.parent:
+                tx.session.connection().execute(
+                    update(_TABLE).where(_TABLE.c.id == self._row.parent).values(not_before=0.0)
+                )
+                tx.after_commit(self._operations.bell.ring)
             tx.commit()
         self._operations.notify()
 
@@ -229,6 +239,33 @@ class Work:
             progress_percent=self._percent, done_bytes=done, total_bytes=total, disks=disks
         )
         self._show(progress=shown.SerializeToString())
+
+    def parts(self) -> list[OperationRow]:
+        """The parts of this work, all ended, in the order of their recording.
+
+        While one has not ended it raises Parked: the lease is given back, no thread waits, and the part's end
+        has the work run again. A cancel reaches the parts by itself; how they end tells what came of it. On
+        PostgreSQL the part waits for this transaction, so that it cannot end between the look and the
+        parking.
+        """
+        with self._database.write() as tx:
+            self._fence(tx)
+            query = select(OperationRow).where(_TABLE.c.parent == self.id)
+            rows = tx.session.scalars(query.order_by(_TABLE.c.create_time, _TABLE.c.id)).all()
+            ended = sum(row.ended for row in rows)
+            if ended == len(rows):
+                return list(rows)
+            shown = pb.OperationMetadata(progress_percent=ended * 100 // len(rows))
+            self._fence(
+                tx,
+                lease_until=0.0,
+                not_before=text(f"{self._database.now_sql()} + {_PARKED_SECONDS}"),
+                step=f"waits for {len(rows) - ended} of {len(rows)} parts",
+                progress=shown.SerializeToString(),
+            )
+            tx.commit()
+        self._operations.notify()
+        raise Parked(self.id)
 
     def pause(self, seconds: float) -> None:
         """Waits between two looks at something elsewhere; ends early, by an exception, as `check` does."""

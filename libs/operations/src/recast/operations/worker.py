@@ -16,7 +16,7 @@ from recast.faults import Cancelled, Internal, Kind, Refusal
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.registry import Operations
 from recast.operations.tables import OperationRow, State
-from recast.operations.work import Interrupted, LeaseLost, Work, Workflow
+from recast.operations.work import Interrupted, LeaseLost, Parked, Work, Workflow
 from recast.rpc.identity import acting_for
 from recast.rpc.status import refusal_from_status, status_from_refusal
 
@@ -104,6 +104,8 @@ class Worker:
                 self._run(row, work)
         except LeaseLost:
             log.warning("lease lost")
+        except Parked:
+            pass  # its lease is given back; its parts' end has it run again
         finally:
             with self._lock:
                 self._active.remove(work)
@@ -184,7 +186,7 @@ class Worker:
                 work.end(state=State.FAILED, error=status)
             else:
                 self._end(work, State.SUCCEEDED, response=result)
-        except (LeaseLost, Interrupted):
+        except (LeaseLost, Interrupted, Parked):
             raise
         except Exception as problem:  # a bug in a workflow ends its work too, it must not run in circles
             refusal = problem if isinstance(problem, Refusal) else Internal(request_id=row.id)
@@ -210,7 +212,7 @@ class Worker:
         work.is_last_try = row.failures + 1 >= _MAX_FAILED_UNDOS
         try:
             result = workflow.undo(work, error)
-        except (LeaseLost, Interrupted):
+        except (LeaseLost, Interrupted, Parked):
             raise
         except Exception as problem:  # tried again a few times, and then left to `recast doctor`
             refusal = problem if isinstance(problem, Refusal) else Internal(request_id=row.id)

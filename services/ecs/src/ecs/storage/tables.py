@@ -94,7 +94,21 @@ class FreezeRow(SQLModel, table=True):
     create_time: datetime = Field(sa_type=UtcDateTime)
 
 
+class HostRow(SQLModel, table=True):
+    """A machine that holds disks, as its own process last told of it."""
+
+    __tablename__ = "host"
+
+    name: str = Field(primary_key=True)
+    data_dir: str
+    capacity_bytes: int = Field(sa_type=BigInteger)
+    free_bytes: int = Field(sa_type=BigInteger)
+    seen: float
+    """When it last told, in seconds since 1970 by the database's clock."""
+
+
 TABLES = (
+    HostRow,
     ServerRow,
     DiskRow,
     AttachmentRow,
