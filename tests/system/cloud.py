@@ -81,6 +81,13 @@ class Cloud:
         for app in self._apps:
             app.stop()
 
+    def start_ecs(self, **settings: Any) -> ecs.app.App:
+        """Another process of ECS on the same database, listening on a free port; the caller stops it."""
+        common = self._common("ecs") | {"address": "127.0.0.1:0", "ims_target": self.endpoints["ims"]}
+        app = ecs.app.App(ecs.settings.Settings(**common | settings), _now, _new_id)
+        app.start()
+        return app
+
     def client(self, project: str, role: str = "user", service: Service | None = None) -> Recast:
         """A client of the project in a role, or as one of the services."""
         key = (project, role, service)

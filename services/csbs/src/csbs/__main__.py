@@ -1,22 +1,16 @@
 """`python -m csbs`: settings, app, serve until signalled."""
 
-import sys
 import uuid
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
-
 from csbs.app import App
 from csbs.settings import Settings
-from recast.rpc.process import configure_logs, run
+from recast.rpc.process import configure_logs, read_settings, run
 
 
 def main() -> None:
     """Runs CSBS in this process."""
-    try:
-        settings = Settings()  # type: ignore[call-arg]  # the required ones come from the environment
-    except ValidationError as problems:
-        sys.exit(f"csbs: settings (RECAST_CSBS_*) are missing or wrong\n{problems}")
+    settings = read_settings("csbs", Settings)
     configure_logs(settings)
     run("csbs", settings, App(settings, lambda: datetime.now(UTC), lambda: str(uuid.uuid4())))
 

@@ -1,22 +1,16 @@
 """`python -m ecs`: settings, app, serve until signalled."""
 
-import sys
 import uuid
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
-
 from ecs.app import App
 from ecs.settings import Settings
-from recast.rpc.process import configure_logs, run
+from recast.rpc.process import configure_logs, read_settings, run
 
 
 def main() -> None:
     """Runs ECS in this process."""
-    try:
-        settings = Settings()  # type: ignore[call-arg]  # the required ones come from the environment
-    except ValidationError as problems:
-        sys.exit(f"ecs: settings (RECAST_ECS_*) are missing or wrong\n{problems}")
+    settings = read_settings("ecs", Settings)
     configure_logs(settings)
     run("ecs", settings, App(settings, lambda: datetime.now(UTC), lambda: str(uuid.uuid4())))
 

@@ -1,6 +1,7 @@
 """The composition root of ECS: the only module that builds adapters and registers servicers."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from google.longrunning import operations_pb2_grpc
@@ -13,6 +14,7 @@ from ecs.handlers.servers import Servers
 from ecs.peers.ims import Images
 from ecs.settings import Settings
 from ecs.storage.host import Host
+from ecs.storage.hosts import Reporter
 from ecs.workflows.change_os import ChangeServerOs
 from ecs.workflows.change_power import ChangePower
 from ecs.workflows.create_disk import CreateDisk
@@ -20,6 +22,7 @@ from ecs.workflows.create_servers import CreateServers
 from ecs.workflows.delete_disk import DeleteDisk
 from ecs.workflows.delete_server import DeleteServer
 from ecs.workflows.export_disks import ExportDisks
+from ecs.workflows.freeze_server import FreezeServer
 from ecs.workflows.restore_disks import RestoreDisks
 from ecs.workflows.thaw_server import ThawServer
 from recast.ecs.v1 import (
@@ -48,15 +51,22 @@ class App:
         tokens = ServiceTokens(Signer.load(settings.signing_key_file), "ecs")
         self._channel = connect(settings.ims_target, tokens)
         images = Images(self._channel)
-        host = Host(settings.host, settings.data_dir, settings.cache_max_bytes)
-        self._worker = Worker(
-            operations,
-            _workflows(database, images, host, now),
-            domain="ecs.recast",
-            queues=("", host.name),
-            threads=settings.worker_threads,
-            lease_seconds=settings.lease_seconds,
-        )
+        self._on_host: _OnHost | None = None
+        host = freezing = None
+        if settings.works:
+            host = Host(settings.host, settings.data_dir, settings.cache_max_bytes)
+            freezing = FreezeServer(database, host, now)
+            self._on_host = _OnHost(
+                Worker(
+                    operations,
+                    _workflows(database, images, host, now) | {"FreezeServer": freezing},
+                    domain="ecs.recast",
+                    queues=("", host.name),
+                    threads=settings.worker_threads,
+                    lease_seconds=settings.lease_seconds,
+                ),
+                Reporter(database, host.name, settings.data_dir),
+            )
         self._server = Server(
             "ecs",
             settings.address,
@@ -65,7 +75,7 @@ class App:
                 Registration(
                     "recast.ecs.v1.ServerService",
                     server_service_pb2_grpc.add_ServerServiceServicer_to_server,
-                    Servers(database, operations, images, host.name, now, new_id),
+                    Servers(database, operations, images, now, new_id),
                     PEOPLE,
                 ),
                 Registration(
@@ -77,7 +87,7 @@ class App:
                 Registration(
                     "recast.ecs.v1.BackupSourceService",
                     backup_source_service_pb2_grpc.add_BackupSourceServiceServicer_to_server,
-                    BackupSources(database, operations, host, now),
+                    BackupSources(database, operations, freezing, now),
                     services("csbs"),
                 ),
                 Registration(
@@ -95,12 +105,15 @@ class App:
             ],
             server_credentials(settings),
             {"recast.ecs.v1.DiskService/GetDiskConnection": OPERATORS},
+            serves=settings.serves,
         )
         self.port = self._server.port
 
     def start(self) -> None:
         """Works and serves."""
-        self._worker.start()
+        if self._on_host:
+            self._on_host.worker.start()
+            self._on_host.reporter.start()
         self._server.start()
 
     def stop(self) -> None:
@@ -109,10 +122,21 @@ class App:
         Both at once: calls may take their whole grace, work its last write to the storage.
         """
         self._operations.close()
-        self._worker.begin_to_stop()
+        if self._on_host:
+            self._on_host.worker.begin_to_stop()
         self._server.stop()
-        self._worker.stop()
+        if self._on_host:
+            self._on_host.worker.stop()
+            self._on_host.reporter.stop()
         self._channel.close()
+
+
+@dataclass(frozen=True)
+class _OnHost:
+    """What only a process with disks has."""
+
+    worker: Worker
+    reporter: Reporter
 
 
 def _workflows(

@@ -1,22 +1,16 @@
 """`python -m ims`: settings, app, serve until signalled."""
 
-import sys
 import uuid
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
-
 from ims.app import App
 from ims.settings import Settings
-from recast.rpc.process import configure_logs, run
+from recast.rpc.process import configure_logs, read_settings, run
 
 
 def main() -> None:
     """Runs IMS in this process."""
-    try:
-        settings = Settings()  # type: ignore[call-arg]  # the required ones come from the environment
-    except ValidationError as problems:
-        sys.exit(f"ims: settings (RECAST_IMS_*) are missing or wrong\n{problems}")
+    settings = read_settings("ims", Settings)
     configure_logs(settings)
     run("ims", settings, App(settings, lambda: datetime.now(UTC), lambda: str(uuid.uuid4())))
 

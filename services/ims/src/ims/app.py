@@ -32,6 +32,7 @@ class App:
     """IMS, ready to start. `now` and `new_id` are the only sources of time and chance."""
 
     def __init__(self, settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
+        self._works = settings.works
         database = Database(settings.database_url)
         migrate(database, "ims.storage:migrations")
         operations = self._operations = Operations(database, now, new_id)
@@ -82,13 +83,15 @@ class App:
                 ),
             ],
             server_credentials(settings),
+            serves=settings.serves,
         )
         self.port = self._server.port
 
     def start(self) -> None:
         """Works and serves."""
-        self._inspector.prepare()
-        self._worker.start()
+        if self._works:
+            self._inspector.prepare()
+            self._worker.start()
         self._server.start()
 
     def stop(self) -> None:
@@ -99,7 +102,8 @@ class App:
         self._operations.close()
         self._worker.begin_to_stop()
         self._server.stop()
-        self._worker.stop()
+        if self._works:
+            self._worker.stop()
         self._inspector.close()
         for channel in self._channels:
             channel.close()

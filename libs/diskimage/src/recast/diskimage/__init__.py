@@ -18,7 +18,7 @@ from recast.diskimage.errors import (
     QemuImgMissing,
     SizeRefused,
 )
-from recast.diskimage.host import DiskHost
+from recast.diskimage.host import DiskHost, active_path
 from recast.diskimage.imports import (
     HasSnapshots,
     ImportedImage,
@@ -66,6 +66,7 @@ __all__ = [
     "QemuImgMissing",
     "SizeRefused",
     "UsesUnknownFeature",
+    "active_path",
     "inspect_image",
     "open_imported",
 ]

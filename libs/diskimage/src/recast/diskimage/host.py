@@ -8,8 +8,13 @@ from recast.diskimage.chain import read_chain
 from recast.diskimage.disk_folder import DiskFolder
 from recast.diskimage.durable import Step, no_step
 from recast.diskimage.errors import DiskNotFound
-from recast.diskimage.names import checked_id
+from recast.diskimage.names import ACTIVE, checked_id
 from recast.diskimage.new_disks import NewDisk, create_disks
+
+
+def active_path(root: Path, disk_id: str) -> Path:
+    """Return where a disk's bytes are under a host's `root`; also for who does not have that folder."""
+    return root / "disks" / checked_id(disk_id) / ACTIVE
 
 
 class DiskHost:

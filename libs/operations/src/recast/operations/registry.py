@@ -1,6 +1,7 @@
 """Recording, reading and ending operations; how they look from outside."""
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from recast.operations.bell import Bell
 from recast.operations.tables import OperationRow, State
 from recast.unitofwork import Database, Transaction
 
+_LOOK_SECONDS = 0.5  # another replica's changes are not notified here
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
 
 
@@ -101,6 +103,26 @@ class Operations:
         """
         query = select(OperationRow).where(OperationRow.target == target, OperationRow.state == State.PENDING)
         return session.exec(query).first()
+
+    def wait(
+        self,
+        project: str,
+        operation_id: str,
+        seconds: float,
+        *,
+        look_seconds: float = _LOOK_SECONDS,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> operations_pb2.Operation:
+        """Where work stands: once it has ended, after the time, or when nobody wants to know any more."""
+        end = time.monotonic() + seconds
+        while True:
+            seen = self.changes
+            with self.database.read() as session:
+                operation = operation_message(self.find(session, project, operation_id))
+            rest = end - time.monotonic()
+            if operation.done or rest <= 0 or self.is_closing or not is_wanted():
+                return operation
+            self.wait_for_change(seen, min(rest, look_seconds))
 
     def notify(self) -> None:
         """Wakes the waiters of this process; they look for themselves."""

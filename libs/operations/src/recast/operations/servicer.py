@@ -1,7 +1,6 @@
 """google.longrunning.Operations over the table."""
 
 import threading
-import time
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +26,6 @@ _LISTING: Listing[OperationRow] = Listing(
         "create_time": Field(OperationRow.create_time, parse=datetime.fromisoformat, sortable=True),
     },
 )
-_LOOK_SECONDS = 0.5  # another replica's changes are not notified here
 _DEFAULT_WAIT_SECONDS, _MAX_WAIT_SECONDS = 10.0, 60.0
 
 
@@ -74,22 +72,14 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         left = context.time_remaining()
         # Half a second before the caller's own deadline, so that the answer still reaches it.
         allowed = min(asked, _MAX_WAIT_SECONDS, left - 0.5 if left is not None else _MAX_WAIT_SECONDS)
-        seen = self._operations.changes
         operation = self._read(request.name)
         if operation.done or allowed <= 0:
             return operation
         if not self._waiting.acquire(blocking=False):
             raise TooManyWaits(limit=self._max_waits)
         try:
-            end = time.monotonic() + allowed
-            while not operation.done and context.is_active() and not self._operations.is_closing:
-                rest = end - time.monotonic()
-                if rest <= 0:
-                    break
-                self._operations.wait_for_change(seen, min(rest, _LOOK_SECONDS))
-                seen = self._operations.changes
-                operation = self._read(request.name)
-            return operation
+            name = parse_name(request.name, "operations")
+            return self._operations.wait(name.project, name.id, allowed, is_wanted=context.is_active)
         finally:
             self._waiting.release()
 

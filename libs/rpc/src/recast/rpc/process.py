@@ -1,17 +1,20 @@
 """A service as a process: logs, metrics, serving until a signal."""
 
+import argparse
 import logging
 import sys
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import grpc
 import structlog
 from prometheus_client import start_http_server
+from pydantic import ValidationError
 
 from recast.rpc.server import wait_for_signal
 from recast.rpc.settings import ServiceSettings
 
 log = structlog.get_logger()
+S = TypeVar("S", bound=ServiceSettings)
 
 
 class App(Protocol):
@@ -24,6 +27,27 @@ class App(Protocol):
 
     def stop(self) -> None:
         """Ends both; what was begun goes on after the next start."""
+
+
+def read_settings(service: str, kind: type[S]) -> S:
+    """The settings from the environment, and `--role` from the command line; ends the process when they are
+    wrong.
+    """
+    prefix = kind.model_config["env_prefix"]
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {service}",
+        description=f"Runs {service}; settings come from the environment, {prefix}*.",
+    )
+    parser.add_argument(
+        "--role",
+        choices=["all", "api", "worker"],
+        help="answer calls, do long-running work, or both (default)",
+    )
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    try:
+        return kind(**given)
+    except ValidationError as problems:
+        sys.exit(f"{service}: settings ({prefix}*) are missing or wrong\n{problems}")
 
 
 def configure_logs(settings: ServiceSettings) -> None:

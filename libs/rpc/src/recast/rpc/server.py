@@ -49,7 +49,11 @@ class Server:
         registrations: Sequence[Registration],
         credentials: grpc.ServerCredentials | None = None,
         methods: Mapping[str, Access] = MappingProxyType({}),
+        serves: bool = True,
     ) -> None:
+        """`serves`: whether it answers calls; health is answered in any case."""
+        if not serves:
+            registrations = []
         access = {each.service: each.access for each in registrations} | dict(methods)
         self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix=f"{name}-rpc")
         self._server = grpc.server(

@@ -33,10 +33,22 @@ class ServiceSettings(BaseSettings):
     """The certificate chain to serve TLS with; none serves plain text, for loopback and private networks."""
     tls_key_file: Path | None = None
     """The private key of the certificate."""
+    role: Literal["all", "api", "worker"] = "all"
+    """What this process does: `api` answers calls, `worker` does long-running work, `all` does both."""
     worker_threads: int = 8
     """How many pieces of long-running work this process does at once."""
     lease_seconds: float = 10.0
     """How long a piece of work stays with a worker that does not answer."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether this process answers calls; health is answered by all."""
+        return self.role != "worker"
+
+    @property
+    def works(self) -> bool:
+        """Whether this process does long-running work."""
+        return self.role != "api"
 
     @model_validator(mode="after")
     def _read_files(self) -> "ServiceSettings":

@@ -210,6 +210,40 @@ class DiskIoFailed(Refusal):
     message = "the host could not read or write the disk's files: {problem}"
 
 
+class NoHost(Refusal):
+    """New servers and disks are made on hosts that are there."""
+
+    kind = Kind.UNAVAILABLE
+    reason = "NO_HOST"
+    message = "no host is there to make it on; start an ECS process that works (role `all` or `worker`)"
+    retry_seconds = 5.0
+
+
+class HostNotFound(Refusal):
+    """No host of this name ever told of itself."""
+
+    kind = Kind.NOT_FOUND
+    reason = "HOST_NOT_FOUND"
+    message = "there is no host {host}; there are: {known}"
+
+
+class HostAway(Refusal):
+    """What needs a host waits until it is there."""
+
+    kind = Kind.UNAVAILABLE
+    reason = "HOST_AWAY"
+    message = "host {host} does not answer; {waiting} waits for it"
+    retry_seconds = 1.0
+
+
+class DiskOnOtherHost(Refusal):
+    """A disk is attached to servers of its own host alone: its bytes are there."""
+
+    reason = "DISK_ON_OTHER_HOST"
+    message = "disk {disk} is on host {disk_host}, server {server} on host {host}; make the disk on that host"
+    in_the_way = "disk"
+
+
 class HoldEnded(Refusal):
     """A hold that was freed does not come back by a late request for it (R23)."""
 

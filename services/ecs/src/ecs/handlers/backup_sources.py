@@ -6,29 +6,33 @@ from datetime import datetime
 
 import grpc
 
-from ecs.domain.refusals import DiskNotAttached, FreezeInTheWay, FreezeNotFound
+from ecs.domain.refusals import DiskNotAttached, FreezeNotFound, HostAway
 from ecs.domain.restore import FittingDisk, check_restore
-from ecs.domain.server import ServerEvent, check_free, check_thawed, decide_freeze
-from ecs.storage import disks, freezes, servers
+from ecs.domain.server import ServerEvent, check_free, check_thawed
+from ecs.storage import disks, freezes, hosts, servers
 from ecs.storage.freezes import FreezeState
-from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import DiskRow, ServerRow
+from ecs.workflows.freeze_server import FreezeServer, begin
 from recast.content.v1 import content_pb2
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.ecs.v1 import backup_source_service_pb2_grpc as grpc_pb
-from recast.operations import Operations
+from recast.operations import OperationRow, Operations
 from recast.rpc.edge import enter_project
 from recast.rpc.names import parse_name
+from recast.rpc.status import refusal_from_status
 from recast.unitofwork import Database, Transaction, find_replay, remember_replay
+
+# Well below the callers' deadline; they ask again.
+_FREEZE_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
 class BackupSources(grpc_pb.BackupSourceServiceServicer):
-    """What its RPCs need."""
+    """What its RPCs need. `freezing` freezes this process's own disks; None where there are none."""
 
     database: Database
     operations: Operations
-    host: Host
+    freezing: FreezeServer | None
     now: Callable[[], datetime]
 
     def DescribeServer(
@@ -48,19 +52,12 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
         ends it.
         """
         enter_project(parse_name(request.server, "servers", "server").project)
-        answer = self._begin_freeze(request)
-        if answer.HasField("freeze_time"):
-            return answer
-        for disk in answer.disks:
-            with self.database.read() as session:
-                folder = disks.load(session, disk.disk).folder
-            with disk_faults(disk.disk):
-                self.host.freeze(folder, request.freeze_id)
-        answer.freeze_time.FromDatetime(self.now())
-        if not self._end_freeze(request, answer):
-            self._take_back(answer, request.freeze_id)
-            raise FreezeNotFound(server=request.server, freeze=request.freeze_id)
-        return answer
+        begun = begin(self.database, request, self.now)
+        with self.database.read() as session:
+            host = servers.load(session, request.server).host
+        if self.freezing is not None and self.freezing.host == host:
+            return self.freezing.freeze(request, begun)
+        return begun if begun.HasField("freeze_time") else self._freeze_there(request, host)
 
     def ExportDisks(
         self, request: pb.ExportDisksRequest, context: grpc.ServicerContext
@@ -107,7 +104,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
                 verb="ThawServer",
                 target=request.server,
                 request=request,
-                queue=self.host.name,
+                queue=_host_of(tx, request),
             )
             response = pb.ThawServerResponse(operation=operation)
             remember_replay(tx, project, request, response, self.now())
@@ -140,6 +137,33 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             tx.commit()
             return response
 
+    def _freeze_there(self, request: pb.FreezeServerRequest, host: str) -> pb.FreezeServerResponse:
+        """Has the server's host freeze it, and waits for that; asked again, for the same work."""
+        project, operation_id = parse_name(request.server, "servers").project, f"freeze-{request.freeze_id}"
+        with self.database.write() as tx:
+            known = hosts.candidates(self.database, tx.session)
+            if not any(each.name == host and each.is_alive for each in known):
+                raise HostAway(host=host, waiting=request.server)
+            if tx.session.get(OperationRow, operation_id) is None:
+                self.operations.record(
+                    tx,
+                    project=project,
+                    verb="FreezeServer",
+                    target=request.server,
+                    request=request,
+                    queue=host,
+                    operation_id=operation_id,
+                )
+                tx.commit()
+        operation = self.operations.wait(project, operation_id, _FREEZE_SECONDS, look_seconds=0.1)
+        if not operation.done:
+            raise HostAway(host=host, waiting=request.server)
+        if operation.HasField("error"):
+            raise refusal_from_status(operation.error)
+        answer = pb.FreezeServerResponse()
+        operation.response.Unpack(answer)
+        return answer
+
     def _withdraw_restore(self, project: str, request: pb.RestoreDisksRequest) -> pb.RestoreDisksResponse:
         """Cancels a restore. One that this overtook counts as answered, so that it begins nothing."""
         asked = pb.RestoreDisksRequest()
@@ -156,59 +180,14 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             tx.commit()
         return answer
 
-    def _end_freeze(self, request: pb.FreezeServerRequest, answer: pb.FreezeServerResponse) -> bool:
-        """Marks the freeze as done; False when it was thawed meanwhile."""
-        with self.database.write() as tx:
-            freeze = freezes.find(tx.session, request.server, request.freeze_id)
-            if freeze is None or freeze.state == FreezeState.THAWED:
-                return False
-            if freeze.state == FreezeState.FROZEN:
-                # By the same request, sent twice at once: one instant counts.
-                answer.CopyFrom(pb.FreezeServerResponse.FromString(freeze.answer))
-                return True
-            freeze.state, freeze.answer = FreezeState.FROZEN, answer.SerializeToString()
-            tx.session.add(freeze)
-            tx.commit()
-        return True
 
-    def _take_back(self, frozen: pb.FreezeServerResponse, freeze_id: str) -> None:
-        """A thaw overtook this freeze, and may have passed disks that were frozen after it."""
-        for disk in frozen.disks:
-            with self.database.read() as session:
-                row = session.get(DiskRow, disk.disk)
-            if row is not None:
-                with disk_faults(disk.disk):
-                    self.host.disk(row.folder).thaw(freeze_id)
-
-    def _begin_freeze(self, request: pb.FreezeServerRequest) -> pb.FreezeServerResponse:
-        """The freeze as it is recorded: with its time once every disk is frozen."""
-        with self.database.write() as tx:
-            row = servers.load(tx.session, request.server, lock=True)
-            freeze = freezes.find(tx.session, row.name, request.freeze_id)
-            if freeze is not None:
-                if freeze.state == FreezeState.THAWED:
-                    raise FreezeNotFound(server=row.name, freeze=request.freeze_id)
-                return pb.FreezeServerResponse.FromString(freeze.answer)
-            decide_freeze(servers.value(tx.session, row))
-            if frozen := servers.frozen_with(tx.session, row.name):
-                raise FreezeInTheWay(server=frozen.name, backup=frozen.frozen_for)
-            answer = pb.FreezeServerResponse()
-            for place, disk in disks.attached_to(tx.session, row.name):
-                answer.disks.add(
-                    disk=disk.name,
-                    role=disks.role(disk),
-                    position=place.position,
-                    display_name=disk.display_name,
-                    size_bytes=disk.size_bytes,
-                    shared=disk.shared,
-                    tracked_backup=disk.tracked_backup,
-                )
-            freezes.add(tx, row.name, request.freeze_id, request.backup, answer, self.now())
-            row.freeze_id, row.frozen_for = request.freeze_id, request.backup
-            row.touch(self.now())
-            tx.session.add(row)
-            tx.commit()
-            return answer
+def _host_of(tx: Transaction, request: pb.ThawServerRequest) -> str:
+    """The queue of the host that has the frozen disks; anybody's when none is left."""
+    row = tx.session.get(ServerRow, request.server)
+    if row is not None:
+        return row.host
+    names = freezes.frozen_disks(tx.session, request.server, request.freeze_id)
+    return next((disk.host for name in names if (disk := tx.session.get(DiskRow, name))), "")
 
 
 def _contents(request: pb.RestoreDisksRequest) -> list[FittingDisk]:

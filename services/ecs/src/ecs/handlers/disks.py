@@ -8,12 +8,14 @@ import grpc
 
 from ecs.domain.batch import check_data_kind, fitting_size
 from ecs.domain.disk import DiskEvent, DiskState, decide_attachment, decide_deletion, decide_detachment
-from ecs.domain.refusals import DiskIdTaken
+from ecs.domain.placement import place
+from ecs.domain.refusals import DiskIdTaken, DiskOnOtherHost
 from ecs.domain.server import check_changeable, check_texts
 from ecs.peers.ims import Images
-from ecs.storage import disks, servers
+from ecs.storage import disks, hosts, servers
 from ecs.storage.host import Host
 from ecs.storage.tables import AttachmentRow, DiskRow
+from recast.diskimage import active_path
 from recast.ecs.v1 import disk_service_pb2 as pb
 from recast.ecs.v1 import disk_service_pb2_grpc as grpc_pb
 from recast.operations import Operations
@@ -24,12 +26,12 @@ from recast.unitofwork import Database, find_replay, remember_replay
 
 @dataclass(frozen=True)
 class Disks(grpc_pb.DiskServiceServicer):
-    """What its RPCs need."""
+    """What its RPCs need. `host` is None where no disks are."""
 
     database: Database
     operations: Operations
     images: Images
-    host: Host
+    host: Host | None
     now: Callable[[], datetime]
     new_id: Callable[[], str]
 
@@ -54,6 +56,7 @@ class Disks(grpc_pb.DiskServiceServicer):
             if answer := find_replay(tx.session, project, request, pb.CreateDiskResponse):
                 return answer
             now = self.now()
+            (host,) = place(1, size, hosts.candidates(self.database, tx.session), request.host)
             row = DiskRow(
                 name=f"projects/{project}/disks/{request.disk_id or self.new_id()}",
                 project=project,
@@ -66,7 +69,7 @@ class Disks(grpc_pb.DiskServiceServicer):
                 base=source.base if source else "",
                 source_image=request.image,
                 source_image_disk=source.id if source else "",
-                host=self.host.name,
+                host=host,
                 create_time=now,
                 update_time=now,
             )
@@ -137,6 +140,8 @@ class Disks(grpc_pb.DiskServiceServicer):
             check_changeable(servers.value(tx.session, server))
             row = disks.load(tx.session, request.name, lock=True)
             decide_attachment(disks.value(tx.session, row), server.name)
+            if row.host != server.host:
+                raise DiskOnOtherHost(disk=row.name, disk_host=row.host, server=server.name, host=server.host)
             taken = {place.position for place, _ in disks.attached_to(tx.session, server.name)}
             position = next(each for each in range(1, len(taken) + 2) if each not in taken)
             disks.move(tx, row, DiskEvent.ATTACHED, self.now())
@@ -180,11 +185,13 @@ class Disks(grpc_pb.DiskServiceServicer):
         enter_project(parse_name(request.name, "disks").project)
         with self.database.read() as session:
             row = disks.load(session, request.name)
-        path = self.host.disk(row.folder).active_path
+            path = active_path(hosts.data_dir(session, row.host), row.folder)
         return pb.GetDiskConnectionResponse(
             connection=pb.DiskConnection(driver="file", format="qcow2", host=row.host, path=str(path))
         )
 
     def _allocated_bytes(self, row: DiskRow) -> int:
         """What the disk's files take; 0 when they are another host's."""
-        return self.host.allocated_bytes(row.folder) if row.host == self.host.name else 0
+        if self.host is None or row.host != self.host.name:
+            return 0
+        return self.host.allocated_bytes(row.folder)

@@ -20,6 +20,7 @@ from ecs.domain.batch import (
     plan_names,
 )
 from ecs.domain.disk import DiskState
+from ecs.domain.placement import place
 from ecs.domain.refusals import ImageGone, ServerIdTaken
 from ecs.domain.server import (
     ServerEvent,
@@ -31,7 +32,7 @@ from ecs.domain.server import (
     decide_start,
 )
 from ecs.peers.ims import Images
-from ecs.storage import disks, servers
+from ecs.storage import disks, hosts, servers
 from ecs.storage.tables import AttachmentRow, DiskRow, ServerRow
 from ecs.workflows.change_os import new_disk_name
 from recast.ecs.v1 import server_service_pb2 as pb
@@ -52,12 +53,11 @@ OsResponse = TypeVar("OsResponse", pb.ChangeServerOsResponse, pb.ReinstallServer
 
 @dataclass(frozen=True)
 class Servers(grpc_pb.ServerServiceServicer):
-    """What its RPCs need. `host` is where new servers are made."""
+    """What its RPCs need."""
 
     database: Database
     operations: Operations
     images: Images
-    host: str
     now: Callable[[], datetime]
     new_id: Callable[[], str]
 
@@ -76,20 +76,17 @@ class Servers(grpc_pb.ServerServiceServicer):
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.CreateServersResponse):
                 return answer
+            size = sum(disk.size_bytes for disk in plan)
+            known = hosts.candidates(self.database, tx.session)
+            placed = place(len(titles), size, known, request.host)
             rows = [
-                self._add_server(tx, project, request, title, ids[index] if ids else self.new_id(), plan)
-                for index, title in enumerate(titles)
+                self._add_server(
+                    tx, project, request, title, ids[index] if ids else self.new_id(), host, plan
+                )
+                for index, (title, host) in enumerate(zip(titles, placed, strict=True))
             ]
             tx.session.flush()
-            work = pb.CreateServersResult(outcomes=[pb.ServerOutcome(server=row.name) for row in rows])
-            operation = self.operations.record(
-                tx,
-                project=project,
-                verb="CreateServers",
-                target=rows[0].name,
-                request=work,
-                queue=self.host,
-            )
+            operation = self._record_creation(tx, project, rows)
             response = pb.CreateServersResponse(
                 servers=servers.messages(tx.session, rows), operation=operation
             )
@@ -279,6 +276,35 @@ class Servers(grpc_pb.ServerServiceServicer):
             tx, project=row.project, verb=verb, target=row.name, request=request, queue=row.host
         )
 
+    def _record_creation(
+        self, tx: Transaction, project: str, rows: Sequence[ServerRow]
+    ) -> operations_pb2.Operation:
+        """One piece of work for each host; where there are several, one around them that has no host."""
+
+        def record(made: Sequence[ServerRow], queue: str, parent: str = "") -> operations_pb2.Operation:
+            work = pb.CreateServersResult(
+                outcomes=[pb.ServerOutcome(server=row.name, host=row.host) for row in made]
+            )
+            return self.operations.record(
+                tx,
+                project=project,
+                verb="CreateServers",
+                target=made[0].name,
+                request=work,
+                queue=queue,
+                parent=parent,
+            )
+
+        by_host: dict[str, list[ServerRow]] = {}
+        for row in rows:
+            by_host.setdefault(row.host, []).append(row)
+        if len(by_host) == 1:
+            return record(rows, rows[0].host)
+        whole = record(rows, "")
+        for host, made in by_host.items():
+            record(made, host, parent=parse_name(whole.name, "operations").id)
+        return whole
+
     def _plan(self, project: str, request: pb.CreateServersRequest) -> Sequence[PlannedDisk]:
         """The disks of each new server, from what IMS says of the images."""
         enter_project(parse_name(request.image, "images", "image").project)
@@ -311,6 +337,7 @@ class Servers(grpc_pb.ServerServiceServicer):
         request: pb.CreateServersRequest,
         title: str,
         server_id: str,
+        host: str,
         plan: Sequence[PlannedDisk],
     ) -> ServerRow:
         now = self.now()
@@ -321,7 +348,7 @@ class Servers(grpc_pb.ServerServiceServicer):
             description=request.server.description,
             state=ServerState.CREATING,
             image=request.image,
-            host=self.host,
+            host=host,
             leave_stopped=request.leave_stopped,
             create_time=now,
             update_time=now,

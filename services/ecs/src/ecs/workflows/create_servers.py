@@ -1,6 +1,7 @@
 """CreateServers: pin, bring the bases into the cache, make every disk, bring the servers up, unpin.
 
-Undone by removing all.
+Undone by removing all. A batch that is spread over hosts has a part for each, and only joins what became of
+them.
 
 The first server of an image on a host pays for its bases; all others are overlays on them.
 """
@@ -8,6 +9,7 @@ The first server of an image on a host pays for its bases; all others are overla
 from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import datetime
 
+from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 from sqlalchemy import delete
@@ -24,7 +26,7 @@ from ecs.workflows.failing import DOMAIN, fail_server
 from recast.diskimage import NewDisk
 from recast.ecs.v1 import server_service_pb2 as pb
 from recast.faults import Refusal, Unavailable
-from recast.operations import Work
+from recast.operations import OperationRow, State, Work
 from recast.rpc.status import refusal_from_status, status_from_refusal
 from recast.unitofwork import Database, Transaction
 
@@ -41,6 +43,8 @@ class CreateServers:
     def run(self, work: Work) -> Message | Refusal:
         """See the module."""
         names = _names(work)
+        if parts := work.parts():
+            return _joined(work, parts)
         wanted = self._images_wanted(work, names)
         if not work.done("up"):  # after it the servers are their owners', who may have deleted them
             for image in wanted:
@@ -55,13 +59,16 @@ class CreateServers:
         errors = {name: status_pb2.Status.FromString(bytes.fromhex(error)) for name, error in failed.items()}
         if len(errors) == len(names):
             return refusal_from_status(errors[names[0]])
+        host = self._host.name
         return pb.CreateServersResult(
-            outcomes=[pb.ServerOutcome(server=name, error=errors.get(name)) for name in names]
+            outcomes=[pb.ServerOutcome(server=name, host=host, error=errors.get(name)) for name in names]
         )
 
     def undo(self, work: Work, error: Refusal) -> None:
         """V14: nothing is left of the servers; of those whose files cannot be removed, an ERROR to delete."""
         names = _names(work)
+        if work.parts():
+            return  # each part leaves nothing of its own servers
         wanted = self._images_wanted(work, names)
         if work.done("up"):
             failed = work.recall("disks")
@@ -139,6 +146,31 @@ class CreateServers:
     def _fail(self, tx: Transaction, names: Iterable[str], error: Refusal) -> None:
         for name in names:
             fail_server(tx, name, error, self._now())
+
+
+def _joined(work: Work, parts: Sequence[OperationRow]) -> Message | Refusal:
+    """What became of a batch on several hosts, in the order of the request. Parts undo themselves."""
+    outcomes: dict[str, pb.ServerOutcome] = {}
+    failed: dict[str, status_pb2.Status] = {}
+    for part in parts:
+        if part.error is not None:
+            failed[part.queue] = status_pb2.Status.FromString(part.error)
+            continue
+        result = pb.CreateServersResult()
+        any_pb2.Any.FromString(part.response or b"").Unpack(result)
+        outcomes |= {outcome.server: outcome for outcome in result.outcomes}
+    if not outcomes:
+        if all(part.state == State.CANCELLED for part in parts):
+            raise work.cancelled()
+        return refusal_from_status(next(iter(failed.values())))
+    asked = pb.CreateServersResult.FromString(work.request).outcomes
+    return pb.CreateServersResult(
+        outcomes=[
+            outcomes.get(each.server)
+            or pb.ServerOutcome(server=each.server, host=each.host, error=failed[each.host])
+            for each in asked
+        ]
+    )
 
 
 def bring_bases(work: Work, host: Host, resolved: dict[str, ResolvedImage], plan: Sequence[DiskRow]) -> None:

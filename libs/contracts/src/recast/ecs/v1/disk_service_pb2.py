@@ -27,7 +27,7 @@ from google.longrunning import operations_pb2 as google_dot_longrunning_dot_oper
 from recast.ecs.v1 import disk_pb2 as recast_dot_ecs_dot_v1_dot_disk__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n recast/ecs/v1/disk_service.proto\x12\rrecast.ecs.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#google/longrunning/operations.proto\x1a\x18recast/ecs/v1/disk.proto\"\xbf\x02\n\x11\x43reateDiskRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x34\n\x07\x64isk_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12)\n\x04\x64isk\x18\x03 \x01(\x0b\x32\x13.recast.ecs.v1.DiskB\x06\xbaH\x03\xc8\x01\x01\x12Z\n\x05image\x18\x04 \x01(\tBK\xbaHHrF2D^(projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62})?$\x12\x1b\n\nrequest_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\"i\n\x12\x43reateDiskResponse\x12!\n\x04\x64isk\x18\x01 \x01(\x0b\x32\x13.recast.ecs.v1.Disk\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"g\n\x0eGetDiskRequest\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDrB2@^projects/[a-z0-9][a-z0-9-]{0,62}/disks/[a-z0-9][a-z0-9-]{0,62}$\"4\n\x0fGetDiskResponse\x12!\n\x04\x64isk\x18\x01 \x01(\x0b\x32\x13.recast.ecs.v1.Disk\"\xbd\x01\n\x10ListDisksRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"P\n\x11ListDisksResponse\x12\"\n\x05\x64isks\x18\x01 \x03(\x0b\x32\x13.recast.ecs.v1.Disk\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb6\x01\n\x11\x44\x65leteDiskRequest\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDrB2@^projects/[a-z0-9][a-z0-9-]{0,62}/disks/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"i\n\x12\x44\x65leteDiskResponse\x12!\n\x04\x64isk\x18\x01 \x01(\x0b\x32\x13.recast.ecs.v1.Disk\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xf9\x01\n\x11\x41ttachDiskRequest\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDrB2@^projects/[a-z0-9][a-z0-9-]{0,62}/disks/[a-z0-9][a-z0-9-]{0,62}$\x12Y\n\x06server\x18\x02 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"7\n\x12\x41ttachDiskResponse\x12!\n\x04\x64isk\x18\x01 \x01(\x0b\x32\x13.recast.ecs.v1.Disk\"\xf9\x01\n\x11\x44\x65tachDiskRequest\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDrB2@^projects/[a-z0-9][a-z0-9-]{0,62}/disks/[a-z0-9][a-z0-9-]{0,62}$\x12Y\n\x06server\x18\x02 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"7\n\x12\x44\x65tachDiskResponse\x12!\n\x04\x64isk\x18\x01 \x01(\x0b\x32\x13.recast.ecs.v1.Disk\"q\n\x18GetDiskConnectionRequest\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDrB2@^projects/[a-z0-9][a-z0-9-]{0,62}/disks/[a-z0-9][a-z0-9-]{0,62}$\"L\n\x0e\x44iskConnection\x12\x0e\n\x06\x64river\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04path\x18\x04 \x01(\t\"N\n\x19GetDiskConnectionResponse\x12\x31\n\nconnection\x18\x01 \x01(\x0b\x32\x1d.recast.ecs.v1.DiskConnection2\xdb\x04\n\x0b\x44iskService\x12Q\n\nCreateDisk\x12 .recast.ecs.v1.CreateDiskRequest\x1a!.recast.ecs.v1.CreateDiskResponse\x12H\n\x07GetDisk\x12\x1d.recast.ecs.v1.GetDiskRequest\x1a\x1e.recast.ecs.v1.GetDiskResponse\x12N\n\tListDisks\x12\x1f.recast.ecs.v1.ListDisksRequest\x1a .recast.ecs.v1.ListDisksResponse\x12Q\n\nDeleteDisk\x12 .recast.ecs.v1.DeleteDiskRequest\x1a!.recast.ecs.v1.DeleteDiskResponse\x12Q\n\nAttachDisk\x12 .recast.ecs.v1.AttachDiskRequest\x1a!.recast.ecs.v1.AttachDiskResponse\x12Q\n\nDetachDisk\x12 .recast.ecs.v1.DetachDiskRequest\x1a!.recast.ecs.v1.DetachDiskResponse\x12\x66\n\x11GetDiskConnection\x12\'.recast.ecs.v1.GetDiskConnectionRequest\x1a(.recast.ecs.v1.GetDiskConnectionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n recast/ecs/v1/disk_service.proto\x12\rrecast.ecs.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#google/longrunning/operations.proto\x1a\x18recast/ecs/v1/disk.proto\"\xf2\x02\n\x11\x43reateDiskRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x34\n\x07\x64isk_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12)\n\x04\x64isk\x18\x03 \x01(\x0b\x32\x13.recast.ecs.v1.DiskB\x06\xbaH\x03\xc8\x01\x01\x12Z\n\x05image\x18\x04 \x01(\tBK\xbaHHrF2D^(projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62})?$\x12\x1b\n\nrequest_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\x12\x31\n\x04host\x18\x07 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\"i\n\x12\x43reateDiskResponse\x12!\n\x04\x64isk\x18\x01 \x01(\x0b\x32\x13.recast.ecs.v1.Disk\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"g\n\x0eGetDiskRequest\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDrB2@^projects/[a-z0-9][a-z0-9-]{0,62}/disks/[a-z0-9][a-z0-9-]{0,62}$\"4\n\x0fGetDiskResponse\x12!\n\x04\x64isk\x18\x01 \x01(\x0b\x32\x13.recast.ecs.v1.Disk\"\xbd\x01\n\x10ListDisksRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"P\n\x11ListDisksResponse\x12\"\n\x05\x64isks\x18\x01 \x03(\x0b\x32\x13.recast.ecs.v1.Disk\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb6\x01\n\x11\x44\x65leteDiskRequest\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDrB2@^projects/[a-z0-9][a-z0-9-]{0,62}/disks/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"i\n\x12\x44\x65leteDiskResponse\x12!\n\x04\x64isk\x18\x01 \x01(\x0b\x32\x13.recast.ecs.v1.Disk\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xf9\x01\n\x11\x41ttachDiskRequest\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDrB2@^projects/[a-z0-9][a-z0-9-]{0,62}/disks/[a-z0-9][a-z0-9-]{0,62}$\x12Y\n\x06server\x18\x02 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"7\n\x12\x41ttachDiskResponse\x12!\n\x04\x64isk\x18\x01 \x01(\x0b\x32\x13.recast.ecs.v1.Disk\"\xf9\x01\n\x11\x44\x65tachDiskRequest\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDrB2@^projects/[a-z0-9][a-z0-9-]{0,62}/disks/[a-z0-9][a-z0-9-]{0,62}$\x12Y\n\x06server\x18\x02 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"7\n\x12\x44\x65tachDiskResponse\x12!\n\x04\x64isk\x18\x01 \x01(\x0b\x32\x13.recast.ecs.v1.Disk\"q\n\x18GetDiskConnectionRequest\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDrB2@^projects/[a-z0-9][a-z0-9-]{0,62}/disks/[a-z0-9][a-z0-9-]{0,62}$\"L\n\x0e\x44iskConnection\x12\x0e\n\x06\x64river\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04path\x18\x04 \x01(\t\"N\n\x19GetDiskConnectionResponse\x12\x31\n\nconnection\x18\x01 \x01(\x0b\x32\x1d.recast.ecs.v1.DiskConnection2\xdb\x04\n\x0b\x44iskService\x12Q\n\nCreateDisk\x12 .recast.ecs.v1.CreateDiskRequest\x1a!.recast.ecs.v1.CreateDiskResponse\x12H\n\x07GetDisk\x12\x1d.recast.ecs.v1.GetDiskRequest\x1a\x1e.recast.ecs.v1.GetDiskResponse\x12N\n\tListDisks\x12\x1f.recast.ecs.v1.ListDisksRequest\x1a .recast.ecs.v1.ListDisksResponse\x12Q\n\nDeleteDisk\x12 .recast.ecs.v1.DeleteDiskRequest\x1a!.recast.ecs.v1.DeleteDiskResponse\x12Q\n\nAttachDisk\x12 .recast.ecs.v1.AttachDiskRequest\x1a!.recast.ecs.v1.AttachDiskResponse\x12Q\n\nDetachDisk\x12 .recast.ecs.v1.DetachDiskRequest\x1a!.recast.ecs.v1.DetachDiskResponse\x12\x66\n\x11GetDiskConnection\x12\'.recast.ecs.v1.GetDiskConnectionRequest\x1a(.recast.ecs.v1.GetDiskConnectionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEDISKREQUEST'].fields_by_name['image']._serialized_options = b'\272HHrF2D^(projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62})?$'
   _globals['_CREATEDISKREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATEDISKREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_CREATEDISKREQUEST'].fields_by_name['host']._loaded_options = None
+  _globals['_CREATEDISKREQUEST'].fields_by_name['host']._serialized_options = b'\272H r\0362\034^([a-z0-9][a-z0-9-]{0,62})?$'
   _globals['_GETDISKREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETDISKREQUEST'].fields_by_name['name']._serialized_options = b'\272HDrB2@^projects/[a-z0-9][a-z0-9-]{0,62}/disks/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_LISTDISKSREQUEST'].fields_by_name['parent']._loaded_options = None
@@ -77,35 +79,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETDISKCONNECTIONREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETDISKCONNECTIONREQUEST'].fields_by_name['name']._serialized_options = b'\272HDrB2@^projects/[a-z0-9][a-z0-9-]{0,62}/disks/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_CREATEDISKREQUEST']._serialized_start=144
-  _globals['_CREATEDISKREQUEST']._serialized_end=463
-  _globals['_CREATEDISKRESPONSE']._serialized_start=465
-  _globals['_CREATEDISKRESPONSE']._serialized_end=570
-  _globals['_GETDISKREQUEST']._serialized_start=572
-  _globals['_GETDISKREQUEST']._serialized_end=675
-  _globals['_GETDISKRESPONSE']._serialized_start=677
-  _globals['_GETDISKRESPONSE']._serialized_end=729
-  _globals['_LISTDISKSREQUEST']._serialized_start=732
-  _globals['_LISTDISKSREQUEST']._serialized_end=921
-  _globals['_LISTDISKSRESPONSE']._serialized_start=923
-  _globals['_LISTDISKSRESPONSE']._serialized_end=1003
-  _globals['_DELETEDISKREQUEST']._serialized_start=1006
-  _globals['_DELETEDISKREQUEST']._serialized_end=1188
-  _globals['_DELETEDISKRESPONSE']._serialized_start=1190
-  _globals['_DELETEDISKRESPONSE']._serialized_end=1295
-  _globals['_ATTACHDISKREQUEST']._serialized_start=1298
-  _globals['_ATTACHDISKREQUEST']._serialized_end=1547
-  _globals['_ATTACHDISKRESPONSE']._serialized_start=1549
-  _globals['_ATTACHDISKRESPONSE']._serialized_end=1604
-  _globals['_DETACHDISKREQUEST']._serialized_start=1607
-  _globals['_DETACHDISKREQUEST']._serialized_end=1856
-  _globals['_DETACHDISKRESPONSE']._serialized_start=1858
-  _globals['_DETACHDISKRESPONSE']._serialized_end=1913
-  _globals['_GETDISKCONNECTIONREQUEST']._serialized_start=1915
-  _globals['_GETDISKCONNECTIONREQUEST']._serialized_end=2028
-  _globals['_DISKCONNECTION']._serialized_start=2030
-  _globals['_DISKCONNECTION']._serialized_end=2106
-  _globals['_GETDISKCONNECTIONRESPONSE']._serialized_start=2108
-  _globals['_GETDISKCONNECTIONRESPONSE']._serialized_end=2186
-  _globals['_DISKSERVICE']._serialized_start=2189
-  _globals['_DISKSERVICE']._serialized_end=2792
+  _globals['_CREATEDISKREQUEST']._serialized_end=514
+  _globals['_CREATEDISKRESPONSE']._serialized_start=516
+  _globals['_CREATEDISKRESPONSE']._serialized_end=621
+  _globals['_GETDISKREQUEST']._serialized_start=623
+  _globals['_GETDISKREQUEST']._serialized_end=726
+  _globals['_GETDISKRESPONSE']._serialized_start=728
+  _globals['_GETDISKRESPONSE']._serialized_end=780
+  _globals['_LISTDISKSREQUEST']._serialized_start=783
+  _globals['_LISTDISKSREQUEST']._serialized_end=972
+  _globals['_LISTDISKSRESPONSE']._serialized_start=974
+  _globals['_LISTDISKSRESPONSE']._serialized_end=1054
+  _globals['_DELETEDISKREQUEST']._serialized_start=1057
+  _globals['_DELETEDISKREQUEST']._serialized_end=1239
+  _globals['_DELETEDISKRESPONSE']._serialized_start=1241
+  _globals['_DELETEDISKRESPONSE']._serialized_end=1346
+  _globals['_ATTACHDISKREQUEST']._serialized_start=1349
+  _globals['_ATTACHDISKREQUEST']._serialized_end=1598
+  _globals['_ATTACHDISKRESPONSE']._serialized_start=1600
+  _globals['_ATTACHDISKRESPONSE']._serialized_end=1655
+  _globals['_DETACHDISKREQUEST']._serialized_start=1658
+  _globals['_DETACHDISKREQUEST']._serialized_end=1907
+  _globals['_DETACHDISKRESPONSE']._serialized_start=1909
+  _globals['_DETACHDISKRESPONSE']._serialized_end=1964
+  _globals['_GETDISKCONNECTIONREQUEST']._serialized_start=1966
+  _globals['_GETDISKCONNECTIONREQUEST']._serialized_end=2079
+  _globals['_DISKCONNECTION']._serialized_start=2081
+  _globals['_DISKCONNECTION']._serialized_end=2157
+  _globals['_GETDISKCONNECTIONRESPONSE']._serialized_start=2159
+  _globals['_GETDISKCONNECTIONRESPONSE']._serialized_end=2237
+  _globals['_DISKSERVICE']._serialized_start=2240
+  _globals['_DISKSERVICE']._serialized_end=2843
 # @@protoc_insertion_point(module_scope)

@@ -32,6 +32,7 @@ class CreateDiskRequest(_message.Message):
     IMAGE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`."""
     disk_id: _builtins.str
@@ -42,6 +43,8 @@ class CreateDiskRequest(_message.Message):
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
     """Only check: answer what would be answered, change nothing."""
+    host: _builtins.str
+    """The host to make it on; empty takes the one with the most free space. Only servers of that host can have it attached."""
     @_builtins.property
     def disk(self) -> _disk_pb2.Disk:
         """The disk: `display_name`, `size_bytes`, `shared`; the rest is ignored. A size of 0 means the image's."""
@@ -55,10 +58,11 @@ class CreateDiskRequest(_message.Message):
         image: _builtins.str = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        host: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk", "disk_id", b"disk_id", "image", b"image", "parent", b"parent", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk", "disk_id", b"disk_id", "host", b"host", "image", b"image", "parent", b"parent", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

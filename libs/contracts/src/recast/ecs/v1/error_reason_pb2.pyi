@@ -72,6 +72,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The disk is attached to servers, each of which stands in the way."""
     ERROR_REASON_HOLD_ENDED: _ErrorReason.ValueType  # 24
     """The hold that is asked for was freed before; a late request does not bring it back."""
+    ERROR_REASON_NO_HOST: _ErrorReason.ValueType  # 25
+    """No host is there to make servers or disks on."""
+    ERROR_REASON_HOST_NOT_FOUND: _ErrorReason.ValueType  # 26
+    """There is no host of this name."""
+    ERROR_REASON_HOST_AWAY: _ErrorReason.ValueType  # 27
+    """The host does not answer; what needs it waits."""
+    ERROR_REASON_DISK_ON_OTHER_HOST: _ErrorReason.ValueType  # 28
+    """The disk is on another host than the server."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why ECS says no. Stands, without its prefix, in google.rpc.ErrorInfo.reason; the domain there is `ecs.recast`."""
@@ -126,4 +134,12 @@ ERROR_REASON_DISK_IN_USE: ErrorReason.ValueType  # 23
 """The disk is attached to servers, each of which stands in the way."""
 ERROR_REASON_HOLD_ENDED: ErrorReason.ValueType  # 24
 """The hold that is asked for was freed before; a late request does not bring it back."""
+ERROR_REASON_NO_HOST: ErrorReason.ValueType  # 25
+"""No host is there to make servers or disks on."""
+ERROR_REASON_HOST_NOT_FOUND: ErrorReason.ValueType  # 26
+"""There is no host of this name."""
+ERROR_REASON_HOST_AWAY: ErrorReason.ValueType  # 27
+"""The host does not answer; what needs it waits."""
+ERROR_REASON_DISK_ON_OTHER_HOST: ErrorReason.ValueType  # 28
+"""The disk is on another host than the server."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

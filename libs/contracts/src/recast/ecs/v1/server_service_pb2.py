@@ -29,7 +29,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from recast.ecs.v1 import server_pb2 as recast_dot_ecs_dot_v1_dot_server__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recast/ecs/v1/server_service.proto\x12\rrecast.ecs.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#google/longrunning/operations.proto\x1a google/protobuf/field_mask.proto\x1a\x17google/rpc/status.proto\x1a\x1arecast/ecs/v1/server.proto\"-\n\x0eSystemDiskSpec\x12\x1b\n\nsize_bytes\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xdf\x01\n\x0c\x44\x61taDiskSpec\x12\x1d\n\nimage_disk\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00\x12Y\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$H\x00\x12\x1b\n\nsize_bytes\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0e\n\x06shared\x18\x04 \x01(\x08\x12\x1e\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x42\x08\n\x06source\"\xe3\x03\n\x14\x43reateServersRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x36\n\tserver_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12-\n\x06server\x18\x03 \x01(\x0b\x32\x15.recast.ecs.v1.ServerB\x06\xbaH\x03\xc8\x01\x01\x12\x16\n\x05\x63ount\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12W\n\x05image\x18\x05 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x32\n\x0bsystem_disk\x18\x06 \x01(\x0b\x32\x1d.recast.ecs.v1.SystemDiskSpec\x12\x39\n\ndata_disks\x18\x07 \x03(\x0b\x32\x1b.recast.ecs.v1.DataDiskSpecB\x08\xbaH\x05\x92\x01\x02\x10;\x12\x15\n\rleave_stopped\x18\x08 \x01(\x08\x12\x1b\n\nrequest_id\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\n \x01(\x08\"q\n\x15\x43reateServersResponse\x12&\n\x07servers\x18\x01 \x03(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"B\n\rServerOutcome\x12\x0e\n\x06server\x18\x01 \x01(\t\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"E\n\x13\x43reateServersResult\x12.\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1c.recast.ecs.v1.ServerOutcome\"k\n\x10GetServerRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\":\n\x11GetServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\"\xbf\x01\n\x12ListServersRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"V\n\x13ListServersResponse\x12&\n\x07servers\x18\x01 \x03(\x0b\x32\x15.recast.ecs.v1.Server\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x01\n\x13UpdateServerRequest\x12-\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.ServerB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"=\n\x14UpdateServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\"\xd5\x01\n\x13\x44\x65leteServerRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x19\n\x11\x64\x65lete_data_disks\x18\x03 \x01(\x08\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"o\n\x14\x44\x65leteServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xb9\x01\n\x12StartServerRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"n\n\x13StartServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xb8\x01\n\x11StopServerRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"m\n\x12StopServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xba\x01\n\x13RebootServerRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"o\n\x14RebootServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xcb\x02\n\x15\x43hangeServerOsRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\"\n\x11system_disk_bytes\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x10\n\x08power_on\x18\x04 \x01(\x08\x12\x16\n\x04\x65tag\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1b\n\nrequest_id\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\"q\n\x16\x43hangeServerOsResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xf5\x01\n\x18ReinstallServerOsRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\"\n\x11system_disk_bytes\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x10\n\x08power_on\x18\x03 \x01(\x08\x12\x16\n\x04\x65tag\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1b\n\nrequest_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\"t\n\x19ReinstallServerOsResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation2\x8c\x07\n\rServerService\x12Z\n\rCreateServers\x12#.recast.ecs.v1.CreateServersRequest\x1a$.recast.ecs.v1.CreateServersResponse\x12N\n\tGetServer\x12\x1f.recast.ecs.v1.GetServerRequest\x1a .recast.ecs.v1.GetServerResponse\x12T\n\x0bListServers\x12!.recast.ecs.v1.ListServersRequest\x1a\".recast.ecs.v1.ListServersResponse\x12W\n\x0cUpdateServer\x12\".recast.ecs.v1.UpdateServerRequest\x1a#.recast.ecs.v1.UpdateServerResponse\x12W\n\x0c\x44\x65leteServer\x12\".recast.ecs.v1.DeleteServerRequest\x1a#.recast.ecs.v1.DeleteServerResponse\x12T\n\x0bStartServer\x12!.recast.ecs.v1.StartServerRequest\x1a\".recast.ecs.v1.StartServerResponse\x12Q\n\nStopServer\x12 .recast.ecs.v1.StopServerRequest\x1a!.recast.ecs.v1.StopServerResponse\x12W\n\x0cRebootServer\x12\".recast.ecs.v1.RebootServerRequest\x1a#.recast.ecs.v1.RebootServerResponse\x12]\n\x0e\x43hangeServerOs\x12$.recast.ecs.v1.ChangeServerOsRequest\x1a%.recast.ecs.v1.ChangeServerOsResponse\x12\x66\n\x11ReinstallServerOs\x12\'.recast.ecs.v1.ReinstallServerOsRequest\x1a(.recast.ecs.v1.ReinstallServerOsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recast/ecs/v1/server_service.proto\x12\rrecast.ecs.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#google/longrunning/operations.proto\x1a google/protobuf/field_mask.proto\x1a\x17google/rpc/status.proto\x1a\x1arecast/ecs/v1/server.proto\"-\n\x0eSystemDiskSpec\x12\x1b\n\nsize_bytes\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xdf\x01\n\x0c\x44\x61taDiskSpec\x12\x1d\n\nimage_disk\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x00\x12Y\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$H\x00\x12\x1b\n\nsize_bytes\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0e\n\x06shared\x18\x04 \x01(\x08\x12\x1e\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x42\x08\n\x06source\"\x96\x04\n\x14\x43reateServersRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x36\n\tserver_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12-\n\x06server\x18\x03 \x01(\x0b\x32\x15.recast.ecs.v1.ServerB\x06\xbaH\x03\xc8\x01\x01\x12\x16\n\x05\x63ount\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12W\n\x05image\x18\x05 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x32\n\x0bsystem_disk\x18\x06 \x01(\x0b\x32\x1d.recast.ecs.v1.SystemDiskSpec\x12\x39\n\ndata_disks\x18\x07 \x03(\x0b\x32\x1b.recast.ecs.v1.DataDiskSpecB\x08\xbaH\x05\x92\x01\x02\x10;\x12\x15\n\rleave_stopped\x18\x08 \x01(\x08\x12\x1b\n\nrequest_id\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\n \x01(\x08\x12\x31\n\x04host\x18\x0b \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\"q\n\x15\x43reateServersResponse\x12&\n\x07servers\x18\x01 \x03(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"P\n\rServerOutcome\x12\x0e\n\x06server\x18\x01 \x01(\t\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x0c\n\x04host\x18\x03 \x01(\t\"E\n\x13\x43reateServersResult\x12.\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1c.recast.ecs.v1.ServerOutcome\"k\n\x10GetServerRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\":\n\x11GetServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\"\xbf\x01\n\x12ListServersRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"V\n\x13ListServersResponse\x12&\n\x07servers\x18\x01 \x03(\x0b\x32\x15.recast.ecs.v1.Server\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x01\n\x13UpdateServerRequest\x12-\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.ServerB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"=\n\x14UpdateServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\"\xd5\x01\n\x13\x44\x65leteServerRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x19\n\x11\x64\x65lete_data_disks\x18\x03 \x01(\x08\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"o\n\x14\x44\x65leteServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xb9\x01\n\x12StartServerRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"n\n\x13StartServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xb8\x01\n\x11StopServerRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"m\n\x12StopServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xba\x01\n\x13RebootServerRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"o\n\x14RebootServerResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xcb\x02\n\x15\x43hangeServerOsRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12W\n\x05image\x18\x02 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\"\n\x11system_disk_bytes\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x10\n\x08power_on\x18\x04 \x01(\x08\x12\x16\n\x04\x65tag\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1b\n\nrequest_id\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\"q\n\x16\x43hangeServerOsResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xf5\x01\n\x18ReinstallServerOsRequest\x12W\n\x04name\x18\x01 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\x12\"\n\x11system_disk_bytes\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x10\n\x08power_on\x18\x03 \x01(\x08\x12\x16\n\x04\x65tag\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1b\n\nrequest_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\"t\n\x19ReinstallServerOsResponse\x12%\n\x06server\x18\x01 \x01(\x0b\x32\x15.recast.ecs.v1.Server\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation2\x8c\x07\n\rServerService\x12Z\n\rCreateServers\x12#.recast.ecs.v1.CreateServersRequest\x1a$.recast.ecs.v1.CreateServersResponse\x12N\n\tGetServer\x12\x1f.recast.ecs.v1.GetServerRequest\x1a .recast.ecs.v1.GetServerResponse\x12T\n\x0bListServers\x12!.recast.ecs.v1.ListServersRequest\x1a\".recast.ecs.v1.ListServersResponse\x12W\n\x0cUpdateServer\x12\".recast.ecs.v1.UpdateServerRequest\x1a#.recast.ecs.v1.UpdateServerResponse\x12W\n\x0c\x44\x65leteServer\x12\".recast.ecs.v1.DeleteServerRequest\x1a#.recast.ecs.v1.DeleteServerResponse\x12T\n\x0bStartServer\x12!.recast.ecs.v1.StartServerRequest\x1a\".recast.ecs.v1.StartServerResponse\x12Q\n\nStopServer\x12 .recast.ecs.v1.StopServerRequest\x1a!.recast.ecs.v1.StopServerResponse\x12W\n\x0cRebootServer\x12\".recast.ecs.v1.RebootServerRequest\x1a#.recast.ecs.v1.RebootServerResponse\x12]\n\x0e\x43hangeServerOs\x12$.recast.ecs.v1.ChangeServerOsRequest\x1a%.recast.ecs.v1.ChangeServerOsResponse\x12\x66\n\x11ReinstallServerOs\x12\'.recast.ecs.v1.ReinstallServerOsRequest\x1a(.recast.ecs.v1.ReinstallServerOsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,6 +60,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATESERVERSREQUEST'].fields_by_name['data_disks']._serialized_options = b'\272H\005\222\001\002\020;'
   _globals['_CREATESERVERSREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATESERVERSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_CREATESERVERSREQUEST'].fields_by_name['host']._loaded_options = None
+  _globals['_CREATESERVERSREQUEST'].fields_by_name['host']._serialized_options = b'\272H r\0362\034^([a-z0-9][a-z0-9-]{0,62})?$'
   _globals['_GETSERVERREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETSERVERREQUEST'].fields_by_name['name']._serialized_options = b'\272HFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_LISTSERVERSREQUEST'].fields_by_name['parent']._loaded_options = None
@@ -123,49 +125,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DATADISKSPEC']._serialized_start=254
   _globals['_DATADISKSPEC']._serialized_end=477
   _globals['_CREATESERVERSREQUEST']._serialized_start=480
-  _globals['_CREATESERVERSREQUEST']._serialized_end=963
-  _globals['_CREATESERVERSRESPONSE']._serialized_start=965
-  _globals['_CREATESERVERSRESPONSE']._serialized_end=1078
-  _globals['_SERVEROUTCOME']._serialized_start=1080
-  _globals['_SERVEROUTCOME']._serialized_end=1146
-  _globals['_CREATESERVERSRESULT']._serialized_start=1148
-  _globals['_CREATESERVERSRESULT']._serialized_end=1217
-  _globals['_GETSERVERREQUEST']._serialized_start=1219
-  _globals['_GETSERVERREQUEST']._serialized_end=1326
-  _globals['_GETSERVERRESPONSE']._serialized_start=1328
-  _globals['_GETSERVERRESPONSE']._serialized_end=1386
-  _globals['_LISTSERVERSREQUEST']._serialized_start=1389
-  _globals['_LISTSERVERSREQUEST']._serialized_end=1580
-  _globals['_LISTSERVERSRESPONSE']._serialized_start=1582
-  _globals['_LISTSERVERSRESPONSE']._serialized_end=1668
-  _globals['_UPDATESERVERREQUEST']._serialized_start=1671
-  _globals['_UPDATESERVERREQUEST']._serialized_end=1840
-  _globals['_UPDATESERVERRESPONSE']._serialized_start=1842
-  _globals['_UPDATESERVERRESPONSE']._serialized_end=1903
-  _globals['_DELETESERVERREQUEST']._serialized_start=1906
-  _globals['_DELETESERVERREQUEST']._serialized_end=2119
-  _globals['_DELETESERVERRESPONSE']._serialized_start=2121
-  _globals['_DELETESERVERRESPONSE']._serialized_end=2232
-  _globals['_STARTSERVERREQUEST']._serialized_start=2235
-  _globals['_STARTSERVERREQUEST']._serialized_end=2420
-  _globals['_STARTSERVERRESPONSE']._serialized_start=2422
-  _globals['_STARTSERVERRESPONSE']._serialized_end=2532
-  _globals['_STOPSERVERREQUEST']._serialized_start=2535
-  _globals['_STOPSERVERREQUEST']._serialized_end=2719
-  _globals['_STOPSERVERRESPONSE']._serialized_start=2721
-  _globals['_STOPSERVERRESPONSE']._serialized_end=2830
-  _globals['_REBOOTSERVERREQUEST']._serialized_start=2833
-  _globals['_REBOOTSERVERREQUEST']._serialized_end=3019
-  _globals['_REBOOTSERVERRESPONSE']._serialized_start=3021
-  _globals['_REBOOTSERVERRESPONSE']._serialized_end=3132
-  _globals['_CHANGESERVEROSREQUEST']._serialized_start=3135
-  _globals['_CHANGESERVEROSREQUEST']._serialized_end=3466
-  _globals['_CHANGESERVEROSRESPONSE']._serialized_start=3468
-  _globals['_CHANGESERVEROSRESPONSE']._serialized_end=3581
-  _globals['_REINSTALLSERVEROSREQUEST']._serialized_start=3584
-  _globals['_REINSTALLSERVEROSREQUEST']._serialized_end=3829
-  _globals['_REINSTALLSERVEROSRESPONSE']._serialized_start=3831
-  _globals['_REINSTALLSERVEROSRESPONSE']._serialized_end=3947
-  _globals['_SERVERSERVICE']._serialized_start=3950
-  _globals['_SERVERSERVICE']._serialized_end=4858
+  _globals['_CREATESERVERSREQUEST']._serialized_end=1014
+  _globals['_CREATESERVERSRESPONSE']._serialized_start=1016
+  _globals['_CREATESERVERSRESPONSE']._serialized_end=1129
+  _globals['_SERVEROUTCOME']._serialized_start=1131
+  _globals['_SERVEROUTCOME']._serialized_end=1211
+  _globals['_CREATESERVERSRESULT']._serialized_start=1213
+  _globals['_CREATESERVERSRESULT']._serialized_end=1282
+  _globals['_GETSERVERREQUEST']._serialized_start=1284
+  _globals['_GETSERVERREQUEST']._serialized_end=1391
+  _globals['_GETSERVERRESPONSE']._serialized_start=1393
+  _globals['_GETSERVERRESPONSE']._serialized_end=1451
+  _globals['_LISTSERVERSREQUEST']._serialized_start=1454
+  _globals['_LISTSERVERSREQUEST']._serialized_end=1645
+  _globals['_LISTSERVERSRESPONSE']._serialized_start=1647
+  _globals['_LISTSERVERSRESPONSE']._serialized_end=1733
+  _globals['_UPDATESERVERREQUEST']._serialized_start=1736
+  _globals['_UPDATESERVERREQUEST']._serialized_end=1905
+  _globals['_UPDATESERVERRESPONSE']._serialized_start=1907
+  _globals['_UPDATESERVERRESPONSE']._serialized_end=1968
+  _globals['_DELETESERVERREQUEST']._serialized_start=1971
+  _globals['_DELETESERVERREQUEST']._serialized_end=2184
+  _globals['_DELETESERVERRESPONSE']._serialized_start=2186
+  _globals['_DELETESERVERRESPONSE']._serialized_end=2297
+  _globals['_STARTSERVERREQUEST']._serialized_start=2300
+  _globals['_STARTSERVERREQUEST']._serialized_end=2485
+  _globals['_STARTSERVERRESPONSE']._serialized_start=2487
+  _globals['_STARTSERVERRESPONSE']._serialized_end=2597
+  _globals['_STOPSERVERREQUEST']._serialized_start=2600
+  _globals['_STOPSERVERREQUEST']._serialized_end=2784
+  _globals['_STOPSERVERRESPONSE']._serialized_start=2786
+  _globals['_STOPSERVERRESPONSE']._serialized_end=2895
+  _globals['_REBOOTSERVERREQUEST']._serialized_start=2898
+  _globals['_REBOOTSERVERREQUEST']._serialized_end=3084
+  _globals['_REBOOTSERVERRESPONSE']._serialized_start=3086
+  _globals['_REBOOTSERVERRESPONSE']._serialized_end=3197
+  _globals['_CHANGESERVEROSREQUEST']._serialized_start=3200
+  _globals['_CHANGESERVEROSREQUEST']._serialized_end=3531
+  _globals['_CHANGESERVEROSRESPONSE']._serialized_start=3533
+  _globals['_CHANGESERVEROSRESPONSE']._serialized_end=3646
+  _globals['_REINSTALLSERVEROSREQUEST']._serialized_start=3649
+  _globals['_REINSTALLSERVEROSREQUEST']._serialized_end=3894
+  _globals['_REINSTALLSERVEROSRESPONSE']._serialized_start=3896
+  _globals['_REINSTALLSERVEROSRESPONSE']._serialized_end=4012
+  _globals['_SERVERSERVICE']._serialized_start=4015
+  _globals['_SERVERSERVICE']._serialized_end=4923
 # @@protoc_insertion_point(module_scope)

@@ -100,6 +100,7 @@ class CreateServersRequest(_message.Message):
     LEAVE_STOPPED_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`."""
     server_id: _builtins.str
@@ -114,6 +115,8 @@ class CreateServersRequest(_message.Message):
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
     """Only check: answer what would be answered, change nothing."""
+    host: _builtins.str
+    """The host to make them on; empty spreads them over the hosts that are there, by free space."""
     @_builtins.property
     def server(self) -> _server_pb2.Server:
         """The server: `display_name` is required, `description` may be given; the rest is ignored. With `count` above 1 the names get
@@ -141,10 +144,11 @@ class CreateServersRequest(_message.Message):
         leave_stopped: _builtins.bool = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        host: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["server", b"server", "system_disk", b"system_disk"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "data_disks", b"data_disks", "image", b"image", "leave_stopped", b"leave_stopped", "parent", b"parent", "request_id", b"request_id", "server", b"server", "server_id", b"server_id", "system_disk", b"system_disk", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "data_disks", b"data_disks", "host", b"host", "image", b"image", "leave_stopped", b"leave_stopped", "parent", b"parent", "request_id", b"request_id", "server", b"server", "server_id", b"server_id", "system_disk", b"system_disk", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -188,8 +192,11 @@ class ServerOutcome(_message.Message):
 
     SERVER_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
     server: _builtins.str
     """`projects/{project}/servers/{server}`."""
+    host: _builtins.str
+    """The host that it was to be made on."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
         """Empty when it was made; else why not, and then nothing of it is left (V14)."""
@@ -199,10 +206,11 @@ class ServerOutcome(_message.Message):
         *,
         server: _builtins.str = ...,
         error: _status_pb2.Status | None = ...,
+        host: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "server", b"server"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "host", b"host", "server", b"server"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,39 @@
+"""Which hosts new servers and disks are made on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ecs.domain.refusals import HostAway, HostNotFound, NoHost
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A host, as it last told of itself. `free_bytes` is what its file system has left."""
+
+    name: str
+    free_bytes: int
+    is_alive: bool
+
+
+def place(count: int, size_bytes: int, hosts: Sequence[Candidate], wanted: str = "") -> list[str]:
+    """The host of each of `count` servers whose disks are `size_bytes` together.
+
+    Each goes to the host that has the most left when those before it are as full as they may become; among
+    equals to the first by name. Hosts that are away get none. `wanted` names one host, for all of them.
+    """
+    if wanted:
+        named = next((host for host in hosts if host.name == wanted), None)
+        if named is None:
+            raise HostNotFound(host=wanted, known=", ".join(sorted(host.name for host in hosts)) or "none")
+        if not named.is_alive:
+            raise HostAway(host=wanted, waiting="what is to be made there")
+        return [wanted] * count
+    left = {host.name: host.free_bytes for host in sorted(hosts, key=lambda host: host.name) if host.is_alive}
+    if not left:
+        raise NoHost()
+    placed = []
+    for _ in range(count):
+        name = max(left, key=lambda each: left[each])
+        left[name] -= size_bytes
+        placed.append(name)
+    return placed

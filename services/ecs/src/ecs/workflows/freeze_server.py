@@ -1,0 +1,115 @@
+"""FreezeServer: fixes what every disk of a server holds at one instant (R13).
+
+The host that holds the disks does it: at once when it got the call itself, else as work in its queue.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from google.protobuf.message import Message
+
+from ecs.domain.refusals import FreezeInTheWay, FreezeNotFound
+from ecs.domain.server import decide_freeze
+from ecs.storage import disks, freezes, servers
+from ecs.storage.freezes import FreezeState
+from ecs.storage.host import Host, disk_faults
+from ecs.storage.tables import DiskRow
+from recast.ecs.v1 import backup_source_service_pb2 as pb
+from recast.faults import Refusal
+from recast.operations import Work
+from recast.unitofwork import Database
+
+
+class FreezeServer:
+    """The workflow, for whoever asked a process that does not have the disks."""
+
+    def __init__(self, database: Database, host: Host, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._host = host
+        self._now = now
+        self.host = host.name
+        """Whose disks these are."""
+
+    def run(self, work: Work) -> Message:
+        """See the module."""
+        request = pb.FreezeServerRequest.FromString(work.request)
+        return self.freeze(request, begin(self._database, request, self._now))
+
+    def undo(self, work: Work, error: Refusal) -> None:
+        """Nothing: whoever asked has it thawed, however far it came."""
+
+    def freeze(
+        self, request: pb.FreezeServerRequest, begun: pb.FreezeServerResponse
+    ) -> pb.FreezeServerResponse:
+        """Freezes every disk of a freeze that was begun, and marks it as done."""
+        if begun.HasField("freeze_time"):
+            return begun
+        answer = pb.FreezeServerResponse()
+        answer.CopyFrom(begun)
+        for disk in answer.disks:
+            with self._database.read() as session:
+                folder = disks.load(session, disk.disk).folder
+            with disk_faults(disk.disk):
+                self._host.freeze(folder, request.freeze_id)
+        answer.freeze_time.FromDatetime(self._now())
+        if not self._end(request, answer):
+            self._take_back(answer, request.freeze_id)
+            raise FreezeNotFound(server=request.server, freeze=request.freeze_id)
+        return answer
+
+    def _end(self, request: pb.FreezeServerRequest, answer: pb.FreezeServerResponse) -> bool:
+        """Marks the freeze as done; False when it was thawed meanwhile."""
+        with self._database.write() as tx:
+            freeze = freezes.find(tx.session, request.server, request.freeze_id)
+            if freeze is None or freeze.state == FreezeState.THAWED:
+                return False
+            if freeze.state == FreezeState.FROZEN:
+                # By the same request, sent twice at once: one instant counts.
+                answer.CopyFrom(pb.FreezeServerResponse.FromString(freeze.answer))
+                return True
+            freeze.state, freeze.answer = FreezeState.FROZEN, answer.SerializeToString()
+            tx.session.add(freeze)
+            tx.commit()
+        return True
+
+    def _take_back(self, frozen: pb.FreezeServerResponse, freeze_id: str) -> None:
+        """A thaw overtook this freeze, and may have passed disks that were frozen after it."""
+        for disk in frozen.disks:
+            with self._database.read() as session:
+                row = session.get(DiskRow, disk.disk)
+            if row is not None:
+                with disk_faults(disk.disk):
+                    self._host.disk(row.folder).thaw(freeze_id)
+
+
+def begin(
+    database: Database, request: pb.FreezeServerRequest, now: Callable[[], datetime]
+) -> pb.FreezeServerResponse:
+    """Records the freeze, or finds it: with its time once every disk is frozen."""
+    with database.write() as tx:
+        row = servers.load(tx.session, request.server, lock=True)
+        freeze = freezes.find(tx.session, row.name, request.freeze_id)
+        if freeze is not None:
+            if freeze.state == FreezeState.THAWED:
+                raise FreezeNotFound(server=row.name, freeze=request.freeze_id)
+            return pb.FreezeServerResponse.FromString(freeze.answer)
+        decide_freeze(servers.value(tx.session, row))
+        if frozen := servers.frozen_with(tx.session, row.name):
+            raise FreezeInTheWay(server=frozen.name, backup=frozen.frozen_for)
+        answer = pb.FreezeServerResponse()
+        for place, disk in disks.attached_to(tx.session, row.name):
+            answer.disks.add(
+                disk=disk.name,
+                role=disks.role(disk),
+                position=place.position,
+                display_name=disk.display_name,
+                size_bytes=disk.size_bytes,
+                shared=disk.shared,
+                tracked_backup=disk.tracked_backup,
+            )
+        freezes.add(tx, row.name, request.freeze_id, request.backup, answer, now())
+        row.freeze_id, row.frozen_for = request.freeze_id, request.backup
+        row.touch(now())
+        tx.session.add(row)
+        tx.commit()
+        return answer
