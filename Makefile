@@ -44,6 +44,18 @@ demo: setup ## Run the main job on real disks, with progress and a closing table
 up: setup ## Run the three services in the foreground, with data under .recast/ (FIRST_PORT=7101)
 	@$(BIN)/python -m recast.stack --root .recast --first-port $(or $(FIRST_PORT),7101)
 
+.PHONY: docker
+docker: setup ## A Docker engine and Compose, installed and started where there are none
+	@scripts/docker-engine $(BIN)/docker-compose
+
+.PHONY: images
+images: docker ## Build the images of docker-compose.yml; without a registry too
+	@docker/images $(BIN)/python
+
+.PHONY: secrets
+secrets: setup ## Make every key and password that docker-compose.yml needs, in .secrets/
+	@$(BIN)/python -m recast.stack.secrets --folder $(or $(RECAST_SECRETS),.secrets)
+
 .PHONY: test
 test: setup postgres ## Run the tests (under three minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,0 +1,73 @@
+"""What an image needs of this repository: a project's libs and, of the lock file, what they are built on.
+
+`python docker/needs.py services/csbs FOLDER`, with the standard library alone, writes requirements.lock (what
+runs), build.lock (what builds the projects) and projects/ (their sources). For a package's name instead of a
+project's folder it writes that package's part of the lock file. One lock file is the one source of versions
+and hashes: nothing here names a version.
+"""
+
+import re
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+BUILD = ("hatchling",)
+_OWN = "recast-"
+
+
+def normal(requirement: str) -> str:
+    """The name of a requirement, as the lock file spells it: without extras, versions and markers."""
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    if name is None:
+        raise ValueError(f"{requirement!r} names no package")
+    return re.sub(r"[-_.]+", "-", name[0]).lower()
+
+
+def projects_of(root: Path, first: str) -> dict[str, set[str]]:
+    """The project `first` and every lib that it stands on, each with the names that it requires."""
+    found: dict[str, set[str]] = {}
+    waiting = [first]
+    while waiting:
+        project = waiting.pop()
+        if project not in found:
+            described = tomllib.loads((root / project / "pyproject.toml").read_text())["project"]
+            found[project] = {normal(each) for each in described["dependencies"]}
+            waiting += [f"libs/{each.removeprefix(_OWN)}" for each in found[project] if each.startswith(_OWN)]
+    return found
+
+
+def entries(lock: str) -> Iterator[tuple[str, str, set[str]]]:
+    """Each package of a lock file: its name, its lines, and who requires it."""
+    for entry in re.findall(r"^[a-z0-9].*\n(?:[ \t].*\n)*", lock, flags=re.MULTILINE):
+        asking = re.findall(r"^ +#(?: via)? +([a-z0-9][a-z0-9._-]*)$", entry, flags=re.MULTILINE)
+        yield normal(entry), entry, {normal(each) for each in asking}
+
+
+def part_of(lock: str, names: Iterable[str]) -> str:
+    """The entries of `names`, and of all that they require. ValueError for a name that is not locked."""
+    locked = {name: (entry, asking) for name, entry, asking in entries(lock)}
+    wanted = set(names)
+    if missing := wanted - locked.keys():
+        raise ValueError(f"not in the lock file: {', '.join(sorted(missing))}")
+    while more := {name for name, (_, asking) in locked.items() if asking & wanted} - wanted:
+        wanted |= more
+    return "".join(locked[name][0] for name in sorted(wanted))
+
+
+def main(first: str, folder: Path) -> None:
+    """Writes what the project's folder, or the package, called `first` needs."""
+    root = Path(__file__).resolve().parents[1]
+    lock = (root / "requirements.lock").read_text()
+    projects = projects_of(root, first) if (root / first).is_dir() else {}
+    required = {name for names in projects.values() for name in names if not name.startswith(_OWN)}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "requirements.lock").write_text(part_of(lock, required or [first]))
+    (folder / "build.lock").write_text(part_of(lock, BUILD if projects else ()))
+    for each in projects:
+        shutil.copytree(root / each, folder / "projects" / Path(each).name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

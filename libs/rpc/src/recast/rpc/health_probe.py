@@ -1,0 +1,170 @@
+"""`recast-health-probe`: asks a gRPC server for its health, with the flags and exit codes of grpc_health_probe.
+
+Run every few seconds in every container, so it imports gRPC and the health contract and nothing else of ours.
+"""
+
+import argparse
+import re
+import ssl
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+SERVING, INVALID_FLAGS, NO_CONNECTION, RPC_FAILED, NOT_SERVING = range(5)
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_QUICK = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(INVALID_FLAGS, f"error: {message}\n")
+
+
+class _Version(argparse.Action):
+    """Looks for the version only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:  # noqa: A002
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        parser.exit(SERVING, f"{version('recast-rpc')}\n")
+
+
+def _seconds(text: str) -> float:
+    """A duration as Go writes it: `1s`, `250ms`, `1m30s`. ValueError for anything else, and for 0."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
+        raise ValueError(text)
+    return seconds
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (name.strip() and colon):
+        raise ValueError(text)
+    return name.strip().lower(), value.strip()
+
+
+def _flags(words: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(prog="recast-health-probe", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("-addr", "--addr", help="host:port of the server")
+    add("-service", "--service", default="", help="the service to ask for; empty: the whole server")
+    add("-connect-timeout", "--connect-timeout", type=_seconds, default=1.0, help="1s")
+    add("-rpc-timeout", "--rpc-timeout", type=_seconds, default=1.0, help="1s")
+    add("-tls", "--tls", action="store_true", help="TLS; without it plain text")
+    add(
+        "-tls-ca-cert",
+        "--tls-ca-cert",
+        type=Path,
+        help="certificates to trust, in PEM (default: the system's)",
+    )
+    add("-tls-no-verify", "--tls-no-verify", action="store_true", help="believe any certificate")
+    add("-tls-server-name", "--tls-server-name", help="the name that the certificate must have")
+    add("-user-agent", "--user-agent", default="recast-health-probe")
+    add(
+        "-rpc-header",
+        "--rpc-header",
+        type=_header,
+        action="append",
+        default=[],
+        help="`name: value`, repeated",
+    )
+    add("-v", "--v", action="store_true", help="say what is done")
+    add("-version", "--version", action=_Version, help="say which version this is, and end")
+    flags = parser.parse_args(words)
+    if not flags.addr:
+        parser.error("-addr is required")
+    if not flags.tls:
+        for name in ("tls_ca_cert", "tls_no_verify", "tls_server_name"):
+            if getattr(flags, name):
+                parser.error(f"-{name.replace('_', '-')} goes with -tls")
+    if flags.tls_no_verify and (flags.tls_ca_cert or flags.tls_server_name):
+        parser.error("-tls-no-verify goes neither with -tls-ca-cert nor with -tls-server-name")
+    return flags
+
+
+def _shown_certificate(address: str, timeout: float) -> tuple[bytes, str]:
+    """The certificate that the server shows, and a name in it: OSError when it shows none.
+
+    gRPC checks always; so, to believe any certificate, what is shown first is what is checked against.
+    """
+    from cryptography import x509  # noqa: PLC0415  # takes longer than all the rest, and is seldom needed
+
+    host, _, port = address.rpartition(":")
+    shown = ssl.get_server_certificate((host.strip("[]"), int(port)), timeout=timeout).encode()
+    certificate = x509.load_pem_x509_certificate(shown)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found = names.get_values_for_type(x509.DNSName) + [
+            str(each) for each in names.get_values_for_type(x509.IPAddress)
+        ]
+    except x509.ExtensionNotFound:
+        found = [
+            str(each.value) for each in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        ]
+    return shown, found[0].replace("*", "any") if found else host
+
+
+def _channel(flags: argparse.Namespace) -> grpc.Channel:
+    """A channel as the flags say; OSError when a file cannot be read or no certificate is shown."""
+    options: list[tuple[str, str | int]] = [*_QUICK, ("grpc.primary_user_agent", flags.user_agent)]
+    if not flags.tls:
+        return grpc.insecure_channel(flags.addr, options=options)
+    roots, name = None, flags.tls_server_name
+    if flags.tls_no_verify:
+        roots, name = _shown_certificate(flags.addr, flags.connect_timeout)
+    elif flags.tls_ca_cert:
+        roots = flags.tls_ca_cert.read_bytes()
+    if name:
+        options.append(("grpc.ssl_target_name_override", name))
+    return grpc.secure_channel(flags.addr, grpc.ssl_channel_credentials(roots), options=options)
+
+
+def probe(words: Sequence[str]) -> tuple[int, str]:
+    """The exit code for these flags, and why. SystemExit for flags that are wrong."""
+    flags = _flags(words)
+    begun = time.monotonic()
+    if flags.tls_ca_cert and not flags.tls_ca_cert.is_file():
+        return INVALID_FLAGS, f"error: -tls-ca-cert: there is no file {flags.tls_ca_cert}"
+    try:
+        channel = _channel(flags)
+    except (OSError, ValueError) as problem:  # ValueError: an address without a port
+        return NO_CONNECTION, f"failed to connect to {flags.addr}: {problem}"
+    with channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=flags.connect_timeout)
+        except grpc.FutureTimeoutError:
+            return NO_CONNECTION, f"failed to connect to {flags.addr} within {flags.connect_timeout:g} s"
+        connected = time.monotonic()
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(service=flags.service),
+                timeout=flags.rpc_timeout,
+                metadata=flags.rpc_header,
+            )
+        except grpc.RpcError as error:
+            return RPC_FAILED, f"health rpc failed: {error.code().name}: {error.details()}"
+    said = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    times = f" (connected in {connected - begun:.3f} s, asked in {time.monotonic() - connected:.3f} s)"
+    code = SERVING if answer.status == health_pb2.HealthCheckResponse.SERVING else NOT_SERVING
+    return code, f"status: {said}{times if flags.v else ''}"
+
+
+def main() -> None:
+    """The entry point."""
+    code, text = probe(sys.argv[1:])
+    (sys.stderr if code else sys.stdout).write(f"{text}\n")
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
