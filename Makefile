@@ -12,6 +12,8 @@ LIBS := contracts faults faultpoints rpc unitofwork operations chunkstore diskim
 SERVICES := csbs ims ecs
 PROJECTS := $(addprefix libs/,$(LIBS)) $(addprefix services/,$(SERVICES))
 SOURCES := $(addsuffix /src,$(PROJECTS))
+# What `make test` also runs on PostgreSQL: bytes from end to end, and work that fails.
+MAIN_FLOWS := bytes.py batches.py
 # Without this a shell's own settings for pip would decide where from, and whether hashes count.
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -59,6 +61,11 @@ secrets: setup ## Make every key and password that docker-compose.yml needs, in 
 .PHONY: test
 test: setup postgres ## Run the tests (under three minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --databases postgresql $(addprefix tests/system/test_,$(MAIN_FLOWS))
+
+.PHONY: test-postgresql
+test-postgresql: setup postgres ## Run the three services' tests on PostgreSQL
+	$(BIN)/python -m pytest tests/system -n 2 --dist loadfile --databases postgresql
 
 .PHONY: test-crash
 test-crash: setup ## End each service at every point of every kind of work, and check that nothing is lost (KILLS=500)

@@ -4,8 +4,14 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--prove R35`: only the tests that prove that rule."""
+    """`--prove R35`: the tests that prove that rule. `--databases postgresql`: tests/system on PostgreSQL."""
     parser.addoption("--prove", metavar="RULE", default="", help="only the tests that prove a rule, like R35")
+    parser.addoption(
+        "--databases",
+        choices=["sqlite", "postgresql"],
+        default="sqlite",
+        help="what the services of tests/system keep their rows in",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -64,7 +64,9 @@ class PostgresqlServer:
         if self._user:
             shutil.chown(self._folder, self._user)
         data = str(self._folder / "data")
-        self._run("initdb", "-D", data, "-N", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale")
+        # An order of texts that is not that of their bytes, as a server in use has it.
+        locale = ("-E", "UTF8", "--no-locale", "--locale-provider=icu", "--icu-locale=en-US")
+        self._run("initdb", "-D", data, "-N", "-U", "postgres", "-A", "trust", *locale)
         options = " ".join((*_SETTINGS, f"-k {self._folder}", f"-p {_PORT}"))
         self._run("pg_ctl", "start", "-w", "-D", data, "-l", str(self._folder / "log"), "-o", options)
 

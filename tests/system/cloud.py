@@ -6,13 +6,13 @@ import json
 import secrets
 import socket
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 import csbs.app
 import csbs.settings
@@ -31,15 +31,23 @@ _BUGS = {"bug", "worker round failed", "undo failed", "undo given up", "lease no
 
 
 class Cloud:
-    """The three services under one folder. `start`, then `stop`."""
+    """The three services under one folder. `start`, then `stop`.
+
+    On SQLite files of their own; `database_of` names other databases, by service.
+    """
 
     def __init__(
         self,
         root: Path,
         csbs_options: Mapping[str, Any] | None = None,
         ims_options: Mapping[str, Any] | None = None,
+        database_of: Callable[[Service], str] | None = None,
     ) -> None:
         self.root = root
+        self._urls = {
+            service: database_of(service) if database_of else f"sqlite:///{root / f'{service}.db'}"
+            for service in SERVICES
+        }
         create_keys(root / "keys")
         self.endpoints = _free_endpoints()
         for service in ("csbs", "ims"):
@@ -66,7 +74,7 @@ class Cloud:
             app.App(settings.Settings(**self._common(service), **own[service]), _now, _new_id)
             for service, (app, settings) in modules.items()
         ]
-        self.databases = {service: Database(self._url(service)) for service in SERVICES}
+        self.databases = {service: Database(self._urls[service]) for service in SERVICES}
         self._clients: dict[tuple[str, str, str | None], Recast] = {}
 
     def start(self) -> None:
@@ -102,7 +110,7 @@ class Cloud:
         keys = self.root / "keys"
         return {
             "address": self.endpoints[service],
-            "database_url": self._url(service),
+            "database_url": self._urls[service],
             "trusted_keys_file": keys / "trusted.json",
             "signing_key_file": keys / f"{service}.pem",
             "worker_threads": 3,  # tests wait for most of their work: more would only look for it
@@ -112,23 +120,17 @@ class Cloud:
         key = self.root / "keys" / f"{service}-store.key"
         return {"store_url": (self.root / f"{service}-store").as_uri(), "store_key_file": key}
 
-    def _url(self, service: Service) -> str:
-        return f"sqlite:///{self.root / f'{service}.db'}"
-
     # What stands in the databases, and obstacles that are put there.
 
     def rows(self, service: Service) -> dict[str, list[tuple[Any, ...]]]:
-        """Everything that a service's database holds, by table."""
+        """Everything that a service's database holds, by table; rows have no order, so one is made."""
         with self.databases[service].read() as session:
             connection = session.connection()
-            names = (
-                connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
-                .scalars()
-                .all()
-            )
             return {
-                name: [tuple(row) for row in connection.execute(text(f'SELECT * FROM "{name}"'))]
-                for name in names
+                name: sorted(
+                    (tuple(row) for row in connection.execute(text(f'SELECT * FROM "{name}"'))), key=str
+                )
+                for name in inspect(connection).get_table_names()
             }
 
     def execute(self, service: Service, statement: str, **values: object) -> None:
@@ -145,11 +147,20 @@ class Cloud:
     def trigger(self, service: Service, when: str, action: str) -> Iterator[None]:
         """Has the database do `action` (SQL) `when` something is written: `AFTER INSERT ON disk WHEN ...`."""
         name = f"test_{uuid.uuid4().hex}"
-        self.execute(service, f"CREATE TRIGGER {name} {when} BEGIN {action}; END")
+        if self.databases[service].is_sqlite:
+            self.execute(service, f"CREATE TRIGGER {name} {when} BEGIN {action}; END")
+            drop = f"DROP TRIGGER {name}"
+        else:
+            event, _, condition = when.partition(" WHEN ")
+            body = f"$$ BEGIN {action}; RETURN NULL; END $$"
+            self.execute(service, f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS {body}")
+            each = f"FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {name}()"
+            self.execute(service, f"CREATE TRIGGER {name} {event} {each}")
+            drop = f"DROP FUNCTION {name} CASCADE"
         try:
             yield
         finally:
-            self.execute(service, f"DROP TRIGGER {name}")
+            self.execute(service, drop)
 
     # Files.
 

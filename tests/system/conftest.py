@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ import pytest
 import structlog
 
 _TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(_TESTS / "demo"), str(_TESTS / "system")]
+sys.path[:0] = [str(_TESTS / "demo"), str(_TESTS / "system"), str(_TESTS)]
 
 from cloud import Cloud, bugs_in  # noqa: E402
+from postgresql import PostgresqlServer, running_postgresql  # noqa: E402
 from project import Tenant  # noqa: E402
 from rpcs import set_stage  # noqa: E402
 
 import disks  # noqa: E402  # found by the line above: the demo's programs are no package
-from recast.client import SERVICES  # noqa: E402
+from recast.client import SERVICES, Service  # noqa: E402
 
 MIB = 1 << 20
+Named = Callable[[str, Service], str] | None
 
 
 @pytest.fixture(scope="session")
@@ -49,20 +52,39 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server of the session's own."""
+    with running_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database_of(request: pytest.FixtureRequest) -> Named:
+    """Makes the database of a cloud's service, both given by name; None where it is a file of its own."""
+    if request.config.getoption("--databases") == "sqlite":
+        return None
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    return lambda cloud, service: server.created(f"{cloud}_{service}")
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory, database_of: Named) -> Iterator[Cloud]:
     """The three services as they come. At the end no call and no work may have met a bug."""
-    with _running(tmp_path_factory.mktemp("cloud")) as running:
+    with _running(tmp_path_factory.mktemp("cloud"), database_of=_of(database_of, "cloud")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def strict_cloud(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud) -> Iterator[Cloud]:
+def strict_cloud(
+    tmp_path_factory: pytest.TempPathFactory, cloud: Cloud, database_of: Named
+) -> Iterator[Cloud]:
     """Three more services: CSBS in its strict reading (R06), IMS not enforcing preparation (R22) and taking
     small disks.
     """
     options: dict[str, Any] = {
         "csbs_options": {"require_available": True},
         "ims_options": {"preparation": "warn", "max_virtual_bytes": 100 * MIB},
+        "database_of": _of(database_of, "strict"),
     }
     with _running(tmp_path_factory.mktemp("strict"), **options) as running:
         yield running
@@ -108,6 +130,10 @@ def stage(cloud: Cloud, sources: Path) -> Tenant:
 def strict(strict_cloud: Cloud, sources: Path) -> Tenant:
     """A project in the strict cloud."""
     return Tenant(strict_cloud, "strict", sources)
+
+
+def _of(database_of: Named, cloud: str) -> Callable[[Service], str] | None:
+    return partial(database_of, cloud) if database_of else None
 
 
 @contextmanager

@@ -122,7 +122,7 @@ def test_work_that_is_cancelled_at_once_leaves_nothing(replayed: Tenant, name: s
     # Born with the wish for its end: whatever the worker's pace, its first look finds it.
     when = f"AFTER INSERT ON operation WHEN NEW.verb = '{name}' AND NEW.project = 'main'"
     with replayed.cloud.trigger(
-        rpc.service, when, "UPDATE operation SET cancel_requested = 1 WHERE id = NEW.id"
+        rpc.service, when, "UPDATE operation SET cancel_requested = TRUE WHERE id = NEW.id"
     ):
         if name == "ImportImage":
             response = replayed.recast.import_image(replayed.sources / "odd.raw", header_of(request))

@@ -107,7 +107,7 @@ def test_a_creating_backup_is_not_restored(running: Tenant, is_marked: bool) -> 
     with running.unfinished_backup(name, "live") as answer:
         if not is_marked:
             running.cloud.execute(
-                "csbs", "UPDATE backup SET image_ready = 0 WHERE name = :name", name=running.backup(name)
+                "csbs", "UPDATE backup SET image_ready = FALSE WHERE name = :name", name=running.backup(name)
             )
         with refused(
             "BACKUP_NOT_RESTORABLE", backup=running.backup(name), rule="R05", vendor_code="CSBS.4000"

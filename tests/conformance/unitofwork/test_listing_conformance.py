@@ -237,6 +237,25 @@ class ListingSuite:
         """Rows come in the order that is asked for, newest first where none is."""
         assert "".join(ids(page_of(database, order_by=order))) == expected
 
+    def test_texts_are_in_the_order_of_their_bytes(self, database: Database) -> None:
+        """Every database sorts, compares and pages texts alike, whatever language its server speaks."""
+        titles = ["a-1", "a1", "B", "b", "A", "a b", "Zebra", "äpfel", "a_b", "Ab", "ab", "😀", "\uffff"]
+        with database.write() as tx:
+            for title in titles:
+                tx.session.add(Note(id=f"text {title}", project="texts", title=title))
+            tx.commit()
+        wanted, seen, token = sorted(titles, key=str.encode), [], ""
+        for _ in titles:
+            page = page_of(database, "texts", order_by="title", page_size=1, page_token=token)
+            seen += [row.title for row in page.rows]
+            token = page.next_token
+        assert (seen, token) == (wanted, "")
+        for operator in ("<", "<=", ">", ">="):
+            rows = page_of(database, "texts", order_by="title", filter_text=f'title {operator} "ab"').rows
+            at = wanted.index("ab")
+            first, last = {"<": (0, at), "<=": (0, at + 1), ">": (at + 1, None), ">=": (at, None)}[operator]
+            assert [row.title for row in rows] == wanted[first:last]
+
     @pytest.mark.parametrize(
         "order", ["colour", "nothing", "title up", "title,", ",", " ", "title desc desc", "id\0"]
     )

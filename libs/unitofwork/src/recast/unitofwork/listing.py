@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, and_, func, or_
+from sqlalchemy import ColumnElement, String, and_, func, or_
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import Session, SQLModel, select
+from sqlmodel.sql.sqltypes import AutoString
 
 from recast.faults import FilterInvalid, PageTokenInvalid
 
@@ -42,6 +46,29 @@ class Page(Generic[Row]):
 
     rows: Sequence[Row]
     next_token: str
+
+
+class _ByBytes(FunctionElement[str]):
+    """A text in the order of its bytes, as SQLite has it anyway; PostgreSQL has its locale's."""
+
+    name = "by_bytes"
+    type = String()
+    inherit_cache = True
+
+
+@compiles(_ByBytes)
+def _as_it_is(element: _ByBytes, compiler: SQLCompiler, **kw: Any) -> str:
+    return compiler.process(element.clauses, **kw)
+
+
+@compiles(_ByBytes, "postgresql")
+def _collated(element: _ByBytes, compiler: SQLCompiler, **kw: Any) -> str:
+    return f'({compiler.process(element.clauses, **kw)}) COLLATE "C"'
+
+
+def _ordered(column: Any) -> Any:
+    """The column as it is compared by less and greater, and sorted by."""
+    return _ByBytes(column) if isinstance(column.type, String | AutoString) else column
 
 
 class Listing(Generic[Row]):
@@ -74,7 +101,7 @@ class Listing(Generic[Row]):
         if page_token:
             query = query.where(self._after(order, self._read_token(page_token, query_digest, order)))
         for name, descending in order:
-            column = self._column(name)
+            column = _ordered(self._column(name))
             query = query.order_by(column.desc() if descending else column.asc())
         rows = list(session.exec(query.limit(size + 1)))
         token = ""
@@ -128,10 +155,10 @@ class Listing(Generic[Row]):
             "=": lambda: column == value,
             ":": lambda: column == value,
             "!=": lambda: column != value,
-            "<": lambda: column < value,
-            "<=": lambda: column <= value,
-            ">": lambda: column > value,
-            ">=": lambda: column >= value,
+            "<": lambda: _ordered(column) < value,
+            "<=": lambda: _ordered(column) <= value,
+            ">": lambda: _ordered(column) > value,
+            ">=": lambda: _ordered(column) >= value,
         }
         return comparisons[operator]()
 
@@ -178,7 +205,8 @@ class Listing(Generic[Row]):
         equal: list[ColumnElement[bool]] = []
         for (name, descending), value in zip(order, values, strict=True):
             column = self._column(name)
-            alternatives.append(and_(*equal, column < value if descending else column > value))
+            ordered = _ordered(column)
+            alternatives.append(and_(*equal, ordered < value if descending else ordered > value))
             equal.append(column == value)
         return or_(*alternatives)
 
