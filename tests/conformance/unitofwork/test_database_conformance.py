@@ -1,10 +1,13 @@
 """What a database must do, whichever it is."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, text
@@ -38,6 +41,27 @@ def add(database: Database, name: str) -> None:
 def count(session: Session) -> int:
     """How many rows there are."""
     return session.exec(select(func.count()).select_from(Tally)).one()
+
+
+def contended(database: Database, way: str, *, processes: int, rounds: int) -> list[int]:
+    """The rounds that were won, once for every winner, of processes that began together."""
+    url = database.engine.url.render_as_string(hide_password=False)
+    command = [sys.executable, str(Path(__file__).with_name("contender.py")), url, way, str(rounds)]
+    running = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(processes)
+    ]
+    try:
+        assert [each.stdout.readline() for each in running if each.stdout] == ["ready\n"] * processes
+        for each in running:  # those after the first still find rounds to contend for
+            assert each.stdin
+            each.stdin.write("\n")
+            each.stdin.flush()
+        return [int(line) for each in running for line in each.communicate(timeout=60)[0].splitlines()]
+    finally:
+        for each in running:
+            each.kill()
+            each.wait()
 
 
 class DatabaseSuite:
@@ -125,6 +149,17 @@ class DatabaseSuite:
             list(pool.map(increment, range(30)))
         with database.read() as session:
             assert session.get_one(Tally, "a").count == 30
+
+    @pytest.mark.parametrize("way", ["guard", "lock"])
+    def test_of_many_who_want_one_change_exactly_one_wins(self, database: Database, way: str) -> None:
+        """Of all processes and threads that want to change a row as they know it, exactly one does."""
+        with database.write() as tx:
+            tx.session.connection().execute(text("CREATE TABLE contended (name TEXT, count INTEGER)"))
+            tx.session.connection().execute(text("INSERT INTO contended VALUES ('a', 0)"))
+            tx.commit()
+        assert sorted(contended(database, way, processes=3, rounds=20)) == list(range(20))
+        with database.read() as session:
+            assert session.connection().execute(text("SELECT count FROM contended")).scalar_one() == 20
 
     # Reading.
 
