@@ -4,7 +4,7 @@ from recast.unitofwork.columns import UtcDateTime
 from recast.unitofwork.database import Database, Transaction
 from recast.unitofwork.listing import Field, Listing, Page
 from recast.unitofwork.replay import RequestReplay, find_replay, remember_replay
-from recast.unitofwork.resource import ResourceRow
+from recast.unitofwork.resource import ResourceRow, listing_index
 
 __all__ = [
     "Database",
@@ -16,5 +16,6 @@ __all__ = [
     "Transaction",
     "UtcDateTime",
     "find_replay",
+    "listing_index",
     "remember_replay",
 ]

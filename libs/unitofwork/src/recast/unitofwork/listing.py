@@ -2,7 +2,7 @@
 
 Of AIP-160 this knows conditions joined by AND over declared fields: `state = "AVAILABLE" AND display_name =
 "night*"`. A page begins after the last row of the one before, by value, so the last page costs what the first
-does.
+does, where an index has the project, the fields that are held equal, the order and the id, in this sequence.
 """
 
 import base64
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, String, and_, func, or_
+from sqlalchemy import ColumnElement, String, and_, func, literal, or_, tuple_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -67,7 +67,7 @@ def _collated(element: _ByBytes, compiler: SQLCompiler, **kw: Any) -> str:
 
 
 def _ordered(column: Any) -> Any:
-    """The column as it is compared by less and greater, and sorted by."""
+    """The column as lists compare it and sort by it, and as their indexes hold it (`listing_index`)."""
     return _ByBytes(column) if isinstance(column.type, String | AutoString) else column
 
 
@@ -101,7 +101,7 @@ class Listing(Generic[Row]):
         if page_token:
             query = query.where(self._after(order, self._read_token(page_token, query_digest, order)))
         for name, descending in order:
-            column = _ordered(self._column(name))
+            column = self._column(name)
             query = query.order_by(column.desc() if descending else column.asc())
         rows = list(session.exec(query.limit(size + 1)))
         token = ""
@@ -112,7 +112,7 @@ class Listing(Generic[Row]):
         return Page(rows, token)
 
     def _column(self, name: str) -> Any:
-        return getattr(self._table, name)
+        return _ordered(getattr(self._table, name))
 
     def _conditions(self, text: str) -> list[ColumnElement[bool]]:
         conditions: list[ColumnElement[bool]] = []
@@ -138,7 +138,7 @@ class Listing(Generic[Row]):
         field = self._fields.get(name)
         if field is None:
             raise self._unknown(f"filter: there is no field {name[:_SHOWN]}")
-        column = field.column
+        column = _ordered(field.column)
         try:
             plain = json.loads(literal) if literal.startswith('"') else literal
             if operator in {"=", ":"} and field.parse is str and plain.endswith("*"):
@@ -155,10 +155,10 @@ class Listing(Generic[Row]):
             "=": lambda: column == value,
             ":": lambda: column == value,
             "!=": lambda: column != value,
-            "<": lambda: _ordered(column) < value,
-            "<=": lambda: _ordered(column) <= value,
-            ">": lambda: _ordered(column) > value,
-            ">=": lambda: _ordered(column) >= value,
+            "<": lambda: column < value,
+            "<=": lambda: column <= value,
+            ">": lambda: column > value,
+            ">=": lambda: column >= value,
         }
         return comparisons[operator]()
 
@@ -200,15 +200,29 @@ class Listing(Generic[Row]):
         return _storable(value)
 
     def _after(self, order: list[tuple[str, bool]], values: list[Any]) -> ColumnElement[bool]:
-        """Rows after the given one, in the order: a < x or (a = x and b < y) or ..."""
+        """Rows after the given one, in the order.
+
+        In one direction a comparison of rows, (a, b) < (x, y), for which a database goes to that place in an
+        index. In mixed ones a <= x and (a < x or (a = x and b > y) or ...): it goes to the first of a's equals.
+        """
+        if len({descending for _, descending in order}) == 1:
+            columns = [self._column(name) for name, _ in order]
+            here, there = tuple_(*columns), tuple_(*map(_typed, values, columns))
+            result: ColumnElement[bool] = here < there if order[0][1] else here > there
+            return result
         alternatives: list[ColumnElement[bool]] = []
         equal: list[ColumnElement[bool]] = []
         for (name, descending), value in zip(order, values, strict=True):
             column = self._column(name)
-            ordered = _ordered(column)
-            alternatives.append(and_(*equal, ordered < value if descending else ordered > value))
+            alternatives.append(and_(*equal, column < value if descending else column > value))
             equal.append(column == value)
-        return or_(*alternatives)
+        first, (_, descending) = self._column(order[0][0]), order[0]
+        return and_(first <= values[0] if descending else first >= values[0], or_(*alternatives))
+
+
+def _typed(value: Any, column: Any) -> ColumnElement[Any]:
+    """A value as its column has it: within a row of values it has no column to learn that from."""
+    return literal(value, column.type)
 
 
 def _storable(value: Any) -> Any:

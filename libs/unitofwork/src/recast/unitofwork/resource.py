@@ -2,19 +2,31 @@
 
 from datetime import datetime
 
+from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
 from recast.faults import EtagMismatch
 from recast.unitofwork.columns import UtcDateTime
 
 
+def listing_index(table: str, *columns: str) -> Index:
+    """The index of a list of a project's rows with `columns`: held equal, or ordered by, in this sequence.
+
+    It ends with the name, as every order of a list does: any page then begins at its place in the index.
+    """
+    return Index(f"{table}_by_{columns[0]}", "project", *columns, "name")
+
+
 class ResourceRow(SQLModel):
-    """A named resource of a project. Its version counts the changes; the etag is made of it."""
+    """A named resource of a project. Its version counts the changes; the etag is made of it.
+
+    Each table says by `listing_index` what its lists are filtered and ordered by.
+    """
 
     name: str = Field(primary_key=True)
-    project: str = Field(index=True)
+    project: str
     version: int = 1
-    create_time: datetime = Field(sa_type=UtcDateTime, index=True)
+    create_time: datetime = Field(sa_type=UtcDateTime)
     update_time: datetime = Field(sa_type=UtcDateTime)
 
     @property

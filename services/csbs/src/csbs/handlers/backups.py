@@ -55,7 +55,7 @@ class Backups(grpc_pb.BackupServiceServicer):
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.CreateBackupResponse):
                 return answer
-            if other := backups.unfinished_backup_of(tx.session, described.name):
+            if other := backups.unfinished_backup_of(tx.session, project, described.name):
                 raise ServerBeingBackedUp(server=described.name, backup=other)
             row = self._new_row(project, request, display_name, described)
             if tx.session.get(BackupRow, row.name) is not None:

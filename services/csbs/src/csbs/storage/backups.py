@@ -43,8 +43,8 @@ def hold(session: Session, name: str) -> None:
     session.exec(select(BackupRow.name).where(BackupRow.name == name).with_for_update()).first()
 
 
-def unfinished_backup_of(session: Session, server: str) -> str:
-    """The backup of the server that is being made; empty when there is none.
+def unfinished_backup_of(session: Session, project: str, server: str) -> str:
+    """The backup of the project's server that is being made; empty when there is none.
 
     Nobody else gets an answer until the transaction ends: on PostgreSQL by an advisory lock, as there is no
     row to lock; on SQLite there is one writer anyway.
@@ -53,7 +53,9 @@ def unfinished_backup_of(session: Session, server: str) -> str:
         session.connection().execute(
             text("SELECT pg_advisory_xact_lock(hashtext(:server))"), {"server": server}
         )
-    query = select(BackupRow.name).where(BackupRow.server == server, BackupRow.state == BackupState.CREATING)
+    query = select(BackupRow.name).where(
+        BackupRow.project == project, BackupRow.server == server, BackupRow.state == BackupState.CREATING
+    )
     return session.exec(query).first() or ""
 
 

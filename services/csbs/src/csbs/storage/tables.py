@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, LargeBinary
 from sqlmodel import Field, SQLModel
 
 from recast.operations import TABLES as OPERATION_TABLES
-from recast.unitofwork import RequestReplay, ResourceRow, UtcDateTime
+from recast.unitofwork import RequestReplay, ResourceRow, UtcDateTime, listing_index
 
 
 class BackupRow(ResourceRow, table=True):
@@ -17,15 +17,22 @@ class BackupRow(ResourceRow, table=True):
     """
 
     __tablename__ = "backup"
+    __table_args__ = (
+        listing_index("backup", "create_time"),
+        listing_index("backup", "display_name"),
+        listing_index("backup", "size_bytes"),
+        listing_index("backup", "state", "create_time"),
+        listing_index("backup", "server", "create_time"),
+    )
 
-    display_name: str = Field(index=True)
+    display_name: str
     description: str = ""
-    server: str = Field(index=True)
+    server: str
     server_display_name: str = ""
-    state: str = Field(index=True)
+    state: str
     image_ready: bool = False
     incremental: bool = False
-    size_bytes: int = Field(default=0, sa_type=BigInteger, index=True)
+    size_bytes: int = Field(default=0, sa_type=BigInteger)
     stored_bytes: int = Field(default=0, sa_type=BigInteger)
     lock_sequence: int = 0
     """The token of the last lock; the next one's is higher."""

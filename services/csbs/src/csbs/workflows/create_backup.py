@@ -173,7 +173,9 @@ def _parent(
     """
     names = [disk.tracked_backup] if disk.tracked_backup else []
     newest = select(BackupRow.name).where(
-        BackupRow.server == row.server, BackupRow.state == BackupState.AVAILABLE
+        BackupRow.project == row.project,
+        BackupRow.server == row.server,
+        BackupRow.state == BackupState.AVAILABLE,
     )
     names += session.exec(newest.order_by(col(BackupRow.create_time).desc()).limit(1)).all()
     for name in names:

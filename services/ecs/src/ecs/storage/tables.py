@@ -6,18 +6,24 @@ from sqlalchemy import BigInteger, Column, LargeBinary, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from recast.operations import TABLES as OPERATION_TABLES
-from recast.unitofwork import RequestReplay, ResourceRow, UtcDateTime
+from recast.unitofwork import RequestReplay, ResourceRow, UtcDateTime, listing_index
 
 
 class ServerRow(ResourceRow, table=True):
     """A server."""
 
     __tablename__ = "server"
+    __table_args__ = (
+        listing_index("server", "create_time"),
+        listing_index("server", "display_name"),
+        listing_index("server", "state", "create_time"),
+        listing_index("server", "image", "create_time"),
+    )
 
-    display_name: str = Field(index=True)
+    display_name: str
     description: str = ""
-    state: str = Field(index=True)
-    image: str = Field(default="", index=True)
+    state: str
+    image: str = ""
     host: str = ""
     frozen_for: str = ""
     """The backup that it is frozen for; empty when it is not."""
@@ -31,11 +37,18 @@ class DiskRow(ResourceRow, table=True):
     """A disk. `folder` is its own for ever: an id that is used again gets another."""
 
     __tablename__ = "disk"
+    __table_args__ = (
+        listing_index("disk", "create_time"),
+        listing_index("disk", "display_name"),
+        listing_index("disk", "size_bytes"),
+        listing_index("disk", "state", "create_time"),
+        listing_index("disk", "role", "create_time"),
+    )
 
-    display_name: str = Field(index=True)
-    role: str = Field(index=True)
-    state: str = Field(index=True)
-    size_bytes: int = Field(sa_type=BigInteger, index=True)
+    display_name: str
+    role: str
+    state: str
+    size_bytes: int = Field(sa_type=BigInteger)
     shared: bool = False
     folder: str = Field(unique=True)
     base: str = Field(default="", index=True)

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, LargeBinary
 from sqlmodel import Field, SQLModel
 
 from recast.operations import TABLES as OPERATION_TABLES
-from recast.unitofwork import RequestReplay, ResourceRow, UtcDateTime
+from recast.unitofwork import RequestReplay, ResourceRow, UtcDateTime, listing_index
 
 
 class ImageRow(ResourceRow, table=True):
@@ -18,12 +18,20 @@ class ImageRow(ResourceRow, table=True):
     """
 
     __tablename__ = "image"
+    __table_args__ = (
+        listing_index("image", "create_time"),
+        listing_index("image", "display_name"),
+        listing_index("image", "size_bytes"),
+        listing_index("image", "state", "create_time"),
+        listing_index("image", "kind", "create_time"),
+        listing_index("image", "source_backup", "create_time"),
+    )
 
-    display_name: str = Field(index=True)
+    display_name: str
     description: str = ""
-    kind: str = Field(index=True)
-    state: str = Field(index=True)
-    source_backup: str = Field(default="", index=True)
+    kind: str
+    state: str
+    source_backup: str = ""
     source_server: str = ""
     held_server: str = ""
     """The server that is kept stopped until the image is made (R23); empty for a finished backup."""
@@ -31,7 +39,7 @@ class ImageRow(ResourceRow, table=True):
     """The fencing token of the lock on the backup; 0 until the lock is held."""
     lock_request_id: str = ""
     min_disk_bytes: int = Field(default=0, sa_type=BigInteger)
-    size_bytes: int = Field(default=0, sa_type=BigInteger, index=True)
+    size_bytes: int = Field(default=0, sa_type=BigInteger)
     disk_count: int = 0
     os_name: str = ""
     details: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False))
