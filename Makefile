@@ -132,6 +132,11 @@ rules: setup ## Print the 64 rules: where each is kept, what proves it
 bench: setup ## Measure speed and memory beside peers, in one run (REPORT=file.json)
 	$(BIN)/python tests/bench/bench.py $(if $(REPORT),--report $(REPORT))
 
+.PHONY: bench-load
+bench-load: setup postgres ## Measure calls a second beside their limits, and pages of 1,000,000 (REPORT=file.json)
+	@scripts/need nghttp2-client h2load
+	$(BIN)/python tests/bench/load --backups $(or $(BACKUPS),1000000) $(if $(REPORT),--report $(REPORT))
+
 .PHONY: lock
 lock: setup ## Pin the newest versions of requirements.in, with hashes
 	$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe \

@@ -14,12 +14,11 @@ import pytest
 from psycopg import sql
 
 _PORT = 5432  # only names the socket's file
-_SETTINGS = (
+_SETTINGS = ("-c listen_addresses=''", "-c max_connections=200")
+_FORGETFUL = (
     "-F",  # a test's data need not survive a power cut
     "-c synchronous_commit=off",
     "-c full_page_writes=off",
-    "-c listen_addresses=''",
-    "-c max_connections=200",
 )
 
 
@@ -35,10 +34,14 @@ def _program(name: str) -> str:
 
 
 class PostgresqlServer:
-    """A server on a socket in a folder of its own. PostgreSQL refuses root, which then becomes `postgres`."""
+    """A server on a socket in a folder of its own. PostgreSQL refuses root, which then becomes `postgres`.
 
-    def __init__(self, folder: Path) -> None:
+    `durable`: what is committed survives a power cut, as PostgreSQL has it by default.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self._folder = folder
+        self._settings = _SETTINGS if durable else (*_SETTINGS, *_FORGETFUL)
         self._user = "postgres" if os.geteuid() == 0 else None
 
     def _run(self, name: str, *arguments: str) -> None:
@@ -67,7 +70,7 @@ class PostgresqlServer:
         # An order of texts that is not that of their bytes, as a server in use has it.
         locale = ("-E", "UTF8", "--no-locale", "--locale-provider=icu", "--icu-locale=en-US")
         self._run("initdb", "-D", data, "-N", "-U", "postgres", "-A", "trust", *locale)
-        options = " ".join((*_SETTINGS, f"-k {self._folder}", f"-p {_PORT}"))
+        options = " ".join((*self._settings, f"-k {self._folder}", f"-p {_PORT}"))
         self._run("pg_ctl", "start", "-w", "-D", data, "-l", str(self._folder / "log"), "-o", options)
 
     def stop(self) -> None:
@@ -95,11 +98,11 @@ class PostgresqlServer:
 
 
 @contextmanager
-def running_postgresql() -> Iterator[PostgresqlServer]:
+def running_postgresql(*, durable: bool = False) -> Iterator[PostgresqlServer]:
     """A server of the caller's own."""
     # Not pytest's own folder: that one is closed to `postgres`, and too long for a socket's name.
     with tempfile.TemporaryDirectory(prefix="recast-postgresql-") as folder:
-        server = PostgresqlServer(Path(folder))
+        server = PostgresqlServer(Path(folder), durable=durable)
         server.start()
         try:
             yield server

@@ -9,12 +9,17 @@ from recast.faults import EtagMismatch
 from recast.unitofwork.columns import UtcDateTime
 
 
+_NO_TEXTS = ("create_time", "size_bytes")
+
+
 def listing_index(table: str, *columns: str) -> Index:
     """The index of a list of a project's rows with `columns`: held equal, or ordered by, in this sequence.
 
     It ends with the name, as every order of a list does: any page then begins at its place in the index.
+    Texts are in the order of their bytes, as `Listing` asks for them; on PostgreSQL that must be said.
     """
-    return Index(f"{table}_by_{columns[0]}", "project", *columns, "name")
+    texts = {column: 'COLLATE "C"' for column in (*columns, "name") if column not in _NO_TEXTS}
+    return Index(f"{table}_by_{columns[0]}", "project", *columns, "name", postgresql_ops=texts)
 
 
 class ResourceRow(SQLModel):
