@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event, insert
+from sqlmodel import Session
+
 from csbs.storage import backups
 from csbs.storage.tables import BackupRow
 from ecs.storage import disks, servers
 from ecs.storage.tables import DiskRow, ServerRow
 from ims.storage import images
 from ims.storage.tables import ImageRow
-from sqlalchemy import event, insert
-from sqlmodel import Session
-
 from recast.unitofwork import Database
 from recast.unitofwork.migration import migrate
 

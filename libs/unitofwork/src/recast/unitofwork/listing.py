@@ -202,8 +202,8 @@ class Listing(Generic[Row]):
     def _after(self, order: list[tuple[str, bool]], values: list[Any]) -> ColumnElement[bool]:
         """Rows after the given one, in the order.
 
-        In one direction a comparison of rows, (a, b) < (x, y), for which a database goes to that place in an
-        index. In mixed ones a <= x and (a < x or (a = x and b > y) or ...): it goes to the first of a's equals.
+        In one direction a comparison of rows, (a, b) < (x, y), for which a database goes to that place in
+        an index. In mixed ones a <= x and (a < x or (a = x and b > y) or ...): to the first of a's equals.
         """
         if len({descending for _, descending in order}) == 1:
             columns = [self._column(name) for name, _ in order]
