@@ -8,7 +8,6 @@ from sqlmodel import Field, SQLModel
 from recast.faults import EtagMismatch
 from recast.unitofwork.columns import UtcDateTime
 
-
 _NO_TEXTS = ("create_time", "size_bytes")
 
 

@@ -18,11 +18,27 @@ def upgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_backup_server"))
         batch_op.drop_index(batch_op.f("ix_backup_size_bytes"))
         batch_op.drop_index(batch_op.f("ix_backup_state"))
-        batch_op.create_index("backup_by_create_time", ["project", "create_time", "name"], postgresql_ops={"name": _C})
-        batch_op.create_index("backup_by_display_name", ["project", "display_name", "name"], postgresql_ops={"display_name": _C, "name": _C})
-        batch_op.create_index("backup_by_server", ["project", "server", "create_time", "name"], postgresql_ops={"server": _C, "name": _C})
-        batch_op.create_index("backup_by_size_bytes", ["project", "size_bytes", "name"], postgresql_ops={"name": _C})
-        batch_op.create_index("backup_by_state", ["project", "state", "create_time", "name"], postgresql_ops={"state": _C, "name": _C})
+        batch_op.create_index(
+            "backup_by_create_time", ["project", "create_time", "name"], postgresql_ops={"name": _C}
+        )
+        batch_op.create_index(
+            "backup_by_display_name",
+            ["project", "display_name", "name"],
+            postgresql_ops={"display_name": _C, "name": _C},
+        )
+        batch_op.create_index(
+            "backup_by_server",
+            ["project", "server", "create_time", "name"],
+            postgresql_ops={"server": _C, "name": _C},
+        )
+        batch_op.create_index(
+            "backup_by_size_bytes", ["project", "size_bytes", "name"], postgresql_ops={"name": _C}
+        )
+        batch_op.create_index(
+            "backup_by_state",
+            ["project", "state", "create_time", "name"],
+            postgresql_ops={"state": _C, "name": _C},
+        )
 
 
 def downgrade() -> None:

@@ -18,11 +18,27 @@ def upgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_disk_role"))
         batch_op.drop_index(batch_op.f("ix_disk_size_bytes"))
         batch_op.drop_index(batch_op.f("ix_disk_state"))
-        batch_op.create_index("disk_by_create_time", ["project", "create_time", "name"], postgresql_ops={"name": _C})
-        batch_op.create_index("disk_by_display_name", ["project", "display_name", "name"], postgresql_ops={"display_name": _C, "name": _C})
-        batch_op.create_index("disk_by_role", ["project", "role", "create_time", "name"], postgresql_ops={"role": _C, "name": _C})
-        batch_op.create_index("disk_by_size_bytes", ["project", "size_bytes", "name"], postgresql_ops={"name": _C})
-        batch_op.create_index("disk_by_state", ["project", "state", "create_time", "name"], postgresql_ops={"state": _C, "name": _C})
+        batch_op.create_index(
+            "disk_by_create_time", ["project", "create_time", "name"], postgresql_ops={"name": _C}
+        )
+        batch_op.create_index(
+            "disk_by_display_name",
+            ["project", "display_name", "name"],
+            postgresql_ops={"display_name": _C, "name": _C},
+        )
+        batch_op.create_index(
+            "disk_by_role",
+            ["project", "role", "create_time", "name"],
+            postgresql_ops={"role": _C, "name": _C},
+        )
+        batch_op.create_index(
+            "disk_by_size_bytes", ["project", "size_bytes", "name"], postgresql_ops={"name": _C}
+        )
+        batch_op.create_index(
+            "disk_by_state",
+            ["project", "state", "create_time", "name"],
+            postgresql_ops={"state": _C, "name": _C},
+        )
 
     with op.batch_alter_table("server", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_server_create_time"))
@@ -30,10 +46,24 @@ def upgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_server_image"))
         batch_op.drop_index(batch_op.f("ix_server_project"))
         batch_op.drop_index(batch_op.f("ix_server_state"))
-        batch_op.create_index("server_by_create_time", ["project", "create_time", "name"], postgresql_ops={"name": _C})
-        batch_op.create_index("server_by_display_name", ["project", "display_name", "name"], postgresql_ops={"display_name": _C, "name": _C})
-        batch_op.create_index("server_by_image", ["project", "image", "create_time", "name"], postgresql_ops={"image": _C, "name": _C})
-        batch_op.create_index("server_by_state", ["project", "state", "create_time", "name"], postgresql_ops={"state": _C, "name": _C})
+        batch_op.create_index(
+            "server_by_create_time", ["project", "create_time", "name"], postgresql_ops={"name": _C}
+        )
+        batch_op.create_index(
+            "server_by_display_name",
+            ["project", "display_name", "name"],
+            postgresql_ops={"display_name": _C, "name": _C},
+        )
+        batch_op.create_index(
+            "server_by_image",
+            ["project", "image", "create_time", "name"],
+            postgresql_ops={"image": _C, "name": _C},
+        )
+        batch_op.create_index(
+            "server_by_state",
+            ["project", "state", "create_time", "name"],
+            postgresql_ops={"state": _C, "name": _C},
+        )
 
 
 def downgrade() -> None:

@@ -19,12 +19,32 @@ def upgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_image_size_bytes"))
         batch_op.drop_index(batch_op.f("ix_image_source_backup"))
         batch_op.drop_index(batch_op.f("ix_image_state"))
-        batch_op.create_index("image_by_create_time", ["project", "create_time", "name"], postgresql_ops={"name": _C})
-        batch_op.create_index("image_by_display_name", ["project", "display_name", "name"], postgresql_ops={"display_name": _C, "name": _C})
-        batch_op.create_index("image_by_kind", ["project", "kind", "create_time", "name"], postgresql_ops={"kind": _C, "name": _C})
-        batch_op.create_index("image_by_size_bytes", ["project", "size_bytes", "name"], postgresql_ops={"name": _C})
-        batch_op.create_index("image_by_source_backup", ["project", "source_backup", "create_time", "name"], postgresql_ops={"source_backup": _C, "name": _C})
-        batch_op.create_index("image_by_state", ["project", "state", "create_time", "name"], postgresql_ops={"state": _C, "name": _C})
+        batch_op.create_index(
+            "image_by_create_time", ["project", "create_time", "name"], postgresql_ops={"name": _C}
+        )
+        batch_op.create_index(
+            "image_by_display_name",
+            ["project", "display_name", "name"],
+            postgresql_ops={"display_name": _C, "name": _C},
+        )
+        batch_op.create_index(
+            "image_by_kind",
+            ["project", "kind", "create_time", "name"],
+            postgresql_ops={"kind": _C, "name": _C},
+        )
+        batch_op.create_index(
+            "image_by_size_bytes", ["project", "size_bytes", "name"], postgresql_ops={"name": _C}
+        )
+        batch_op.create_index(
+            "image_by_source_backup",
+            ["project", "source_backup", "create_time", "name"],
+            postgresql_ops={"source_backup": _C, "name": _C},
+        )
+        batch_op.create_index(
+            "image_by_state",
+            ["project", "state", "create_time", "name"],
+            postgresql_ops={"state": _C, "name": _C},
+        )
 
 
 def downgrade() -> None:
