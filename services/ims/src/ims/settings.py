@@ -22,7 +22,7 @@ class Settings(ServiceSettings):
     store_key_file: Path
     """32 random bytes: the store's master key. Without it no imported image can be read."""
     staging_dir: Path
-    """Where uploads are kept until they are complete."""
+    """Where uploads are kept until they are complete; replicas of IMS share it."""
     csbs_target: str = "127.0.0.1:7101"
     """Where CSBS is, `host:port`."""
     ecs_target: str = "127.0.0.1:7103"

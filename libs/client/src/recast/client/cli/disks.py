@@ -13,6 +13,7 @@ from recast.client.cli.options import (
     NewId,
     OfImage,
     OfServer,
+    OnHost,
     Paging,
     Work,
 )
@@ -49,6 +50,7 @@ def create(
     shared: Annotated[
         bool, typer.Option("--shared", help="Several servers may have it attached at once.")
     ] = False,
+    host: OnHost = "",
 ) -> None:
     """Make a disk: empty, or from a data-disk image.
 
@@ -60,6 +62,7 @@ def create(
         parent=session.parent,
         disk_id=disk_id,
         disk=Disk(display_name=display_name or disk_id, size_bytes=size_bytes(size), shared=shared),
+        host=host,
         image=session.name(image, "images"),
         request_id=session.request_id,
         validate_only=work.validate_only,

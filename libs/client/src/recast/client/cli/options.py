@@ -121,6 +121,9 @@ NewDisplayName = Annotated[str | None, typer.Option("--name", help="The new name
 NewDescription = Annotated[
     str | None, typer.Option("--description", help="The new description; '' empties it.")
 ]
+OnHost = Annotated[
+    str, typer.Option("--host", help="The host to make it on; the one with the most free space if not given.")
+]
 PowerOn = Annotated[bool, typer.Option("--power-on", help="Start the server when it is done.")]
 
 

@@ -15,6 +15,7 @@ from recast.client.cli.options import (
     NewDescription,
     NewDisplayName,
     NewId,
+    OnHost,
     OfImage,
     Paging,
     PowerOn,
@@ -86,6 +87,7 @@ def create(
     leave_stopped: Annotated[
         bool, typer.Option("--leave-stopped", help="Leave the new servers off.")
     ] = False,
+    host: OnHost = "",
 ) -> None:
     """Make servers from an image: with every disk of a full-server image, as they were in the backup.
 
@@ -106,6 +108,7 @@ def create(
         else None,
         data_disks=[_data_disk(session, each) for each in data_disk or ()],
         leave_stopped=leave_stopped,
+        host=host,
         request_id=session.request_id,
         validate_only=work.validate_only,
     )
