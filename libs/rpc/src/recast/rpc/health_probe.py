@@ -1,4 +1,4 @@
-"""`recast-health-probe`: asks a gRPC server for its health, with the flags and exit codes of grpc_health_probe.
+"""`recast-health-probe`: a gRPC server's health, with the flags and exit codes of grpc_health_probe.
 
 Run every few seconds in every container, so it imports gRPC and the health contract and nothing else of ours.
 """

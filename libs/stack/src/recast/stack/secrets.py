@@ -1,9 +1,9 @@
-"""`python -m recast.stack.secrets`: every file that docker-compose.yml calls a secret, made at once (`make secrets`).
+"""`python -m recast.stack.secrets`: all files that docker-compose.yml calls secrets (`make secrets`).
 
 Compose binds these files into containers as they are: owner and mode are the host's, and the containers' user
 (10001) is nobody there. So the folder is what keeps others out: it is its owner's alone (0700). A file that a
-container reads may be read by all (0444), and a container is given the files it needs, not the folder; what no
-container reads is its owner's (0600). This needs no root, and holds where the engine maps user ids.
+container reads may be read by all (0444), and a container is given the files it needs, not the folder; what
+no container reads is its owner's (0600). This needs no root, and holds where the engine maps user ids.
 """
 
 import argparse
@@ -39,8 +39,9 @@ class SecretsIncomplete(Exception):
 
     def __init__(self, folder: Path, missing: list[str]) -> None:
         super().__init__(
-            f"{folder} lacks {', '.join(missing)}: put back what is missing. What is made anew does not fit what is "
-            f"there, and without its store key no backup can be read. To begin anew, with new volumes, remove the folder"
+            f"{folder} lacks {', '.join(missing)}: put back what is missing, because what is made anew does "
+            f"not fit what is there, and without its store key no backup can be read. To begin anew, with new "
+            f"volumes, remove the folder"
         )
 
 
