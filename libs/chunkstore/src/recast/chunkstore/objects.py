@@ -1,5 +1,6 @@
 """The role of an object store, and its implementation over obstore for memory and S3."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,6 +10,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import MemoryStore, S3Store
 
 from .errors import ChunkStoreError, StoreUnavailable
+from .s3_environment import options_from_environment
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -101,14 +103,19 @@ class ObstoreObjects:
 
     @classmethod
     def in_s3(cls, url: str, options: Mapping[str, str]) -> "ObstoreObjects":
-        """Open `s3://bucket/prefix`; `options` are obstore's S3 settings, over the environment's (AWS_*).
+        """Open `s3://bucket/prefix`; `options` are obstore's S3 settings, over the environment's (AWS_*; see
+        `options_from_environment`).
 
         Three options are ours: `allow_http=true` permits an endpoint without TLS; `timeout` is that of one
         request; `max_retries` is how often obstore repeats what failed by the network or a 5xx, for three
         minutes at most: every request here may be repeated. `conditional_put=disabled` is for stores that
         do not know If-None-Match.
         """
-        config: Any = dict(options)  # Any: obstore types its settings as a TypedDict
+        try:
+            environment = options_from_environment(os.environ)
+        except ValueError as problem:
+            raise StoreUnavailable(f"open {url}: {problem}") from problem
+        config: Any = environment | dict(options)  # Any: obstore types its settings as a TypedDict
         client: ClientConfig = {
             "allow_http": config.pop("allow_http", "false").lower() == "true",
             "timeout": config.pop("timeout", "30s"),

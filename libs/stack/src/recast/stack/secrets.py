@@ -40,8 +40,8 @@ class SecretsIncomplete(Exception):
     def __init__(self, folder: Path, missing: list[str]) -> None:
         super().__init__(
             f"{folder} lacks {', '.join(missing)}: put back what is missing, because what is made anew does "
-            f"not fit what is there, and without its store key no backup can be read. To begin anew, with new "
-            f"volumes, remove the folder"
+            f"not fit what is there, and without its store key no backup can be read. To begin anew, with "
+            f"new volumes, remove the folder"
         )
 
 
