@@ -14,6 +14,7 @@ import pytest
 from psycopg import sql
 
 _PORT = 5432  # only names the socket's file
+_GUARDED = "guarded"  # the role of those who must give a password
 _SETTINGS = ("-c listen_addresses=''", "-c max_connections=200")
 _FORGETFUL = (
     "-F",  # a test's data need not survive a power cut
@@ -70,11 +71,20 @@ class PostgresqlServer:
         # An order of texts that is not that of their bytes, as a server in use has it.
         locale = ("-E", "UTF8", "--no-locale", "--locale-provider=icu", "--icu-locale=en-US")
         self._run("initdb", "-D", data, "-N", "-U", "postgres", "-A", "trust", *locale)
+        rules = self._folder / "data" / "pg_hba.conf"
+        rules.write_text(f"local all +{_GUARDED} scram-sha-256\n{rules.read_text()}")
+        self.start_again()
+        with self._connect() as connection:
+            connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(_GUARDED)))
+
+    def start_again(self) -> None:
+        """Starts it after `stop`, with what it held."""
+        data = str(self._folder / "data")
         options = " ".join((*self._settings, f"-k {self._folder}", f"-p {_PORT}"))
         self._run("pg_ctl", "start", "-w", "-D", data, "-l", str(self._folder / "log"), "-o", options)
 
     def stop(self) -> None:
-        """Ends it; what it holds is thrown away."""
+        """Ends it at once."""
         self._run("pg_ctl", "stop", "-m", "immediate", "-D", str(self._folder / "data"))
 
     def emptied(self) -> str:
@@ -89,6 +99,14 @@ class PostgresqlServer:
         with self._connect() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self._url(name)
+
+    def guarded(self, user: str, password: str) -> str:
+        """The URL of a new database, for a new user who must give the password, and owns nothing there."""
+        with self._connect() as connection:
+            role = "CREATE ROLE {} LOGIN PASSWORD {} IN ROLE {}"
+            names = sql.Identifier(user), sql.Literal(password), sql.Identifier(_GUARDED)
+            connection.execute(sql.SQL(role).format(*names))
+        return self.created(f"of_{user}").replace("postgres@", f"{user}:{password}@")
 
     def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(f"host={self._folder} port={_PORT} user=postgres", autocommit=True)

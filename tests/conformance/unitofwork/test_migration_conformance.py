@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from filling import fill
 from sqlalchemy import MetaData, inspect, text
 
 from recast.unitofwork import Database
-from recast.unitofwork.migration import metadata, migrate
+from recast.unitofwork.migration import metadata, migrate, newest, revision_of
 
 _ENVIRONMENT = """
 from alembic import context
@@ -81,6 +82,27 @@ def differences(database: Database, own: MetaData) -> list[object]:
         return list(compare_metadata(context, own))
 
 
+def contents(database: Database) -> dict[str, list[dict[str, object]]]:
+    """Every row, by table."""
+    with database.read() as session:
+        connection = session.connection()
+        return {
+            table: [dict(row) for row in connection.execute(text(f'SELECT * FROM "{table}"')).mappings()]
+            for table in inspect(connection).get_table_names()
+        }
+
+
+def kept(
+    rows: dict[str, list[dict[str, object]]], other: dict[str, list[dict[str, object]]]
+) -> dict[str, list[str]]:
+    """The rows of the tables that both have, by the columns that both have, in one order."""
+    shared = {}
+    for table in rows.keys() & other.keys() - {"alembic_version"}:
+        columns = sorted(rows[table][0].keys() & other[table][0].keys())
+        shared[table] = sorted(str([row[column] for column in columns]) for row in rows[table])
+    return shared
+
+
 class MigrationSuite:
     """Subclass it with a `database` that is empty."""
 
@@ -101,6 +123,23 @@ class MigrationSuite:
         migrate(database, location, "+1")
         migrate(database, location)
         assert differences(database, own) == []
+
+    @pytest.mark.parametrize("service", ["csbs", "ims", "ecs"])
+    def test_a_service_s_migrations_keep_its_rows(self, database: Database, service: str) -> None:
+        """Each migration of a service, run down and up again, keeps every row of what stays."""
+        location = f"{service}.storage:migrations"
+        migrate(database, location)
+        fill(database, importlib.import_module(f"{service}.storage.tables").TABLES)
+        for _ in range(int(newest(location)) - 1):
+            before = contents(database)
+            migrate(database, location, "-1")
+            below = contents(database)
+            assert kept(before, below) == kept(below, before)
+            migrate(database, location, "+1")
+            assert kept(below, contents(database)) == kept(contents(database), below)
+            migrate(database, location, "-1")
+        assert revision_of(database) == "0001"
+        assert all(len(rows) == 12 for table, rows in below.items() if table != "alembic_version")
 
     def test_a_database_that_is_there_is_left_alone(self, database: Database, migrations: Migrations) -> None:
         """Nothing is run, nor read of the migrations but their names, where the newest was run before."""

@@ -1,18 +1,27 @@
-"""`python -m csbs`: settings, app, serve until signalled."""
+"""`python -m csbs`: settings, app, serve until signalled. `python -m csbs move-database`: to PostgreSQL."""
 
+import sys
 import uuid
 from datetime import UTC, datetime
 
 from csbs.app import App
 from csbs.settings import Settings
+from csbs.storage.tables import TABLES
 from recast.rpc.process import configure_logs, read_settings, run
+from recast.unitofwork import DatabaseUnusable, move_command
 
 
 def main() -> None:
-    """Runs CSBS in this process."""
+    """Runs CSBS in this process, or moves its database."""
+    if sys.argv[1:2] == [move_command.NAME]:
+        sys.exit(move_command.run_command("csbs", sys.argv[2:], TABLES))
     settings = read_settings("csbs", Settings)
     configure_logs(settings)
-    run("csbs", settings, App(settings, lambda: datetime.now(UTC), lambda: str(uuid.uuid4())))
+    try:
+        app = App(settings, lambda: datetime.now(UTC), lambda: str(uuid.uuid4()))
+    except DatabaseUnusable as problem:
+        sys.exit(f"csbs: the database cannot be used: {problem}")
+    run("csbs", settings, app)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,27 @@
-"""`python -m ecs`: settings, app, serve until signalled."""
+"""`python -m ecs`: settings, app, serve until signalled. `python -m ecs move-database`: to PostgreSQL."""
 
+import sys
 import uuid
 from datetime import UTC, datetime
 
 from ecs.app import App
 from ecs.settings import Settings
+from ecs.storage.tables import TABLES
 from recast.rpc.process import configure_logs, read_settings, run
+from recast.unitofwork import DatabaseUnusable, move_command
 
 
 def main() -> None:
-    """Runs ECS in this process."""
+    """Runs ECS in this process, or moves its database."""
+    if sys.argv[1:2] == [move_command.NAME]:
+        sys.exit(move_command.run_command("ecs", sys.argv[2:], TABLES))
     settings = read_settings("ecs", Settings)
     configure_logs(settings)
-    run("ecs", settings, App(settings, lambda: datetime.now(UTC), lambda: str(uuid.uuid4())))
+    try:
+        app = App(settings, lambda: datetime.now(UTC), lambda: str(uuid.uuid4()))
+    except DatabaseUnusable as problem:
+        sys.exit(f"ecs: the database cannot be used: {problem}")
+    run("ecs", settings, app)
 
 
 if __name__ == "__main__":

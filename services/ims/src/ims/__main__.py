@@ -1,18 +1,27 @@
-"""`python -m ims`: settings, app, serve until signalled."""
+"""`python -m ims`: settings, app, serve until signalled. `python -m ims move-database`: to PostgreSQL."""
 
+import sys
 import uuid
 from datetime import UTC, datetime
 
 from ims.app import App
 from ims.settings import Settings
+from ims.storage.tables import TABLES
 from recast.rpc.process import configure_logs, read_settings, run
+from recast.unitofwork import DatabaseUnusable, move_command
 
 
 def main() -> None:
-    """Runs IMS in this process."""
+    """Runs IMS in this process, or moves its database."""
+    if sys.argv[1:2] == [move_command.NAME]:
+        sys.exit(move_command.run_command("ims", sys.argv[2:], TABLES))
     settings = read_settings("ims", Settings)
     configure_logs(settings)
-    run("ims", settings, App(settings, lambda: datetime.now(UTC), lambda: str(uuid.uuid4())))
+    try:
+        app = App(settings, lambda: datetime.now(UTC), lambda: str(uuid.uuid4()))
+    except DatabaseUnusable as problem:
+        sys.exit(f"ims: the database cannot be used: {problem}")
+    run("ims", settings, app)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from prometheus_client import start_http_server
 from pydantic import ValidationError
 
 from recast.rpc.server import wait_for_signal
-from recast.rpc.settings import ServiceSettings
+from recast.rpc.settings import ServiceSettings, told
 
 log = structlog.get_logger()
 S = TypeVar("S", bound=ServiceSettings)
@@ -47,7 +47,7 @@ def read_settings(service: str, kind: type[S]) -> S:
     try:
         return kind(**given)
     except ValidationError as problems:
-        sys.exit(f"{service}: settings ({prefix}*) are missing or wrong\n{problems}")
+        sys.exit(told(service, problems))
 
 
 def configure_logs(settings: ServiceSettings) -> None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import model_validator
-from pydantic_settings import BaseSettings
+from pydantic import ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class ServiceSettings(BaseSettings):
@@ -12,6 +12,8 @@ class ServiceSettings(BaseSettings):
 
     A secret may also stand in a file that `<NAME>_FILE` names.
     """
+
+    model_config = SettingsConfigDict(hide_input_in_errors=True)  # it may hold a password
 
     address: str
     """Where to listen, `host:port`; port 0 takes a free one."""
@@ -53,9 +55,22 @@ class ServiceSettings(BaseSettings):
     @model_validator(mode="after")
     def _read_files(self) -> "ServiceSettings":
         if self.database_url_file is not None:
-            self.database_url = self.database_url_file.read_text().strip()
+            try:
+                self.database_url = self.database_url_file.read_text().strip()
+            except (OSError, UnicodeDecodeError) as problem:
+                raise ValueError(f"database_url_file cannot be read: {problem}") from problem
         if not self.database_url:
             raise ValueError("database_url or database_url_file must be set")
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_certificate_file and tls_key_file go together")
         return self
+
+
+def told(service: str, problems: ValidationError) -> str:
+    """What is wrong with a service's settings, a line each, for people."""
+    prefix = f"RECAST_{service.upper()}_"
+    lines = []
+    for problem in problems.errors(include_url=False, include_context=False, include_input=False):
+        name = "_".join(str(part) for part in problem["loc"]).upper() or "*"
+        lines.append(f"{service}: {prefix}{name}: {problem['msg']}")
+    return "\n".join(lines)

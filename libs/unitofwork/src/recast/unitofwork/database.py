@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlmodel import Session
 
@@ -24,6 +24,22 @@ _WRITE_WAIT_SECONDS = 15.0
 # this.
 _IDLE_IN_TRANSACTION_MS = 10_000
 _UNIQUE_VIOLATION = "23505"  # PostgreSQL's; on SQLite nobody writes between a look and a write
+
+
+# A server that fell silent is given up after about ten seconds: libpq's own patience is that of the system, a
+# quarter of an hour. A URL may say otherwise.
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+_URLS = "`sqlite:////absolute/path.db` or `postgresql+psycopg://user:password@host/name`"
+
+
+class DatabaseUnusable(Exception):
+    """A service cannot work with its database, and waiting will not help; in one line, for people."""
 
 
 class Transaction:
@@ -49,10 +65,13 @@ class Transaction:
 
 
 class Database:
-    """Reads and writes against one database; `url` as SQLAlchemy has it."""
+    """Reads and writes against one database; `url` as SQLAlchemy has it.
+
+    DatabaseUnusable when the URL is none, or names no engine that is known here.
+    """
 
     def __init__(self, url: str) -> None:
-        self.engine = _sqlite(url) if url.startswith("sqlite") else _postgresql(url)
+        self.engine = _engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._writer = threading.Lock() if self.is_sqlite else nullcontext()
         # PostgreSQL's default gives each statement a snapshot of its own.
@@ -126,7 +145,24 @@ def _answering() -> Iterator[None]:
         raise Unavailable(problem=f"the database did not answer: {told}") from problem
 
 
-def _sqlite(url: str) -> Engine:
+def _engine(url: str) -> Engine:
+    """What is said of a wrong URL does not repeat it: it may hold a password."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise DatabaseUnusable(f"its URL cannot be read: write {_URLS}") from None
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed)
+    if parsed.drivername != "postgresql+psycopg":
+        raise DatabaseUnusable(f"`{parsed.drivername}` is not known here: write {_URLS}")
+    try:
+        return _postgresql(parsed)
+    except ImportError as missing:
+        wanted = "install the package psycopg[binary]"
+        raise DatabaseUnusable(f"PostgreSQL's driver is not there: {wanted} ({missing})") from missing
+
+
+def _sqlite(url: URL) -> Engine:
     engine = create_engine(
         url, pool_size=16, max_overflow=48, connect_args={"timeout": 10, "check_same_thread": False}
     )
@@ -148,8 +184,9 @@ def _sqlite(url: str) -> Engine:
     return engine
 
 
-def _postgresql(url: str) -> Engine:
+def _postgresql(url: URL) -> Engine:
     options = f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS} -c timezone=UTC"
+    patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
     return create_engine(
-        url, pool_size=16, max_overflow=48, pool_pre_ping=True, connect_args={"options": options}
+        url, pool_size=16, max_overflow=48, pool_pre_ping=True, connect_args={"options": options, **patience}
     )
