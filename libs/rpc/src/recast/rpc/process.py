@@ -37,6 +37,7 @@ def read_settings(service: str, kind: type[S]) -> S:
     parser = argparse.ArgumentParser(
         prog=f"python -m {service}",
         description=f"Runs {service}; settings come from the environment, {prefix}*.",
+        epilog=f"`python -m {service} move-database --help`: its database moves from SQLite to PostgreSQL.",
     )
     parser.add_argument(
         "--role",
