@@ -69,7 +69,7 @@ test-postgresql: setup postgres ## Run the three services' tests on PostgreSQL
 
 .PHONY: test-crash
 test-crash: setup ## End each service at every point of every kind of work, and check that nothing is lost (KILLS=500)
-	$(BIN)/python tests/faults/kills.py --kills $(or $(KILLS),500) $(if $(REPORT),--report $(REPORT))
+	$(BIN)/python tests/faults/kills/kills.py --kills $(or $(KILLS),500) $(if $(REPORT),--report $(REPORT))
 
 .PHONY: test-faults
 test-faults: setup postgres ## Break disks, wires and power, race, retry and cancel, and check that nothing is lost

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 _TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(_TESTS / folder) for folder in ("", "faults", "demo", "system")]
+_FAULTS = [f"faults/{folder}" for folder in ("kills", "storage", "network", "cancellation", "crowds")]
+sys.path[:0] = [str(_TESTS / folder) for folder in ("", "faults", *_FAULTS, "demo", "system")]
 
 import io_rig  # noqa: E402  # found by the line above
 

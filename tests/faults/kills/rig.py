@@ -15,7 +15,7 @@ from recast.doctor import Installation, examine
 from recast.faults import Kind, RemoteRefusal
 from recast.stack import LocalStack
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
 
 import disks  # noqa: F401  # for the scenarios: the demo's programs are no package
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recast.client import SERVICES, Service
 
-_SERVICES = Path(__file__).resolve().parents[2] / "services"
+_SERVICES = Path(__file__).resolve().parents[3] / "services"
 # Whose verbs are not the module's own name.
 _VERBS = {"change_os": "(ChangeServerOs|ReinstallServerOs)", "change_power": "(Start|Stop|Reboot)Server"}
 # At which argument the name of a step stands.
