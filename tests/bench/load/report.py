@@ -11,7 +11,8 @@ def print_report(report: dict[str, Any]) -> None:
     machine = report["machine"]
     print(f"{report['clients']} clients, medians of {report['rounds']} rounds, Python {machine['python']}")
     print(
-        f"{machine['cores']} cores; load {machine['load_before']:.1f} before, {machine['load_after']:.1f} after"
+        f"{machine['cores']} cores; "
+        f"load {machine['load_before']:.1f} before, {machine['load_after']:.1f} after"
     )
     head = (
         "engine",

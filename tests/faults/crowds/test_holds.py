@@ -108,9 +108,9 @@ def test_a_source_starts_when_its_image_is_decided(
                 refused = starter.seen[_HELD]
                 until(lambda: starter.seen[_HELD] >= refused + 20, "refusals after the restart")
             assert not starter.started.is_set()
-    with Starter(tenant, server) as starter:
         if "cancel" in end:
             insist(lambda: tenant.cancel(operation, "ims"))
+    with Starter(tenant, server) as starter:
         ended = state_of(tenant.end(operation, "ims"))
         assert starter.started.wait(10), "the server was not freed"
     wanted = {"failure": "FAILED", "cancel": "CANCELLED", "cancelled after a kill": "CANCELLED"}
