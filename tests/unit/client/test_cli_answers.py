@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import grpc
@@ -240,6 +241,20 @@ def test_help_is_shown(words: str, run: Any) -> None:
     assert found.code == 0
     assert "Usage: recast" in found.out
     assert "\b" not in found.out
+
+
+def test_the_version_is_told(run: Any) -> None:
+    """`recast --version` is the package's."""
+    assert run("--version").out == f"recast {version('recast-client')}\n"
+
+
+def test_status_in_json(run: Any, services: Any) -> None:
+    """`recast status --output json` names each service's end and health; the servers here have no health."""
+    found = run("status", "--output", "json")
+    shown = json.loads(found.out)
+    assert [each["service"] for each in shown] == ["csbs", "ims", "ecs"]
+    assert all(each["health"].startswith("UNREACHABLE") for each in shown)
+    assert found.code == 5
 
 
 def test_no_is_an_answer(run: Any) -> None:

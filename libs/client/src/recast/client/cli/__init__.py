@@ -9,7 +9,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import NamedTuple
+from importlib.metadata import version
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -79,7 +80,22 @@ def build(words: Sequence[str]) -> typer.Typer:
             import_module(f"{__name__}.{entry.module}").register(app, name, entry.help, entry.panel)
         else:
             app.command(name, help=entry.help, rich_help_panel=entry.panel)(_not_loaded)
+    app.callback()(_before_all)
     return app
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"recast {version('recast-client')}")
+        raise typer.Exit
+
+
+def _before_all(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What stands before the commands."""
 
 
 def _not_loaded() -> None:

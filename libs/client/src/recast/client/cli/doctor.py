@@ -1,21 +1,14 @@
 """`recast doctor`: what is wrong with an installation on this machine."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from recast.client.cli.flow import flowing
+from recast.client.cli.options import Shown
 
 _CANNOT_LOOK = 2
-
-
-class Shown(StrEnum):
-    """How the report is shown."""
-
-    table = "table"
-    json = "json"
 
 
 def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:

@@ -12,6 +12,13 @@ import typer
 _EVERYWHERE = "Connection and output"
 
 
+class Shown(StrEnum):
+    """How an answer that has no name is shown."""
+
+    table = "table"
+    json = "json"
+
+
 class Output(StrEnum):
     """How the answer is shown."""
 
