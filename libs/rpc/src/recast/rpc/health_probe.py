@@ -9,7 +9,7 @@ import ssl
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,7 +34,11 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        parser.exit(SERVING, f"{version('recast-rpc')}\n")
+        try:
+            said = version("recast-rpc")
+        except PackageNotFoundError:  # run from the sources, without being installed
+            said = "uninstalled"
+        parser.exit(SERVING, f"{said}\n")
 
 
 def _seconds(text: str) -> float:

@@ -58,6 +58,7 @@ def create_secrets(folder: Path) -> bool:
         _fill(made)
         try:
             os.rename(made, folder)  # over an empty folder too, and over nothing else
+            _sync(folder.parent)
         except OSError:
             if _is_complete(folder):  # another was quicker
                 return False
@@ -82,7 +83,19 @@ def _fill(folder: Path) -> None:
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     for name in NAMES:
-        (folder / name).chmod(0o600 if name == _PEOPLE else 0o444)
+        path = folder / name
+        path.chmod(0o600 if name == _PEOPLE else 0o444)
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    """A key that is in use must outlive the power: a rename may be on the disk before the bytes."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _texts() -> Mapping[str, str]:
