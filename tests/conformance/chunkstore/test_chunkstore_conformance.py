@@ -272,3 +272,20 @@ class TestS3ChunkStore(InS3, ChunkStoreSuite):
 
 class TestS3WithoutConditionsChunkStore(InS3WithoutConditions, ChunkStoreSuite):
     pass
+
+
+class TestS3ByEnvironmentObjects(ObjectsSuite):
+    """The same endpoint, told by the environment alone: plain HTTP, and credentials in a file."""
+
+    @pytest.fixture
+    def objects(self, s3_options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objects:
+        """A store as a service opens it, without options."""
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
+            monkeypatch.delenv(name, raising=False)
+        credentials = tmp_path / "credentials"
+        credentials.write_text("[default]\naws_access_key_id = A\naws_secret_access_key = B\n")
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+        monkeypatch.setenv("AWS_ENDPOINT", s3_options["endpoint"])
+        monkeypatch.setenv("AWS_REGION", s3_options["region"])
+        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+        return open_objects("s3://bucket/some/prefix")
