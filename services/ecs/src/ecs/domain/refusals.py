@@ -232,7 +232,7 @@ class HostAway(Refusal):
 
     kind = Kind.UNAVAILABLE
     reason = "HOST_AWAY"
-    message = "host {host} does not answer; {waiting} waits for it"
+    message = "host {host} does not answer; {hint}"
     retry_seconds = 1.0
 
 

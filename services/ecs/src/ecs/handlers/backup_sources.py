@@ -143,7 +143,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
         with self.database.write() as tx:
             known = hosts.candidates(self.database, tx.session)
             if not any(each.name == host and each.is_alive for each in known):
-                raise HostAway(host=host, waiting=request.server)
+                raise HostAway(host=host, hint=f"{request.server} waits for it")
             if tx.session.get(OperationRow, operation_id) is None:
                 self.operations.record(
                     tx,
@@ -157,7 +157,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
                 tx.commit()
         operation = self.operations.wait(project, operation_id, _FREEZE_SECONDS, look_seconds=0.1)
         if not operation.done:
-            raise HostAway(host=host, waiting=request.server)
+            raise HostAway(host=host, hint=f"{request.server} waits for it")
         if operation.HasField("error"):
             raise refusal_from_status(operation.error)
         answer = pb.FreezeServerResponse()

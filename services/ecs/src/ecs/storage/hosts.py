@@ -81,5 +81,5 @@ def data_dir(session: Session, name: str) -> Path:
     """Where a host keeps its disks. HostAway when it never told."""
     row = session.get(HostRow, name)
     if row is None:
-        raise HostAway(host=name, waiting="what is asked of its disks")
+        raise HostAway(host=name, hint="what is asked of its disks waits for it")
     return Path(row.data_dir)
