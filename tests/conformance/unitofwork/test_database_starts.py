@@ -18,7 +18,7 @@ from structlog.typing import EventDict
 
 from recast.rpc.identity import create_keys
 from recast.unitofwork import Database, DatabaseUnusable
-from recast.unitofwork.migration import migrate
+from recast.unitofwork.migration import migrate, newest
 
 CSBS, IMS = "csbs.storage:migrations", "ims.storage:migrations"
 
@@ -184,7 +184,8 @@ def test_another_service_s_database_is_refused(
     for database in (sqlite_database, postgresql_database):
         migrate(database, IMS)
         with database.write() as tx:
-            tx.session.connection().execute(text("UPDATE alembic_version SET version_num = '0002'"))
+            newer = text("UPDATE alembic_version SET version_num = :number")
+            tx.session.connection().execute(newer, {"number": newest(CSBS)})
             tx.commit()
         with pytest.raises(DatabaseUnusable, match="backup"):
             migrate(database, CSBS)

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 _FOLDER = os.environ.get("RECAST_FAULT_POINTS", "")
@@ -29,9 +29,13 @@ def is_active() -> bool:
     return bool(_FOLDER)
 
 
-@contextmanager
-def within(doing: str) -> Iterator[None]:
+def within(doing: str) -> AbstractContextManager[None]:
     """What is under way: this thread's points inside bear it before their own name. Inner replaces outer."""
+    return _within(doing) if is_active() else nullcontext()
+
+
+@contextmanager
+def _within(doing: str) -> Iterator[None]:
     before = _doing.set(_NAMES.sub("*", doing))
     try:
         yield

@@ -3,20 +3,24 @@
 from recast.unitofwork.columns import UtcDateTime
 from recast.unitofwork.database import Database, DatabaseUnusable, Transaction
 from recast.unitofwork.listing import Field, Listing, Page
+from recast.unitofwork.look import Look
 from recast.unitofwork.replay import RequestReplay, find_replay, remember_replay
 from recast.unitofwork.resource import ResourceRow, listing_index
+from recast.unitofwork.shown import keep_shown
 
 __all__ = [
     "Database",
     "DatabaseUnusable",
     "Field",
     "Listing",
+    "Look",
     "Page",
     "RequestReplay",
     "ResourceRow",
     "Transaction",
     "UtcDateTime",
     "find_replay",
+    "keep_shown",
     "listing_index",
     "remember_replay",
 ]

@@ -1,28 +1,40 @@
 """A service's database: SQLite in one file, or PostgreSQL.
 
-A read is a snapshot. A write rolls back unless it is committed in so many words. On SQLite it begins with
-the write lock in hand (`BEGIN IMMEDIATE`), and one thread of the process writes at a time: several would
-busy-poll each other, with waits of half a second. On PostgreSQL writes run side by side: a row that a
-decision rests on is read `FOR UPDATE`.
+A read is a snapshot, a look a single statement. A write rolls back unless it is committed in so many words.
+On SQLite it begins with the write lock in hand (`BEGIN IMMEDIATE`), and one thread of the process writes at a
+time: several would busy-poll each other, with waits of half a second. On PostgreSQL writes run side by side:
+a row that a decision rests on is read `FOR UPDATE`.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    InterfaceError,
+    InvalidatePoolError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlmodel import Session
 
 from recast.faultpoints import reach
 from recast.faults import Conflict, Unavailable
+from recast.unitofwork.look import Look
 
 _WRITE_WAIT_SECONDS = 15.0
 # A replica that froze inside a transaction must not keep its row locks: PostgreSQL ends the transaction after
 # this.
 _IDLE_IN_TRANSACTION_MS = 10_000
+# A connection that was used a moment ago is taken to be there still: to ask costs as much as a read. Where
+# it is not, one call is UNAVAILABLE, and the pool begins anew.
+_ASKED_AFTER_SECONDS = 5.0
+_AWAY = (OperationalError, InterfaceError, PoolExhausted)
 _UNIQUE_VIOLATION = "23505"  # PostgreSQL's; on SQLite nobody writes between a look and a write
 
 
@@ -72,12 +84,16 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
-        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.dialect = self.engine.dialect
+        self.is_sqlite = self.dialect.name == "sqlite"
+        driver: Any = self.dialect.loaded_dbapi
+        self._driver_error, self._driver_away = driver.Error, driver.OperationalError
         self._writer = threading.Lock() if self.is_sqlite else nullcontext()
         # PostgreSQL's default gives each statement a snapshot of its own.
         snapshots = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._snapshots = self.engine.execution_options(**snapshots)
         self._writes = self.engine.execution_options(recast_write=True)
+        self._looks = self.engine if self.is_sqlite else _postgresql_looks(self.engine.url)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -87,6 +103,25 @@ class Database:
         """
         with _answering(), Session(self._snapshots, expire_on_commit=False) as session:
             yield session
+
+    def look(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """The rows of one statement, which is a snapshot by itself: no transaction begins and ends around it.
+
+        Unavailable when the database is away.
+        """
+        try:
+            connection = self._looks.raw_connection()
+            try:
+                return look.rows(connection.cursor(), self.dialect, values)
+            except self._driver_error as problem:
+                if self.dialect.is_disconnect(problem, connection.dbapi_connection, None):
+                    self._looks.dispose(close=False)  # the others are as old
+                    connection.invalidate()
+                raise
+            finally:
+                connection.close()
+        except (*_AWAY, self._driver_away) as problem:
+            raise _unavailable(problem) from problem
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
@@ -140,9 +175,13 @@ def _answering() -> Iterator[None]:
     """
     try:
         yield
-    except (OperationalError, InterfaceError, PoolExhausted) as problem:
-        told = str(problem).partition("\n")[0]
-        raise Unavailable(problem=f"the database did not answer: {told}") from problem
+    except _AWAY as problem:
+        raise _unavailable(problem) from problem
+
+
+def _unavailable(problem: BaseException) -> Unavailable:
+    told = str(problem).partition("\n")[0]
+    return Unavailable(problem=f"the database did not answer: {told}")
 
 
 def _engine(url: str) -> Engine:
@@ -186,7 +225,37 @@ def _sqlite(url: URL) -> Engine:
 
 def _postgresql(url: URL) -> Engine:
     options = f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS} -c timezone=UTC"
+    return _pool(url, options)
+
+
+def _postgresql_looks(url: URL) -> Engine:
+    """Connections that begin no transactions, and so cannot write by mistake either."""
+    options = "-c default_transaction_read_only=on -c timezone=UTC"
+    return _pool(url, options, isolation_level="AUTOCOMMIT")
+
+
+def _pool(url: URL, options: str, **settings: Any) -> Engine:
     patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
-    return create_engine(
-        url, pool_size=16, max_overflow=48, pool_pre_ping=True, connect_args={"options": options, **patience}
+    engine = create_engine(
+        url, pool_size=16, max_overflow=48, connect_args={"options": options, **patience}, **settings
     )
+    _ask_the_idle(engine)
+    return engine
+
+
+def _ask_the_idle(engine: Engine) -> None:
+    """Finds out whether a connection that was idle for long is still there, before it is used."""
+
+    @event.listens_for(engine, "checkin")
+    def note(_connection: Any, record: Any) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ask(connection: Any, record: Any, _proxy: Any) -> None:
+        idle_since = record.info.get("idle_since")
+        if idle_since is None or time.monotonic() - idle_since < _ASKED_AFTER_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as gone:  # the pool makes another, and forgets what is older
+            raise InvalidatePoolError from gone

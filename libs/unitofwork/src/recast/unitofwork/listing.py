@@ -14,7 +14,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, String, and_, func, literal, or_, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Integer,
+    String,
+    and_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    tuple_,
+)
+from sqlalchemy import select as sa_select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -22,11 +34,14 @@ from sqlmodel import Session, SQLModel, select
 from sqlmodel.sql.sqltypes import AutoString
 
 from recast.faults import FilterInvalid, PageTokenInvalid
+from recast.unitofwork.database import Database
+from recast.unitofwork.look import Look, value
 
 Row = TypeVar("Row", bound=SQLModel)
 DEFAULT_PAGE, MAX_PAGE = 50, 1000
 _CONDITION = re.compile(r'\s*([a-z_]+)\s*(=|!=|<=|>=|<|>|:)\s*("(?:[^"\\]|\\.)*"|[^\s"]+)\s*')
 _MAX_FILTER = 2048
+_KEPT_STATEMENTS = 128
 _SHOWN = 40  # so much of a wrong text is repeated in the refusal
 _AND = re.compile(r"AND(?=\s)")
 
@@ -66,18 +81,25 @@ def _collated(element: _ByBytes, compiler: SQLCompiler, **kw: Any) -> str:
     return f'({compiler.process(element.clauses, **kw)}) COLLATE "C"'
 
 
-def _ordered(column: Any) -> Any:
-    """The column as lists compare it and sort by it, and as their indexes hold it (`listing_index`)."""
-    return _ByBytes(column) if isinstance(column.type, String | AutoString) else column
-
-
 class Listing(Generic[Row]):
-    """How one table is listed. Every order ends with the id, so that it is total."""
+    """How one table is listed. Every order ends with the id, so that it is total.
 
-    def __init__(self, table: type[Row], fields: Mapping[str, Field], id_column: str = "id") -> None:
+    `shown`: the columns of a `shown_page`.
+    """
+
+    def __init__(
+        self,
+        table: type[Row],
+        fields: Mapping[str, Field],
+        id_column: str = "id",
+        shown: Sequence[ColumnElement[Any]] = (),
+    ) -> None:
         self._table = table
+        self._columns: Any = table.__table__.c  # type: ignore[attr-defined]
         self._fields = fields
         self._id = id_column
+        self._shown = shown
+        self._statements: dict[tuple[str, str, bool], tuple[Look, list[tuple[str, bool]]]] = {}
 
     def page(
         self,
@@ -95,24 +117,76 @@ class Listing(Generic[Row]):
         """
         conditions = self._conditions(filter_text)
         order = self._order(order_by)
-        query_digest = hashlib.sha256(json.dumps([scope, filter_text, order]).encode()).hexdigest()[:16]
-        size = min(page_size, MAX_PAGE) if page_size > 0 else DEFAULT_PAGE
-        query = select(self._table).where(*where, *conditions)
+        query_digest = _digest(scope, filter_text, order)
+        size = _size(page_size)
+        query = select(self._table).where(*where, *conditions).order_by(*self._ordered(order))
         if page_token:
             query = query.where(self._after(order, self._read_token(page_token, query_digest, order)))
-        for name, descending in order:
-            column = self._column(name)
-            query = query.order_by(column.desc() if descending else column.asc())
         rows = list(session.exec(query.limit(size + 1)))
-        token = ""
-        if len(rows) > size:
-            rows.pop()
-            values = [_plain(getattr(rows[-1], name)) for name, _ in order]
-            token = base64.urlsafe_b64encode(json.dumps([query_digest, values]).encode()).decode().rstrip("=")
-        return Page(rows, token)
+        return _page(rows, size, query_digest, lambda row: [getattr(row, name) for name, _ in order])
 
-    def _column(self, name: str) -> Any:
-        return _ordered(getattr(self._table, name))
+    def shown_page(
+        self,
+        database: Database,
+        project: str,
+        *,
+        scope: str,
+        filter_text: str,
+        order_by: str,
+        page_size: int,
+        page_token: str,
+    ) -> Page[Any]:
+        """One page of a project's rows, tuples that begin with the `shown` columns.
+
+        Its statements are kept: to build one takes longer than to run it.
+        """
+        asked = (filter_text, order_by, bool(page_token))
+        kept = self._statements.get(asked)
+        if kept is None:
+            if len(self._statements) >= _KEPT_STATEMENTS:
+                self._statements.clear()
+            kept = self._statements[asked] = self._statement(*asked)
+        look, order = kept
+        query_digest, size = _digest(scope, filter_text, order), _size(page_size)
+        values: dict[str, object] = {"in_project": project, "page_size": size + 1}
+        if page_token:
+            position = self._read_token(page_token, query_digest, order)
+            values |= {f"after_{number}": value for number, value in enumerate(position)}
+        rows = database.look(look, values)
+        return _page(rows, size, query_digest, lambda row: self._position_of(row, order, database.dialect))
+
+    def _statement(
+        self, filter_text: str, order_by: str, is_after: bool
+    ) -> tuple[Look, list[tuple[str, bool]]]:
+        order = self._order(order_by)
+        positions = [self._columns[name] for name, _ in order]  # which the next page's token is made of
+        query = sa_select(*self._shown, *positions).where(
+            self._columns["project"] == bindparam("in_project"), *self._conditions(filter_text)
+        )
+        if is_after:
+            names = [
+                bindparam(f"after_{number}", type_=self._columns[name].type)
+                for number, (name, _) in enumerate(order)
+            ]
+            query = query.where(self._after(order, names))
+        query = query.order_by(*self._ordered(order)).limit(bindparam("page_size", type_=Integer))
+        return Look(query), order
+
+    def _position_of(self, row: Any, order: list[tuple[str, bool]], dialect: Dialect) -> list[Any]:
+        columns = [self._columns[name] for name, _ in order]
+        raw = row[-len(columns) :]
+        return [value(column.type, each, dialect) for column, each in zip(columns, raw, strict=True)]
+
+    def _ordered(self, order: list[tuple[str, bool]]) -> list[ColumnElement[Any]]:
+        return [
+            self._compared(name).desc() if descending else self._compared(name).asc()
+            for name, descending in order
+        ]
+
+    def _compared(self, name: str) -> ColumnElement[Any]:
+        """The column as lists compare it and sort by it, and as their indexes hold it (`listing_index`)."""
+        column: ColumnElement[Any] = self._columns[name]
+        return _ByBytes(column) if isinstance(column.type, String | AutoString) else column
 
     def _conditions(self, text: str) -> list[ColumnElement[bool]]:
         conditions: list[ColumnElement[bool]] = []
@@ -138,7 +212,7 @@ class Listing(Generic[Row]):
         field = self._fields.get(name)
         if field is None:
             raise self._unknown(f"filter: there is no field {name[:_SHOWN]}")
-        column = _ordered(field.column)
+        column = self._compared(field.column.key)
         try:
             plain = json.loads(literal) if literal.startswith('"') else literal
             if operator in {"=", ":"} and field.parse is str and plain.endswith("*"):
@@ -206,23 +280,41 @@ class Listing(Generic[Row]):
         an index. In mixed ones a <= x and (a < x or (a = x and b > y) or ...): to the first of a's equals.
         """
         if len({descending for _, descending in order}) == 1:
-            columns = [self._column(name) for name, _ in order]
-            here, there = tuple_(*columns), tuple_(*map(_typed, values, columns))
-            result: ColumnElement[bool] = here < there if order[0][1] else here > there
+            columns = [self._compared(name) for name, _ in order]
+            here, position = tuple_(*columns), tuple_(*map(_typed, values, columns))
+            result: ColumnElement[bool] = here < position if order[0][1] else here > position
             return result
         alternatives: list[ColumnElement[bool]] = []
         equal: list[ColumnElement[bool]] = []
-        for (name, descending), value in zip(order, values, strict=True):
-            column = self._column(name)
-            alternatives.append(and_(*equal, column < value if descending else column > value))
-            equal.append(column == value)
-        first, (_, descending) = self._column(order[0][0]), order[0]
+        for (name, descending), there in zip(order, values, strict=True):
+            column = self._compared(name)
+            alternatives.append(and_(*equal, column < there if descending else column > there))
+            equal.append(column == there)
+        first, (_, descending) = self._compared(order[0][0]), order[0]
         return and_(first <= values[0] if descending else first >= values[0], or_(*alternatives))
 
 
 def _typed(value: Any, column: Any) -> ColumnElement[Any]:
     """A value as its column has it: within a row of values it has no column to learn that from."""
-    return literal(value, column.type)
+    return value if isinstance(value, ColumnElement) else literal(value, column.type)
+
+
+def _digest(scope: str, filter_text: str, order: list[tuple[str, bool]]) -> str:
+    return hashlib.sha256(json.dumps([scope, filter_text, order]).encode()).hexdigest()[:16]
+
+
+def _size(asked: int) -> int:
+    return min(asked, MAX_PAGE) if asked > 0 else DEFAULT_PAGE
+
+
+def _page(rows: list[Any], size: int, query_digest: str, position: Callable[[Any], list[Any]]) -> Page[Any]:
+    """The page, of rows that are one more than it if there is a next."""
+    token = ""
+    if len(rows) > size:
+        rows.pop()
+        values = [_plain(each) for each in position(rows[-1])]
+        token = base64.urlsafe_b64encode(json.dumps([query_digest, values]).encode()).decode().rstrip("=")
+    return Page(rows, token)
 
 
 def _storable(value: Any) -> Any:

@@ -72,26 +72,13 @@ class Backups(grpc_pb.BackupServiceServicer):
 
     def GetBackup(self, request: pb.GetBackupRequest, context: grpc.ServicerContext) -> pb.GetBackupResponse:
         enter_project(parse_name(request.name, "backups").project)
-        with self.database.read() as session:
-            return pb.GetBackupResponse(backup=backups.message(session, backups.load(session, request.name)))
+        return pb.GetBackupResponse(backup=backups.shown(self.database, request.name))
 
     def ListBackups(
         self, request: pb.ListBackupsRequest, context: grpc.ServicerContext
     ) -> pb.ListBackupsResponse:
         project = enter_project(parse_parent(request.parent))
-        with self.database.read() as session:
-            page = backups.LISTING.page(
-                session,
-                BackupRow.project == project,  # type: ignore[arg-type]
-                scope=f"backups/{project}",
-                filter_text=request.filter,
-                order_by=request.order_by,
-                page_size=request.page_size,
-                page_token=request.page_token,
-            )
-            return pb.ListBackupsResponse(
-                backups=backups.messages(session, page.rows), next_page_token=page.next_token
-            )
+        return backups.shown_page(self.database, request, project)
 
     def UpdateBackup(
         self, request: pb.UpdateBackupRequest, context: grpc.ServicerContext

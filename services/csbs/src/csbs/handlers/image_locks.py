@@ -7,7 +7,7 @@ from datetime import datetime
 import grpc
 
 from csbs.domain.backup import BackupState, image_obstacles
-from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance, current, find_again
+from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance, current, find_again, holder_of
 from csbs.domain.refusals import BackupNotImageReady
 from csbs.storage import backups, image_locks
 from csbs.storage.chunks import BackupChunks
@@ -19,7 +19,7 @@ from recast.csbs.v1 import image_lock_service_pb2_grpc as grpc_pb
 from recast.faults import Refusal, all_of
 from recast.rpc.edge import enter_project
 from recast.rpc.names import parse_name
-from recast.unitofwork import Database, Transaction
+from recast.unitofwork import Database
 
 
 @dataclass(frozen=True)
@@ -49,24 +49,24 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
     ) -> pb.LockBackupResponse:
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
-            row = backups.load(tx.session, request.backup, lock=True)
+            row = backups.load_held(tx.session, request.backup)
             locks = image_locks.load_locks(tx.session, row.name)
-            lock = find_again(locks, row.name, request.image, request.request_id)
-            if lock is None:
-                value = backups.value(tx.session, row)
+            lock, taken = find_again(locks, row.name, request.image, request.request_id), self.now()
+            if lock is not None:
+                taken = image_locks.create_time(tx.session, lock)
+            else:
+                value = backups.value_of(row, holder_of(locks))
                 obstacles = image_obstacles(value, require_available=self.require_available)
                 if obstacles:
                     raise all_of(obstacles)
-                row.lock_sequence += 1
                 lock = ImageLock(
-                    row.name, request.image, row.lock_sequence, request.request_id, LockState.HELD
+                    row.name, request.image, row.lock_sequence + 1, request.request_id, LockState.HELD
                 )
-                image_locks.save_lock(tx, lock, LockState.HELD, self.now())
-                row.touch(self.now())
-                tx.session.add(row)
+                image_locks.add_lock(tx, lock, taken)
+                backups.count_lock(tx, row, taken)
             response = pb.LockBackupResponse(
-                lock=_message(tx, lock, lock.state),
-                backup=backups.message(tx.session, row),
+                lock=_message(lock, lock.state, taken),
+                backup=backups.message_of(row, lock.image),
                 content=self._content(row, project),
             )
             tx.commit()
@@ -81,8 +81,9 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
             locks = image_locks.load_locks(tx.session, request.backup)
             lock = current(locks, request.backup, request.image, request.token)
             state = advance(lock, LockEvent.CONFIRMED)
-            image_locks.save_lock(tx, lock, state, self.now())
-            response = pb.ConfirmLockResponse(lock=_message(tx, lock, state))
+            image_locks.save_lock(tx, lock, state)
+            taken = image_locks.create_time(tx.session, lock)
+            response = pb.ConfirmLockResponse(lock=_message(lock, state, taken))
             tx.commit()
             return response
 
@@ -104,9 +105,11 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
                 )
             )
             state = advance(lock, LockEvent.RELEASED)
-            is_anothers = not found and any(each.request_id == request.request_id for each in locks)
-            if (found or request.request_id) and not is_anothers:
-                image_locks.save_lock(tx, lock, state, self.now())
+            is_anothers = any(each.request_id == request.request_id for each in locks)
+            if found:
+                image_locks.save_lock(tx, lock, state)
+            elif request.request_id and not is_anothers:
+                image_locks.add_lock(tx, lock, self.now())
             response = pb.ReleaseLockResponse(
                 lock=pb.ImageLock(
                     backup=lock.backup, image=lock.image, token=lock.token, state=pb.LOCK_STATE_RELEASED
@@ -141,15 +144,14 @@ def _is_meant(lock: ImageLock, request: pb.ReleaseLockRequest) -> bool:
     return lock.token == request.token if request.token else lock.request_id == request.request_id
 
 
-def _message(tx: Transaction, lock: ImageLock, state: LockState) -> pb.ImageLock:
+def _message(lock: ImageLock, state: LockState, taken: datetime) -> pb.ImageLock:
     message = pb.ImageLock(
         backup=lock.backup,
         image=lock.image,
         token=lock.token,
         state=pb.LockState.Value(f"LOCK_STATE_{state}"),
     )
-    tx.session.flush()
-    message.create_time.FromDatetime(image_locks.create_time(tx.session, lock))
+    message.create_time.FromDatetime(taken)
     return message
 
 

@@ -1,20 +1,25 @@
 """Backups in the database, and how a row looks to the rules and to callers."""
 
-from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from google.rpc import status_pb2
-from sqlalchemy import text
+from sqlalchemy import bindparam, text, update
+from sqlalchemy import select as sa_select
 from sqlmodel import Session, select
 
 from csbs.domain.backup import Backup, BackupDisk, BackupEvent, BackupState, advance
 from csbs.domain.refusals import BackupNotFound
-from csbs.storage.image_locks import holder, holders
+from csbs.storage.image_locks import held_image, holder
 from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_pb2 as pb
-from recast.unitofwork import Field, Listing, Transaction
+from recast.csbs.v1 import backup_service_pb2
+from recast.faults import Conflict
+from recast.unitofwork import Database, Field, Listing, Look, Transaction, keep_shown
 
+_TABLE: Any = BackupRow.__table__  # type: ignore[attr-defined]
+_HELD = held_image(_TABLE.c.name).label("image")
 LISTING: Listing[BackupRow] = Listing(
     BackupRow,
     {
@@ -26,7 +31,21 @@ LISTING: Listing[BackupRow] = Listing(
         "create_time": Field(BackupRow.create_time, parse=datetime.fromisoformat, sortable=True),
     },
     id_column="name",
+    shown=(_TABLE.c.shown, _HELD),
 )
+_THIS = _TABLE.c.name == bindparam("backup")
+_WHOLE = sa_select(_TABLE).where(_THIS).with_for_update()
+_COUNT_LOCK = (
+    update(_TABLE)
+    .where(_THIS, _TABLE.c.version == bindparam("seen"))
+    .values(
+        lock_sequence=bindparam("to_sequence"),
+        version=bindparam("to_version"),
+        update_time=bindparam("to_time"),
+        shown=bindparam("to_shown"),
+    )
+)
+_ONE = Look(sa_select(_TABLE.c.shown, _HELD, _TABLE.c.name).where(_THIS))
 
 
 def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
@@ -36,6 +55,34 @@ def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
     if row is None:
         raise BackupNotFound(backup=name)
     return row
+
+
+def load_held(session: Session, name: str) -> BackupRow:
+    """The row, held until the transaction ends; not the session's: it is written by `count_lock`."""
+    found = session.connection().execute(_WHOLE, {"backup": name}).first()
+    if found is None:
+        raise BackupNotFound(backup=name)
+    return BackupRow(**found._mapping)
+
+
+def count_lock(tx: Transaction, row: BackupRow, now: datetime) -> None:
+    """Gives the row the token of a new lock, if nobody has changed it since."""
+    seen = row.version
+    row.lock_sequence += 1
+    row.touch(now)
+    written = tx.session.connection().execute(
+        _COUNT_LOCK,
+        {
+            "backup": row.name,
+            "seen": seen,
+            "to_sequence": row.lock_sequence,
+            "to_version": row.version,
+            "to_time": row.update_time,
+            "to_shown": message_of(row).SerializeToString(),
+        },
+    )
+    if written.rowcount != 1:
+        raise Conflict(resource=row.name)
 
 
 def hold(session: Session, name: str) -> None:
@@ -67,13 +114,18 @@ def live_contents(session: Session, project: str) -> list[content_pb2.Content]:
 
 def value(session: Session, row: BackupRow) -> Backup:
     """The row as the rules see it."""
+    return value_of(row, holder(session, row.name))
+
+
+def value_of(row: BackupRow, image: str) -> Backup:
+    """The row as the rules see it, held by an image, or by none."""
     disks = [
         BackupDisk(
             disk.id, disk.disk, disk.role == content_pb2.DISK_ROLE_SYSTEM, disk.shared, disk.size_bytes
         )
         for disk in pb.Backup.FromString(row.disks).disks
     ]
-    return Backup(row.name, BackupState(row.state), row.image_ready, holder(session, row.name), disks)
+    return Backup(row.name, BackupState(row.state), row.image_ready, image, disks)
 
 
 def move(tx: Transaction, row: BackupRow, event: BackupEvent, now: datetime) -> None:
@@ -85,7 +137,46 @@ def move(tx: Transaction, row: BackupRow, event: BackupEvent, now: datetime) -> 
 
 def message(session: Session, row: BackupRow) -> pb.Backup:
     """The row as callers see it."""
-    return _message(row, holder(session, row.name))
+    return message_of(row, holder(session, row.name))
+
+
+def shown(database: Database, name: str) -> pb.Backup:
+    """A backup as callers see it, or BackupNotFound."""
+    rows = database.look(_ONE, {"backup": name})
+    if not rows:
+        raise BackupNotFound(backup=name)
+    backup = pb.Backup()
+    _show(backup, database, *rows[0])
+    return backup
+
+
+def shown_page(
+    database: Database, request: backup_service_pb2.ListBackupsRequest, project: str
+) -> backup_service_pb2.ListBackupsResponse:
+    """A page of a project's backups as callers see them."""
+    page = LISTING.shown_page(
+        database,
+        project,
+        scope=f"backups/{project}",
+        filter_text=request.filter,
+        order_by=request.order_by,
+        page_size=request.page_size,
+        page_token=request.page_token,
+    )
+    response = backup_service_pb2.ListBackupsResponse(next_page_token=page.next_token)
+    for known, image, *_, name in page.rows:
+        _show(response.backups.add(), database, known, image, name)
+    return response
+
+
+def _show(backup: pb.Backup, database: Database, known: bytes, image: str | None, name: str) -> None:
+    """Fills in a backup as it was kept; one that was not, by a look of its own."""
+    if known:
+        backup.ParseFromString(known)
+        backup.image = image or ""
+        return
+    with database.read() as session:
+        backup.CopyFrom(message(session, load(session, name)))
 
 
 def current(session: Session, name: str) -> pb.Backup:
@@ -96,29 +187,21 @@ def current(session: Session, name: str) -> pb.Backup:
         return pb.Backup(name=name)
 
 
-def messages(session: Session, rows: Iterable[BackupRow]) -> list[pb.Backup]:
-    """Several rows as callers see them, with one look for all their locks."""
-    rows = list(rows)
-    images = holders(session, [row.name for row in rows])
-    return [_message(row, images.get(row.name, "")) for row in rows]
-
-
-def _message(row: BackupRow, image: str) -> pb.Backup:
-    backup = pb.Backup(
-        name=row.name,
-        display_name=row.display_name,
-        description=row.description,
-        server=row.server,
-        server_display_name=row.server_display_name,
-        state=pb.BackupState.Value(f"BACKUP_STATE_{row.state}"),
-        image_ready=row.image_ready,
-        incremental=row.incremental,
-        disks=pb.Backup.FromString(row.disks).disks,
-        size_bytes=row.size_bytes,
-        stored_bytes=row.stored_bytes,
-        image=image,
-        etag=row.etag,
-    )
+def message_of(row: BackupRow, image: str = "") -> pb.Backup:
+    """The row as callers see it, held by an image, or by none."""
+    backup = pb.Backup.FromString(row.disks)
+    backup.name = row.name
+    backup.display_name = row.display_name
+    backup.description = row.description
+    backup.server = row.server
+    backup.server_display_name = row.server_display_name
+    backup.state = pb.BackupState.Value(f"BACKUP_STATE_{row.state}")
+    backup.image_ready = row.image_ready
+    backup.incremental = row.incremental
+    backup.size_bytes = row.size_bytes
+    backup.stored_bytes = row.stored_bytes
+    backup.image = image
+    backup.etag = row.etag
     if row.error:
         backup.error.CopyFrom(status_pb2.Status.FromString(row.error))
     backup.create_time.FromDatetime(row.create_time)
@@ -128,3 +211,6 @@ def _message(row: BackupRow, image: str) -> pb.Backup:
     if row.finish_time:
         backup.finish_time.FromDatetime(row.finish_time)
     return backup
+
+
+keep_shown(BackupRow, message_of)

@@ -2,17 +2,27 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
+from sqlalchemy import ScalarSelect, bindparam, insert, update
+from sqlalchemy import select as sa_select
 from sqlmodel import Session, select
 
 from csbs.domain.image_lock import ImageLock, LockState
 from csbs.storage.tables import ImageLockRow
 from recast.unitofwork import Transaction
 
+_TABLE: Any = ImageLockRow.__table__  # type: ignore[attr-defined]
+_THIS = (_TABLE.c.backup == bindparam("of_backup"), _TABLE.c.request_id == bindparam("of_request"))
+_OF_BACKUP = sa_select(_TABLE).where(_TABLE.c.backup == bindparam("of_backup"))
+_CREATE_TIME = sa_select(_TABLE.c.create_time).where(*_THIS)
+_SAVE = update(_TABLE).where(*_THIS).values(state=bindparam("to_state"))
+_ADD = insert(_TABLE)
+
 
 def load_locks(session: Session, backup: str) -> Sequence[ImageLock]:
     """Every lock that the backup ever had, tombstones included."""
-    rows = session.exec(select(ImageLockRow).where(ImageLockRow.backup == backup))
+    rows = session.connection().execute(_OF_BACKUP, {"of_backup": backup})
     return [ImageLock(row.backup, row.image, row.token, row.request_id, LockState(row.state)) for row in rows]
 
 
@@ -24,31 +34,38 @@ def holder(session: Session, backup: str) -> str:
     return session.exec(query).first() or ""
 
 
-def holders(session: Session, backups: Sequence[str]) -> dict[str, str]:
-    """The holders of several backups, by backup."""
-    query = select(ImageLockRow.backup, ImageLockRow.image).where(
-        ImageLockRow.backup.in_(backups),  # type: ignore[attr-defined]
-        ImageLockRow.state != LockState.RELEASED,
+def held_image(backup: Any) -> ScalarSelect[Any]:
+    """The holder of a backup, as a column of a query over backups."""
+    locks: Any = ImageLockRow.__table__  # type: ignore[attr-defined]
+    held = sa_select(locks.c.image).where(locks.c.backup == backup, locks.c.state != LockState.RELEASED)
+    return held.limit(1).scalar_subquery()
+
+
+def add_lock(tx: Transaction, lock: ImageLock, now: datetime) -> None:
+    """Writes a lock, or a tombstone, that is not there yet."""
+    tx.session.connection().execute(
+        _ADD,
+        {
+            "backup": lock.backup,
+            "request_id": lock.request_id,
+            "image": lock.image,
+            "token": lock.token,
+            "state": lock.state,
+            "create_time": now,
+        },
     )
-    return dict(session.exec(query).all())
 
 
-def save_lock(tx: Transaction, lock: ImageLock, state: LockState, now: datetime) -> None:
-    """Writes a lock's state; a lock that is not there yet is added."""
-    row = tx.session.get(ImageLockRow, (lock.backup, lock.request_id))
-    if row is None:
-        row = ImageLockRow(
-            backup=lock.backup,
-            request_id=lock.request_id,
-            image=lock.image,
-            token=lock.token,
-            state=state,
-            create_time=now,
-        )
-    row.state = state
-    tx.session.add(row)
+def save_lock(tx: Transaction, lock: ImageLock, state: LockState) -> None:
+    """Writes the state of a lock that is there."""
+    tx.session.connection().execute(_SAVE, _named(lock) | {"to_state": state})
 
 
 def create_time(session: Session, lock: ImageLock) -> datetime:
     """When a lock was taken."""
-    return session.get_one(ImageLockRow, (lock.backup, lock.request_id)).create_time
+    taken: datetime = session.connection().execute(_CREATE_TIME, _named(lock)).scalar_one()
+    return taken
+
+
+def _named(lock: ImageLock) -> dict[str, object]:
+    return {"of_backup": lock.backup, "of_request": lock.request_id}

@@ -42,6 +42,8 @@ class BackupRow(ResourceRow, table=True):
     error: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     freeze_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finish_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    shown: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False, server_default=""))
+    """A serialized recast.csbs.v1.Backup, all but who holds it; empty for a row of an earlier version."""
 
 
 class ImageLockRow(SQLModel, table=True):
