@@ -72,16 +72,19 @@ def measure(engine: Engine, asked: argparse.Namespace) -> dict[str, Any]:
         empty, empty_pid = stack.enter_context(bare_server(folder))
         result: dict[str, Any] = {"backups": asked.backups, "seconds_to_write_them": round(written, 1)}
         for name, read in reads.items():
+            if name not in asked.calls:
+                continue
             print(f"{engine}: {name}", file=sys.stderr, flush=True)
             result[name] = run.beside(
                 lambda read=read: _read(read, empty, asked.seconds, empty_pid),  # type: ignore[misc]
                 lambda read=read: _read(read, read.endpoint, asked.seconds, installation.pid("csbs")),  # type: ignore[misc]
             )
         result |= run.writes(bare_url, engine)
-        print(f"{engine}: pages", file=sys.stderr, flush=True)
-        result["pages"] = pages.measure(
-            installation.endpoints["csbs"], installation.token(), installation.urls["csbs"]
-        )
+        if "pages" in asked.calls:
+            print(f"{engine}: pages", file=sys.stderr, flush=True)
+            result["pages"] = pages.measure(
+                installation.endpoints["csbs"], installation.token(), installation.urls["csbs"]
+            )
         result[_PEAK] = round(memory_mib(installation.pid("csbs")))
         return result
 
@@ -108,6 +111,8 @@ class _Run:
         """Locks and the two RPCs that record work, each beside the bare transaction."""
         result = {}
         for kind, service in (("lock", "csbs"), ("create_backup", "csbs"), ("create_servers", "ecs")):
+            if kind not in self._asked.calls:
+                continue
             print(f"{engine}: {kind}", file=sys.stderr, flush=True)
             result[kind] = self.beside(
                 lambda: self._bare(bare_url),
@@ -195,8 +200,10 @@ def main() -> None:
     parser.add_argument("--backups", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each side of a round")
+    parser.add_argument("--calls", default="get,list,lock,create_backup,create_servers,pages")
     parser.add_argument("--engines", default="sqlite,postgresql")
     asked = parser.parse_args()
+    asked.calls = asked.calls.split(",")
     began = time.monotonic()
     report: dict[str, Any] = {
         "machine": {

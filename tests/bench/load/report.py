@@ -10,10 +10,7 @@ def print_report(report: dict[str, Any]) -> None:
     """One table of rates, one of pages."""
     machine = report["machine"]
     print(f"{report['clients']} clients, medians of {report['rounds']} rounds, Python {machine['python']}")
-    print(
-        f"{machine['cores']} cores; "
-        f"load {machine['load_before']:.1f} before, {machine['load_after']:.1f} after"
-    )
+    print(f"{machine['cores']} cores, load {machine['load_before']:.1f} to {machine['load_after']:.1f}")
     head = (
         "engine",
         "call",
@@ -47,6 +44,6 @@ def _print_pages(engine: str, found: dict[str, Any]) -> None:
     row = "{:<44} {:<17} {:>9} {:>9} {:>9}"
     print(f"\n{engine}: milliseconds of a page of {found['backups']:,} backups")
     print(row.format("filter", "order", "first", "middle", "last"))
-    for each in found["pages"]:
+    for each in found.get("pages", []):
         shown = [f"{each['milliseconds'].get(name, 0):.1f}" for name in ("first", "middle", "last")]
         print(row.format(each["filter"], each["order_by"], *shown))

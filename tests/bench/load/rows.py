@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import text
 
 from csbs.domain.backup import BackupState
+from csbs.storage import backups as stored
 from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_pb2
@@ -54,7 +55,7 @@ def backup_rows(count: int) -> Iterator[dict[str, object]]:
     for number in range(count):
         moment = _BEGIN + timedelta(seconds=number // 3)
         is_error = number % 100 == 99
-        yield {
+        row = {
             "name": f"projects/{PROJECT}/backups/b-{number:07}",
             "project": PROJECT,
             "version": 4,
@@ -77,6 +78,7 @@ def backup_rows(count: int) -> Iterator[dict[str, object]]:
             "freeze_time": moment,
             "finish_time": moment + timedelta(seconds=60),
         }
+        yield row | {"shown": stored.message_of(BackupRow(**row)).SerializeToString()}
 
 
 def available(number: int) -> str:
