@@ -135,7 +135,8 @@ bench: setup ## Measure speed and memory beside peers, in one run (REPORT=file.j
 .PHONY: bench-load
 bench-load: setup postgres ## Measure calls a second beside their limits, and pages of 1,000,000 (REPORT=file.json)
 	@scripts/need nghttp2-client h2load
-	$(BIN)/python tests/bench/load --backups $(or $(BACKUPS),1000000) $(if $(REPORT),--report $(REPORT))
+	$(BIN)/python tests/bench/load --backups $(or $(BACKUPS),1000000) $(if $(REPORT),--report $(REPORT)) \
+		$(if $(SOAK_MINUTES),--soak-minutes $(SOAK_MINUTES))
 
 .PHONY: lock
 lock: setup ## Pin the newest versions of requirements.in, with hashes

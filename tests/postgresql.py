@@ -83,6 +83,10 @@ class PostgresqlServer:
         options = " ".join((*self._settings, f"-k {self._folder}", f"-p {_PORT}"))
         self._run("pg_ctl", "start", "-w", "-D", data, "-l", str(self._folder / "log"), "-o", options)
 
+    def log_text(self) -> str:
+        """What the server has told so far."""
+        return (self._folder / "log").read_text(errors="replace")
+
     def stop(self) -> None:
         """Ends it at once."""
         self._run("pg_ctl", "stop", "-m", "immediate", "-D", str(self._folder / "data"))

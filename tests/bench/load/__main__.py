@@ -39,6 +39,7 @@ from installation import (
 )
 from postgresql import running_postgresql
 from report import print_report
+from soak import soak
 
 from recast.csbs.v1 import backup_service_pb2 as pb
 from recast.csbs.v1 import backup_service_pb2_grpc as grpc_pb
@@ -72,13 +73,15 @@ def measure(engine: Engine, asked: argparse.Namespace) -> dict[str, Any]:
         empty, empty_pid = stack.enter_context(bare_server(folder))
         result: dict[str, Any] = {"backups": asked.backups, "seconds_to_write_them": round(written, 1)}
         for name, read in reads.items():
-            if name not in asked.calls:
+            if name not in asked.calls or asked.soak_minutes:
                 continue
             print(f"{engine}: {name}", file=sys.stderr, flush=True)
             result[name] = run.beside(
                 lambda read=read: _read(read, empty, asked.seconds, empty_pid),  # type: ignore[misc]
                 lambda read=read: _read(read, read.endpoint, asked.seconds, installation.pid("csbs")),  # type: ignore[misc]
             )
+        if asked.soak_minutes:
+            return result | {"soak": soak(installation, asked.soak_minutes, PROCESSES, THREADS)}
         result |= run.writes(bare_url, engine)
         if "pages" in asked.calls:
             print(f"{engine}: pages", file=sys.stderr, flush=True)
@@ -200,6 +203,7 @@ def main() -> None:
     parser.add_argument("--backups", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each side of a round")
+    parser.add_argument("--soak-minutes", type=int, default=0, help="of mixed load, and nothing else")
     parser.add_argument("--calls", default="get,list,lock,create_backup,create_servers,pages")
     parser.add_argument("--engines", default="sqlite,postgresql")
     asked = parser.parse_args()

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import rows
+from google.protobuf import field_mask_pb2
 
 from recast.csbs.v1 import backup_pb2, image_lock_service_pb2, image_lock_service_pb2_grpc
 from recast.csbs.v1 import backup_service_pb2 as backups
@@ -66,6 +67,32 @@ def create_servers(channel: grpc.Channel, run: str, metadata: Any) -> Call:
     )
 
 
+def mixed(channel: grpc.Channel, run: str, metadata: Any, service_metadata: Any) -> Call:
+    """A round of everything: a backup is recorded, read, listed, changed, locked, confirmed and released."""
+    stub = backups_grpc.BackupServiceStub(channel)
+    locks = image_lock_service_pb2_grpc.ImageLockServiceStub(channel)
+    record, take = create_backup(channel, run, metadata), lock(channel, run, service_metadata)
+
+    def one(number: int) -> None:
+        made = record(number).backup
+        stub.GetBackup(backups.GetBackupRequest(name=made.name), metadata=metadata, timeout=30)
+        stub.ListBackups(backups.ListBackupsRequest(parent=PROJECT), metadata=metadata, timeout=30)
+        made.description = f"changed by {run}"
+        mask = field_mask_pb2.FieldMask(paths=["description"])
+        change = backups.UpdateBackupRequest(backup=made, update_mask=mask, request_id=f"{run}-{number}")
+        stub.UpdateBackup(change, metadata=metadata, timeout=30)
+        held = take(number).lock
+        named = {"backup": held.backup, "image": held.image, "token": held.token}
+        locks.ConfirmLock(
+            image_lock_service_pb2.ConfirmLockRequest(**named), metadata=service_metadata, timeout=30
+        )
+        locks.ReleaseLock(
+            image_lock_service_pb2.ReleaseLockRequest(**named), metadata=service_metadata, timeout=30
+        )
+
+    return one
+
+
 KINDS = {"lock": lock, "create_backup": create_backup, "create_servers": create_servers}
 
 
@@ -73,11 +100,15 @@ def run(asked: dict[str, Any]) -> dict[str, object]:
     """Calls for so many seconds; thread by thread every `step`th number from `first` on."""
     threads, seconds = asked["threads"], asked["seconds"]
     metadata = (("authorization", f"Bearer {asked['token']}"),)
+    service_metadata = (("authorization", f"Bearer {asked.get('service_token', '')}"),)
     calls: list[Call] = []
     for _ in range(threads):
         channel = grpc.insecure_channel(asked["endpoint"], options=[("grpc.use_local_subchannel_pool", 1)])
         grpc.channel_ready_future(channel).result(timeout=20)
-        calls.append(KINDS[asked["kind"]](channel, asked["run"], metadata))
+        if asked["kind"] == "mixed":
+            calls.append(mixed(channel, asked["run"], metadata, service_metadata))
+        else:
+            calls.append(KINDS[asked["kind"]](channel, asked["run"], metadata))
     latencies: list[list[int]] = [[] for _ in range(threads)]
     ends = [0.0] * threads
     failed: list[BaseException] = []

@@ -31,8 +31,12 @@ def print_report(report: dict[str, Any]) -> None:
                 sides = [_cells(found[side]) for side in ("limit", "service")]
                 print(_ROW.format(engine, name, *sides[0], *sides[1], f"{found['share_of_limit']:.0%}"))
     for engine in ENGINES:
-        if engine in report:
+        if "pages" in report.get(engine, {}):
             _print_pages(engine, report[engine])
+        if "soak" in report.get(engine, {}):
+            soak = report[engine]["soak"]
+            print(f"{engine}: {soak['minutes']} minutes, memory {soak['memory_mib']} MiB")
+            print(f"it grows by {soak['slope_mib_an_hour']} MiB an hour in the second half")
 
 
 def _cells(side: dict[str, float]) -> tuple[str, ...]:
@@ -44,6 +48,6 @@ def _print_pages(engine: str, found: dict[str, Any]) -> None:
     row = "{:<44} {:<17} {:>9} {:>9} {:>9}"
     print(f"\n{engine}: milliseconds of a page of {found['backups']:,} backups")
     print(row.format("filter", "order", "first", "middle", "last"))
-    for each in found.get("pages", []):
+    for each in found["pages"]:
         shown = [f"{each['milliseconds'].get(name, 0):.1f}" for name in ("first", "middle", "last")]
         print(row.format(each["filter"], each["order_by"], *shown))
