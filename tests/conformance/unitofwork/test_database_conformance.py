@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, text
+from sqlalchemy import func, literal, text
 from sqlalchemy.exc import StatementError
 from sqlmodel import Field, Session, SQLModel, select
 
 from recast.csbs.v1 import backup_service_pb2 as pb
 from recast.faults import Conflict, RequestIdReused, Unavailable
-from recast.unitofwork import Database, RequestReplay, UtcDateTime, find_replay, remember_replay
+from recast.unitofwork import Database, Look, RequestReplay, UtcDateTime, find_replay, remember_replay
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -363,3 +363,5 @@ def test_a_database_that_is_away_is_unavailable(url: str, opened: Callable[[str]
         session.connection().execute(text("SELECT 1"))
     with pytest.raises(Unavailable, match="the database did not answer"), database.write() as tx:
         tx.session.connection().execute(text("SELECT 1"))
+    with pytest.raises(Unavailable, match="the database did not answer"):
+        database.look(Look(select(literal(1))), {})

@@ -60,6 +60,7 @@ LISTING: Listing[Note] = Listing(
         "size_bytes": ListField(Note.size_bytes, parse=int, sortable=True),
         "create_time": ListField(Note.create_time, parse=datetime.fromisoformat, sortable=True),
     },
+    shown=(Note.__table__.c.title,),
 )
 ROWS = [
     Note(id="a", title="Night", colour="RED", done=True, size_bytes=10, create_time=BEGIN),
@@ -102,10 +103,15 @@ json_values = st.recursive(
 
 
 def page_of(database: Database, project: str = "demo", **wanted: Any) -> Page[Note]:
-    """One page of a project's notes."""
+    """One page of a project's notes, which is the same page when only shown columns are read."""
+    asked = {"filter_text": "", "order_by": "", "page_size": 0, "page_token": "", "scope": "notes/demo"}
+    asked |= wanted
     with database.read() as session:
-        asked = {"filter_text": "", "order_by": "", "page_size": 0, "page_token": "", "scope": "notes/demo"}
-        return LISTING.page(session, Note.project == project, **(asked | wanted))
+        page = LISTING.page(session, Note.project == project, **asked)
+    shown = LISTING.shown_page(database, project, **asked)
+    assert [(row[0], row[-1]) for row in shown.rows] == [(row.title, row.id) for row in page.rows]
+    assert shown.next_token == page.next_token
+    return page
 
 
 def ids(page: Page[Note]) -> list[str]:

@@ -108,26 +108,13 @@ class Images(grpc_pb.ImageServiceServicer):
 
     def GetImage(self, request: pb.GetImageRequest, context: grpc.ServicerContext) -> pb.GetImageResponse:
         enter_project(parse_name(request.name, "images").project)
-        with self.database.read() as session:
-            return pb.GetImageResponse(image=self._message(images.load(session, request.name)))
+        return pb.GetImageResponse(image=images.shown(self.database, request.name, self.staging.size_bytes))
 
     def ListImages(
         self, request: pb.ListImagesRequest, context: grpc.ServicerContext
     ) -> pb.ListImagesResponse:
         project = enter_project(parse_parent(request.parent))
-        with self.database.read() as session:
-            page = images.LISTING.page(
-                session,
-                ImageRow.project == project,  # type: ignore[arg-type]
-                scope=f"images/{project}",
-                filter_text=request.filter,
-                order_by=request.order_by,
-                page_size=request.page_size,
-                page_token=request.page_token,
-            )
-        return pb.ListImagesResponse(
-            images=[self._message(row) for row in page.rows], next_page_token=page.next_token
-        )
+        return images.shown_page(self.database, request, project, self.staging.size_bytes)
 
     def UpdateImage(
         self, request: pb.UpdateImageRequest, context: grpc.ServicerContext

@@ -1,9 +1,12 @@
 """Images and their pins in the database, and how a row looks to the rules and to callers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 from google.rpc import status_pb2
+from sqlalchemy import bindparam
+from sqlalchemy import select as sa_select
 from sqlmodel import Session, select
 
 from ims.domain.image import Image, ImageEvent, ImageKind, ImageState, advance
@@ -11,8 +14,10 @@ from ims.domain.refusals import ImageNotFound
 from ims.storage.tables import ImagePinRow, ImageRow
 from recast.content.v1 import content_pb2
 from recast.ims.v1 import image_pb2 as pb
-from recast.unitofwork import Field, Listing, Transaction
+from recast.ims.v1 import image_service_pb2
+from recast.unitofwork import Database, Field, Listing, Look, Transaction, keep_shown
 
+_TABLE: Any = ImageRow.__table__  # type: ignore[attr-defined]
 LISTING: Listing[ImageRow] = Listing(
     ImageRow,
     {
@@ -24,6 +29,10 @@ LISTING: Listing[ImageRow] = Listing(
         "create_time": Field(ImageRow.create_time, parse=datetime.fromisoformat, sortable=True),
     },
     id_column="name",
+    shown=(_TABLE.c.shown, _TABLE.c.upload_key),
+)
+_ONE = Look(
+    sa_select(_TABLE.c.shown, _TABLE.c.upload_key, _TABLE.c.name).where(_TABLE.c.name == bindparam("image"))
 )
 
 
@@ -81,6 +90,55 @@ def current(session: Session, name: str) -> pb.Image:
         return pb.Image(name=name)
 
 
+def shown(database: Database, name: str, uploaded: Callable[[str], int]) -> pb.Image:
+    """An image as callers see it, or ImageNotFound. `uploaded` says how many bytes a staged file has."""
+    rows = database.look(_ONE, {"image": name})
+    if not rows:
+        raise ImageNotFound(image=name)
+    image = pb.Image()
+    _show(image, database, uploaded, *rows[0])
+    return image
+
+
+def shown_page(
+    database: Database,
+    request: image_service_pb2.ListImagesRequest,
+    project: str,
+    uploaded: Callable[[str], int],
+) -> image_service_pb2.ListImagesResponse:
+    """A page of a project's images as callers see them."""
+    page = LISTING.shown_page(
+        database,
+        project,
+        scope=f"images/{project}",
+        filter_text=request.filter,
+        order_by=request.order_by,
+        page_size=request.page_size,
+        page_token=request.page_token,
+    )
+    response = image_service_pb2.ListImagesResponse(next_page_token=page.next_token)
+    for known, upload_key, *_, name in page.rows:
+        _show(response.images.add(), database, uploaded, known, upload_key, name)
+    return response
+
+
+def _show(
+    image: pb.Image,
+    database: Database,
+    uploaded: Callable[[str], int],
+    known: bytes,
+    upload_key: str,
+    name: str,
+) -> None:
+    """Fills in an image as it was kept; one that was not, by a look of its own."""
+    if known:
+        image.ParseFromString(known)
+    else:
+        with database.read() as session:
+            image.CopyFrom(message(load(session, name)))
+    image.uploaded_bytes = uploaded(upload_key)
+
+
 def message(row: ImageRow, uploaded_bytes: int = 0) -> pb.Image:
     """The row as callers see it. `uploaded_bytes` is what the staged file has."""
     image = pb.Image(
@@ -106,3 +164,6 @@ def message(row: ImageRow, uploaded_bytes: int = 0) -> pb.Image:
     if row.finish_time:
         image.finish_time.FromDatetime(row.finish_time)
     return image
+
+
+keep_shown(ImageRow, message)

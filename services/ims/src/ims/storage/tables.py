@@ -52,6 +52,8 @@ class ImageRow(ResourceRow, table=True):
     upload_request_id: str = Field(default="", index=True)
     upload_header: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False))
     upload_is_complete: bool = False
+    shown: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False, server_default=""))
+    """A serialized recast.ims.v1.Image, all but what was uploaded; empty for a row of an earlier version."""
 
 
 class ImagePinRow(SQLModel, table=True):

@@ -1,0 +1,132 @@
+"""What a read hands out is what the row says: kept with every change, and built where it was not kept."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import bindparam, select, text
+
+from csbs.storage import backups
+from csbs.storage.tables import BackupRow
+from ims.storage import images
+from ims.storage.tables import ImageRow
+from recast.csbs.v1 import backup_service_pb2
+from recast.faults import Unavailable
+from recast.ims.v1 import image_service_pb2
+from recast.unitofwork import Database, Look
+from recast.unitofwork.migration import migrate
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+COMMON = {"project": "demo", "display_name": "night", "create_time": NOW, "update_time": NOW}
+BACKUP, IMAGE = "projects/demo/backups/b", "projects/demo/images/i"
+
+
+def backup_page(database: Database) -> Any:
+    """The only backup of a page."""
+    (backup,) = backups.shown_page(database, backup_service_pb2.ListBackupsRequest(), "demo").backups
+    return backup
+
+
+def image_page(database: Database) -> Any:
+    """The only image of a page."""
+    request = image_service_pb2.ListImagesRequest()
+    (image,) = images.shown_page(database, request, "demo", lambda _key: 7).images
+    return image
+
+
+def image_message(_session: Any, row: ImageRow) -> Any:
+    """An image built from its row."""
+    return images.message(row, 7)
+
+
+Read = Callable[[Database], Any]
+KINDS: dict[str, tuple[str, Any, Callable[..., Any], Read, Read]] = {
+    "backup": (
+        "csbs",
+        BackupRow(name=BACKUP, server="projects/demo/servers/s", state="AVAILABLE", **COMMON),
+        backups.message,
+        lambda database: backups.shown(database, BACKUP),
+        backup_page,
+    ),
+    "image": (
+        "ims",
+        ImageRow(name=IMAGE, kind="FULL_SERVER", state="NORMAL", **COMMON),
+        image_message,
+        lambda database: images.shown(database, IMAGE, lambda _key: 7),
+        image_page,
+    ),
+}
+
+
+class ShownRowsSuite:
+    """Subclass it with a `database` that is empty."""
+
+    @pytest.fixture
+    def database(self) -> Database:
+        """The database under test."""
+        raise NotImplementedError
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_what_is_shown_follows_the_row(self, database: Database, kind: str) -> None:
+        """A row reads alike from its columns and as it was kept: new, changed, and where nothing was kept."""
+        service, row, *_ = KINDS[kind]
+        table = type(row)
+        migrate(database, f"{service}.storage:migrations")
+        with database.write() as tx:
+            tx.session.add(table(**row.model_dump()))
+            tx.commit()
+        seen = [self._agreed(database, kind)]
+        with database.write() as tx:
+            changed = tx.session.get_one(table, row.name)
+            changed.description = "changed"
+            changed.touch(NOW + timedelta(seconds=1))
+            tx.commit()
+        seen.append(self._agreed(database, kind))
+        with database.write() as tx:
+            tx.session.connection().execute(text(f"UPDATE {kind} SET shown = '', display_name = 'day'"))
+            tx.commit()
+        seen.append(self._agreed(database, kind))
+        assert [(each.display_name, each.description) for each in seen] == [
+            ("night", ""),
+            ("night", "changed"),
+            ("day", "changed"),
+        ]
+
+    def _agreed(self, database: Database, kind: str) -> Any:
+        _, row, message, shown, page = KINDS[kind]
+        with database.read() as session:
+            built = message(session, session.get_one(type(row), row.name))
+        assert shown(database) == built
+        assert page(database) == built
+        return built
+
+
+class TestSqliteShownRows(ShownRowsSuite):
+    """A SQLite file."""
+
+    @pytest.fixture
+    def database(self, sqlite_database: Database) -> Database:
+        """The database under test."""
+        return sqlite_database
+
+
+class TestPostgresqlShownRows(ShownRowsSuite):
+    """A PostgreSQL server."""
+
+    @pytest.fixture
+    def database(self, postgresql_database: Database) -> Database:
+        """The database under test."""
+        return postgresql_database
+
+
+def test_a_look_outlives_its_connections(postgresql_database: Database) -> None:
+    """When the server ended every connection, one look is UNAVAILABLE at most, and the next is answered."""
+    look = Look(select(bindparam("given")))
+    assert postgresql_database.look(look, {"given": "a"}) == [("a",)]
+    with postgresql_database.write() as tx:
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        tx.session.connection().execute(text(f"{ended} AND datname = current_database()"))
+    with pytest.raises(Unavailable):
+        postgresql_database.look(look, {"given": "b"})
+    assert postgresql_database.look(look, {"given": "c"}) == [("c",)]
