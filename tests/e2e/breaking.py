@@ -1,0 +1,160 @@
+"""Faults of a container, and work that is caught in the middle of a step to suffer them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from recast.testing import RecastStack, ServiceContainer
+from recast.testing.session import engine
+
+PATIENCE_SECONDS = 20.0
+_POINTS = "/faults"
+
+
+@contextmanager
+def with_fault_points(stack: RecastStack) -> Iterator[None]:
+    """Runs a stack whose services can be ordered to fall asleep at a point (`recast.faultpoints`)."""
+
+    def prepare(container: ServiceContainer) -> None:
+        folder = _folder(container)
+        folder.mkdir(parents=True)
+        folder.chmod(0o777)  # for the container's user, who is nobody here
+        container.with_env("RECAST_FAULT_POINTS", _POINTS).with_volume_mapping(folder, _POINTS, "rw")
+
+    stack.prepare = prepare
+    with stack:
+        yield
+
+
+def caught(stack: RecastStack, service: str, point: str, begin: Callable[[], None]) -> ServiceContainer:
+    """The container of the service that fell asleep at the point, in work that `begin` begins."""
+    containers = [each for each in stack.services.values() if each.service == service]
+    order = f"{point} stop @{time.monotonic_ns()}"
+    for each in containers:
+        (_folder(each) / f"{service}.point").write_text(order)
+    try:
+        begin()
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
+            for each in containers:
+                if _is_asleep(each):
+                    return each
+            time.sleep(0.02)
+        seen = {line for each in containers for line in reached(each)}
+        raise AssertionError(f"nobody fell asleep at {point}; reached: {sorted(seen)}")
+    finally:
+        for each in containers:
+            (_folder(each) / f"{service}.point").unlink()
+
+
+def wake(container: ServiceContainer) -> None:
+    """Wakes a process that fell asleep; of a paused container, when that goes on."""
+    os.kill(_process(container), signal.SIGCONT)
+
+
+def reached(container: ServiceContainer) -> list[str]:
+    """The points that a container's process reached."""
+    path = _folder(container) / f"{container.service}.reached"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _folder(container: ServiceContainer) -> Path:
+    return container.folder / "faults" / container.label
+
+
+def _process(container: ServiceContainer) -> int:
+    """The service's process as this machine counts: the child of the container's first."""
+    first = _first(container)
+    [child] = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+    return int(child)
+
+
+def _first(container: ServiceContainer) -> int:
+    wrapped = container.get_wrapped_container()
+    wrapped.reload()
+    return int(wrapped.attrs["State"]["Pid"])
+
+
+def _is_asleep(container: ServiceContainer) -> bool:
+    stat = Path(f"/proc/{_process(container)}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "T"
+
+
+# Faults: each breaks a container for the block, and heals it after.
+
+
+@contextmanager
+def paused(container: ServiceContainer) -> Iterator[None]:
+    """The container is frozen."""
+    container.pause()
+    try:
+        wake(container)
+        yield
+    finally:
+        container.unpause()
+
+
+@contextmanager
+def killed(container: ServiceContainer) -> Iterator[None]:
+    """The container is killed, and started again."""
+    container.kill()
+    try:
+        yield
+    finally:
+        container.start_again()
+
+
+@contextmanager
+def disconnected(container: ServiceContainer) -> Iterator[None]:
+    """The container has no network."""
+    with engine() as client:
+        [name] = container.get_wrapped_container().attrs["NetworkSettings"]["Networks"]
+        network = client.networks.get(name)
+        network.disconnect(container.get_container_id(), force=True)
+        try:
+            wake(container)
+            yield
+        finally:
+            network.connect(container.get_container_id(), aliases=[container.service])
+
+
+@contextmanager
+def partitioned(container: ServiceContainer) -> Iterator[None]:
+    """Every packet from and to the container is lost, and nobody is told."""
+    rules = [("INPUT", "-i"), ("OUTPUT", "-o")]
+    for chain, side in rules:
+        _iptables(container, "-I", chain, side, "eth0", "-j", "DROP")
+    try:
+        wake(container)
+        yield
+    finally:
+        for chain, side in rules:
+            _iptables(container, "-D", chain, side, "eth0", "-j", "DROP")
+
+
+def _iptables(container: ServiceContainer, *words: str) -> None:
+    iptables = shutil.which("iptables", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    assert iptables, "install the package iptables"
+    command = ["nsenter", "--target", str(_first(container)), "--net", iptables, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+FAULTS: Mapping[str, Callable[[ServiceContainer], Any]] = {
+    "pause": paused,
+    "kill": killed,
+    "disconnect": disconnected,
+    "partition": partitioned,
+}
+
+
+def endure(seconds: float) -> None:
+    """Lets a fault last."""
+    threading.Event().wait(seconds)

@@ -1,0 +1,199 @@
+"""Every fault of a container, in the middle of every kind of long work."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from breaking import FAULTS, caught, endure
+from expectations import state_of
+from google.longrunning import operations_pb2
+from installation import problems_of
+
+from guest import PATIENCE_SECONDS, Guest, again, digest_of, lists_of
+from recast.client import Service
+from recast.csbs.v1 import backup_pb2
+from recast.csbs.v1 import backup_service_pb2 as csbs
+from recast.ecs.v1 import server_pb2
+from recast.ecs.v1 import server_service_pb2 as ecs
+from recast.ims.v1 import image_pb2
+from recast.ims.v1 import image_service_pb2 as ims
+from recast.testing import ServiceContainer
+
+# Longer than a lease (2 s), so that what can be taken over is.
+_LASTS_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class World:
+    """A project with a server, its backup, and images, that goes from fault to fault."""
+
+    guest: Guest
+    originals: list[str]
+
+    @classmethod
+    def made(cls, guest: Guest) -> "World":
+        """Makes what the works begin with."""
+        guest.import_image("sys", "sys.raw")
+        guest.import_image("old", "old.raw")
+        guest.import_image("media", "media.raw", kind="DATA_DISK")
+        guest.create_server("web", data_disks=[ecs.DataDiskSpec(image=guest.image("media"))])
+        guest.create_backup("base", "web")
+        guest.create_image("base", "base")
+        return cls(guest, [digest_of(guest.sources / name) for name in ("sys.raw", "media.raw")])
+
+    # What each work is asked for by, and what holds when it has succeeded. `id` is the work's own.
+
+    def backup(self, id: str) -> Callable[[], Any]:  # noqa: A002  # as the contracts call it
+        """A whole backup of the server."""
+        request = csbs.CreateBackupRequest(
+            parent=self.guest.parent,
+            backup_id=id,
+            backup=backup_pb2.Backup(server=self.guest.server("web")),
+            full=True,
+            request_id=id,
+        )
+        return lambda: self.guest.recast.backups.CreateBackup(request)
+
+    def check_backup(self, id: str) -> None:  # noqa: A002
+        """A server made of the backup has the source's bytes."""
+        assert state_of(self.guest.get_backup(id)) == "AVAILABLE"
+        self.guest.create_image(id, id)
+        self.check_image(id)
+
+    def image(self, id: str) -> Callable[[], Any]:  # noqa: A002
+        """An image of a backup of its own: a backup has one image at most."""
+        self.guest.create_backup(id, "web")
+        request = ims.CreateImageRequest(
+            parent=self.guest.parent,
+            image_id=id,
+            image=image_pb2.Image(display_name=id),
+            backup=self.guest.backup(id),
+            disclaimer_accepted=True,
+            request_id=id,
+        )
+        return lambda: self.guest.recast.images.CreateImage(request)
+
+    def check_image(self, id: str) -> None:  # noqa: A002
+        """A server made of the image has the source's bytes."""
+        assert state_of(self.guest.get_image(id)) == "NORMAL"
+        self.guest.create_server(id, id)
+        self.check_servers(id)
+
+    def servers(self, id: str) -> Callable[[], Any]:  # noqa: A002
+        """Four servers."""
+        request = ecs.CreateServersRequest(
+            parent=self.guest.parent,
+            server_id=id,
+            server=server_pb2.Server(display_name=id),
+            image=self.guest.image("base"),
+            count=4,
+            request_id=id,
+        )
+        return lambda: self.guest.recast.servers.CreateServers(request)
+
+    def check_servers(self, id: str) -> None:  # noqa: A002
+        """Each has the source's bytes; and goes."""
+        names = [each.name.rpartition("/")[2] for each in lists_of(self.guest)["servers"]]
+        made = [name for name in names if name.startswith(id)]
+        assert made
+        for name in made:
+            assert self.guest.digests(name) == self.originals
+            self.guest.delete_server(name)
+
+    def os_change(self, id: str) -> Callable[[], Any]:  # noqa: A002
+        """Another system disk for a server that is stopped."""
+        self.guest.create_server(id, "base", leave_stopped=True)
+        request = ecs.ChangeServerOsRequest(
+            name=self.guest.server(id), image=self.guest.image("old"), request_id=id
+        )
+        return lambda: self.guest.recast.servers.ChangeServerOs(request)
+
+    def check_os_change(self, id: str) -> None:  # noqa: A002
+        """The system disk is the new image's, the data disk as it was."""
+        wanted = [digest_of(self.guest.sources / "old.raw"), self.originals[1]]
+        assert self.guest.digests(id) == wanted
+        self.guest.delete_server(id)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of work: who does it, the step that it is caught at, how it is asked for and looked at."""
+
+    service: Service
+    point: str
+    begin: Callable[[World, str], Callable[[], Any]]
+    check: Callable[[World, str], None]
+
+
+WORKS = {
+    "backup": Kind(
+        "csbs", "CreateBackup/export:begin:answered ExportDisks", World.backup, World.check_backup
+    ),
+    "image": Kind("ims", "CreateImage:answered LockBackup", World.image, World.check_image),
+    "provisioning": Kind("ecs", "CreateServers/disks:create.built", World.servers, World.check_servers),
+    "os-change": Kind("ecs", "ChangeServerOs:create.durable", World.os_change, World.check_os_change),
+}
+
+
+class FaultSuite:
+    """Subclass it with a `world`."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def world(cls) -> World:
+        """The project that suffers them."""
+        raise NotImplementedError
+
+    @pytest.mark.timeout(240)
+    @pytest.mark.parametrize("fault", FAULTS)
+    @pytest.mark.parametrize("work", WORKS)
+    def test_work_ends_well_after_a_fault(self, world: World, work: str, fault: str) -> None:
+        """Work whose container is broken in the middle of a step ends within a minute of its healing, and is
+        whole.
+
+        Where there is another replica, it ends before.
+        """
+        kind, name = WORKS[work], f"{work}-{fault}"
+        ask = kind.begin(world, name)
+        with ThreadPoolExecutor(1) as pool:
+            asked: list[Any] = []
+            victim = caught(
+                world.guest.stack, kind.service, kind.point, lambda: asked.append(pool.submit(again, ask))
+            )
+            with FAULTS[fault](victim):
+                self._endure(world, victim, ask)
+            healed = time.monotonic()
+            operation = asked[0].result(PATIENCE_SECONDS).operation
+            world.guest.wait(operation, kind.service)
+            assert time.monotonic() - healed < PATIENCE_SECONDS
+        kind.check(world, name)
+
+    def _endure(self, world: World, victim: ServiceContainer, ask: Callable[[], Any]) -> None:
+        """Lets the fault last; where there is another replica, until that has done the work."""
+        others = [each for each in world.guest.stack.of(victim.service) if each is not victim]
+        if not others or victim.service == "ecs":
+            endure(_LASTS_SECONDS)
+            return
+        # Asked again under its request id, of the others alone, it is the same work.
+        with others[0].client(world.guest.project) as other:
+            operations = other.operations(victim.service)
+            name = operation_of(world, victim, ask).name
+            end = time.monotonic() + PATIENCE_SECONDS
+            while not operations.GetOperation(operations_pb2.GetOperationRequest(name=name)).done:
+                assert time.monotonic() < end, f"nobody took {name} over"
+                time.sleep(0.1)
+
+    def test_the_world_is_whole_after_all(self, world: World) -> None:
+        """After all faults no work is left, and databases, stores and disks are what they must be."""
+        for service in ("csbs", "ims", "ecs"):
+            world.guest.settled(service)
+        assert problems_of(world.guest.stack) == []
+
+
+def operation_of(world: World, victim: ServiceContainer, ask: Callable[[], Any]) -> operations_pb2.Operation:
+    """The work, as its request gives it, asked of all replicas until one answers."""
+    operation: operations_pb2.Operation = again(ask).operation
+    return operation

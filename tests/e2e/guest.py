@@ -1,0 +1,96 @@
+"""A project of a stack of containers, and the bytes of its disks, which are inside a container."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.longrunning import operations_pb2
+from project import Tenant
+
+from recast.client import Service
+from recast.csbs.v1 import backup_service_pb2 as csbs
+from recast.ecs.v1 import disk_service_pb2
+from recast.ecs.v1 import server_service_pb2 as ecs
+from recast.faults import Kind, RemoteRefusal
+from recast.ims.v1 import image_service_pb2 as ims
+from recast.testing import RecastStack, ServiceContainer
+
+T = TypeVar("T")
+PATIENCE_SECONDS = 60.0
+_DIGEST = (
+    'qemu-img convert -f qcow2 -O raw "$0" /tmp/read.raw && sha256sum </tmp/read.raw; rm -f /tmp/read.raw'
+)
+# What passes by itself while something is away.
+_PASSING = {Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED, Kind.CANCELLED}
+
+
+class Guest(Tenant):
+    """A project, by a client that reaches every container of the stack."""
+
+    def __init__(self, stack: RecastStack, project: str, sources: Path) -> None:
+        # Of its cloud a tenant asks for clients alone.
+        super().__init__(stack, project, sources)  # type: ignore[arg-type]
+        self.stack = stack
+        self._operator = stack.client(project, role="operator")
+
+    def host_of(self, disk: str) -> tuple[ServiceContainer, str]:
+        """The container that has a disk, and the disk's path in it."""
+        request = disk_service_pb2.GetDiskConnectionRequest(name=disk)
+        connection = self._operator.disks.GetDiskConnection(request).connection
+        name = f"ecs-{connection.host}" if self.stack.is_scaled else "ecs"
+        return self.stack.services[name], connection.path
+
+    def digest(self, disk: str) -> str:
+        """The digest of a whole disk, as qemu-img reads it where it is."""
+        host, path = self.host_of(disk)
+        return run(host, "sh", "-c", _DIGEST, path).split()[0]
+
+    def write(self, disk: str, offset: int, length: int = 65536, pattern: int = 0xA5) -> None:
+        """Writes a pattern onto a disk, as its guest would."""
+        host, path = self.host_of(disk)
+        run(host, "qemu-io", "-f", "qcow2", "-c", f"write -P {pattern} {offset} {length}", path)
+
+    def wait(self, operation: operations_pb2.Operation, service: Service) -> operations_pb2.Operation:
+        """Waits for the end of work; the refusal that it ended with is raised."""
+        return again(lambda: self.recast.wait(operation, service, timeout_seconds=PATIENCE_SECONDS))
+
+
+def run(container: ServiceContainer, *command: str) -> str:
+    """What a command in a container prints."""
+    done = container.exec(list(command))
+    assert done.exit_code == 0, done.output
+    return str(done.output.decode())
+
+
+def again(call: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
+    """What a call gives, made again while what it needs is away; what it asks for must bear repeating."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except RemoteRefusal as refusal:
+            # Of work that ended as UNAVAILABLE, asking again gives the same: the bound ends that.
+            if refusal.kind not in _PASSING or time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
+@cache
+def digest_of(path: Path) -> str:
+    """The digest of a file that does not change."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def lists_of(guest: Guest) -> dict[str, list[Any]]:
+    """What the services list of a project, by kind."""
+    parent, recast = guest.parent, guest.recast
+    return {
+        "backups": list(recast.backups.ListBackups(csbs.ListBackupsRequest(parent=parent)).backups),
+        "images": list(recast.images.ListImages(ims.ListImagesRequest(parent=parent)).images),
+        "servers": list(recast.servers.ListServers(ecs.ListServersRequest(parent=parent)).servers),
+        "disks": list(recast.disks.ListDisks(disk_service_pb2.ListDisksRequest(parent=parent)).disks),
+    }

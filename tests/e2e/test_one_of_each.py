@@ -1,0 +1,30 @@
+"""The default stack in containers: the main job, then faults of its containers while it works."""
+
+from pathlib import Path
+
+import pytest
+from fault_suite import FaultSuite, World
+from main_job import MainJobSuite
+
+from guest import Guest
+from recast.testing import RecastStack
+
+
+class TestMainJob(MainJobSuite):
+    """One CSBS, IMS and ECS."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def guest(cls, one_of_each: RecastStack, sources: Path) -> Guest:
+        """The project that does it."""
+        return Guest(one_of_each, "main", sources)
+
+
+class TestFaults(FaultSuite):
+    """One CSBS, IMS and ECS: whoever is broken is waited for."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def world(cls, one_of_each: RecastStack, sources: Path) -> World:
+        """The project that suffers them."""
+        return World.made(Guest(one_of_each, "faults", sources))
