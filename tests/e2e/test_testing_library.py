@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import again
 
+from guest import again
 from recast.csbs.v1 import backup_service_pb2 as csbs
 from recast.testing import ContainerNotServing, CsbsContainer, remove_leftovers
 from recast.testing.session import engine
