@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-LIBS := contracts faults faultpoints rpc unitofwork operations chunkstore diskimage preparation client stack doctor
+LIBS := contracts faults faultpoints rpc unitofwork operations chunkstore diskimage preparation client stack doctor testing
 SERVICES := csbs ims ecs
 PROJECTS := $(addprefix libs/,$(LIBS)) $(addprefix services/,$(SERVICES))
 SOURCES := $(addsuffix /src,$(PROJECTS))
@@ -79,6 +79,11 @@ test-faults: setup postgres ## Break disks, wires and power, race, retry and can
 .PHONY: test-model
 test-model: setup ## Hold the services against their model by drawn requests (SEED=1 STEPS=10000)
 	$(BIN)/python tests/faults/model --seed $(or $(SEED),1) --steps $(or $(STEPS),10000)
+
+.PHONY: test-e2e
+test-e2e: images ## Test the services in containers: the main job, faults of the containers, the README's commands
+	@scripts/need iptables iptables
+	$(BIN)/python -m pytest tests/e2e -n 2 --dist loadfile
 
 .PHONY: postgres
 postgres:

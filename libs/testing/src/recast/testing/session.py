@@ -1,0 +1,135 @@
+"""Whose a container, network or volume is: labels tell the process that made it, and its stack.
+
+Testcontainers' own reaper is a container of its own, from a registry. Here what a process leaves is removed
+when it ends; and what one that was killed left, by the next one that begins.
+"""
+
+import atexit
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from docker.errors import APIError, NotFound
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.docker_client import DockerClient
+
+_PREFIX = "recast.testing"
+_STACK, _FOLDER = f"{_PREFIX}.stack", f"{_PREFIX}.folder"
+_FOLDER_PREFIX = "recast-testing-"
+testcontainers_config.ryuk_disabled = True
+
+
+@cache
+def begin_session() -> None:
+    """Removes what dead processes left, and has this one remove what it leaves; once a process."""
+    remove_leftovers()
+    atexit.register(_remove, dict(_identity()))
+
+
+def new_folder() -> Path:
+    """A folder of this session for files that containers are given; it goes with the stack's labels."""
+    return Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+
+
+def labels_of(stack: str, folder: Path) -> dict[str, str]:
+    """The labels of everything that a stack is made of."""
+    return dict(_identity()) | {_STACK: stack, _FOLDER: str(folder)}
+
+
+def remove_stack(stack: str) -> None:
+    """Removes everything of a stack, in whatever state it is."""
+    _remove({_STACK: stack})
+
+
+def remove_leftovers() -> None:
+    """Removes what was made by processes of this machine that do not run any more."""
+    dead = {}
+    with engine() as client:
+        for each in _all(client, {_STACK: ""}):
+            labels = _labels(each)
+            if _is_dead(labels):
+                dead[labels[_STACK]] = labels
+    for stack in dead:
+        remove_stack(stack)
+
+
+@contextmanager
+def engine() -> Iterator[Any]:
+    """A connection to the engine, closed after the block."""
+    client: Any = DockerClient().client
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@cache
+def _identity() -> Mapping[str, str]:
+    """This process, so that it is known to be dead later: a number alone may be another's by then."""
+    return {
+        f"{_PREFIX}.machine": socket.gethostname(),
+        f"{_PREFIX}.boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        f"{_PREFIX}.namespace": os.readlink("/proc/self/ns/pid"),
+        f"{_PREFIX}.process": str(os.getpid()),
+        f"{_PREFIX}.started": _started(os.getpid()),
+    }
+
+
+def _started(process: int) -> str:
+    """When a process was started, in the kernel's ticks; empty when there is none."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
+
+
+def _is_dead(labels: Mapping[str, str]) -> bool:
+    """Whether the process that made something is gone; False where that cannot be seen from here."""
+    own = _identity()
+    machine, boot, namespace, process, started = (labels.get(name, "") for name in own)
+    here = list(own.values())
+    if machine != here[0]:
+        return False
+    if boot != here[1]:
+        return True
+    return namespace == here[2] and process.isdigit() and _started(int(process)) != started
+
+
+def _all(client: Any, wanted: Mapping[str, str]) -> Iterator[Any]:
+    """Containers first: they hold the others."""
+    chosen = {"label": [f"{name}={value}" if value else name for name, value in wanted.items()]}
+    yield from client.containers.list(all=True, filters=chosen, ignore_removed=True)
+    yield from client.networks.list(filters=chosen)
+    yield from client.volumes.list(filters=chosen)
+
+
+def _labels(thing: Any) -> Mapping[str, str]:
+    found: Mapping[str, str] = (thing.labels if hasattr(thing, "labels") else thing.attrs.get("Labels")) or {}
+    return found
+
+
+def _remove(wanted: Mapping[str, str]) -> None:
+    folders = set()
+    with engine() as client:
+        for each in list(_all(client, wanted)):
+            folders.add(Path(_labels(each)[_FOLDER]))
+            # Somebody else may remove it at the same time: what counts is that it goes.
+            with suppress(NotFound, APIError):
+                _remove_one(each)
+    for folder in folders:
+        if folder.name.startswith(_FOLDER_PREFIX):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_one(thing: Any) -> None:
+    if thing.collection.__class__.__name__ == "ContainerCollection":
+        thing.remove(force=True, v=True)
+    else:
+        thing.remove()
