@@ -26,7 +26,6 @@ class MainJobSuite:
         """The digests of the source's disks, as they were imported."""
         return [digest_of(guest.sources / name) for name in ("sys.raw", "media.raw")]
 
-    @pytest.mark.rule("R59")
     def test_files_become_images_and_images_a_server(self, guest: Guest, originals: list[str]) -> None:
         """A server made of two imported files has every byte of them."""
         guest.import_image("sys", "sys.raw")
@@ -58,7 +57,7 @@ class MainJobSuite:
         """The hosts that the servers are spread over."""
         return {"local"}
 
-    @pytest.mark.rule("R44", "R45")
+    @pytest.mark.rule("R35")
     def test_an_os_change_writes_the_system_disk_alone(self, guest: Guest, originals: list[str]) -> None:
         """After an OS change the system disk is the new image's, and the data disk is as it was."""
         guest.stop_server("shop-0001")
@@ -72,7 +71,7 @@ class MainJobSuite:
         guest.restore("nightly")
         assert guest.digests("web") == originals
 
-    @pytest.mark.rule("R15")
+    @pytest.mark.rule("R15", "R45")
     def test_all_goes_in_the_right_order(self, guest: Guest) -> None:
         """The image goes, then its backup, then servers and disks, and nothing is left."""
         guest.delete_image("web")
