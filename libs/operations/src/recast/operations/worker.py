@@ -9,7 +9,7 @@ import structlog
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import status_pb2
-from sqlalchemy import select, text, update
+from sqlalchemy import Select, literal, select, text, update
 
 from recast.faultpoints import within
 from recast.faults import Cancelled, Internal, Kind, Refusal
@@ -19,6 +19,7 @@ from recast.operations.tables import OperationRow, State
 from recast.operations.work import Interrupted, LeaseLost, Parked, Work, Workflow
 from recast.rpc.identity import acting_for
 from recast.rpc.status import refusal_from_status, status_from_refusal
+from recast.unitofwork import Look
 
 log = structlog.get_logger()
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
@@ -54,6 +55,8 @@ class Worker:
         self._queues = queues
         self._lease = lease_seconds
         self._name = operations.new_id()
+        # Most looks find nothing: they need no transaction, and not the write lock.
+        self._waiting = Look(self._claimable().limit(2))
         self._stopping = threading.Event()
         # Not by id: one operation may be here twice for a moment, given back by a thread, taken by another.
         self._active: set[Work] = set()
@@ -130,22 +133,29 @@ class Worker:
             if is_lookout:
                 self._lookout.release()
 
-    def _claim(self) -> OperationRow | None:
+    def _claimable(self) -> Select[Any]:
+        """The ids of what this worker may take, the oldest first."""
         now = text(self._database.now_sql())
-        claimable = (
-            _TABLE.c.ended.is_(False),
-            _TABLE.c.queue.in_(self._queues),
-            _TABLE.c.verb.in_(tuple(self._workflows)),  # a newer version's work is left to a newer version
-            _TABLE.c.not_before <= now,
-            _TABLE.c.lease_until < now,
+        return (
+            select(_TABLE.c.id)
+            .where(
+                _TABLE.c.ended.is_(False),
+                _TABLE.c.queue.in_([literal(queue) for queue in self._queues]),
+                # A newer version's work is left to a newer version.
+                _TABLE.c.verb.in_([literal(verb) for verb in self._workflows]),
+                _TABLE.c.not_before <= now,
+                _TABLE.c.lease_until < now,
+            )
+            .order_by(_TABLE.c.create_time)
         )
-        query = select(_TABLE.c.id).where(*claimable).order_by(_TABLE.c.create_time).limit(1)
-        with self._database.read() as session:  # most looks find nothing: they need not take the write lock
-            waiting = session.connection().execute(query.limit(2)).all()
+
+    def _claim(self) -> OperationRow | None:
+        waiting = self._database.look(self._waiting, {})
         if not waiting:
             return None
         with self._database.write() as tx:
-            found = tx.session.connection().execute(query.with_for_update(skip_locked=True)).first()
+            oldest = self._claimable().limit(1).with_for_update(skip_locked=True)
+            found = tx.session.connection().execute(oldest).first()
             if found is None:
                 return None
             values = {
