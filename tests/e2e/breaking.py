@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recast.client import Service
 from recast.testing import RecastStack, ServiceContainer
+from recast.testing.containers import OwnedContainer
 from recast.testing.session import engine
 
 PATIENCE_SECONDS = 20.0
@@ -33,9 +35,13 @@ def with_fault_points(stack: RecastStack) -> Iterator[None]:
         yield
 
 
-def caught(stack: RecastStack, service: str, point: str, begin: Callable[[], None]) -> ServiceContainer:
-    """The container of the service that fell asleep at the point, in work that `begin` begins."""
-    containers = [each for each in stack.services.values() if each.service == service]
+def caught(stack: RecastStack, service: Service, point: str, begin: Callable[[], None]) -> ServiceContainer:
+    """The container of the service that fell asleep at the point, in work that `begin` begins.
+
+    One alone falls asleep: of replicas the one that does the work; of hosts, which work beside each other,
+    the first.
+    """
+    containers = stack.of(service)[: 1 if service == "ecs" else None]
     order = f"{point} stop @{time.monotonic_ns()}"
     for each in containers:
         (_folder(each) / f"{service}.point").write_text(order)
@@ -55,8 +61,10 @@ def caught(stack: RecastStack, service: str, point: str, begin: Callable[[], Non
 
 
 def wake(container: ServiceContainer) -> None:
-    """Wakes a process that fell asleep; of a paused container, when that goes on."""
-    os.kill(_process(container), signal.SIGCONT)
+    """Wakes a process that fell asleep; one that was killed is none, one that is frozen wakes later."""
+    container.reload()
+    if container.status in {"running", "paused"}:
+        os.kill(_process(container), signal.SIGCONT)
 
 
 def reached(container: ServiceContainer) -> list[str]:
@@ -69,14 +77,14 @@ def _folder(container: ServiceContainer) -> Path:
     return container.folder / "faults" / container.label
 
 
-def _process(container: ServiceContainer) -> int:
+def _process(container: OwnedContainer) -> int:
     """The service's process as this machine counts: the child of the container's first."""
     first = _first(container)
     [child] = Path(f"/proc/{first}/task/{first}/children").read_text().split()
     return int(child)
 
 
-def _first(container: ServiceContainer) -> int:
+def _first(container: OwnedContainer) -> int:
     wrapped = container.get_wrapped_container()
     wrapped.reload()
     return int(wrapped.attrs["State"]["Pid"])
@@ -91,18 +99,17 @@ def _is_asleep(container: ServiceContainer) -> bool:
 
 
 @contextmanager
-def paused(container: ServiceContainer) -> Iterator[None]:
+def paused(container: OwnedContainer) -> Iterator[None]:
     """The container is frozen."""
     container.pause()
     try:
-        wake(container)
         yield
     finally:
         container.unpause()
 
 
 @contextmanager
-def killed(container: ServiceContainer) -> Iterator[None]:
+def killed(container: OwnedContainer) -> Iterator[None]:
     """The container is killed, and started again."""
     container.kill()
     try:
@@ -112,34 +119,32 @@ def killed(container: ServiceContainer) -> Iterator[None]:
 
 
 @contextmanager
-def disconnected(container: ServiceContainer) -> Iterator[None]:
+def disconnected(container: OwnedContainer) -> Iterator[None]:
     """The container has no network."""
     with engine() as client:
         [name] = container.get_wrapped_container().attrs["NetworkSettings"]["Networks"]
         network = client.networks.get(name)
         network.disconnect(container.get_container_id(), force=True)
         try:
-            wake(container)
             yield
         finally:
-            network.connect(container.get_container_id(), aliases=[container.service])
+            network.connect(container.get_container_id(), aliases=[container.role])
 
 
 @contextmanager
-def partitioned(container: ServiceContainer) -> Iterator[None]:
+def partitioned(container: OwnedContainer) -> Iterator[None]:
     """Every packet from and to the container is lost, and nobody is told."""
     rules = [("INPUT", "-i"), ("OUTPUT", "-o")]
     for chain, side in rules:
         _iptables(container, "-I", chain, side, "eth0", "-j", "DROP")
     try:
-        wake(container)
         yield
     finally:
         for chain, side in rules:
             _iptables(container, "-D", chain, side, "eth0", "-j", "DROP")
 
 
-def _iptables(container: ServiceContainer, *words: str) -> None:
+def _iptables(container: OwnedContainer, *words: str) -> None:
     iptables = shutil.which("iptables", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     assert iptables, "install the package iptables"
     command = ["nsenter", "--target", str(_first(container)), "--net", iptables, *words]
@@ -147,7 +152,7 @@ def _iptables(container: ServiceContainer, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-FAULTS: Mapping[str, Callable[[ServiceContainer], Any]] = {
+FAULTS: Mapping[str, Callable[[OwnedContainer], Any]] = {
     "pause": paused,
     "kill": killed,
     "disconnect": disconnected,

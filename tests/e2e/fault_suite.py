@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from breaking import FAULTS, caught, endure
+from breaking import FAULTS, caught, endure, wake
 from expectations import state_of
 from google.longrunning import operations_pb2
 from installation import problems_of
@@ -21,9 +21,10 @@ from recast.ecs.v1 import server_service_pb2 as ecs
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as ims
 from recast.testing import ServiceContainer
+from recast.testing.containers import OwnedContainer
 
 # Longer than a lease (2 s), so that what can be taken over is.
-_LASTS_SECONDS = 4.0
+LASTS_SECONDS = 4.0
 # A lease, the work's rest, and what a busy machine takes for it.
 _TAKEN_OVER_SECONDS = 15.0
 
@@ -106,8 +107,9 @@ class World:
             self.guest.delete_server(name)
 
     def os_change(self, id: str) -> Callable[[], Any]:  # noqa: A002
-        """Another system disk for a server that is stopped."""
-        self.guest.create_server(id, "base", leave_stopped=True)
+        """Another system disk for a server that is stopped, on the host that is broken."""
+        host = "a" if self.guest.stack.is_scaled else "local"
+        self.guest.create_server(id, "base", leave_stopped=True, host=host)
         request = ecs.ChangeServerOsRequest(
             name=self.guest.server(id), image=self.guest.image("old"), request_id=id
         )
@@ -140,6 +142,34 @@ WORKS = {
 }
 
 
+def suffer(
+    world: World,
+    kind: Kind,
+    name: str,
+    fault: str,
+    broken_by: Callable[[ServiceContainer], OwnedContainer],
+    endured: Callable[[World, ServiceContainer, Callable[[], Any]], None],
+) -> None:
+    """Work of a kind, caught in the middle of a step by its container; then what `broken_by` names is broken.
+
+    `endured` returns when the fault has lasted long enough. What the work made is looked at in the end.
+    """
+    ask = kind.begin(world, name)
+    with ThreadPoolExecutor(1) as pool:
+        asked: list[Any] = []
+        caught_one = caught(
+            world.guest.stack, kind.service, kind.point, lambda: asked.append(pool.submit(again, ask))
+        )
+        with FAULTS[fault](broken_by(caught_one)):
+            wake(caught_one)
+            endured(world, caught_one, ask)
+        healed = time.monotonic()
+        operation = asked[0].result(PATIENCE_SECONDS).operation
+        world.guest.wait(operation, kind.service)
+        assert time.monotonic() - healed < PATIENCE_SECONDS
+    kind.check(world, name)
+
+
 class FaultSuite:
     """Subclass it with a `world`."""
 
@@ -158,26 +188,13 @@ class FaultSuite:
 
         Where there is another replica, it ends before.
         """
-        kind, name = WORKS[work], f"{work}-{fault}"
-        ask = kind.begin(world, name)
-        with ThreadPoolExecutor(1) as pool:
-            asked: list[Any] = []
-            victim = caught(
-                world.guest.stack, kind.service, kind.point, lambda: asked.append(pool.submit(again, ask))
-            )
-            with FAULTS[fault](victim):
-                self._endure(world, victim, ask)
-            healed = time.monotonic()
-            operation = asked[0].result(PATIENCE_SECONDS).operation
-            world.guest.wait(operation, kind.service)
-            assert time.monotonic() - healed < PATIENCE_SECONDS
-        kind.check(world, name)
+        suffer(world, WORKS[work], f"{work}-{fault}", fault, lambda victim: victim, self._endure)
 
     def _endure(self, world: World, victim: ServiceContainer, ask: Callable[[], Any]) -> None:
         """Lets the fault last; where there is another replica, until that has done the work."""
         others = [each for each in world.guest.stack.of(victim.service) if each is not victim]
         if not others or victim.service == "ecs":
-            endure(_LASTS_SECONDS)
+            endure(LASTS_SECONDS)
             return
         # Asked again under its request id, of the others alone, it is the same work.
         with others[0].client(world.guest.project) as other:

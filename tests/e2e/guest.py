@@ -53,6 +53,14 @@ class Guest(Tenant):
         host, path = self.host_of(disk)
         run(host, "qemu-io", "-f", "qcow2", "-c", f"write -P {pattern} {offset} {length}", path)
 
+    def start_servers(
+        self, server_id: str, image_id: str = "sys", **options: Any
+    ) -> ecs.CreateServersResponse:
+        """Asks for servers; again while no host has told that it is there, as after its database was away."""
+        identified = {"request_id": f"create-{server_id}"} | options
+        begin = super().start_servers
+        return again(lambda: begin(server_id, image_id, **identified))
+
     def wait(self, operation: operations_pb2.Operation, service: Service) -> operations_pb2.Operation:
         """Waits for the end of work; the refusal that it ended with is raised."""
         return again(lambda: self.recast.wait(operation, service, timeout_seconds=PATIENCE_SECONDS))

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from fault_suite import FaultSuite, World
+from breaking import FAULTS, endure
+from fault_suite import LASTS_SECONDS, WORKS, FaultSuite, World, suffer
 from main_job import MainJobSuite
 
 from guest import Guest
@@ -32,3 +33,22 @@ class TestFaults(FaultSuite):
     def world(cls, scaled: RecastStack, sources: Path) -> World:
         """The project that suffers them."""
         return World.made(Guest(scaled, "faults", sources))
+
+    @pytest.mark.timeout(240)
+    @pytest.mark.parametrize("fault", FAULTS)
+    @pytest.mark.parametrize("what", ["postgres", "s3"])
+    def test_work_ends_well_after_what_it_stands_on_was_away(
+        self, world: World, what: str, fault: str
+    ) -> None:
+        """A backup goes on, and is whole, within a minute after its database or its chunk store came back."""
+        stack = world.guest.stack
+        broken = {"postgres": stack.postgresql, "s3": stack.s3}[what]
+        assert broken
+        suffer(
+            world,
+            WORKS["backup"],
+            f"{what}-{fault}",
+            fault,
+            lambda _: broken,
+            lambda *_: endure(2 * LASTS_SECONDS),
+        )

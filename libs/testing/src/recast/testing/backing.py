@@ -28,9 +28,8 @@ class PostgresqlContainer(OwnedContainer):
         self.with_command(["postgres", "-c", "fsync=off", "-c", "max_connections=300"])
 
     def prepare(self) -> None:
-        """Returns when the databases are there."""
-        # Over the network, which is closed until the server is whole.
-        self.await_that(["pg_isready", "--quiet", "--host=127.0.0.1", f"--username={_ADMINISTRATOR}"])
+        """Makes the roles and databases, as soon as the server answers."""
+        self.wait_until_ready()
         for service in SERVICES:
             password = self.url(service).partition("@")[0].rpartition(":")[2]
             for statement in (
@@ -39,6 +38,10 @@ class PostgresqlContainer(OwnedContainer):
             ):
                 done = self.exec(["psql", "-q", "-U", _ADMINISTRATOR, "-c", statement])
                 assert done.exit_code == 0, done.output
+
+    def wait_until_ready(self) -> None:
+        """Returns when it answers; over the network, which is closed until the server is whole."""
+        self.await_that(["pg_isready", "--quiet", "--host=127.0.0.1", f"--username={_ADMINISTRATOR}"])
 
     def url(self, service: str, host: str = "") -> str:
         """The URL of a service's database, as containers of the stack reach it, or at `host`."""
@@ -60,5 +63,9 @@ class S3Container(OwnedContainer):
         self.with_tmpfs_mount("/tmp")
 
     def prepare(self) -> None:
+        """Returns when the bucket is there: the server makes it by itself."""
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
         """Returns when the bucket is there."""
         self.await_that(["test", "-e", "/tmp/ready"])

@@ -100,6 +100,29 @@ class OwnedContainer(DockerContainer):
                 raise ContainerNotServing(self.label, f"was not ready within {seconds:g} s", self.tail())
             time.sleep(0.1)
 
+    # What happens to containers.
+
+    def kill(self) -> None:
+        """Kills it as a crash would."""
+        self.get_wrapped_container().kill()
+
+    def start_again(self) -> None:
+        """Starts it after its end, with what it kept, and returns when it is ready."""
+        self.get_wrapped_container().start()
+        self.wait_until_ready()
+
+    def pause(self) -> None:
+        """Freezes it."""
+        self.get_wrapped_container().pause()
+
+    def unpause(self) -> None:
+        """Lets it go on."""
+        self.get_wrapped_container().unpause()
+
+    def wait_until_ready(self) -> None:
+        """Returns when it does what it is for; ContainerNotServing when it ends first, or takes longer."""
+        raise NotImplementedError
+
 
 class ServiceContainer(OwnedContainer):
     """One process of a service, on a port of loopback that it keeps when it is started again.
@@ -168,6 +191,10 @@ class ServiceContainer(OwnedContainer):
         """Starts it, and does not wait."""
         return super().start()
 
+    def wait_until_ready(self) -> None:
+        """Returns when it is SERVING."""
+        self.wait_until_serving()
+
     def wait_until_serving(self, seconds: float = START_SECONDS) -> None:
         """Returns when it says SERVING; ContainerNotServing when it ends first, or takes longer."""
         end = time.monotonic() + seconds
@@ -194,25 +221,6 @@ class ServiceContainer(OwnedContainer):
         endpoints = dict(Settings().endpoints) | {self.service: self.endpoint}
         settings = Settings(endpoints=endpoints, project=project, keys=self.secrets)
         return Recast.from_settings(settings, mint(settings, project, role=role, service=service))
-
-    # What happens to containers.
-
-    def kill(self) -> None:
-        """Kills it as a crash would."""
-        self.get_wrapped_container().kill()
-
-    def start_again(self) -> None:
-        """Starts it after its end, with what it kept, and returns when it is SERVING."""
-        self.get_wrapped_container().start()
-        self.wait_until_serving()
-
-    def pause(self) -> None:
-        """Freezes it."""
-        self.get_wrapped_container().pause()
-
-    def unpause(self) -> None:
-        """Lets it go on."""
-        self.get_wrapped_container().unpause()
 
 
 class CsbsContainer(ServiceContainer):
