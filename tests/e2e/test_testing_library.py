@@ -103,8 +103,11 @@ def test_one_service_alone_serves() -> None:
             alone.start_again()
             assert alone.endpoint == before
             assert list(again(lambda: recast.backups.ListBackups(request)).backups) == []
-        name = alone.stack
+        name, folder = alone.stack, alone.folder
+        assert len(left_of(name)) == 1
+        assert folder.exists()
     assert left_of(name) == []
+    assert not folder.exists()
 
 
 def test_a_service_that_does_not_come_up_says_why_and_is_gone() -> None:
@@ -113,3 +116,4 @@ def test_a_service_that_does_not_come_up_says_why_and_is_gone() -> None:
     with pytest.raises(ContainerNotServing, match=r"csbs ended; the end of its log:\n.*URL cannot be read"):
         broken.start()
     assert left_of(broken.stack) == []
+    assert not broken.folder.exists()

@@ -72,7 +72,7 @@ class OwnedContainer(DockerContainer):
         super().stop(force, delete_volume)
         self._container = None
         if self._is_alone:
-            remove_stack(self.stack)
+            remove_stack(self.stack, self.folder)
 
     def __exit__(
         self,

@@ -22,6 +22,7 @@ from testcontainers.core.docker_client import DockerClient
 _PREFIX = "recast.testing"
 _STACK, _FOLDER = f"{_PREFIX}.stack", f"{_PREFIX}.folder"
 _FOLDER_PREFIX = "recast-testing-"
+_folders: list[Path] = []  # of this process
 testcontainers_config.ryuk_disabled = True
 
 
@@ -29,12 +30,19 @@ testcontainers_config.ryuk_disabled = True
 def begin_session() -> None:
     """Removes what dead processes left, and has this one remove what it leaves; once a process."""
     remove_leftovers()
-    atexit.register(_remove, dict(_identity()))
+    atexit.register(_end_session)
+
+
+def _end_session() -> None:
+    _remove(dict(_identity()))
+    for folder in _folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def new_folder() -> Path:
-    """A folder of this session for files that containers are given; it goes with the stack's labels."""
-    return Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+    """A folder for the files of a stack's containers; it goes with the stack, or with this process."""
+    _folders.append(Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX)))
+    return _folders[-1]
 
 
 def labels_of(stack: str, folder: Path) -> dict[str, str]:
@@ -42,21 +50,22 @@ def labels_of(stack: str, folder: Path) -> dict[str, str]:
     return dict(_identity()) | {_STACK: stack, _FOLDER: str(folder)}
 
 
-def remove_stack(stack: str) -> None:
+def remove_stack(stack: str, folder: Path) -> None:
     """Removes everything of a stack, in whatever state it is."""
     _remove({_STACK: stack})
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_leftovers() -> None:
     """Removes what was made by processes of this machine that do not run any more."""
-    dead = {}
+    dead = set()
     with engine() as client:
         for each in _all(client, {_STACK: ""}):
             labels = _labels(each)
             if _is_dead(labels):
-                dead[labels[_STACK]] = labels
+                dead.add(labels[_STACK])
     for stack in dead:
-        remove_stack(stack)
+        _remove({_STACK: stack})
 
 
 @contextmanager

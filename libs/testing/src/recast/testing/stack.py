@@ -86,7 +86,7 @@ class RecastStack:
         for client in self._clients:
             client.close()
         self._clients.clear()
-        remove_stack(self.name)
+        remove_stack(self.name, self.folder)
 
     def __enter__(self) -> Self:
         return self.start()
