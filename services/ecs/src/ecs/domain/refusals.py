@@ -215,7 +215,10 @@ class NoHost(Refusal):
 
     kind = Kind.UNAVAILABLE
     reason = "NO_HOST"
-    message = "no host is there to make it on; start an ECS process that works (role `all` or `worker`)"
+    message = (
+        "no host has told of itself for a while; try again in a few seconds, or start an ECS process that has"
+        " disks (role `all` or `worker`)"
+    )
     retry_seconds = 5.0
 
 
