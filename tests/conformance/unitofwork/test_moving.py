@@ -243,10 +243,14 @@ def _read_until(terminal: int, wanted: bytes) -> bytes:
 
 
 def _await_no_other(url: str) -> None:
-    """Returns when the server has noticed that a client of its is gone."""
+    """Returns when the server has noticed that a client is gone which was amid a transaction.
+
+    Others may have connections open, of pools that nobody uses any more.
+    """
     database = Database(url)
     others = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid != pg_backend_pid()"
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid != pg_backend_pid() AND xact_start IS NOT NULL"
     )
     end = time.monotonic() + 30
     count = 1
