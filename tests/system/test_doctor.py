@@ -33,6 +33,9 @@ from recast.doctor import Code, Installation, Report, examine
 from recast.ecs.v1 import server_pb2, server_service_pb2
 from recast.stack import LocalStack
 
+MOST_BACKUPS = 50
+"""So often a backup is made until the doctor sees one under way; it takes a tenth of a second."""
+
 
 @dataclass(frozen=True)
 class Made:
@@ -41,6 +44,8 @@ class Made:
     root: Path
     under_load: list[Report]
     """The last report is of the moment when all work had ended."""
+    backups: int
+    """As its API counted them then."""
 
 
 @pytest.fixture(scope="module")
@@ -51,28 +56,48 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         recast = stack.client("demo", "operator")
         seed.seed(recast, tmp_path_factory.mktemp("seed"))
         under_load = _reports_under_load(recast, root / "stack")
-    return Made(root / "stack", under_load)
+        listing = recast.backups.ListBackups(
+            backup_service_pb2.ListBackupsRequest(parent=DEMO, page_size=1000)
+        )
+    return Made(root / "stack", under_load, backups=len(listing.backups))
 
 
 def _reports_under_load(recast: Recast, root: Path) -> list[Report]:
     here = Installation.local(root)
-    backup = backup_service_pb2.CreateBackupRequest(
-        parent=DEMO, backup_id="load", backup=backup_pb2.Backup(server=IDLE), full=True
-    )
     server = server_service_pb2.CreateServersRequest(
         parent=DEMO, server_id="load", server=server_pb2.Server(display_name="load"), image=WEB_IMAGE
     )
     deletion = server_service_pb2.DeleteServerRequest(name=f"{DEMO}/servers/load", delete_data_disks=True)
-    recast.backups.CreateBackup(backup)
     recast.servers.CreateServers(server)
+    reports = _reports_of_a_backup(recast, here)
+    recast.servers.DeleteServer(deletion)
+    reports += _reports_until_idle(here)
+    return [*reports, examine(here, deep=True, at_rest=True)]
+
+
+def _reports_of_a_backup(recast: Recast, here: Installation) -> list[Report]:
+    """Reports of which one saw a backup being made; one that ends before the first look is made again."""
+    reports: list[Report] = []
+    for turn in range(MOST_BACKUPS):
+        backup = backup_service_pb2.CreateBackupRequest(
+            parent=DEMO, backup_id=f"load-{turn}", backup=backup_pb2.Backup(server=IDLE), full=True
+        )
+        recast.backups.CreateBackup(backup)
+        reports += _reports_until_idle(here)
+        if any(_shows_a_backup(report) for report in reports):
+            break
+    return reports
+
+
+def _reports_until_idle(here: Installation) -> list[Report]:
     reports = [examine(here)]
     while reports[-1].in_progress:
         reports.append(examine(here))
-    recast.servers.DeleteServer(deletion)
-    reports.append(examine(here))
-    while reports[-1].in_progress:
-        reports.append(examine(here))
-    return [*reports, examine(here, deep=True, at_rest=True)]
+    return reports
+
+
+def _shows_a_backup(report: Report) -> bool:
+    return any(each.what.startswith("CreateBackup of ") for each in report.in_progress)
 
 
 @pytest.fixture
@@ -84,8 +109,7 @@ def patient(made: Made, tmp_path: Path) -> Patient:
 def test_running_services_are_well(made: Made) -> None:
     """While a backup and a server are made, and one deleted, nothing is wrong, but work is in progress."""
     assert [report.problems for report in made.under_load] == [()] * len(made.under_load)
-    shown = [each.what for report in made.under_load for each in report.in_progress]
-    assert any(what.startswith("CreateBackup of ") for what in shown)
+    assert any(_shows_a_backup(report) for report in made.under_load)
 
 
 def test_work_that_has_ended_leaves_nothing_under_way(made: Made) -> None:
@@ -94,12 +118,12 @@ def test_work_that_has_ended_leaves_nothing_under_way(made: Made) -> None:
     assert (report.problems, report.in_progress) == ((), ())
 
 
-def test_clean_installation_is_counted(patient: Patient) -> None:
+def test_clean_installation_is_counted(made: Made, patient: Patient) -> None:
     """A stopped installation is well, and the report says how much there is."""
     report = patient.examine(at_rest=True)
     assert (report.problems, report.in_progress) == ((), ())
     counts = report.counts
-    assert (counts.backups, counts.images, counts.servers, counts.disks) == (3, 3, 2, 5)
+    assert (counts.backups, counts.images, counts.servers, counts.disks) == (made.backups, 3, 2, 5)
     chunks = [path.stat().st_size for path in patient.root.glob("store/*/demo/chunks/*/*")]
     assert (counts.chunks, counts.stored_bytes) == (len(chunks), sum(chunks))
     assert (counts.collectable_indexes, counts.collectable_chunks, counts.collectable_bytes) == (0, 0, 0)
