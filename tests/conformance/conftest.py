@@ -31,7 +31,7 @@ def opened() -> Iterator[Callable[[str], Database]]:
 
     yield make
     for database in databases:
-        database.engine.dispose()
+        database.close()
 
 
 @pytest.fixture

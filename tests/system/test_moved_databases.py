@@ -87,10 +87,10 @@ def world(
             until(lambda: tenant.get_backup("pending").image_ready, "the mark")
             before = lists_of(tenant.recast, tenant.parent)
             stack.stop()
-            database.engine.dispose()
+            database.close()
             urls = {service: postgresql.created(f"moved_{service}") for service in SERVICES}
             output = "".join(move(service, root, url) for service, url in urls.items())
-        database.engine.dispose()
+        database.close()
     settings = {f"RECAST_{service.upper()}_DATABASE_URL": url for service, url in urls.items()}
     with LocalStack(root, environment=settings) as stack:
         tenant = Tenant(stack, "moved", sources)  # type: ignore[arg-type]
@@ -106,7 +106,7 @@ def finished(world: World) -> World:
     with database.write() as tx:
         tx.session.connection().execute(text("DELETE FROM operation WHERE verb = 'Hold'"))
         tx.commit()
-    database.engine.dispose()
+    database.close()
     world.tenant.wait(world.pending, "csbs")
     return world
 

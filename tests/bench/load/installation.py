@@ -47,7 +47,7 @@ class Installation:
         for service in ("csbs", "ecs"):
             database = Database(self.urls[service])  # type: ignore[index]
             migrate(database, f"{service}.storage:migrations")
-            database.engine.dispose()
+            database.close()
         return rows.write_backups(self.urls["csbs"], backups)
 
     def start(self, service: Service, peer: str, port: int) -> None:

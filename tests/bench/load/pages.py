@@ -45,7 +45,7 @@ def measure(endpoint: str, token: str, url: str) -> list[dict[str, Any]]:
         stub = grpc_pb.BackupServiceStub(channel)
         metadata = (("authorization", f"Bearer {token}"),)
         found = [_query(stub, metadata, database, *query) for query in QUERIES]
-    database.engine.dispose()
+    database.close()
     return found
 
 

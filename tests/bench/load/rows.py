@@ -101,7 +101,7 @@ def write_backups(url: str, count: int) -> float:
     if not database.is_sqlite:  # its own autovacuum would have done so by the time that there are so many
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))
-    database.engine.dispose()
+    database.close()
     return time.monotonic() - begun
 
 

@@ -212,7 +212,7 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         SQLModel.metadata.create_all(tx.session.connection(), tables=_TABLES)
         tx.commit()
     yield database
-    database.engine.dispose()
+    database.close()
 
 
 @pytest.fixture

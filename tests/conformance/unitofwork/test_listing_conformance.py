@@ -424,7 +424,7 @@ class TestSqliteListing(ListingSuite):
         """The database under test."""
         database = Database(f"sqlite:///{tmp_path_factory.mktemp('listing')}/test.db")
         yield database
-        database.engine.dispose()
+        database.close()
 
 
 class TestPostgresqlListing(ListingSuite):
@@ -436,4 +436,4 @@ class TestPostgresqlListing(ListingSuite):
         """The database under test."""
         database = Database(postgresql.emptied())
         yield database
-        database.engine.dispose()
+        database.close()

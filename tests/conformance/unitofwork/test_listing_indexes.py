@@ -81,7 +81,7 @@ def session(kind: str, tmp_path: Path) -> Iterator[Session]:
         tx.commit()
     with database.read() as session:
         yield session
-    database.engine.dispose()
+    database.close()
 
 
 def pages(session: Session, kind: str, filter_text: str, order_by: str) -> tuple[list[str], list[str]]:

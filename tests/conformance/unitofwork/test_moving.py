@@ -38,7 +38,7 @@ def make(folder: Path, service: str, rows: int = 12) -> str:
     database = Database(url)
     migrate(database, f"{service}.storage:migrations")
     fill(database, tables(service), rows)
-    database.engine.dispose()
+    database.close()
     return url
 
 
@@ -52,7 +52,7 @@ def contents(url: str, service: str) -> dict[str, list[str]]:
                 for table in metadata(tables(service)).sorted_tables
             }
     finally:
-        database.engine.dispose()
+        database.close()
 
 
 def moved(source: str, target: str, service: str = "csbs") -> Sequence[MovedTable]:
@@ -70,7 +70,7 @@ def tables_in(url: str) -> list[str]:
     database = Database(url)
     with closing(database.engine.connect()) as connection:
         names = inspect(connection).get_table_names()
-    database.engine.dispose()
+    database.close()
     return names
 
 
@@ -80,7 +80,7 @@ def change(url: str, statement: str) -> None:
     with database.write() as tx:
         tx.session.connection().execute(text(statement))
         tx.commit()
-    database.engine.dispose()
+    database.close()
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_source_in_use_is_refused(tmp_path: Path, target: str) -> None:
     assert other.is_reachable()
     with pytest.raises(MoveRefused, match="the source is in use: stop the service first"):
         moved(source, target)
-    other.engine.dispose()
+    other.close()
     assert tables_in(target) == []
     moved(source, target)
 
@@ -210,7 +210,7 @@ def many(tmp_path: Path, opened: Callable[[str], Database]) -> str:
     database = Database(url)
     migrate(database, "csbs.storage:migrations")
     fill(database, [RequestReplay], MANY)
-    database.engine.dispose()
+    database.close()
     return url
 
 
@@ -258,7 +258,7 @@ def _await_no_other(url: str) -> None:
         assert time.monotonic() < end
         with database.read() as session:
             count = session.connection().execute(text(others)).scalar_one()
-    database.engine.dispose()
+    database.close()
 
 
 def test_memory_does_not_grow_with_the_rows(many: str, postgresql: PostgresqlServer, tmp_path: Path) -> None:

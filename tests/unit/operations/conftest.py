@@ -107,4 +107,4 @@ def service(tmp_path: Path, keys: Path) -> Iterator[Service]:
     server.start()
     yield Service(operations, f"127.0.0.1:{server.port}", Signer.load(keys / "people.pem"))
     server.stop(0)
-    database.engine.dispose()
+    database.close()

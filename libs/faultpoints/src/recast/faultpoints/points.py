@@ -19,6 +19,7 @@ _ORDER = Path(_FOLDER) / f"{_PROCESS}.point"
 # `name`, `name #3`, `name #3 stop`, and behind ` @` what makes an order another than the last.
 _ORDERS = re.compile(r"(?P<name>.+?)( #(?P<time>\d+))?(?P<stop> stop)?( @.*)?")
 _NAMES = re.compile(r"projects/\S+")
+_NOTHING = nullcontext()
 _doing: contextvars.ContextVar[str] = contextvars.ContextVar("doing", default="")
 _reached: Counter[str] = Counter()
 _lock = threading.Lock()  # points are reached by every thread, and the nth time must be one of them
@@ -31,7 +32,7 @@ def is_active() -> bool:
 
 def within(doing: str) -> AbstractContextManager[None]:
     """What is under way: this thread's points inside bear it before their own name. Inner replaces outer."""
-    return _within(doing) if is_active() else nullcontext()
+    return _within(doing) if is_active() else _NOTHING
 
 
 @contextmanager

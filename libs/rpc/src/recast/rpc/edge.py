@@ -5,10 +5,9 @@ else a bug: logged with its traceback, shown as INTERNAL with the request id and
 """
 
 import contextvars
+import random
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +28,7 @@ from recast.faults import (
     RoleNotAllowed,
     TokenInvalid,
 )
-from recast.rpc.identity import Caller, Verifier, acting_for
+from recast.rpc.identity import Caller, Verifier, act_for
 from recast.rpc.status import status_from_refusal
 
 log = structlog.get_logger()
@@ -39,6 +38,7 @@ _CALLS = Counter("recast_rpc_calls_total", "Calls by method and status code.", [
 _SECONDS = Histogram("recast_rpc_seconds", "How long calls took, by method.", ["method"])
 
 _FIELDS_IN_TEXT = 4
+_NOBODY = Caller("", "", "")
 _MAX_REQUEST_ID = 64  # it is logged, and given back
 
 # Open to everyone: they say nothing about anybody's resources.
@@ -111,6 +111,95 @@ def _path(path: Any) -> str:
     return ".".join(parts)
 
 
+class _Method:
+    """A method, as it is known before its first call: who may, and where its calls are counted."""
+
+    def __init__(self, name: str, access: Access | None) -> None:
+        self.name = name
+        self.verb = name.rpartition("/")[2]
+        self._access = access
+        self._seconds = _SECONDS.labels(name)
+        self._calls: dict[str, Counter] = {}
+
+    def admit(self, caller: Caller) -> None:
+        """RoleNotAllowed, unless the caller may."""
+        if self._access is None or not self._access.admits(caller):
+            allowed, who = self._access or "nobody", f"{caller.role} {caller.subject}"
+            raise RoleNotAllowed(method=self.name.lstrip("/"), allowed=allowed, caller=who)
+
+    def count(self, code: str, seconds: float) -> None:
+        """A call that ended with this status code."""
+        if code not in self._calls:
+            self._calls[code] = _CALLS.labels(self.name, code)
+        self._calls[code].inc()
+        self._seconds.observe(seconds)
+
+
+class _Call:
+    """A call, from its metadata to its count: `with` it around what answers it.
+
+    What it binds to its thread (for the log, for the handler, for calls to peers) stays there: each call
+    binds all of it anew, and the server's threads do nothing else.
+    """
+
+    __slots__ = ("_begun", "_context", "_domain", "_given", "_method", "_request_id")
+
+    def __init__(self, method: _Method, context: grpc.ServicerContext, domain: str) -> None:
+        self._begun = time.monotonic()
+        self._method = method
+        self._context = context
+        self._domain = domain
+        self._given = given = dict(context.invocation_metadata())
+        self._request_id = str(given.get("x-request-id", ""))[:_MAX_REQUEST_ID] or _new_request_id()
+
+    def admit(self, verifier: Verifier) -> None:
+        """Finds out who calls, and whether they may."""
+        caller = _NOBODY  # until more is known: the log must not name the caller before
+        try:
+            caller = verifier.verify(self._token())
+        finally:
+            _caller.set(caller)
+            act_for(caller.project)
+            structlog.contextvars.bind_contextvars(
+                request_id=self._request_id,
+                method=self._method.name,
+                project=caller.project,
+                subject=caller.subject,
+            )
+        self._method.admit(caller)
+
+    def _token(self) -> str:
+        scheme, _, token = str(self._given.get("authorization", "")).partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise TokenInvalid(problem="the call has no token")
+        return token.strip()
+
+    def __enter__(self) -> "_Call":
+        return self
+
+    def __exit__(self, _kind: object, problem: BaseException | None, _traceback: object) -> None:
+        """Answers what was raised, by raising what gRPC takes for it."""
+        code, answer = "OK", None
+        if isinstance(problem, Refusal):
+            code, answer = problem.kind.name, problem
+            log.info("refused", reason=problem.reason, text=problem.text)
+        elif isinstance(problem, grpc.RpcError | GeneratorExit):  # amid its stream: there is nobody to answer
+            code = "CANCELLED"
+            log.info("client went away")
+        elif isinstance(problem, Exception):  # a bug, whatever it is: the caller sees no inner text
+            code, answer = "INTERNAL", Internal(request_id=self._request_id)
+            log.error("bug", exc_info=problem)
+        self._method.count(code, time.monotonic() - self._begun)
+        if answer is not None:
+            status = status_from_refusal(answer, self._domain)
+            self._context.abort_with_status(rpc_status.to_status(status))
+
+
+def _new_request_id() -> str:
+    """It need not be secret, only another than all others."""
+    return f"{random.getrandbits(128):032x}"
+
+
 class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # grpcio's class takes no type arguments
     """The interceptor.
 
@@ -121,99 +210,51 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # grpcio's class 
         self._domain = domain
         self._verifier = verifier
         self._access = access
+        self._handlers: dict[str, Any] = {}
 
     def intercept_service(self, continuation: Callable[..., Any], details: Any) -> Any:
-        """Wraps the handler, whichever of the four shapes it has. Health and reflection pass."""
+        """The method's handler, wrapped whichever of the four shapes it has; health and reflection pass."""
+        known = self._handlers.get(details.method)
+        if known is not None:
+            return known
         handler = continuation(details)
         if handler is None or details.method.startswith(_OPEN):
-            return handler
-        if handler.response_streaming:
-            return self._streaming(handler, details.method)
-        return self._single(handler, details.method)
+            return handler  # none is kept: of methods that are not there, anybody can name any number
+        wrapped = self._handlers[details.method] = self._wrapped(handler, self._method(details.method))
+        return wrapped
 
-    def _single(self, handler: Any, method: str) -> Any:
-        inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
-        make = (
-            grpc.stream_unary_rpc_method_handler
-            if handler.request_streaming
-            else grpc.unary_unary_rpc_method_handler
+    def _method(self, name: str) -> _Method:
+        _, service, _ = name.split("/")
+        return _Method(name, self._access.get(name.lstrip("/")) or self._access.get(service))
+
+    def _wrapped(self, handler: Any, method: _Method) -> Any:
+        check = _checked_stream if handler.request_streaming else _checked
+        kind = ("stream" if handler.request_streaming else "unary") + (
+            "_stream" if handler.response_streaming else "_unary"
         )
+        inner = getattr(handler, kind)
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
 
-        def behave(request: Any, context: grpc.ServicerContext) -> Any:
-            with self._around(method, context):
-                return inner(_checked(request, handler.request_streaming), context)
+        def answer(request: Any, context: grpc.ServicerContext) -> Any:
+            with _Call(method, context, self._domain) as call:
+                call.admit(self._verifier)
+                with within(method.verb):
+                    return inner(check(request), context)
 
+        def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            with _Call(method, context, self._domain) as call:
+                call.admit(self._verifier)
+                with within(method.verb):
+                    # `yield from` inside the guard: an error raised while streaming must pass it too.
+                    yield from inner(check(request), context)
+
+        behave = stream if handler.response_streaming else answer
         return make(behave, handler.request_deserializer, handler.response_serializer)
 
-    def _streaming(self, handler: Any, method: str) -> Any:
-        inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
-        make = (
-            grpc.stream_stream_rpc_method_handler
-            if handler.request_streaming
-            else grpc.unary_stream_rpc_method_handler
-        )
 
-        def behave(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._around(method, context):
-                # `yield from` inside the guard: an error raised while streaming must pass through it too.
-                yield from inner(_checked(request, handler.request_streaming), context)
-
-        return make(behave, handler.request_deserializer, handler.response_serializer)
-
-    @contextmanager
-    def _around(self, method: str, context: grpc.ServicerContext) -> Iterator[None]:
-        given = dict(context.invocation_metadata())
-        request_id = str(given.get("x-request-id", ""))[:_MAX_REQUEST_ID] or uuid.uuid4().hex
-        begun, code = time.monotonic(), "OK"
-        # Project and subject are empty until the caller is known: threads are used again, and the log of a
-        # call without a token must not name the caller before it.
-        bound = structlog.contextvars.bound_contextvars(
-            request_id=request_id, method=method, project="", subject=""
-        )
-        with bound:
-            try:
-                caller = self._admit(method, given)
-                with acting_for(caller.project), within(method.rpartition("/")[2]):
-                    yield
-            except Refusal as refusal:
-                code = refusal.kind.name
-                log.info("refused", reason=refusal.reason, text=refusal.text)
-                context.abort_with_status(rpc_status.to_status(status_from_refusal(refusal, self._domain)))
-            except grpc.RpcError:  # the client went away amid its stream: there is nobody to answer
-                code = "CANCELLED"
-                log.info("client went away")
-                raise
-            except Exception:  # a bug, whatever it is: the caller gets the request id and no inner text
-                code = "INTERNAL"
-                log.exception("bug")
-                hidden = status_from_refusal(Internal(request_id=request_id), self._domain)
-                context.abort_with_status(rpc_status.to_status(hidden))
-            finally:
-                _CALLS.labels(method, code).inc()
-                _SECONDS.labels(method).observe(time.monotonic() - begun)
-
-    def _admit(self, method: str, given: Mapping[str, Any]) -> Caller:
-        scheme, _, token = str(given.get("authorization", "")).partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise TokenInvalid(problem="the call has no token")
-        caller = self._verifier.verify(token.strip())
-        _, service, _ = method.split("/")
-        access = self._access.get(method.lstrip("/")) or self._access.get(service)
-        if access is None or not access.admits(caller):
-            allowed = access or "nobody"
-            raise RoleNotAllowed(
-                method=method.lstrip("/"), allowed=allowed, caller=f"{caller.role} {caller.subject}"
-            )
-        _caller.set(caller)
-        structlog.contextvars.bind_contextvars(project=caller.project, subject=caller.subject)
-        return caller
-
-
-def _checked(request: Any, streaming: bool) -> Any:
-    if not streaming:
-        check_message(request)
-        return request
-    return _checked_stream(request)
+def _checked(request: Message) -> Message:
+    check_message(request)
+    return request
 
 
 def _checked_stream(requests: Iterator[Message]) -> Iterator[Message]:

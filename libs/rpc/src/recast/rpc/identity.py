@@ -70,6 +70,11 @@ class Signer:
 _project: contextvars.ContextVar[str] = contextvars.ContextVar("acting_project")
 
 
+def act_for(project: str) -> None:
+    """From now on calls made by this thread are made on behalf of the project."""
+    _project.set(project)
+
+
 @contextmanager
 def acting_for(project: str) -> Iterator[None]:
     """Calls made within it by this thread are made on behalf of the project."""
@@ -116,7 +121,7 @@ class Verifier:
         self._now = now
         self._keys = {key_id: (jwt.PyJWK(dict(jwk)).key, jwk) for key_id, jwk in trusted.items()}
         self._seen: dict[str, tuple[Caller, float]] = {}
-        self._lock = threading.Lock()  # the cache is read and written by every handler thread
+        self._lock = threading.Lock()  # handler threads fill the cache, and one empties it
 
     @classmethod
     def load(cls, path: Path) -> "Verifier":
@@ -125,8 +130,7 @@ class Verifier:
 
     def verify(self, token: str) -> Caller:
         """The caller that the token speaks for; TokenInvalid when it cannot be trusted."""
-        with self._lock:
-            known = self._seen.get(token)
+        known = self._seen.get(token)
         if known and known[1] > self._now():
             return known[0]
         caller, expires = self._verify(token)

@@ -1,7 +1,7 @@
 """Resource names: `projects/{project}/backups/{backup}`."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from recast.faults import FieldViolation, RequestInvalid
 
@@ -10,8 +10,7 @@ _NAME = re.compile(rf"projects/({_SEGMENT})/([a-z]+)/({_SEGMENT})")
 _PARENT = re.compile(rf"projects/({_SEGMENT})")
 
 
-@dataclass(frozen=True)
-class ResourceName:
+class ResourceName(NamedTuple):
     """A parsed name; `collection` is the plural noun, `backups`."""
 
     project: str

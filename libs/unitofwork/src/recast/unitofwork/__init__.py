@@ -1,7 +1,8 @@
 """One transaction: how it begins, is replayed, and commits, on SQLite and on PostgreSQL alike."""
 
 from recast.unitofwork.columns import UtcDateTime
-from recast.unitofwork.database import Database, DatabaseUnusable, Transaction
+from recast.unitofwork.database import Database, Transaction
+from recast.unitofwork.engines import DatabaseUnusable
 from recast.unitofwork.listing import Field, Listing, Page
 from recast.unitofwork.look import Look
 from recast.unitofwork.replay import RequestReplay, find_replay, remember_replay

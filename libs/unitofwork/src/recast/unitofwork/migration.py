@@ -13,7 +13,8 @@ from sqlalchemy import Connection, MetaData, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from recast.faults import Unavailable
-from recast.unitofwork.database import Database, DatabaseUnusable
+from recast.unitofwork.database import Database
+from recast.unitofwork.engines import DatabaseUnusable
 
 if TYPE_CHECKING:
     from alembic.config import Config

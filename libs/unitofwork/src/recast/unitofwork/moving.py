@@ -17,7 +17,8 @@ from sqlalchemy import Connection, Table, create_engine, event, func, inspect, m
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
-from recast.unitofwork.database import Database, DatabaseUnusable
+from recast.unitofwork.database import Database
+from recast.unitofwork.engines import DatabaseUnusable
 from recast.unitofwork.migration import (
     check_revision,
     lock_migrations,
@@ -123,7 +124,7 @@ def _target(url: str) -> Iterator[Connection]:
         with database.engine.execution_options(recast_write=True).connect() as connection:
             yield connection
     finally:
-        database.engine.dispose()
+        database.close()
 
 
 def _check_revision(source: Connection, location: str) -> None:

@@ -1,0 +1,113 @@
+"""Connections to SQLite in one file, or to PostgreSQL: how each is set up, kept, and given up."""
+
+import time
+from typing import Any
+
+from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
+
+# A replica that froze inside a transaction must not keep its row locks: PostgreSQL ends the transaction after
+# this.
+_IDLE_IN_TRANSACTION_MS = 10_000
+# A connection that was used a moment ago is taken to be there still: to ask costs as much as a read. Where
+# it is not, one call is UNAVAILABLE, and the pool begins anew.
+ASKED_AFTER_SECONDS = 5.0
+# A server that fell silent is given up after about ten seconds: libpq's own patience is that of the system, a
+# quarter of an hour. A URL may say otherwise.
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+_POOL = {"pool_size": 16, "max_overflow": 48}
+_URLS = "`sqlite:////absolute/path.db` or `postgresql+psycopg://user:password@host/name`"
+
+
+class DatabaseUnusable(Exception):
+    """A service cannot work with its database, and waiting will not help; in one line, for people."""
+
+
+def open_engine(url: str) -> Engine:
+    """The engine of reads and writes; DatabaseUnusable when the URL is none, or names what is not known here.
+
+    What is said of a wrong URL does not repeat it: it may hold a password.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise DatabaseUnusable(f"its URL cannot be read: write {_URLS}") from None
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(parsed, **_POOL)
+    if parsed.drivername != "postgresql+psycopg":
+        raise DatabaseUnusable(f"`{parsed.drivername}` is not known here: write {_URLS}")
+    try:
+        return _postgresql(parsed)
+    except ImportError as missing:
+        wanted = "install the package psycopg[binary]"
+        raise DatabaseUnusable(f"PostgreSQL's driver is not there: {wanted} ({missing})") from missing
+
+
+def open_looks_engine(engine: Engine) -> Engine:
+    """An engine of the same database, for statements that read, one at a time.
+
+    It keeps no connections, and they cannot write by mistake.
+    """
+    if engine.dialect.name == "sqlite":
+        looks = _sqlite(engine.url, poolclass=NullPool)
+        event.listen(looks, "connect", lambda connection, _record: connection.execute("PRAGMA query_only=ON"))
+        return looks
+    options = "-c default_transaction_read_only=on -c timezone=UTC"
+    return _libpq(engine.url, options, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+
+
+def _sqlite(url: URL, **settings: Any) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": 10, "check_same_thread": False}, **settings)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        cursor = connection.cursor()
+        # FULL: a commit that was answered survives a power cut. Each of the pool's connections fills a cache
+        # of its own, 4 MB; behind it stands the system's.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-4000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        is_write = connection.get_execution_options().get("recast_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    options = f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS} -c timezone=UTC"
+    engine = _libpq(url, options, **_POOL)
+    _ask_the_idle(engine)
+    return engine
+
+
+def _libpq(url: URL, options: str, **settings: Any) -> Engine:
+    patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+    return create_engine(url, connect_args={"options": options, **patience}, **settings)
+
+
+def _ask_the_idle(engine: Engine) -> None:
+    """Finds out whether a connection that was idle for long is still there, before it is used."""
+
+    @event.listens_for(engine, "checkin")
+    def note(_connection: Any, record: Any) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ask(connection: Any, record: Any, _proxy: Any) -> None:
+        idle_since = record.info.get("idle_since")
+        if idle_since is None or time.monotonic() - idle_since < ASKED_AFTER_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as gone:  # the pool makes another, and forgets what is older
+            raise InvalidatePoolError from gone
