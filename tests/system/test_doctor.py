@@ -298,7 +298,7 @@ def test_name_of_a_backup_may_be_used_again(patient: Patient) -> None:
 
 def test_what_no_row_names_awaits_collection(patient: Patient) -> None:
     """Indexes and chunks that no row names are counted, and are no problem."""
-    patient.sql("csbs", "DELETE FROM backup WHERE name = ?", f"{DEMO}/backups/load")
+    patient.sql("csbs", "DELETE FROM backup WHERE name = ?", f"{DEMO}/backups/load-0")
     (patient.root / "store" / "csbs" / "demo" / "chunks" / "ab").mkdir(exist_ok=True)
     (patient.root / "store" / "csbs" / "demo" / "chunks" / "ab" / ("ab" * 32)).write_bytes(b"12345")
     report = patient.examine(at_rest=True)

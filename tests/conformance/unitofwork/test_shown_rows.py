@@ -5,16 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import text
 
 from csbs.storage import backups
 from csbs.storage.tables import BackupRow
 from ims.storage import images
 from ims.storage.tables import ImageRow
 from recast.csbs.v1 import backup_service_pb2
-from recast.faults import Unavailable
 from recast.ims.v1 import image_service_pb2
-from recast.unitofwork import Database, Look
+from recast.unitofwork import Database
 from recast.unitofwork.migration import migrate
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -24,14 +23,16 @@ BACKUP, IMAGE = "projects/demo/backups/b", "projects/demo/images/i"
 
 def backup_page(database: Database) -> Any:
     """The only backup of a page."""
-    (backup,) = backups.shown_page(database, backup_service_pb2.ListBackupsRequest(), "demo").backups
+    page = backups.shown_page(database, backup_service_pb2.ListBackupsRequest(), "demo")
+    (backup,) = backup_service_pb2.ListBackupsResponse.FromString(page).backups
     return backup
 
 
 def image_page(database: Database) -> Any:
     """The only image of a page."""
     request = image_service_pb2.ListImagesRequest()
-    (image,) = images.shown_page(database, request, "demo", lambda _key: 7).images
+    page = images.shown_page(database, request, "demo", lambda _key: 7)
+    (image,) = image_service_pb2.ListImagesResponse.FromString(page).images
     return image
 
 
@@ -118,15 +119,3 @@ class TestPostgresqlShownRows(ShownRowsSuite):
     def database(self, postgresql_database: Database) -> Database:
         """The database under test."""
         return postgresql_database
-
-
-def test_a_look_outlives_its_connections(postgresql_database: Database) -> None:
-    """When the server ended every connection, one look is UNAVAILABLE at most, and the next is answered."""
-    look = Look(select(bindparam("given")))
-    assert postgresql_database.look(look, {"given": "a"}) == [("a",)]
-    with postgresql_database.write() as tx:
-        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-        tx.session.connection().execute(text(f"{ended} AND datname = current_database()"))
-    with pytest.raises(Unavailable):
-        postgresql_database.look(look, {"given": "b"})
-    assert postgresql_database.look(look, {"given": "c"}) == [("c",)]

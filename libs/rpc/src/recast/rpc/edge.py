@@ -249,7 +249,12 @@ class Edge(grpc.ServerInterceptor):  # type: ignore[type-arg]  # grpcio's class 
                     yield from inner(check(request), context)
 
         behave = stream if handler.response_streaming else answer
-        return make(behave, handler.request_deserializer, handler.response_serializer)
+        return make(behave, handler.request_deserializer, _serializer(handler.response_serializer))
+
+
+def _serializer(serialize: Callable[[Message], bytes]) -> Callable[[Message | bytes], bytes]:
+    """An answer that was kept as bytes is given as it is."""
+    return lambda answer: answer if isinstance(answer, bytes) else serialize(answer)
 
 
 def _checked(request: Message) -> Message:

@@ -7,7 +7,7 @@ from recast.unitofwork.listing import Field, Listing, Page
 from recast.unitofwork.look import Look
 from recast.unitofwork.replay import RequestReplay, find_replay, remember_replay
 from recast.unitofwork.resource import ResourceRow, listing_index
-from recast.unitofwork.shown import keep_shown
+from recast.unitofwork.shown import joined, keep_shown
 
 __all__ = [
     "Database",
@@ -21,6 +21,7 @@ __all__ = [
     "Transaction",
     "UtcDateTime",
     "find_replay",
+    "joined",
     "keep_shown",
     "listing_index",
     "remember_replay",

@@ -19,7 +19,8 @@ from sqlmodel import Session
 from recast.faultpoints import reach
 from recast.faults import Conflict, Unavailable
 from recast.unitofwork.engines import open_engine, open_looks_engine
-from recast.unitofwork.look import Look, LookConnections
+from recast.unitofwork.look import Look
+from recast.unitofwork.look_connections import LookConnections
 
 _WRITE_WAIT_SECONDS = 15.0
 _AWAY = (OperationalError, InterfaceError, PoolExhausted)

@@ -17,12 +17,12 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Dialect,
-    Integer,
     String,
     and_,
     bindparam,
     func,
     literal,
+    literal_column,
     or_,
     tuple_,
 )
@@ -84,7 +84,7 @@ def _collated(element: _ByBytes, compiler: SQLCompiler, **kw: Any) -> str:
 class Listing(Generic[Row]):
     """How one table is listed. Every order ends with the id, so that it is total.
 
-    `shown`: the columns of a `shown_page`.
+    `shown`: the columns of a `shown_page`, the first of bytes.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Listing(Generic[Row]):
         self._fields = fields
         self._id = id_column
         self._shown = shown
-        self._statements: dict[tuple[str, str, bool], tuple[Look, list[tuple[str, bool]]]] = {}
+        self._statements: dict[tuple[str, str, bool, int], tuple[Look, list[tuple[str, bool]]]] = {}
 
     def page(
         self,
@@ -140,7 +140,7 @@ class Listing(Generic[Row]):
 
         Its statements are kept: to build one takes longer than to run it.
         """
-        asked = (filter_text, order_by, bool(page_token))
+        asked = (filter_text, order_by, bool(page_token), _size(page_size))
         kept = self._statements.get(asked)
         if kept is None:
             if len(self._statements) >= _KEPT_STATEMENTS:
@@ -148,7 +148,7 @@ class Listing(Generic[Row]):
             kept = self._statements[asked] = self._statement(*asked)
         look, order = kept
         query_digest, size = _digest(scope, filter_text, order), _size(page_size)
-        values: dict[str, object] = {"in_project": project, "page_size": size + 1}
+        values: dict[str, object] = {"in_project": project}
         if page_token:
             position = self._read_token(page_token, query_digest, order)
             values |= {f"after_{number}": value for number, value in enumerate(position)}
@@ -156,7 +156,7 @@ class Listing(Generic[Row]):
         return _page(rows, size, query_digest, lambda row: self._position_of(row, order, database.dialect))
 
     def _statement(
-        self, filter_text: str, order_by: str, is_after: bool
+        self, filter_text: str, order_by: str, is_after: bool, size: int
     ) -> tuple[Look, list[tuple[str, bool]]]:
         order = self._order(order_by)
         positions = [self._columns[name] for name, _ in order]  # which the next page's token is made of
@@ -169,8 +169,9 @@ class Listing(Generic[Row]):
                 for number, (name, _) in enumerate(order)
             ]
             query = query.where(self._after(order, names))
-        query = query.order_by(*self._ordered(order)).limit(bindparam("page_size", type_=Integer))
-        return Look(query), order
+        # As a parameter PostgreSQL would not know how few are wanted, and plan anew at each page.
+        query = query.order_by(*self._ordered(order)).limit(literal_column(str(size + 1)))
+        return Look(query, packed=True), order
 
     def _position_of(self, row: Any, order: list[tuple[str, bool]], dialect: Dialect) -> list[Any]:
         columns = [self._columns[name] for name, _ in order]

@@ -6,13 +6,31 @@ one must leave it empty, and is then built when it is read. So must a migration,
 a field made of columns that were there before.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 from sqlalchemy import event
 
 Row = TypeVar("Row")
+
+
+def joined(number: int, messages: Iterable[bytes]) -> bytes:
+    """A repeated field of messages, of the given number, as its message has it when it is serialized."""
+    tag = bytes([number << 3 | 2])
+    parts: list[bytes] = []
+    for message in messages:
+        parts += (tag, _varint(len(message)), message)
+    return b"".join(parts)
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
 
 
 def keep_shown(table: type[Row], message: Callable[[Row], Message]) -> None:

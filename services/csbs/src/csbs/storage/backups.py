@@ -16,7 +16,7 @@ from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_pb2 as pb
 from recast.csbs.v1 import backup_service_pb2
 from recast.faults import Conflict
-from recast.unitofwork import Database, Field, Listing, Look, Transaction, keep_shown
+from recast.unitofwork import Database, Field, Listing, Look, Transaction, joined, keep_shown
 
 _TABLE: Any = BackupRow.__table__  # type: ignore[attr-defined]
 _HELD = held_image(_TABLE.c.name).label("image")
@@ -145,15 +145,11 @@ def shown(database: Database, name: str) -> pb.Backup:
     rows = database.look(_ONE, {"backup": name})
     if not rows:
         raise BackupNotFound(backup=name)
-    backup = pb.Backup()
-    _show(backup, database, *rows[0])
-    return backup
+    return pb.Backup.FromString(_shown(database, *rows[0]))
 
 
-def shown_page(
-    database: Database, request: backup_service_pb2.ListBackupsRequest, project: str
-) -> backup_service_pb2.ListBackupsResponse:
-    """A page of a project's backups as callers see them."""
+def shown_page(database: Database, request: backup_service_pb2.ListBackupsRequest, project: str) -> bytes:
+    """A page of a project's backups as callers see them: a serialized ListBackupsResponse."""
     page = LISTING.shown_page(
         database,
         project,
@@ -163,20 +159,17 @@ def shown_page(
         page_size=request.page_size,
         page_token=request.page_token,
     )
-    response = backup_service_pb2.ListBackupsResponse(next_page_token=page.next_token)
-    for known, image, *_, name in page.rows:
-        _show(response.backups.add(), database, known, image, name)
-    return response
+    rest = backup_service_pb2.ListBackupsResponse(next_page_token=page.next_token)
+    kept = [_shown(database, known, image, name) for known, image, *_, name in page.rows]
+    return joined(rest.BACKUPS_FIELD_NUMBER, kept) + rest.SerializeToString()
 
 
-def _show(backup: pb.Backup, database: Database, known: bytes, image: str | None, name: str) -> None:
-    """Fills in a backup as it was kept; one that was not, by a look of its own."""
-    if known:
-        backup.ParseFromString(known)
-        backup.image = image or ""
-        return
-    with database.read() as session:
-        backup.CopyFrom(message(session, load(session, name)))
+def _shown(database: Database, known: bytes, image: str | None, name: str) -> bytes:
+    """A backup as it was kept; one that was not, by a look of its own."""
+    if not known:
+        with database.read() as session:
+            return message(session, load(session, name)).SerializeToString()
+    return known + pb.Backup(image=image).SerializeToString() if image else known
 
 
 def current(session: Session, name: str) -> pb.Backup:

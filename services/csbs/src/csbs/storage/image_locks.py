@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ScalarSelect, bindparam, insert, update
+from sqlalchemy import ScalarSelect, bindparam, insert, literal_column, update
 from sqlalchemy import select as sa_select
 from sqlmodel import Session, select
 
@@ -36,9 +36,9 @@ def holder(session: Session, backup: str) -> str:
 
 def held_image(backup: Any) -> ScalarSelect[Any]:
     """The holder of a backup, as a column of a query over backups."""
-    locks: Any = ImageLockRow.__table__  # type: ignore[attr-defined]
-    held = sa_select(locks.c.image).where(locks.c.backup == backup, locks.c.state != LockState.RELEASED)
-    return held.limit(1).scalar_subquery()
+    released: Any = literal_column(f"'{LockState.RELEASED}'")
+    held = sa_select(_TABLE.c.image).where(_TABLE.c.backup == backup, _TABLE.c.state != released)
+    return held.limit(literal_column("1")).scalar_subquery()
 
 
 def add_lock(tx: Transaction, lock: ImageLock, now: datetime) -> None:

@@ -15,7 +15,7 @@ from ims.storage.tables import ImagePinRow, ImageRow
 from recast.content.v1 import content_pb2
 from recast.ims.v1 import image_pb2 as pb
 from recast.ims.v1 import image_service_pb2
-from recast.unitofwork import Database, Field, Listing, Look, Transaction, keep_shown
+from recast.unitofwork import Database, Field, Listing, Look, Transaction, joined, keep_shown
 
 _TABLE: Any = ImageRow.__table__  # type: ignore[attr-defined]
 LISTING: Listing[ImageRow] = Listing(
@@ -95,9 +95,7 @@ def shown(database: Database, name: str, uploaded: Callable[[str], int]) -> pb.I
     rows = database.look(_ONE, {"image": name})
     if not rows:
         raise ImageNotFound(image=name)
-    image = pb.Image()
-    _show(image, database, uploaded, *rows[0])
-    return image
+    return pb.Image.FromString(_shown(database, uploaded, *rows[0]))
 
 
 def shown_page(
@@ -105,8 +103,8 @@ def shown_page(
     request: image_service_pb2.ListImagesRequest,
     project: str,
     uploaded: Callable[[str], int],
-) -> image_service_pb2.ListImagesResponse:
-    """A page of a project's images as callers see them."""
+) -> bytes:
+    """A page of a project's images as callers see them: a serialized ListImagesResponse."""
     page = LISTING.shown_page(
         database,
         project,
@@ -116,27 +114,20 @@ def shown_page(
         page_size=request.page_size,
         page_token=request.page_token,
     )
-    response = image_service_pb2.ListImagesResponse(next_page_token=page.next_token)
-    for known, upload_key, *_, name in page.rows:
-        _show(response.images.add(), database, uploaded, known, upload_key, name)
-    return response
+    rest = image_service_pb2.ListImagesResponse(next_page_token=page.next_token)
+    kept = [_shown(database, uploaded, known, upload_key, name) for known, upload_key, *_, name in page.rows]
+    return joined(rest.IMAGES_FIELD_NUMBER, kept) + rest.SerializeToString()
 
 
-def _show(
-    image: pb.Image,
-    database: Database,
-    uploaded: Callable[[str], int],
-    known: bytes,
-    upload_key: str,
-    name: str,
-) -> None:
-    """Fills in an image as it was kept; one that was not, by a look of its own."""
-    if known:
-        image.ParseFromString(known)
-    else:
+def _shown(
+    database: Database, uploaded: Callable[[str], int], known: bytes, upload_key: str, name: str
+) -> bytes:
+    """An image as it was kept; one that was not, by a look of its own."""
+    if not known:
         with database.read() as session:
-            image.CopyFrom(message(load(session, name)))
-    image.uploaded_bytes = uploaded(upload_key)
+            known = message(load(session, name)).SerializeToString()
+    size_bytes = uploaded(upload_key)
+    return known + pb.Image(uploaded_bytes=size_bytes).SerializeToString() if size_bytes else known
 
 
 def message(row: ImageRow, uploaded_bytes: int = 0) -> pb.Image:
