@@ -11,10 +11,12 @@ from sqlmodel import Session
 
 from csbs.storage import backups
 from csbs.storage.tables import BackupRow
+from csbs.workflows import create_backup
 from ecs.storage import disks, servers
 from ecs.storage.tables import DiskRow, ServerRow
 from ims.storage import images
 from ims.storage.tables import ImageRow
+from recast.ecs.v1 import backup_source_service_pb2
 from recast.unitofwork import Database
 from recast.unitofwork.migration import migrate
 
@@ -132,3 +134,35 @@ def test_every_indexed_filter_goes_to_its_place_in_an_index(session: Session, ki
         assert len(set(names)) == len(names) == 12
         assert len(plan) == 1
         assert f"project=? AND {filter_text.split(' ')[0]}=? AND (create_time,name)<(?,?)" in plan[0]
+
+
+@pytest.mark.parametrize("asked", ["unfinished", "newest"])
+def test_a_servers_backups_are_found_by_an_index(postgresql_database: Database, asked: str) -> None:
+    """What a new backup asks for first goes to its server's backups, and does not read all there are.
+
+    On PostgreSQL: an index of texts by their bytes is none to a comparison by the locale.
+    """
+    migrate(postgresql_database, "csbs.storage:migrations")
+    statements: list[tuple[str, Any]] = []
+    row = BackupRow(name="b", project="demo", server="s", state="CREATING", display_name="b")
+    others = [
+        {**alike, "name": f"{alike['name']}-{number}", "server": f"s{number}"}
+        for number in range(200)
+        for alike in rows("backups", BackupRow)
+    ]
+    with postgresql_database.write() as tx:
+        tx.session.connection().execute(insert(BackupRow), others)
+        tx.session.connection().exec_driver_sql("ANALYZE backup")
+        tx.commit()
+    disk = backup_source_service_pb2.FrozenDisk(disk="projects/demo/disks/d")
+    with postgresql_database.read() as session:
+        bind = session.connection()
+        event.listen(bind, "before_cursor_execute", lambda *call: statements.append((call[2], call[3])))
+        if asked == "unfinished":
+            backups.unfinished_backup_of(session, "demo", "s")
+        else:
+            create_backup._parent(session, row, disk)
+        statement, values = statements[-1]
+        plan = [line for (line,) in bind.exec_driver_sql(f"EXPLAIN {statement}", values)]
+    conditions = [line for line in plan if "Index Cond" in line]
+    assert any("server" in line for line in conditions), plan

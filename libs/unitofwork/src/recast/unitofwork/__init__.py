@@ -1,15 +1,17 @@
 """One transaction: how it begins, is replayed, and commits, on SQLite and on PostgreSQL alike."""
 
+from recast.unitofwork.by_bytes import by_bytes
 from recast.unitofwork.columns import UtcDateTime
 from recast.unitofwork.database import Database, Transaction
 from recast.unitofwork.engines import DatabaseUnusable
 from recast.unitofwork.listing import Field, Listing, Page
-from recast.unitofwork.look import Look
+from recast.unitofwork.look import Change, Look
 from recast.unitofwork.replay import RequestReplay, find_replay, remember_replay
-from recast.unitofwork.resource import ResourceRow, listing_index
+from recast.unitofwork.resource import ResourceRow, etag_of, listing_index
 from recast.unitofwork.shown import joined, keep_shown
 
 __all__ = [
+    "Change",
     "Database",
     "DatabaseUnusable",
     "Field",
@@ -20,6 +22,8 @@ __all__ = [
     "ResourceRow",
     "Transaction",
     "UtcDateTime",
+    "by_bytes",
+    "etag_of",
     "find_replay",
     "joined",
     "keep_shown",

@@ -9,31 +9,63 @@ a row that a decision rests on is read `FOR UPDATE`.
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlmodel import Session
 
 from recast.faultpoints import reach
 from recast.faults import Conflict, Unavailable
 from recast.unitofwork.engines import open_engine, open_looks_engine
-from recast.unitofwork.look import Look
+from recast.unitofwork.look import Change, Look
 from recast.unitofwork.look_connections import LookConnections
 
+Result = TypeVar("Result")
 _WRITE_WAIT_SECONDS = 15.0
 _AWAY = (OperationalError, InterfaceError, PoolExhausted)
 _UNIQUE_VIOLATION = "23505"  # PostgreSQL's; on SQLite nobody writes between a look and a write
 
 
 class Transaction:
-    """A write under way. `session` is SQLModel's; nothing has happened until `commit` returns."""
+    """A write under way; nothing has happened until `commit` returns."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._session: Session | None = None
         self._after: list[Callable[[], None]] = []
         self.committed = False
+
+    @property
+    def session(self) -> Session:
+        """SQLModel's; made when it is asked for, as not every write needs one."""
+        if self._session is None:
+            self._session = Session(self._connection, expire_on_commit=False)
+        return self._session
+
+    def close(self) -> None:
+        """Lets go of the session's rows."""
+        if self._session is not None:
+            self._session.close()
+
+    def look(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """The rows of one statement, as this transaction sees them."""
+        return self._run(look.rows, values)
+
+    def change(self, change: Change, values: Mapping[str, object]) -> int:
+        """Writes by one statement, past the session; gives how many rows."""
+        return self._run(change.run, values)
+
+    def _run(self, run: Callable[..., Result], values: Mapping[str, object]) -> Result:
+        dialect: Any = self._connection.dialect
+        try:
+            return run(self._connection.connection.cursor(), dialect, values)
+        except dialect.loaded_dbapi.Error as problem:
+            known = self._connection.connection.dbapi_connection
+            if dialect.is_disconnect(problem, known, None):
+                self._connection.invalidate()
+            raise DBAPIError.instance(None, None, problem, dialect.loaded_dbapi.Error) from problem
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Calls `action` once the commit is durable; for hints such as waking a worker, never for anything
@@ -44,7 +76,9 @@ class Transaction:
     def commit(self) -> None:
         """Makes everything written durable."""
         reach("commit")
-        self.session.commit()
+        if self._session is not None:
+            self._session.commit()  # it writes what it has; the transaction is not its own
+        self._connection.commit()
         reach("committed")
         self.committed = True
 
@@ -94,14 +128,17 @@ class Database:
         Never held across a call to another service. Conflict where somebody else wrote a row with the same
         key meanwhile: asked again, the row is found. Unavailable when the database is away.
         """
-        with self._one_writer(), _answering(), Session(self._writes, expire_on_commit=False) as session:
-            transaction = Transaction(session)
+        with self._one_writer(), _answering(), self._writes.connect() as connection:
+            connection.begin()
+            transaction = Transaction(connection)
             try:
                 yield transaction
             except IntegrityError as problem:
                 if getattr(problem.orig, "sqlstate", "") != _UNIQUE_VIOLATION:
                     raise
                 raise Conflict(resource="what was asked for") from problem
+            finally:
+                transaction.close()
         if transaction.committed:
             for action in transaction._after:
                 action()

@@ -27,13 +27,11 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy import select as sa_select
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import Session, SQLModel, select
 from sqlmodel.sql.sqltypes import AutoString
 
 from recast.faults import FilterInvalid, PageTokenInvalid
+from recast.unitofwork.by_bytes import by_bytes
 from recast.unitofwork.database import Database
 from recast.unitofwork.look import Look, value
 
@@ -61,24 +59,6 @@ class Page(Generic[Row]):
 
     rows: Sequence[Row]
     next_token: str
-
-
-class _ByBytes(FunctionElement[str]):
-    """A text in the order of its bytes, as SQLite has it anyway; PostgreSQL has its locale's."""
-
-    name = "by_bytes"
-    type = String()
-    inherit_cache = True
-
-
-@compiles(_ByBytes)
-def _as_it_is(element: _ByBytes, compiler: SQLCompiler, **kw: Any) -> str:
-    return compiler.process(element.clauses, **kw)
-
-
-@compiles(_ByBytes, "postgresql")
-def _collated(element: _ByBytes, compiler: SQLCompiler, **kw: Any) -> str:
-    return f'({compiler.process(element.clauses, **kw)}) COLLATE "C"'
 
 
 class Listing(Generic[Row]):
@@ -187,7 +167,7 @@ class Listing(Generic[Row]):
     def _compared(self, name: str) -> ColumnElement[Any]:
         """The column as lists compare it and sort by it, and as their indexes hold it (`listing_index`)."""
         column: ColumnElement[Any] = self._columns[name]
-        return _ByBytes(column) if isinstance(column.type, String | AutoString) else column
+        return by_bytes(column) if isinstance(column.type, String | AutoString) else column
 
     def _conditions(self, text: str) -> list[ColumnElement[bool]]:
         conditions: list[ColumnElement[bool]] = []

@@ -1,4 +1,4 @@
-"""Statements that are compiled once and run on the driver's own cursor: the reads that are asked for most.
+"""Statements that are compiled once and run on the driver's own cursor: those that are asked for most.
 
 SQLAlchemy takes five times what SQLite does to find a row, to build, look up and wrap what never changes. A
 look gives plain tuples in the driver's types; who reads a column whose type is ours asks for `value`.
@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Dialect, LargeBinary, Select, Text, cast, func
+from sqlalchemy import Dialect, Insert, LargeBinary, Select, Text, Update, cast, func
 from sqlalchemy import select as sa_select
 from sqlalchemy.types import TypeEngine
 
@@ -36,10 +36,27 @@ class Look:
         return compiled.rows(cursor.fetchall())
 
 
+class Change:
+    """One statement that writes. What varies is a `bindparam` with a name, or a column of an insert."""
+
+    def __init__(self, statement: Insert | Update) -> None:
+        self._statement = statement
+        self._compiled: dict[str, _Compiled] = {}
+
+    def run(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> int:
+        """Runs it; gives how many rows it wrote."""
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            compiled = self._compiled[dialect.name] = _Compiled(self._statement, dialect)
+        cursor.execute(compiled.text, compiled.parameters(values))
+        written: int = cursor.rowcount
+        return written
+
+
 class _Compiled:
     """A statement in one dialect's words, and how values get there."""
 
-    def __init__(self, statement: Select[Any], dialect: Dialect) -> None:
+    def __init__(self, statement: Select[Any] | Insert | Update, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         self.text: str = compiled.string
         self._order: list[str] | None = compiled.positiontup  # none where parameters have names

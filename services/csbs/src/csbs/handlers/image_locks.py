@@ -11,7 +11,6 @@ from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance, cur
 from csbs.domain.refusals import BackupNotImageReady
 from csbs.storage import backups, image_locks
 from csbs.storage.chunks import BackupChunks
-from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import error_reason_pb2
 from recast.csbs.v1 import image_lock_service_pb2 as pb
@@ -49,26 +48,26 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
     ) -> pb.LockBackupResponse:
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
-            row = backups.load_held(tx.session, request.backup)
-            locks = image_locks.load_locks(tx.session, row.name)
-            lock, taken = find_again(locks, row.name, request.image, request.request_id), self.now()
+            held = backups.load_held(tx, request.backup)
+            locks = image_locks.load_locks(tx, request.backup)
+            lock, taken = find_again(locks, request.backup, request.image, request.request_id), self.now()
             if lock is not None:
-                taken = image_locks.create_time(tx.session, lock)
+                taken = image_locks.create_time(tx, lock)
             else:
-                value = backups.value_of(row, holder_of(locks))
+                value = backups.value_of(held.message, holder_of(locks))
                 obstacles = image_obstacles(value, require_available=self.require_available)
                 if obstacles:
                     raise all_of(obstacles)
-                lock = ImageLock(
-                    row.name, request.image, row.lock_sequence + 1, request.request_id, LockState.HELD
-                )
+                token = held.lock_sequence + 1
+                lock = ImageLock(request.backup, request.image, token, request.request_id, LockState.HELD)
                 image_locks.add_lock(tx, lock, taken)
-                backups.count_lock(tx, row, taken)
+                backups.count_lock(tx, held, taken)
             response = pb.LockBackupResponse(
                 lock=_message(lock, lock.state, taken),
-                backup=backups.message_of(row, lock.image),
-                content=self._content(row, project),
+                backup=held.message,
+                content=self._content(held.content, backups.state_of(held.message), project),
             )
+            response.backup.image = lock.image
             tx.commit()
             return response
 
@@ -78,11 +77,11 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
             backups.load(tx.session, request.backup, lock=True)
-            locks = image_locks.load_locks(tx.session, request.backup)
+            locks = image_locks.load_locks(tx, request.backup)
             lock = current(locks, request.backup, request.image, request.token)
             state = advance(lock, LockEvent.CONFIRMED)
             image_locks.save_lock(tx, lock, state)
-            taken = image_locks.create_time(tx.session, lock)
+            taken = image_locks.create_time(tx, lock)
             response = pb.ConfirmLockResponse(lock=_message(lock, state, taken))
             tx.commit()
             return response
@@ -94,7 +93,7 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         with self.database.write() as tx:
             # A confirmation under way has read the lock, and would write over its release.
             backups.hold(tx.session, request.backup)
-            locks = image_locks.load_locks(tx.session, request.backup)
+            locks = image_locks.load_locks(tx, request.backup)
             found = [lock for lock in locks if lock.image == request.image and _is_meant(lock, request)]
             # A release that overtakes its own LockBackup leaves the tombstone that refuses it.
             lock = (
@@ -124,18 +123,18 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.read() as session:
             row = backups.load(session, request.backup)
-            locks = image_locks.load_locks(session, row.name)
+            locks = image_locks.read_locks(session, row.name)
             current(locks, row.name, request.image, request.token)
-            content = self._content(row, project)
+            content = self._content(row.content, row.state, project)
             if content is None:
                 raise BackupNotImageReady(backup=row.name, state=row.state)
             return pb.GetBackupContentResponse(content=content, backup=backups.message(session, row))
 
-    def _content(self, row: BackupRow, project: str) -> content_pb2.Content | None:
+    def _content(self, known: bytes | None, state: str, project: str) -> content_pb2.Content | None:
         """What the backup's disks are, with the key of the store; None while it is being made."""
-        if row.content is None or row.state not in {BackupState.AVAILABLE, BackupState.RESTORING}:
+        if known is None or state not in {BackupState.AVAILABLE, BackupState.RESTORING}:
             return None
-        content = content_pb2.Content.FromString(row.content)
+        content = content_pb2.Content.FromString(known)
         content.store.CopyFrom(self.chunks.location(project))
         return content
 

@@ -1,6 +1,7 @@
 """Backups in the database, and how a row looks to the rules and to callers."""
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from google.rpc import status_pb2
@@ -16,7 +17,18 @@ from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_pb2 as pb
 from recast.csbs.v1 import backup_service_pb2
 from recast.faults import Conflict
-from recast.unitofwork import Database, Field, Listing, Look, Transaction, joined, keep_shown
+from recast.unitofwork import (
+    Change,
+    Database,
+    Field,
+    Listing,
+    Look,
+    Transaction,
+    by_bytes,
+    etag_of,
+    joined,
+    keep_shown,
+)
 
 _TABLE: Any = BackupRow.__table__  # type: ignore[attr-defined]
 _HELD = held_image(_TABLE.c.name).label("image")
@@ -34,8 +46,12 @@ LISTING: Listing[BackupRow] = Listing(
     shown=(_TABLE.c.shown, _HELD),
 )
 _THIS = _TABLE.c.name == bindparam("backup")
-_WHOLE = sa_select(_TABLE).where(_THIS).with_for_update()
-_COUNT_LOCK = (
+_HELD_ROW = Look(
+    sa_select(_TABLE.c.shown, _TABLE.c.content, _TABLE.c.version, _TABLE.c.lock_sequence)
+    .where(_THIS)
+    .with_for_update()
+)
+_COUNT_LOCK = Change(
     update(_TABLE)
     .where(_THIS, _TABLE.c.version == bindparam("seen"))
     .values(
@@ -57,32 +73,42 @@ def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
     return row
 
 
-def load_held(session: Session, name: str) -> BackupRow:
-    """The row, held until the transaction ends; not the session's: it is written by `count_lock`."""
-    found = session.connection().execute(_WHOLE, {"backup": name}).first()
-    if found is None:
+@dataclass
+class HeldBackup:
+    """A backup as its callers see it, and what its next lock counts on."""
+
+    message: pb.Backup
+    content: bytes | None
+    version: int
+    lock_sequence: int
+
+
+def load_held(tx: Transaction, name: str) -> HeldBackup:
+    """The backup, which nobody else changes until the transaction ends; it is written by `count_lock`."""
+    rows = tx.look(_HELD_ROW, {"backup": name})
+    if not rows:
         raise BackupNotFound(backup=name)
-    return BackupRow(**found._mapping)
+    known, *rest = rows[0]
+    return HeldBackup(pb.Backup.FromString(known) if known else message_of(load(tx.session, name)), *rest)
 
 
-def count_lock(tx: Transaction, row: BackupRow, now: datetime) -> None:
-    """Gives the row the token of a new lock, if nobody has changed it since."""
-    seen = row.version
-    row.lock_sequence += 1
-    row.touch(now)
-    written = tx.session.connection().execute(
-        _COUNT_LOCK,
-        {
-            "backup": row.name,
-            "seen": seen,
-            "to_sequence": row.lock_sequence,
-            "to_version": row.version,
-            "to_time": row.update_time,
-            "to_shown": message_of(row).SerializeToString(),
-        },
-    )
-    if written.rowcount != 1:
-        raise Conflict(resource=row.name)
+def count_lock(tx: Transaction, backup: HeldBackup, now: datetime) -> None:
+    """Gives the backup the token of a new lock, if nobody has changed it since."""
+    seen = backup.version
+    backup.lock_sequence += 1
+    backup.version += 1
+    backup.message.etag = etag_of(backup.message.create_time.ToDatetime(UTC), backup.version)
+    backup.message.update_time.FromDatetime(now)
+    values = {
+        "backup": backup.message.name,
+        "seen": seen,
+        "to_sequence": backup.lock_sequence,
+        "to_version": backup.version,
+        "to_time": now,
+        "to_shown": backup.message.SerializeToString(),
+    }
+    if tx.change(_COUNT_LOCK, values) != 1:
+        raise Conflict(resource=backup.message.name)
 
 
 def hold(session: Session, name: str) -> None:
@@ -101,7 +127,9 @@ def unfinished_backup_of(session: Session, project: str, server: str) -> str:
             text("SELECT pg_advisory_xact_lock(hashtext(:server))"), {"server": server}
         )
     query = select(BackupRow.name).where(
-        BackupRow.project == project, BackupRow.server == server, BackupRow.state == BackupState.CREATING
+        BackupRow.project == project,
+        by_bytes(BackupRow.server) == server,
+        BackupRow.state == BackupState.CREATING,
     )
     return session.exec(query).first() or ""
 
@@ -114,18 +142,27 @@ def live_contents(session: Session, project: str) -> list[content_pb2.Content]:
 
 def value(session: Session, row: BackupRow) -> Backup:
     """The row as the rules see it."""
-    return value_of(row, holder(session, row.name))
+    disks = _disks(pb.Backup.FromString(row.disks))
+    return Backup(row.name, BackupState(row.state), row.image_ready, holder(session, row.name), disks)
 
 
-def value_of(row: BackupRow, image: str) -> Backup:
-    """The row as the rules see it, held by an image, or by none."""
-    disks = [
+def value_of(backup: pb.Backup, image: str) -> Backup:
+    """What callers see as the rules see it, held by an image, or by none."""
+    return Backup(backup.name, state_of(backup), backup.image_ready, image, _disks(backup))
+
+
+def state_of(backup: pb.Backup) -> BackupState:
+    """The state that callers see, as the rules name it."""
+    return BackupState(pb.BackupState.Name(backup.state).removeprefix("BACKUP_STATE_"))
+
+
+def _disks(backup: pb.Backup) -> list[BackupDisk]:
+    return [
         BackupDisk(
             disk.id, disk.disk, disk.role == content_pb2.DISK_ROLE_SYSTEM, disk.shared, disk.size_bytes
         )
-        for disk in pb.Backup.FromString(row.disks).disks
+        for disk in backup.disks
     ]
-    return Backup(row.name, BackupState(row.state), row.image_ready, image, disks)
 
 
 def move(tx: Transaction, row: BackupRow, event: BackupEvent, now: datetime) -> None:

@@ -1,6 +1,6 @@
 """Locks in the database."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -10,20 +10,34 @@ from sqlmodel import Session, select
 
 from csbs.domain.image_lock import ImageLock, LockState
 from csbs.storage.tables import ImageLockRow
-from recast.unitofwork import Transaction
+from recast.unitofwork import Change, Look, Transaction
 
 _TABLE: Any = ImageLockRow.__table__  # type: ignore[attr-defined]
 _THIS = (_TABLE.c.backup == bindparam("of_backup"), _TABLE.c.request_id == bindparam("of_request"))
-_OF_BACKUP = sa_select(_TABLE).where(_TABLE.c.backup == bindparam("of_backup"))
+_OF_BACKUP = sa_select(_TABLE.c.image, _TABLE.c.token, _TABLE.c.request_id, _TABLE.c.state).where(
+    _TABLE.c.backup == bindparam("of_backup")
+)
+_LOAD = Look(_OF_BACKUP)
 _CREATE_TIME = sa_select(_TABLE.c.create_time).where(*_THIS)
-_SAVE = update(_TABLE).where(*_THIS).values(state=bindparam("to_state"))
-_ADD = insert(_TABLE)
+_SAVE = Change(update(_TABLE).where(*_THIS).values(state=bindparam("to_state")))
+_ADD = Change(insert(_TABLE))
 
 
-def load_locks(session: Session, backup: str) -> Sequence[ImageLock]:
+def load_locks(tx: Transaction, backup: str) -> list[ImageLock]:
     """Every lock that the backup ever had, tombstones included."""
-    rows = session.connection().execute(_OF_BACKUP, {"of_backup": backup})
-    return [ImageLock(row.backup, row.image, row.token, row.request_id, LockState(row.state)) for row in rows]
+    return _locks(backup, tx.look(_LOAD, {"of_backup": backup}))
+
+
+def read_locks(session: Session, backup: str) -> list[ImageLock]:
+    """The same, for who reads alone."""
+    return _locks(backup, session.connection().execute(_OF_BACKUP, {"of_backup": backup}))
+
+
+def _locks(backup: str, rows: Iterable[Any]) -> list[ImageLock]:
+    return [
+        ImageLock(backup, image, token, request_id, LockState(state))
+        for image, token, request_id, state in rows
+    ]
 
 
 def holder(session: Session, backup: str) -> str:
@@ -43,27 +57,25 @@ def held_image(backup: Any) -> ScalarSelect[Any]:
 
 def add_lock(tx: Transaction, lock: ImageLock, now: datetime) -> None:
     """Writes a lock, or a tombstone, that is not there yet."""
-    tx.session.connection().execute(
-        _ADD,
-        {
-            "backup": lock.backup,
-            "request_id": lock.request_id,
-            "image": lock.image,
-            "token": lock.token,
-            "state": lock.state,
-            "create_time": now,
-        },
-    )
+    values = {
+        "backup": lock.backup,
+        "request_id": lock.request_id,
+        "image": lock.image,
+        "token": lock.token,
+        "state": lock.state,
+        "create_time": now,
+    }
+    tx.change(_ADD, values)
 
 
 def save_lock(tx: Transaction, lock: ImageLock, state: LockState) -> None:
     """Writes the state of a lock that is there."""
-    tx.session.connection().execute(_SAVE, _named(lock) | {"to_state": state})
+    tx.change(_SAVE, _named(lock) | {"to_state": state})
 
 
-def create_time(session: Session, lock: ImageLock) -> datetime:
+def create_time(tx: Transaction, lock: ImageLock) -> datetime:
     """When a lock was taken."""
-    taken: datetime = session.connection().execute(_CREATE_TIME, _named(lock)).scalar_one()
+    taken: datetime = tx.session.connection().execute(_CREATE_TIME, _named(lock)).scalar_one()
     return taken
 
 

@@ -19,7 +19,7 @@ from recast.ecs.v1 import backup_source_service_pb2 as ecs_pb
 from recast.faults import Refusal, StoreIoFailed
 from recast.operations import Work
 from recast.rpc.status import status_from_refusal
-from recast.unitofwork import Database, Transaction
+from recast.unitofwork import Database, Transaction, by_bytes
 
 DOMAIN = "csbs.recast"
 
@@ -174,7 +174,7 @@ def _parent(
     names = [disk.tracked_backup] if disk.tracked_backup else []
     newest = select(BackupRow.name).where(
         BackupRow.project == row.project,
-        BackupRow.server == row.server,
+        by_bytes(BackupRow.server) == row.server,
         BackupRow.state == BackupState.AVAILABLE,
     )
     names += session.exec(newest.order_by(col(BackupRow.create_time).desc()).limit(1)).all()
