@@ -16,8 +16,8 @@ from sqlmodel import SQLModel
 
 from recast.faults import Refusal
 from recast.operations import TABLES, Operations, OperationsServicer, Work, Worker
+from recast.rpc.access import PEOPLE
 from recast.rpc.channel import connect
-from recast.rpc.edge import PEOPLE
 from recast.rpc.identity import Caller, Signer, Verifier, create_keys
 from recast.rpc.server import Registration, Server
 from recast.unitofwork import Database

@@ -20,8 +20,8 @@ from recast.ecs.v1 import server_service_pb2 as ecs
 from recast.ecs.v1 import server_service_pb2_grpc as ecs_grpc
 from recast.ims.v1 import image_service_pb2 as ims
 from recast.ims.v1 import image_service_pb2_grpc as ims_grpc
+from recast.rpc.access import OPERATORS, PEOPLE, people_and, services
 from recast.rpc.channel import connect
-from recast.rpc.edge import OPERATORS, PEOPLE, people_and, services
 from recast.rpc.identity import Caller, Signer, Verifier, create_keys
 from recast.rpc.server import Registration, Server
 

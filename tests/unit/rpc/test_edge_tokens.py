@@ -18,7 +18,7 @@ from recast.csbs.v1 import backup_service_pb2_grpc as csbs_grpc
 from recast.csbs.v1 import image_lock_service_pb2 as locks
 from recast.csbs.v1 import image_lock_service_pb2_grpc as locks_grpc
 from recast.faults import ProjectNotFound, RemoteRefusal
-from recast.rpc.edge import current_caller, enter_project
+from recast.rpc.call import current_caller, enter_project
 from recast.rpc.identity import Caller, Signer
 
 NAME = "projects/demo/backups/nightly"

@@ -21,8 +21,8 @@ from pydantic_settings import SettingsConfigDict
 from recast.csbs.v1 import backup_service_pb2 as csbs
 from recast.csbs.v1 import backup_service_pb2_grpc as csbs_grpc
 from recast.faults import Kind, RemoteRefusal
+from recast.rpc.access import PEOPLE
 from recast.rpc.channel import connect
-from recast.rpc.edge import PEOPLE
 from recast.rpc.identity import Caller, Signer, Verifier
 from recast.rpc.process import server_credentials
 from recast.rpc.server import Registration, Server

@@ -32,8 +32,8 @@ from recast.ecs.v1 import (
     server_service_pb2_grpc,
 )
 from recast.operations import Operations, OperationsServicer, Worker, Workflow
+from recast.rpc.access import OPERATORS, PEOPLE, people_and, services
 from recast.rpc.channel import connect
-from recast.rpc.edge import OPERATORS, PEOPLE, people_and, services
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
 from recast.rpc.server import MAX_WAITS, Registration, Server

@@ -19,8 +19,8 @@ from ims.workflows.import_image import ImportImage
 from recast.ims.v1 import image_service_pb2_grpc, provisioning_service_pb2_grpc
 from recast.operations import Operations, OperationsServicer, Worker
 from recast.preparation import Inspector
+from recast.rpc.access import PEOPLE, services
 from recast.rpc.channel import connect
-from recast.rpc.edge import PEOPLE, services
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
 from recast.rpc.server import MAX_WAITS, Registration, Server

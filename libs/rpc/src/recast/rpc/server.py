@@ -12,7 +12,8 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from recast.contracts import descriptor_set
-from recast.rpc.edge import Access, Edge
+from recast.rpc.access import Access
+from recast.rpc.edge import Edge
 from recast.rpc.identity import Verifier
 from recast.rpc.reflection import VERSIONS, CommentedReflection
 

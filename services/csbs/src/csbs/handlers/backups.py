@@ -21,7 +21,7 @@ from recast.csbs.v1 import backup_service_pb2 as pb
 from recast.csbs.v1 import backup_service_pb2_grpc as grpc_pb
 from recast.ecs.v1 import server_pb2
 from recast.operations import Operations
-from recast.rpc.edge import enter_project
+from recast.rpc.call import enter_project
 from recast.rpc.masks import masked
 from recast.rpc.names import parse_name, parse_parent
 from recast.unitofwork import Database, Transaction, find_replay, remember_replay

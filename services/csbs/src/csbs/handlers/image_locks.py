@@ -16,7 +16,7 @@ from recast.csbs.v1 import error_reason_pb2
 from recast.csbs.v1 import image_lock_service_pb2 as pb
 from recast.csbs.v1 import image_lock_service_pb2_grpc as grpc_pb
 from recast.faults import Refusal, all_of
-from recast.rpc.edge import enter_project
+from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
 from recast.unitofwork import Database
 

@@ -17,7 +17,7 @@ from recast.content.v1 import content_pb2
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.ecs.v1 import backup_source_service_pb2_grpc as grpc_pb
 from recast.operations import OperationRow, Operations
-from recast.rpc.edge import enter_project
+from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
 from recast.rpc.status import refusal_from_status
 from recast.unitofwork import Database, Transaction, find_replay, remember_replay

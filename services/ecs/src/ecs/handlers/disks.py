@@ -19,7 +19,7 @@ from recast.diskimage import active_path
 from recast.ecs.v1 import disk_service_pb2 as pb
 from recast.ecs.v1 import disk_service_pb2_grpc as grpc_pb
 from recast.operations import Operations
-from recast.rpc.edge import enter_project
+from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name, parse_parent
 from recast.unitofwork import Database, find_replay, remember_replay
 

@@ -39,7 +39,7 @@ from recast.ecs.v1 import server_service_pb2 as pb
 from recast.ecs.v1 import server_service_pb2_grpc as grpc_pb
 from recast.faults import FieldViolation, Kind, Refusal, RequestInvalid
 from recast.operations import Operations
-from recast.rpc.edge import enter_project
+from recast.rpc.call import enter_project
 from recast.rpc.masks import masked
 from recast.rpc.names import parse_name, parse_parent
 from recast.unitofwork import Database, Transaction, find_replay, remember_replay

@@ -33,7 +33,7 @@ from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as pb
 from recast.ims.v1 import image_service_pb2_grpc as grpc_pb
 from recast.operations import Operations
-from recast.rpc.edge import enter_project
+from recast.rpc.call import enter_project
 from recast.rpc.masks import masked
 from recast.rpc.names import parse_name, parse_parent
 from recast.unitofwork import Database, find_replay, remember_replay

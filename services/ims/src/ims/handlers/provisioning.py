@@ -15,7 +15,7 @@ from ims.storage.tables import EndedPinRow, ImagePinRow
 from recast.content.v1 import content_pb2
 from recast.ims.v1 import provisioning_service_pb2 as pb
 from recast.ims.v1 import provisioning_service_pb2_grpc as grpc_pb
-from recast.rpc.edge import enter_project
+from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
 from recast.unitofwork import Database
 
