@@ -1,8 +1,9 @@
 """`make bench-load`: calls a second, beside what the machine could do at most, and pages of a long list.
 
 The limits: for reads an empty grpcio handler with the same answer; for locks a bare compare-and-set of the
-same durability. Limit and service take turns, so that what else the machine does hits both; figures are
-medians of the rounds. Clients are processes of their own, on loopback.
+same durability, which is held against an empty LockBackup too, called by the same clients. Limit and service
+take turns, so that what else the machine does hits both; figures are medians of the rounds. Clients are
+processes of their own, on loopback.
 """
 
 import argparse
@@ -61,7 +62,7 @@ def measure(engine: Engine, asked: argparse.Namespace) -> dict[str, Any]:
         print(f"{engine}: writing {asked.backups:,} backups", file=sys.stderr, flush=True)
         written = installation.create_databases(asked.backups)
         bare_url = bare_database(urls["bare"])
-        for name in ("get", "list"):
+        for name in ("get", "list", "lock"):
             (folder / name).write_bytes(b"")
         write_peer_answers(folder)
         peer, _ = stack.enter_context(bare_server(folder))
@@ -70,6 +71,7 @@ def measure(engine: Engine, asked: argparse.Namespace) -> dict[str, Any]:
             installation.start(service, peer, _free_port())  # type: ignore[arg-type]
         run = _Run(installation, asked)
         reads = _reads(installation, folder)
+        _write_lock_answer(installation, folder, asked.backups * 99 // 100 - 1)
         empty, empty_pid = stack.enter_context(bare_server(folder))
         result: dict[str, Any] = {"backups": asked.backups, "seconds_to_write_them": round(written, 1)}
         for name, read in reads.items():
@@ -82,7 +84,7 @@ def measure(engine: Engine, asked: argparse.Namespace) -> dict[str, Any]:
             )
         if asked.soak_minutes:
             return result | {"soak": soak(installation, asked.soak_minutes, PROCESSES, THREADS)}
-        result |= run.writes(bare_url, engine)
+        result |= run.writes(bare_url, engine, (empty, empty_pid))
         if "pages" in asked.calls:
             print(f"{engine}: pages", file=sys.stderr, flush=True)
             result["pages"] = pages.measure(
@@ -100,7 +102,7 @@ class _Run:
         self._asked = asked
         self._first = 0
         # Each round locks backups of its own, however many it comes to.
-        self._stride = asked.backups * 99 // 100 // (3 * asked.rounds)
+        self._stride = asked.backups * 99 // 100 // (4 * asked.rounds)
 
     def beside(self, limit: Callable[[], Any], service: Callable[[], Any]) -> dict[str, Any]:
         """A limit and what is held against it, in turns."""
@@ -110,35 +112,39 @@ class _Run:
         shares = [service["rate"] / limit["rate"] for limit, service in rounds]
         return result | {"share_of_limit": round(statistics.median(shares), 2)}
 
-    def writes(self, bare_url: str, engine: Engine) -> dict[str, Any]:
+    def writes(self, bare_url: str, engine: Engine, empty: tuple[str, int]) -> dict[str, Any]:
         """Locks and the two RPCs that record work, each beside the bare transaction."""
+        csbs, ecs = (
+            (self._installation.endpoints[name], self._installation.pid(name)) for name in ("csbs", "ecs")
+        )
+        servers = {"lock": csbs, "empty_lock": empty, "create_backup": csbs, "create_servers": ecs}
         result = {}
-        for kind, service in (("lock", "csbs"), ("create_backup", "csbs"), ("create_servers", "ecs")):
-            if kind not in self._asked.calls:
+        for kind, server in servers.items():
+            if kind.removeprefix("empty_") not in self._asked.calls:
                 continue
             print(f"{engine}: {kind}", file=sys.stderr, flush=True)
             result[kind] = self.beside(
                 lambda: self._bare(bare_url),
-                lambda kind=kind, service=service: self._call(kind, service),  # type: ignore[misc]
+                lambda kind=kind, server=server: self._call(kind.removeprefix("empty_"), *server),  # type: ignore[misc]
             )
         return result
 
     def _bare(self, url: str) -> dict[str, Any]:
         return _figures(bare_writes_run(url, PROCESSES * THREADS, self._asked.seconds, self._first), 0.0)
 
-    def _call(self, kind: str, service: Any) -> dict[str, Any]:
+    def _call(self, kind: str, endpoint: str, pid: int) -> dict[str, Any]:
         asked = {
             "kind": kind,
-            "endpoint": self._installation.endpoints[service],
+            "endpoint": endpoint,
             "token": self._installation.token("ims" if kind == "lock" else None),
             "run": f"{kind.replace('_', '-')}-{self._first}",
             "seconds": self._asked.seconds,
             "first": self._first,
         }
-        before = cpu_seconds([self._installation.pid(service)])
+        before = cpu_seconds([pid])
         done = call(asked, PROCESSES, THREADS)
         self._first += self._stride
-        return _figures(done, cpu_seconds([self._installation.pid(service)]) - before)
+        return _figures(done, cpu_seconds([pid]) - before)
 
 
 def _reads(installation: Installation, folder: Path) -> dict[str, reading.Read]:
@@ -166,6 +172,14 @@ def _reads(installation: Installation, folder: Path) -> dict[str, reading.Read]:
         )
         for name, (method, request) in requests.items()
     }
+
+
+def _write_lock_answer(installation: Installation, folder: Path, number: int) -> None:
+    """The answer to a lock of the last backup, which no round comes to."""
+    metadata = (("authorization", f"Bearer {installation.token('ims')}"),)
+    with grpc.insecure_channel(installation.endpoints["csbs"]) as channel:
+        answer = callers.lock(channel, "answer", metadata)(number)
+    (folder / "lock").write_bytes(answer.SerializeToString())
 
 
 def _read(read: reading.Read, endpoint: str, seconds: float, pid: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ It has the services' thread pool and message classes, no interceptors and no dat
 the measured service as well, so that what a peer costs is the least that it can. Prints its port; ends when
 its input does.
 
-python bare_server.py FOLDER, with the answers as serialized messages: get, list, server, image.
+python bare_server.py FOLDER, with the answers as serialized messages: get, list, lock, server, image.
 """
 
 import sys
@@ -16,6 +16,8 @@ import grpc
 
 from recast.csbs.v1 import backup_service_pb2 as backups
 from recast.csbs.v1 import backup_service_pb2_grpc as backups_grpc
+from recast.csbs.v1 import image_lock_service_pb2 as locks
+from recast.csbs.v1 import image_lock_service_pb2_grpc as locks_grpc
 from recast.ecs.v1 import backup_source_service_pb2 as sources
 from recast.ecs.v1 import backup_source_service_pb2_grpc as sources_grpc
 from recast.ims.v1 import provisioning_service_pb2 as provisioning
@@ -37,6 +39,17 @@ class Backups(backups_grpc.BackupServiceServicer):
     def ListBackups(self, request: Any, context: grpc.ServicerContext) -> backups.ListBackupsResponse:
         """Always the same page."""
         return self._list
+
+
+class ImageLocks(locks_grpc.ImageLockServiceServicer):
+    """The empty handler of the lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lock = locks.LockBackupResponse.FromString((folder / "lock").read_bytes())
+
+    def LockBackup(self, request: Any, context: grpc.ServicerContext) -> locks.LockBackupResponse:
+        """Always the same lock."""
+        return self._lock
 
 
 class Sources(sources_grpc.BackupSourceServiceServicer):
@@ -68,6 +81,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     server = grpc.server(ThreadPoolExecutor(POOL_THREADS), options=[("grpc.so_reuseport", 0)])
     backups_grpc.add_BackupServiceServicer_to_server(Backups(folder), server)
+    locks_grpc.add_ImageLockServiceServicer_to_server(ImageLocks(folder), server)
     sources_grpc.add_BackupSourceServiceServicer_to_server(Sources(folder), server)
     provisioning_grpc.add_ProvisioningServiceServicer_to_server(Images(folder), server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -54,7 +54,7 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
             if lock is not None:
                 taken = image_locks.create_time(tx, lock)
             else:
-                value = backups.value_of(held.message, holder_of(locks))
+                value = backups.value_of(request.backup, held, holder_of(locks))
                 obstacles = image_obstacles(value, require_available=self.require_available)
                 if obstacles:
                     raise all_of(obstacles)
@@ -65,7 +65,7 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
             response = pb.LockBackupResponse(
                 lock=_message(lock, lock.state, taken),
                 backup=held.message,
-                content=self._content(held.content, backups.state_of(held.message), project),
+                content=self._content(held.content, held.state, project),
             )
             response.backup.image = lock.image
             tx.commit()

@@ -47,7 +47,15 @@ LISTING: Listing[BackupRow] = Listing(
 )
 _THIS = _TABLE.c.name == bindparam("backup")
 _HELD_ROW = Look(
-    sa_select(_TABLE.c.shown, _TABLE.c.content, _TABLE.c.version, _TABLE.c.lock_sequence)
+    sa_select(
+        _TABLE.c.shown,
+        _TABLE.c.state,
+        _TABLE.c.image_ready,
+        _TABLE.c.disks,
+        _TABLE.c.content,
+        _TABLE.c.version,
+        _TABLE.c.lock_sequence,
+    )
     .where(_THIS)
     .with_for_update()
 )
@@ -75,9 +83,12 @@ def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
 
 @dataclass
 class HeldBackup:
-    """A backup as its callers see it, and what its next lock counts on."""
+    """A backup as its callers see it, and what its next lock is decided by and counts on."""
 
     message: pb.Backup
+    state: str
+    image_ready: bool
+    disks: bytes
     content: bytes | None
     version: int
     lock_sequence: int
@@ -142,27 +153,18 @@ def live_contents(session: Session, project: str) -> list[content_pb2.Content]:
 
 def value(session: Session, row: BackupRow) -> Backup:
     """The row as the rules see it."""
-    disks = _disks(pb.Backup.FromString(row.disks))
-    return Backup(row.name, BackupState(row.state), row.image_ready, holder(session, row.name), disks)
+    return value_of(row.name, row, holder(session, row.name))
 
 
-def value_of(backup: pb.Backup, image: str) -> Backup:
-    """What callers see as the rules see it, held by an image, or by none."""
-    return Backup(backup.name, state_of(backup), backup.image_ready, image, _disks(backup))
-
-
-def state_of(backup: pb.Backup) -> BackupState:
-    """The state that callers see, as the rules name it."""
-    return BackupState(pb.BackupState.Name(backup.state).removeprefix("BACKUP_STATE_"))
-
-
-def _disks(backup: pb.Backup) -> list[BackupDisk]:
-    return [
+def value_of(name: str, row: BackupRow | HeldBackup, image: str) -> Backup:
+    """The backup as the rules see it, held by an image, or by none."""
+    disks = [
         BackupDisk(
             disk.id, disk.disk, disk.role == content_pb2.DISK_ROLE_SYSTEM, disk.shared, disk.size_bytes
         )
-        for disk in backup.disks
+        for disk in pb.Backup.FromString(row.disks).disks
     ]
+    return Backup(name, BackupState(row.state), bool(row.image_ready), image, disks)
 
 
 def move(tx: Transaction, row: BackupRow, event: BackupEvent, now: datetime) -> None:
