@@ -36,7 +36,7 @@ def print_report(report: dict[str, Any]) -> None:
         if "soak" in report.get(engine, {}):
             soak = report[engine]["soak"]
             print(f"{engine}: {soak['minutes']} minutes, memory {soak['memory_mib']} MiB")
-            print(f"it grows by {soak['slope_mib_an_hour']} MiB an hour in the second half")
+            print(f"peaks of the four quarters: {soak['peaks_mib']} MiB")
 
 
 def _cells(side: dict[str, float]) -> tuple[str, ...]:

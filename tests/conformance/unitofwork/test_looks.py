@@ -39,10 +39,10 @@ class LooksSuite:
             tx.commit()
         written = Look(select(literal_column("1")))
         assert database.look(written, {}) == [(1,)]
-        connection = database._looks._taken()
+        taken = database._looks._take()
         with pytest.raises(database._looks._engine.dialect.loaded_dbapi.Error):
-            connection.cursor().execute("INSERT INTO looked_at VALUES (1)")
-        connection.invalidate()
+            taken.cursor.execute("INSERT INTO looked_at VALUES (1)")
+        taken.connection.invalidate()
 
     def test_looks_one_after_the_other_share_a_connection(self, database: Database) -> None:
         """What was given back is taken again."""
@@ -57,9 +57,9 @@ class LooksSuite:
         together = threading.Barrier(threads)
 
         def hold() -> None:
-            connection = database._looks._taken()
+            taken = database._looks._take()
             together.wait()
-            database._looks._give_back(connection)
+            database._looks._give_back(taken)
 
         running = [threading.Thread(target=hold) for _ in range(threads)]
         for each in running:

@@ -24,6 +24,7 @@ from recast.unitofwork.look_connections import LookConnections
 
 Result = TypeVar("Result")
 _WRITE_WAIT_SECONDS = 15.0
+_CURSOR = "recast_cursor"
 _AWAY = (OperationalError, InterfaceError, PoolExhausted)
 _UNIQUE_VIOLATION = "23505"  # PostgreSQL's; on SQLite nobody writes between a look and a write
 
@@ -57,10 +58,16 @@ class Transaction:
         """Writes by one statement, past the session; gives how many rows."""
         return self._run(change.run, values)
 
+    def _cursor(self) -> Any:
+        """The connection's own for kept statements, as long as it lives."""
+        if _CURSOR not in self._connection.info:
+            self._connection.info[_CURSOR] = self._connection.connection.cursor()
+        return self._connection.info[_CURSOR]
+
     def _run(self, run: Callable[..., Result], values: Mapping[str, object]) -> Result:
         dialect: Any = self._connection.dialect
         try:
-            return run(self._connection.connection.cursor(), dialect, values)
+            return run(self._cursor(), dialect, values)
         except dialect.loaded_dbapi.Error as problem:
             known = self._connection.connection.dbapi_connection
             if dialect.is_disconnect(problem, known, None):

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import (
@@ -97,7 +98,7 @@ class Listing(Generic[Row]):
         """
         conditions = self._conditions(filter_text)
         order = self._order(order_by)
-        query_digest = _digest(scope, filter_text, order)
+        query_digest = _digest(scope, filter_text, tuple(order))
         size = _size(page_size)
         query = select(self._table).where(*where, *conditions).order_by(*self._ordered(order))
         if page_token:
@@ -127,7 +128,7 @@ class Listing(Generic[Row]):
                 self._statements.clear()
             kept = self._statements[asked] = self._statement(*asked)
         look, order = kept
-        query_digest, size = _digest(scope, filter_text, order), _size(page_size)
+        query_digest, size = _digest(scope, filter_text, tuple(order)), _size(page_size)
         values: dict[str, object] = {"in_project": project}
         if page_token:
             position = self._read_token(page_token, query_digest, order)
@@ -280,7 +281,8 @@ def _typed(value: Any, column: Any) -> ColumnElement[Any]:
     return value if isinstance(value, ColumnElement) else literal(value, column.type)
 
 
-def _digest(scope: str, filter_text: str, order: list[tuple[str, bool]]) -> str:
+@lru_cache(maxsize=1024)
+def _digest(scope: str, filter_text: str, order: tuple[tuple[str, bool], ...]) -> str:
     return hashlib.sha256(json.dumps([scope, filter_text, order]).encode()).hexdigest()[:16]
 
 

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, PoolProxiedConnection
@@ -11,6 +12,15 @@ from recast.unitofwork.engines import ASKED_AFTER_SECONDS
 from recast.unitofwork.look import Look
 
 _KEPT = 16
+
+
+@dataclass(slots=True)
+class _Connected:
+    """A connection and its one cursor: psycopg's learns how to read a column once, not at each look."""
+
+    connection: PoolProxiedConnection
+    cursor: Any
+    used_at: float
 
 
 class LookConnections:
@@ -24,54 +34,59 @@ class LookConnections:
         self._engine = engine
         # Of psycopg, in the server's own form: a message of 300 bytes is not written and read as hex.
         self._cursor = {} if engine.dialect.name == "sqlite" else {"binary": True}
-        self._idle: deque[tuple[PoolProxiedConnection, float]] = deque()
+        self._idle: deque[_Connected] = deque()
 
     def rows(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         """What it finds; whatever the driver raises."""
-        connection = self._taken()
+        taken = self._take()
         try:
-            found = look.rows(connection.cursor(**self._cursor), self._engine.dialect, values)
+            found = look.rows(taken.cursor, self._engine.dialect, values)
         except BaseException as problem:
-            if self._is_gone(problem, connection):
+            if self._is_gone(problem, taken):
                 self.close()  # the others are as old
-            connection.invalidate()
+            taken.connection.invalidate()
             raise
-        self._give_back(connection)
+        self._give_back(taken)
         return found
 
     def close(self) -> None:
         """Closes those that nobody uses."""
         while self._idle:
-            self._idle.pop()[0].invalidate()
+            self._idle.pop().connection.invalidate()
 
-    def _taken(self) -> PoolProxiedConnection:
+    def _take(self) -> _Connected:
         try:
-            connection, since = self._idle.pop()
+            known = self._idle.pop()
         except IndexError:
-            return self._engine.raw_connection()
-        if time.monotonic() - since < ASKED_AFTER_SECONDS or self._is_there(connection):
-            return connection
+            return self._connect()
+        if time.monotonic() - known.used_at < ASKED_AFTER_SECONDS or self._is_there(known):
+            return known
         self.close()
-        return self._engine.raw_connection()
+        return self._connect()
 
-    def _give_back(self, connection: PoolProxiedConnection) -> None:
+    def _connect(self) -> _Connected:
+        connection = self._engine.raw_connection()
+        return _Connected(connection, connection.cursor(**self._cursor), 0.0)
+
+    def _give_back(self, taken: _Connected) -> None:
         if len(self._idle) < _KEPT:
-            self._idle.append((connection, time.monotonic()))
+            taken.used_at = time.monotonic()
+            self._idle.append(taken)
         else:
-            connection.close()
+            taken.connection.close()
 
-    def _is_there(self, connection: PoolProxiedConnection) -> bool:
+    def _is_there(self, known: _Connected) -> bool:
         dialect: Any = self._engine.dialect
         try:
-            there: bool = dialect.do_ping(connection.driver_connection)
+            there: bool = dialect.do_ping(known.connection.driver_connection)
             return there
         except dialect.loaded_dbapi.Error:
-            connection.invalidate()
+            known.connection.invalidate()
             return False
 
-    def _is_gone(self, problem: BaseException, connection: PoolProxiedConnection) -> bool:
+    def _is_gone(self, problem: BaseException, taken: _Connected) -> bool:
         dialect: Any = self._engine.dialect
         if not isinstance(problem, dialect.loaded_dbapi.Error):
             return False
-        gone: bool = dialect.is_disconnect(problem, connection.dbapi_connection, None)
+        gone: bool = dialect.is_disconnect(problem, taken.connection.dbapi_connection, None)
         return gone
