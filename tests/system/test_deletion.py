@@ -5,6 +5,7 @@ R45).
 import fcntl
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -100,20 +101,17 @@ def test_an_image_that_servers_are_made_from_is_not_deleted(deleting: Tenant) ->
     """
     deleting.import_image("pinned", "media-1.raw", kind="DATA_DISK")
     deleting.create_disk("pinned-1", image_id="pinned")
-    bases = deleting.cloud.root / "ecs/bases"
-    base = max(bases.glob("*.raw"), key=lambda path: path.stat().st_mtime)
     data = [ecs_pb.DataDiskSpec(image=deleting.image("pinned"))]
-    fd = os.open(base, os.O_RDONLY)
-    fcntl.flock(fd, fcntl.LOCK_EX)  # as an eviction of the base would: the new disk waits for it
-    try:
+    with ExitStack() as held:
+        for base in (deleting.cloud.root / "ecs/bases").glob("*.raw"):
+            fd = os.open(base, os.O_RDONLY)
+            held.callback(os.close, fd)
+            fcntl.flock(fd, fcntl.LOCK_EX)  # as an eviction of the base would: the new disk waits for it
         answer = deleting.start_servers("pinned", data_disks=data)
         wanted = {"image": deleting.image("pinned"), "holder": deleting.server("pinned")}
-        until(lambda: "pin" in deleting.metadata(answer.operation, "ecs").step, "the pin")
         until(lambda: _is_pinned(deleting, "pinned"), "the pin")
         with refused("IMAGE_IN_USE", **wanted):
             deleting.delete_image("pinned")
-    finally:
-        os.close(fd)
     deleting.wait(answer.operation, "ecs")
     deleting.delete_image("pinned")
     assert deleting.digest(deleting.disk("pinned-data-1")) == file_digest(deleting.sources / "media-1.raw")
