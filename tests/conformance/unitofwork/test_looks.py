@@ -5,12 +5,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import LargeBinary, Text, bindparam, event, literal_column, select, text, union_all
+from sqlalchemy import (
+    Connection,
+    Integer,
+    LargeBinary,
+    NullPool,
+    Text,
+    bindparam,
+    column,
+    create_engine,
+    event,
+    insert,
+    literal_column,
+    select,
+    table,
+    text,
+    union_all,
+    update,
+)
 
-from recast.faults import Unavailable
-from recast.unitofwork import Database, Look, look_connections
+from recast.faults import Conflict, Unavailable
+from recast.unitofwork import Change, Database, Look, look_connections
 
 GIVEN = Look(select(bindparam("given", type_=Text)))
+KEPT = table("kept", column("name", Text), column("number", Integer))
+ADD = Change(insert(KEPT).values(name=bindparam("name"), number=bindparam("number")))
+COUNT = Change(update(KEPT).where(KEPT.c.name == bindparam("of")).values(number=bindparam("to")))
+ALL = Look(select(KEPT.c.name, KEPT.c.number))
+PID = Look(select(literal_column("pg_backend_pid()")))
 TEXTS = ["", "a,b;c", '\u20ac "quoted"', "\x7f"]
 
 
@@ -78,6 +100,21 @@ class LooksSuite:
             database.look(Look(select(literal_column("elsewhere"))), {})
         assert database.look(GIVEN, {"given": "b"}) == [("b",)]
 
+    def test_a_change_tells_how_many_rows_and_waits_for_the_commit(self, database: Database) -> None:
+        """A write by kept statements sees what it wrote; without a commit nobody else does, ever."""
+        _make_table(database)
+        with database.write() as tx:
+            assert tx.change(ADD, {"name": "a", "number": 1}) == 1
+            assert tx.change(COUNT, {"of": "a", "to": 2}) == 1
+            assert tx.change(COUNT, {"of": "b", "to": 2}) == 0
+            assert tx.look(ALL, {}) == [("a", 2)]
+        assert database.look(ALL, {}) == []
+        with database.write() as tx:
+            tx.change(ADD, {"name": "a", "number": 1})
+            tx.session.connection().execute(text("UPDATE kept SET number = 7"))
+            tx.commit()
+        assert database.look(ALL, {}) == [("a", 7)]
+
     def test_packed_rows_are_the_rows(self, database: Database) -> None:
         """Rows that come as one are those that come one by one, in their order, bytes and all."""
         rows = [
@@ -123,12 +160,60 @@ class TestPostgresqlLooks(LooksSuite):
             database.look(GIVEN, {"given": "b"})
         assert database.look(GIVEN, {"given": "c"}) == [("c",)]
 
+    def test_a_row_that_is_there_is_a_conflict(self, database: Database) -> None:
+        """A kept statement answers as a session does: the second of two equal rows is a Conflict."""
+        _make_table(database)
+        with pytest.raises(Conflict):
+            _add_twice(database)
+        assert database.look(ALL, {}) == []
+
+    def test_a_change_outlives_its_connections(self, database: Database) -> None:
+        """When the server ended every connection, a write is UNAVAILABLE, and the next is done."""
+        _make_table(database)
+        with pytest.raises(Unavailable):
+            _add_after_the_end(database)
+        with database.write() as tx:
+            assert tx.change(ADD, {"name": "a", "number": 1}) == 1
+            tx.commit()
+        assert database.look(ALL, {}) == [("a", 1)]
+
     def test_after_a_rest_no_look_is_lost(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         """A connection that was idle for long is asked before it is used: nobody sees that it is gone."""
         assert database.look(GIVEN, {"given": "a"}) == [("a",)]
         monkeypatch.setattr(look_connections, "ASKED_AFTER_SECONDS", 0.0)
         _end_all(database)
         assert database.look(GIVEN, {"given": "b"}) == [("b",)]
+
+
+@contextmanager
+def postgresql_elsewhere(database: Database) -> Iterator[Connection]:
+    """A connection of its own, which is in no pool."""
+    engine = create_engine(database.engine.url, poolclass=NullPool)
+    with engine.connect() as connection:
+        yield connection
+
+
+def _make_table(database: Database) -> None:
+    with database.write() as tx:
+        tx.session.connection().execute(text("CREATE TABLE kept (name VARCHAR PRIMARY KEY, number INTEGER)"))
+        tx.commit()
+
+
+def _add_twice(database: Database) -> None:
+    with database.write() as tx:
+        tx.change(ADD, {"name": "a", "number": 1})
+        tx.change(ADD, {"name": "a", "number": 2})
+        tx.commit()
+
+
+def _add_after_the_end(database: Database) -> None:
+    """A write whose connection the server ends in the middle."""
+    with database.write() as tx:
+        ((pid,),) = tx.look(PID, {})
+        with postgresql_elsewhere(database) as other:
+            other.exec_driver_sql(f"SELECT pg_terminate_backend({pid})")
+        tx.change(ADD, {"name": "a", "number": 1})
+        tx.commit()
 
 
 def _end_all(database: Database) -> None:

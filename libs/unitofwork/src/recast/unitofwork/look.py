@@ -22,16 +22,12 @@ class Look:
     """
 
     def __init__(self, statement: Select[Any], *, packed: bool = False) -> None:
-        self._statement = statement
-        self._packed = packed
-        self._compiled: dict[str, _Compiled] = {}
+        self._plain = _Compilations(statement, _Compiled)
+        self._packed = _Compilations(statement, _Packed) if packed else self._plain
 
     def rows(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         """Every row that it finds."""
-        compiled = self._compiled.get(dialect.name)
-        if compiled is None:
-            kind = _Packed if self._packed and dialect.name == "sqlite" else _Compiled
-            compiled = self._compiled[dialect.name] = kind(self._statement, dialect)
+        compiled = (self._packed if dialect.name == "sqlite" else self._plain).of(dialect)
         cursor.execute(compiled.text, compiled.parameters(values))
         return compiled.rows(cursor.fetchall())
 
@@ -40,17 +36,30 @@ class Change:
     """One statement that writes. What varies is a `bindparam` with a name, or a column of an insert."""
 
     def __init__(self, statement: Insert | Update) -> None:
-        self._statement = statement
-        self._compiled: dict[str, _Compiled] = {}
+        self._compilations = _Compilations(statement, _Compiled)
 
     def run(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> int:
         """Runs it; gives how many rows it wrote."""
-        compiled = self._compiled.get(dialect.name)
-        if compiled is None:
-            compiled = self._compiled[dialect.name] = _Compiled(self._statement, dialect)
+        compiled = self._compilations.of(dialect)
         cursor.execute(compiled.text, compiled.parameters(values))
         written: int = cursor.rowcount
         return written
+
+
+class _Compilations:
+    """A statement in the words of each dialect that it was asked in."""
+
+    def __init__(self, statement: Any, kind: "type[_Compiled]") -> None:
+        self._statement = statement
+        self._kind = kind
+        self._known: dict[str, _Compiled] = {}
+
+    def of(self, dialect: Dialect) -> "_Compiled":
+        """Compiled once."""
+        known = self._known.get(dialect.name)
+        if known is None:
+            known = self._known[dialect.name] = self._kind(self._statement, dialect)
+        return known
 
 
 class _Compiled:
