@@ -333,7 +333,7 @@ def _state(root: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 
 
-def test_the_command_says_what_to_do(patient: Patient) -> None:
+def test_the_command_says_what_to_do(made: Made, patient: Patient) -> None:
     """Each problem is one line with its code, the resource and the remedy, and the exit code is 1."""
     patient.sql("ecs", "UPDATE disk SET state = 'IN_USE' WHERE name = ?", LOOSE)
     done = _doctor("--root", str(patient.root))
@@ -341,7 +341,8 @@ def test_the_command_says_what_to_do(patient: Patient) -> None:
     [line] = [line for line in done.stdout.splitlines() if "DISK_USE_WRONG" in line]
     assert LOOSE in line
     assert "report it" in line
-    assert done.stdout.splitlines()[-1].startswith("1 problem: 3 backups, 3 images, 2 servers, 5 disks; ")
+    counted = f"1 problem: {made.backups} backups, 3 images, 2 servers, 5 disks; "
+    assert done.stdout.splitlines()[-1].startswith(counted)
 
 
 def test_the_command_speaks_json(patient: Patient) -> None:
