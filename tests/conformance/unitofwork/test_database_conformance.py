@@ -114,6 +114,34 @@ class DatabaseSuite:
         with database.read() as session:
             assert session.exec(select(Tally.name)).all() == ["a"]
 
+    def test_writes_one_after_the_other_share_a_connection(self, database: Database) -> None:
+        """However they ended, nothing is left under way on it: not by the second, which wrote after its
+        commit, and not by the third, which failed.
+        """
+        used = []
+
+        def write(*, then: str = "", fails: bool = False) -> None:
+            with database.write() as tx:
+                used.append(tx.session.connection().connection.driver_connection)
+                tx.commit()
+                if then:
+                    tx.session.add(Tally(name=then))
+                    tx.session.flush()
+                if fails:
+                    raise RuntimeError
+
+        write()
+        write(then="a")
+        with pytest.raises(RuntimeError):
+            write(then="b", fails=True)
+        write()
+        assert used == [used[0]] * 4
+        with database.read() as session:
+            assert count(session) == 0
+        with database.write() as tx:  # the lock on the table is nobody's
+            tx.session.execute(text("DROP TABLE conformance_tally"))
+            tx.commit()
+
     def test_after_commit_runs_after_the_commit(self, database: Database) -> None:
         """An action for after the commit finds what was committed."""
         seen: list[int] = []

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from recast.faults import Conflict, Unavailable
-from recast.unitofwork import Change, Database, Look, look_connections
+from recast.unitofwork import Change, Database, Look, connections
 
 GIVEN = Look(select(bindparam("given", type_=Text)))
 KEPT = table("kept", column("name", Text), column("number", Integer))
@@ -61,7 +61,7 @@ class LooksSuite:
             tx.commit()
         written = Look(select(literal_column("1")))
         assert database.look(written, {}) == [(1,)]
-        taken = database._looks._take()
+        taken = database._looks.take()
         with pytest.raises(database._looks._engine.dialect.loaded_dbapi.Error):
             taken.cursor.execute("INSERT INTO looked_at VALUES (1)")
         taken.connection.invalidate()
@@ -75,20 +75,20 @@ class LooksSuite:
 
     def test_of_many_connections_few_are_kept(self, database: Database) -> None:
         """However many look at once, at most sixteen connections stay open."""
-        threads = 2 * look_connections._KEPT
+        threads = 2 * connections._KEPT
         together = threading.Barrier(threads)
 
         def hold() -> None:
-            taken = database._looks._take()
+            taken = database._looks.take()
             together.wait()
-            database._looks._give_back(taken)
+            database._looks.give_back(taken)
 
         running = [threading.Thread(target=hold) for _ in range(threads)]
         for each in running:
             each.start()
         for each in running:
             each.join()
-        assert len(database._looks._idle) == look_connections._KEPT
+        assert len(database._looks._idle) == connections._KEPT
         database.close()
         assert not database._looks._idle
         assert database.look(GIVEN, {"given": "again"}) == [("again",)]
@@ -180,7 +180,7 @@ class TestPostgresqlLooks(LooksSuite):
     def test_after_a_rest_no_look_is_lost(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         """A connection that was idle for long is asked before it is used: nobody sees that it is gone."""
         assert database.look(GIVEN, {"given": "a"}) == [("a",)]
-        monkeypatch.setattr(look_connections, "ASKED_AFTER_SECONDS", 0.0)
+        monkeypatch.setattr(connections, "ASKED_AFTER_SECONDS", 0.0)
         _end_all(database)
         assert database.look(GIVEN, {"given": "b"}) == [("b",)]
 

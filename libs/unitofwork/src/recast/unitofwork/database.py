@@ -7,87 +7,23 @@ a row that a decision rests on is read `FOR UPDATE`.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlmodel import Session
 
-from recast.faultpoints import reach
 from recast.faults import Conflict, Unavailable
-from recast.unitofwork.engines import open_engine, open_looks_engine
-from recast.unitofwork.look import Change, Look
-from recast.unitofwork.look_connections import LookConnections
+from recast.unitofwork.connections import Connections
+from recast.unitofwork.engines import open_engine, open_looks_engine, open_writes_engine
+from recast.unitofwork.look import Look
+from recast.unitofwork.transaction import Transaction
 
-Result = TypeVar("Result")
 _WRITE_WAIT_SECONDS = 15.0
-_CURSOR = "recast_cursor"
-_AWAY = (OperationalError, InterfaceError, PoolExhausted)
 _UNIQUE_VIOLATION = "23505"  # PostgreSQL's; on SQLite nobody writes between a look and a write
-
-
-class Transaction:
-    """A write under way; nothing has happened until `commit` returns."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._session: Session | None = None
-        self._after: list[Callable[[], None]] = []
-        self.committed = False
-
-    @property
-    def session(self) -> Session:
-        """SQLModel's; made when it is asked for, as not every write needs one."""
-        if self._session is None:
-            self._session = Session(self._connection, expire_on_commit=False)
-        return self._session
-
-    def close(self) -> None:
-        """Lets go of the session's rows."""
-        if self._session is not None:
-            self._session.close()
-
-    def look(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        """The rows of one statement, as this transaction sees them."""
-        return self._run(look.rows, values)
-
-    def change(self, change: Change, values: Mapping[str, object]) -> int:
-        """Writes by one statement, past the session; gives how many rows."""
-        return self._run(change.run, values)
-
-    def _cursor(self) -> Any:
-        """The connection's own for kept statements, as long as it lives."""
-        if _CURSOR not in self._connection.info:
-            self._connection.info[_CURSOR] = self._connection.connection.cursor()
-        return self._connection.info[_CURSOR]
-
-    def _run(self, run: Callable[..., Result], values: Mapping[str, object]) -> Result:
-        dialect: Any = self._connection.dialect
-        try:
-            return run(self._cursor(), dialect, values)
-        except dialect.loaded_dbapi.Error as problem:
-            known = self._connection.connection.dbapi_connection
-            if dialect.is_disconnect(problem, known, None):
-                self._connection.invalidate()
-            raise DBAPIError.instance(None, None, problem, dialect.loaded_dbapi.Error) from problem
-
-    def after_commit(self, action: Callable[[], None]) -> None:
-        """Calls `action` once the commit is durable; for hints such as waking a worker, never for anything
-        that must happen.
-        """
-        self._after.append(action)
-
-    def commit(self) -> None:
-        """Makes everything written durable."""
-        reach("commit")
-        if self._session is not None:
-            self._session.commit()  # it writes what it has; the transaction is not its own
-        self._connection.commit()
-        reach("committed")
-        self.committed = True
 
 
 class Database:
@@ -101,13 +37,19 @@ class Database:
         self.dialect = self.engine.dialect
         self.is_sqlite = self.dialect.name == "sqlite"
         driver: Any = self.dialect.loaded_dbapi
-        self._driver_away: type[Exception] = driver.OperationalError
+        self._away = (
+            *(OperationalError, InterfaceError, PoolExhausted),
+            *(driver.OperationalError, driver.InterfaceError),  # as they come where no session is
+        )
         self._writer = threading.Lock() if self.is_sqlite else nullcontext()
         # PostgreSQL's default gives each statement a snapshot of its own.
         snapshots = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._snapshots = self.engine.execution_options(**snapshots)
-        self._writes = self.engine.execution_options(recast_write=True)
-        self._looks = LookConnections(open_looks_engine(self.engine))
+        self._writing = open_writes_engine(self.engine)
+        self._writes = Connections(self._writing)
+        looking = open_looks_engine(self.engine)
+        self._looks_dialect = looking.dialect
+        self._looks = Connections(looking)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -115,7 +57,7 @@ class Database:
 
         Unavailable when the database is away.
         """
-        with _answering(), Session(self._snapshots, expire_on_commit=False) as session:
+        with self._answering(), Session(self._snapshots, expire_on_commit=False) as session:
             yield session
 
     def look(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
@@ -124,9 +66,19 @@ class Database:
         Unavailable when the database is away.
         """
         try:
-            return self._looks.rows(look, values)
-        except (*_AWAY, self._driver_away) as problem:
+            return self._looked(look, values)
+        except self._away as problem:
             raise _unavailable(problem) from problem
+
+    def _looked(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        taken = self._looks.take()
+        try:
+            found = look.rows(taken.cursor, self._looks_dialect, values)
+        except BaseException as problem:
+            self._looks.give_up(taken, problem)
+            raise
+        self._looks.give_back(taken)
+        return found
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
@@ -135,20 +87,43 @@ class Database:
         Never held across a call to another service. Conflict where somebody else wrote a row with the same
         key meanwhile: asked again, the row is found. Unavailable when the database is away.
         """
-        with self._one_writer(), _answering(), self._writes.connect() as connection:
-            connection.begin()
-            transaction = Transaction(connection)
+        with self._one_writer(), self._answering(), self._transaction() as transaction:
             try:
                 yield transaction
             except IntegrityError as problem:
                 if getattr(problem.orig, "sqlstate", "") != _UNIQUE_VIOLATION:
                     raise
                 raise Conflict(resource="what was asked for") from problem
+        for action in transaction.then if transaction.committed else []:
+            action()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
+        taken = self._writes.take()
+        try:
+            transaction = Transaction(self._writing, taken)
+            try:
+                yield transaction
             finally:
-                transaction.close()
-        if transaction.committed:
-            for action in transaction._after:
-                action()
+                transaction.end()
+        except DBAPIError as problem:
+            self._writes.give_up(taken, problem.orig or problem)
+            raise
+        except BaseException:
+            self._writes.give_back(taken)
+            raise
+        self._writes.give_back(taken)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """A database that is away, locked, full or out of connections for now is UNAVAILABLE.
+
+        Its callers may come back, work is tried again. What was not committed has not happened.
+        """
+        try:
+            yield
+        except self._away as problem:
+            raise _unavailable(problem) from problem
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
@@ -166,6 +141,7 @@ class Database:
     def close(self) -> None:
         """Gives up every connection that nobody uses at the moment; the next use opens new ones."""
         self.engine.dispose()
+        self._writes.close()
         self._looks.close()
 
     def now_sql(self) -> str:
@@ -178,18 +154,6 @@ class Database:
         """Whether a trivial query is answered."""
         with self.read() as session:
             return session.connection().execute(text("SELECT 1")).scalar() == 1
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    """A database that is away, locked, full or out of connections for now is UNAVAILABLE.
-
-    Its callers may come back, work is tried again. What was not committed has not happened.
-    """
-    try:
-        yield
-    except _AWAY as problem:
-        raise _unavailable(problem) from problem
 
 
 def _unavailable(problem: BaseException) -> Unavailable:

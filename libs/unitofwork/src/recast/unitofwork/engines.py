@@ -21,7 +21,10 @@ _PATIENCE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-_POOL = {"pool_size": 16, "max_overflow": 48}
+_WRITING = f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS} -c timezone=UTC"
+_LOOKING = "-c default_transaction_read_only=on -c timezone=UTC"
+# The last that was given back is taken first: each connection to SQLite that is used fills its own cache.
+_POOL = {"pool_size": 16, "max_overflow": 48, "pool_use_lifo": True}
 _URLS = "`sqlite:////absolute/path.db` or `postgresql+psycopg://user:password@host/name`"
 
 
@@ -30,7 +33,9 @@ class DatabaseUnusable(Exception):
 
 
 def open_engine(url: str) -> Engine:
-    """The engine of reads and writes; DatabaseUnusable when the URL is none, or names what is not known here.
+    """The engine of reads and migrations.
+
+    DatabaseUnusable when the URL is none, or names what is not known here.
 
     What is said of a wrong URL does not repeat it: it may hold a password.
     """
@@ -49,6 +54,15 @@ def open_engine(url: str) -> Engine:
         raise DatabaseUnusable(f"PostgreSQL's driver is not there: {wanted} ({missing})") from missing
 
 
+def open_writes_engine(engine: Engine) -> Engine:
+    """An engine of the same database, for writes; it keeps no connections."""
+    if engine.dialect.name == "sqlite":
+        writes = _sqlite(engine.url, poolclass=NullPool)
+    else:
+        writes = _libpq(engine.url, _WRITING, poolclass=NullPool)
+    return writes.execution_options(recast_write=True)
+
+
 def open_looks_engine(engine: Engine) -> Engine:
     """An engine of the same database, for statements that read, one at a time.
 
@@ -58,8 +72,7 @@ def open_looks_engine(engine: Engine) -> Engine:
         looks = _sqlite(engine.url, poolclass=NullPool)
         event.listen(looks, "connect", lambda connection, _record: connection.execute("PRAGMA query_only=ON"))
         return looks
-    options = "-c default_transaction_read_only=on -c timezone=UTC"
-    return _libpq(engine.url, options, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    return _libpq(engine.url, _LOOKING, isolation_level="AUTOCOMMIT", poolclass=NullPool)
 
 
 def _sqlite(url: URL, **settings: Any) -> Engine:
@@ -77,6 +90,9 @@ def _sqlite(url: URL, **settings: Any) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
+        # A write has begun before it has a session.
+        if connection.connection.dbapi_connection.in_transaction:
+            return
         is_write = connection.get_execution_options().get("recast_write", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
@@ -84,8 +100,7 @@ def _sqlite(url: URL, **settings: Any) -> Engine:
 
 
 def _postgresql(url: URL) -> Engine:
-    options = f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS} -c timezone=UTC"
-    engine = _libpq(url, options, **_POOL)
+    engine = _libpq(url, _WRITING, **_POOL)
     _ask_the_idle(engine)
     return engine
 

@@ -10,7 +10,7 @@ from sqlmodel import Field, Session, SQLModel, select
 
 from recast.faults import RequestIdReused
 from recast.unitofwork.columns import UtcDateTime
-from recast.unitofwork.database import Transaction
+from recast.unitofwork.transaction import Transaction
 
 Answer = TypeVar("Answer", bound=Message)
 
