@@ -1,9 +1,9 @@
 """`make bench-load`: calls a second, beside what the machine could do at most, and pages of a long list.
 
-The limits: for reads an empty grpcio handler with the same answer; for locks a bare compare-and-set of the
-same durability, which is held against an empty LockBackup too, called by the same clients. Limit and service
-take turns, so that what else the machine does hits both; figures are medians of the rounds. Clients are
-processes of their own, on loopback.
+The limits: for reads an empty grpcio handler with the same answer, beside which stands the same handler with
+its threads on one core, as the services' are; for locks a bare compare-and-set of the same durability, beside
+which stands an empty LockBackup, called by the same clients. Limit and service take turns, so that what else
+the machine does hits both; figures are medians of the rounds. Clients are own processes, on loopback.
 """
 
 import argparse
@@ -74,14 +74,11 @@ def measure(engine: Engine, asked: argparse.Namespace) -> dict[str, Any]:
         _write_lock_answer(installation, folder, asked.backups * 99 // 100 - 1)
         empty, empty_pid = stack.enter_context(bare_server(folder))
         result: dict[str, Any] = {"backups": asked.backups, "seconds_to_write_them": round(written, 1)}
-        for name, read in reads.items():
-            if name not in asked.calls or asked.soak_minutes:
-                continue
-            print(f"{engine}: {name}", file=sys.stderr, flush=True)
-            result[name] = run.beside(
-                lambda read=read: _read(read, empty, asked.seconds, empty_pid),  # type: ignore[misc]
-                lambda read=read: _read(read, read.endpoint, asked.seconds, installation.pid("csbs")),  # type: ignore[misc]
-            )
+        if not asked.soak_minutes:
+            together = stack.enter_context(bare_server(folder, one_core=True))
+            csbs = installation.endpoints["csbs"], installation.pid("csbs")
+            for name, read in reads.items():
+                result |= run.reads(name, read, (empty, empty_pid), {name: csbs, f"empty_{name}": together})
         if asked.soak_minutes:
             return result | {"soak": soak(installation, asked.soak_minutes, PROCESSES, THREADS)}
         result |= run.writes(bare_url, engine, (empty, empty_pid))
@@ -111,6 +108,19 @@ class _Run:
         result = {"limit": _summary(limits), "service": _summary(services)}
         shares = [service["rate"] / limit["rate"] for limit, service in rounds]
         return result | {"share_of_limit": round(statistics.median(shares), 2)}
+
+    def reads(
+        self, name: str, read: reading.Read, limit: tuple[str, int], servers: dict[str, tuple[str, int]]
+    ) -> dict[str, Any]:
+        """One read, of each of the servers beside the limit."""
+        result: dict[str, Any] = {}
+        for row, server in servers.items() if name in self._asked.calls else ():
+            print(row, file=sys.stderr, flush=True)
+            result[row] = self.beside(
+                lambda: _read(read, limit[0], self._asked.seconds, limit[1]),
+                lambda server=server: _read(read, server[0], self._asked.seconds, server[1]),  # type: ignore[misc]
+            )
+        return result
 
     def writes(self, bare_url: str, engine: Engine, empty: tuple[str, int]) -> dict[str, Any]:
         """Locks and the two RPCs that record work, each beside the bare transaction."""

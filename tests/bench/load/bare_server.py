@@ -4,11 +4,12 @@ It has the services' thread pool and message classes, no interceptors and no dat
 the measured service as well, so that what a peer costs is the least that it can. Prints its port; ends when
 its input does.
 
-python bare_server.py FOLDER, with the answers as serialized messages: get, list, lock, server, image.
+python bare_server.py FOLDER [one-core]; in the folder, serialized answers: get, list, lock, server, image.
 """
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from recast.ecs.v1 import backup_source_service_pb2 as sources
 from recast.ecs.v1 import backup_source_service_pb2_grpc as sources_grpc
 from recast.ims.v1 import provisioning_service_pb2 as provisioning
 from recast.ims.v1 import provisioning_service_pb2_grpc as provisioning_grpc
+from recast.rpc.one_core import OneCore
 from recast.rpc.server import POOL_THREADS
 
 
@@ -85,7 +87,8 @@ def main() -> None:
     sources_grpc.add_BackupSourceServiceServicer_to_server(Sources(folder), server)
     provisioning_grpc.add_ProvisioningServiceServicer_to_server(Images(folder), server)
     port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
+    with OneCore().holding() if sys.argv[2:] == ["one-core"] else nullcontext():
+        server.start()
     print(port, flush=True)
     sys.stdin.read()
     server.stop(None).wait()

@@ -25,7 +25,16 @@ def print_report(report: dict[str, Any]) -> None:
     )
     print(_ROW.format(*head, "share"))
     for engine in ENGINES:
-        for name in ("get", "list", "lock", "empty_lock", "create_backup", "create_servers"):
+        for name in (
+            "get",
+            "empty_get",
+            "list",
+            "empty_list",
+            "lock",
+            "empty_lock",
+            "create_backup",
+            "create_servers",
+        ):
             found = report.get(engine, {}).get(name)
             if found:
                 sides = [_cells(found[side]) for side in ("limit", "service")]

@@ -106,6 +106,7 @@ class App:
             server_credentials(settings),
             {"recast.ecs.v1.DiskService/GetDiskConnection": OPERATORS},
             serves=settings.serves,
+            one_core=settings.one_core,
         )
         self.port = self._server.port
 

@@ -84,6 +84,7 @@ class App:
             ],
             server_credentials(settings),
             serves=settings.serves,
+            one_core=settings.one_core,
         )
         self.port = self._server.port
 

@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -15,6 +16,7 @@ from recast.contracts import descriptor_set
 from recast.rpc.access import Access
 from recast.rpc.edge import Edge
 from recast.rpc.identity import Verifier
+from recast.rpc.one_core import OneCore
 from recast.rpc.reflection import VERSIONS, CommentedReflection
 
 log = structlog.get_logger()
@@ -51,8 +53,12 @@ class Server:
         credentials: grpc.ServerCredentials | None = None,
         methods: Mapping[str, Access] = MappingProxyType({}),
         serves: bool = True,
+        one_core: bool = True,
     ) -> None:
-        """`serves`: whether it answers calls; health is answered in any case."""
+        """`serves`: whether it answers calls; health is answered in any case. `one_core`: its threads stay
+        together.
+        """
+        self._core = OneCore() if one_core else None
         if not serves:
             registrations = []
         access = {each.service: each.access for each in registrations} | dict(methods)
@@ -84,7 +90,8 @@ class Server:
 
     def start(self) -> None:
         """Serves, and says so by the health service: for the whole, and for each service."""
-        self._server.start()
+        with self._core.holding() if self._core else nullcontext():
+            self._server.start()
         for service in ("", *self._services):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
@@ -92,6 +99,8 @@ class Server:
         """Says NOT_SERVING, takes no new calls, lets those under way end within the grace."""
         self._health.enter_graceful_shutdown()
         self._server.stop(grace_seconds).wait()
+        if self._core:
+            self._core.end()
         self._pool.shutdown(wait=False)  # gRPC leaves the threads to whoever made them
 
 
