@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, literal, text
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import StatementError, UnboundExecutionError
 from sqlmodel import Field, Session, SQLModel, select
 
 from recast.csbs.v1 import backup_service_pb2 as pb
@@ -104,43 +104,44 @@ class DatabaseSuite:
         with database.read() as session:
             assert session.exec(select(Tally.name)).all() == ["b"]
 
-    def test_what_is_written_after_the_commit_is_not_committed(self, database: Database) -> None:
-        """A commit makes durable what was written before it, and nothing after it."""
+    def test_nothing_is_written_after_the_commit(self, database: Database) -> None:
+        """A commit is the last step: its connection is the next one's, also for who kept the session."""
         with database.write() as tx:
-            tx.session.add(Tally(name="a"))
+            session = tx.session
+            session.add(Tally(name="a"))
             tx.commit()
-            tx.session.add(Tally(name="b"))
-            tx.session.flush()
-        with database.read() as session:
-            assert session.exec(select(Tally.name)).all() == ["a"]
+            with pytest.raises(RuntimeError, match="a commit is its last step"):
+                tx.session.add(Tally(name="b"))
+            with pytest.raises(RuntimeError, match="a commit is its last step"):
+                tx.commit()
+            session.add(Tally(name="b"))
+            with pytest.raises(UnboundExecutionError):
+                session.flush()
+        with database.read() as reading:
+            assert reading.exec(select(Tally.name)).all() == ["a"]
 
     def test_writes_one_after_the_other_share_a_connection(self, database: Database) -> None:
-        """However they ended, nothing is left under way on it: not by the second, which wrote after its
-        commit, and not by the third, which failed.
-        """
+        """However they ended: those that were committed, given up, or failed."""
         used = []
 
-        def write(*, then: str = "", fails: bool = False) -> None:
+        def write(name: str, *, commits: bool = True, fails: bool = False) -> None:
             with database.write() as tx:
                 used.append(tx.session.connection().connection.driver_connection)
-                tx.commit()
-                if then:
-                    tx.session.add(Tally(name=then))
-                    tx.session.flush()
+                tx.session.add(Tally(name=name))
+                tx.session.flush()
                 if fails:
                     raise RuntimeError
+                if commits:
+                    tx.commit()
 
-        write()
-        write(then="a")
+        write("a")
+        write("b", commits=False)
         with pytest.raises(RuntimeError):
-            write(then="b", fails=True)
-        write()
+            write("c", fails=True)
+        write("d")
         assert used == [used[0]] * 4
         with database.read() as session:
-            assert count(session) == 0
-        with database.write() as tx:  # the lock on the table is nobody's
-            tx.session.execute(text("DROP TABLE conformance_tally"))
-            tx.commit()
+            assert set(session.exec(select(Tally.name))) == {"a", "d"}
 
     def test_after_commit_runs_after_the_commit(self, database: Database) -> None:
         """An action for after the commit finds what was committed."""

@@ -2,27 +2,27 @@
 
 A read is a snapshot, a look a single statement. A write rolls back unless it is committed in so many words.
 On SQLite it begins with the write lock in hand (`BEGIN IMMEDIATE`), and one thread of the process writes at a
-time: several would busy-poll each other, with waits of half a second. On PostgreSQL writes run side by side:
-a row that a decision rests on is read `FOR UPDATE`.
+time: several would busy-poll each other, with waits of half a second; those that wait for one another share a
+commit. On PostgreSQL writes run side by side: a row that a decision rests on is read `FOR UPDATE`.
 """
 
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlmodel import Session
 
 from recast.faults import Conflict, Unavailable
 from recast.unitofwork.connections import Connections
 from recast.unitofwork.engines import open_engine, open_looks_engine, open_writes_engine
+from recast.unitofwork.group_commit import GroupCommit
 from recast.unitofwork.look import Look
+from recast.unitofwork.own_commit import OwnCommit
 from recast.unitofwork.transaction import Transaction
 
-_WRITE_WAIT_SECONDS = 15.0
 _UNIQUE_VIOLATION = "23505"  # PostgreSQL's; on SQLite nobody writes between a look and a write
 
 
@@ -41,12 +41,11 @@ class Database:
             *(OperationalError, InterfaceError, PoolExhausted),
             *(driver.OperationalError, driver.InterfaceError),  # as they come where no session is
         )
-        self._writer = threading.Lock() if self.is_sqlite else nullcontext()
         # PostgreSQL's default gives each statement a snapshot of its own.
         snapshots = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._snapshots = self.engine.execution_options(**snapshots)
-        self._writing = open_writes_engine(self.engine)
-        self._writes = Connections(self._writing)
+        writing = open_writes_engine(self.engine)
+        self._writes = GroupCommit(writing) if self.is_sqlite else OwnCommit(writing)
         looking = open_looks_engine(self.engine)
         self._looks_dialect = looking.dialect
         self._looks = Connections(looking)
@@ -87,7 +86,7 @@ class Database:
         Never held across a call to another service. Conflict where somebody else wrote a row with the same
         key meanwhile: asked again, the row is found. Unavailable when the database is away.
         """
-        with self._one_writer(), self._answering(), self._transaction() as transaction:
+        with self._answering(), self._writes.transaction() as transaction:
             try:
                 yield transaction
             except IntegrityError as problem:
@@ -96,23 +95,6 @@ class Database:
                 raise Conflict(resource="what was asked for") from problem
         for action in transaction.then if transaction.committed else []:
             action()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Transaction]:
-        taken = self._writes.take()
-        try:
-            transaction = Transaction(self._writing, taken)
-            try:
-                yield transaction
-            finally:
-                transaction.end()
-        except DBAPIError as problem:
-            self._writes.give_up(taken, problem.orig or problem)
-            raise
-        except BaseException:
-            self._writes.give_back(taken)
-            raise
-        self._writes.give_back(taken)
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -124,19 +106,6 @@ class Database:
             yield
         except self._away as problem:
             raise _unavailable(problem) from problem
-
-    @contextmanager
-    def _one_writer(self) -> Iterator[None]:
-        if isinstance(self._writer, nullcontext):
-            yield
-            return
-        # The timeout turns a stuck writer into a clear answer instead of a server without threads.
-        if not self._writer.acquire(timeout=_WRITE_WAIT_SECONDS):
-            raise Unavailable(problem="the database is busy")
-        try:
-            yield
-        finally:
-            self._writer.release()
 
     def close(self) -> None:
         """Gives up every connection that nobody uses at the moment; the next use opens new ones."""

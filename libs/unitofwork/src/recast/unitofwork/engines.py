@@ -58,9 +58,15 @@ def open_writes_engine(engine: Engine) -> Engine:
     """An engine of the same database, for writes; it keeps no connections."""
     if engine.dialect.name == "sqlite":
         writes = _sqlite(engine.url, poolclass=NullPool)
+        _leave_to_others(writes.dialect)
     else:
         writes = _libpq(engine.url, _WRITING, poolclass=NullPool)
     return writes.execution_options(recast_write=True)
+
+
+def _leave_to_others(dialect: Any) -> None:
+    """Sessions only write: several may be in one transaction, which is not theirs to end."""
+    dialect.do_commit = dialect.do_rollback = lambda _connection: None
 
 
 def open_looks_engine(engine: Engine) -> Engine:

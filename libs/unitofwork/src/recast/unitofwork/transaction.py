@@ -1,8 +1,8 @@
-"""A write under way, on a connection that it has to itself."""
+"""A write under way."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -12,41 +12,43 @@ from recast.faultpoints import reach
 from recast.unitofwork.connections import Connected
 from recast.unitofwork.look import Change, Look
 
-Result = TypeVar("Result")
-
 
 class Transaction:
-    """A write under way; nothing has happened until `commit` returns."""
+    """A write under way; nothing has happened until `commit` returns, and nothing can follow it."""
 
-    def __init__(self, engine: Engine, connected: Connected) -> None:
-        """Begins it. On SQLite with the write lock in hand, on PostgreSQL with the first statement."""
+    def __init__(
+        self, engine: Engine, connected: Connected, keep: Callable[[], None], undo: Callable[[], None]
+    ) -> None:
+        """On a connection where it has begun; `keep` makes it durable, `undo` as if it had not been."""
         self._engine = engine
         self._connected = connected
-        self._joined: Connection | None = None
+        self._keep = keep
+        self._undo = undo
         self._session: Session | None = None
         self.then: list[Callable[[], None]] = []
+        self.is_over = False
         self.committed = False
-        if engine.dialect.name == "sqlite":
-            with self._driver_errors():
-                connected.cursor.execute("BEGIN IMMEDIATE")
 
     @property
     def session(self) -> Session:
         """SQLModel's; made when it is asked for, as not every write needs one."""
+        self._must_be_open()
         if self._session is None:
-            self._joined = Connection(self._engine, connection=self._connected.connection)
-            self._joined.begin()
-            self._session = Session(self._joined, expire_on_commit=False)
+            joined = Connection(self._engine, connection=self._connected.connection)
+            joined.begin()  # for SQLAlchemy; it has begun
+            self._session = Session(joined, expire_on_commit=False)
         return self._session
 
     def look(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         """The rows of one statement, as this transaction sees them."""
-        with self._driver_errors():
+        self._must_be_open()
+        with driver_errors(self._engine):
             return look.rows(self._connected.cursor, self._engine.dialect, values)
 
     def change(self, change: Change, values: Mapping[str, object]) -> int:
         """Writes by one statement, past the session; gives how many rows."""
-        with self._driver_errors():
+        self._must_be_open()
+        with driver_errors(self._engine):
             return change.run(self._connected.cursor, self._engine.dialect, values)
 
     def after_commit(self, action: Callable[[], None]) -> None:
@@ -57,30 +59,38 @@ class Transaction:
 
     def commit(self) -> None:
         """Makes everything written durable."""
+        self._must_be_open()
         reach("commit")
-        if self._session is not None and self._joined is not None:
+        if self._session is not None:
             self._session.commit()  # it writes what it has; the transaction is not its own
-            self._joined.commit()
-        else:
-            with self._driver_errors():
-                self._connected.connection.commit()
+        self._let_go()
+        self._keep()
         reach("committed")
         self.committed = True
 
     def end(self) -> None:
-        """Undoes what was not committed, and lets go of the session's rows."""
+        """Undoes what was not committed."""
+        if not self.is_over:
+            self._let_go()
+            self._undo()
+
+    def _let_go(self) -> None:
+        """The connection is the next one's: a session that somebody still has must not reach it."""
+        self.is_over = True
         if self._session is not None:
             self._session.close()
-        is_left = self._session is not None or not self.committed  # a session may have begun another
-        if is_left and self._connected.connection.is_valid:
-            with self._driver_errors():
-                self._connected.connection.rollback()
+            self._session.bind = None
 
-    @contextmanager
-    def _driver_errors(self) -> Iterator[None]:
-        """What the driver raises, as the session raises it."""
-        driver: Any = self._engine.dialect.loaded_dbapi
-        try:
-            yield
-        except driver.Error as problem:
-            raise DBAPIError.instance(None, None, problem, driver.Error) from problem
+    def _must_be_open(self) -> None:
+        if self.is_over:
+            raise RuntimeError("the write is over: a commit is its last step")
+
+
+@contextmanager
+def driver_errors(engine: Engine) -> Iterator[None]:
+    """What the driver raises, as a session raises it."""
+    driver: Any = engine.dialect.loaded_dbapi
+    try:
+        yield
+    except driver.Error as problem:
+        raise DBAPIError.instance(None, None, problem, driver.Error) from problem

@@ -1,0 +1,284 @@
+"""Writes to SQLite that wait for one another share a commit, and nothing else."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Field, SQLModel, select
+
+from recast.faults import Unavailable
+from recast.unitofwork import Database, Transaction, group_commit
+from recast.unitofwork.group_commit import Baton, GroupCommit
+
+
+class Mark(SQLModel, table=True):
+    """A row that says who was here."""
+
+    __tablename__ = "group_mark"
+
+    name: str = Field(primary_key=True)
+
+
+class Refused(Exception):
+    """What a write decides."""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A database with the table."""
+    made = Database(f"sqlite:///{tmp_path / 'group.db'}")
+    with made.write() as tx:
+        SQLModel.metadata.create_all(tx.session.connection(), tables=[Mark.__table__])
+        tx.commit()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every COMMIT from now on. A group may last as long as it likes."""
+    seen: list[str] = []
+    run = GroupCommit._run
+
+    def note(self: GroupCommit, group: Any, statement: str) -> None:
+        if statement == "COMMIT":
+            seen.append(statement)
+        run(self, group, statement)
+
+    monkeypatch.setattr(GroupCommit, "_run", note)
+    monkeypatch.setattr(group_commit, "_GROUP_SECONDS", 60.0)
+    return seen
+
+
+def marks(database: Database) -> set[str]:
+    """Who was here, as everybody else sees it."""
+    with database.read() as session:
+        return set(session.exec(select(Mark.name)))
+
+
+def mark(database: Database, name: str, then: Callable[[Transaction], None] | None = None) -> None:
+    """Writes a row, and commits it if `then` lets it."""
+    with database.write() as tx:
+        tx.session.add(Mark(name=name))
+        tx.session.flush()
+        if then:
+            then(tx)
+        tx.commit()
+
+
+def waiting(database: Database) -> int:
+    """How many writes wait for their turn."""
+    return len(database._writes._baton._waiting)
+
+
+def until(what: Callable[[], bool]) -> None:
+    """Waits for it, at most some seconds."""
+    end = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+class Queue:
+    """Writes that come one after the other while the first is held."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pool = ThreadPoolExecutor(16)
+        self._held = threading.Event()
+        self.go = threading.Event()
+        self.first = self._pool.submit(mark, database, "first", self._hold)
+        self._held.wait(20)
+
+    def _hold(self, _tx: Transaction) -> None:
+        self._held.set()
+        self.go.wait(20)
+
+    def add(self, name: str, then: Callable[[Transaction], None] | None = None) -> "Future[None]":
+        """One more, which waits for those before it."""
+        before = waiting(self._database)
+        added = self._pool.submit(mark, self._database, name, then)
+        until(lambda: waiting(self._database) == before + 1)
+        return added
+
+    def close(self) -> None:
+        """Lets all of them go."""
+        self.go.set()
+        self._pool.shutdown()
+
+
+@contextmanager
+def queue_of(database: Database) -> Iterator[Queue]:
+    """A queue whose first write holds all others up."""
+    queue = Queue(database)
+    try:
+        yield queue
+    finally:
+        queue.close()
+
+
+def refuse(_tx: Transaction) -> None:
+    """Decides against it."""
+    raise Refused
+
+
+def test_writes_that_wait_share_a_commit(database: Database, commits: list[str]) -> None:
+    """Nine writes, one commit; each by itself, nine."""
+    with queue_of(database) as queue:
+        added = [queue.add(str(number)) for number in range(8)]
+        queue.go.set()
+        for each in [queue.first, *added]:
+            each.result(20)
+    assert commits == ["COMMIT"]
+    assert marks(database) == {"first", *map(str, range(8))}
+    for number in range(8, 17):
+        mark(database, str(number))
+    assert len(commits) == 10
+
+
+def test_a_write_is_undone_alone(database: Database, commits: list[str]) -> None:
+    """One that is refused and one that breaks a rule of the table leave those around them as they are."""
+
+    def again(tx: Transaction) -> None:
+        tx.session.add(Mark(name="first"))
+        tx.session.flush()
+
+    with queue_of(database) as queue:
+        refused = queue.add("a", refuse)
+        kept = queue.add("b")
+        broken = queue.add("c", again)
+        last = queue.add("d", refuse)
+        queue.go.set()
+        queue.first.result(20)
+        kept.result(20)
+        for each in (refused, last):
+            with pytest.raises(Refused):
+                each.result(20)
+        with pytest.raises(IntegrityError):
+            broken.result(20)
+    assert commits == ["COMMIT"]
+    assert marks(database) == {"first", "b"}
+
+
+def test_nobody_returns_before_the_commit(database: Database, commits: list[str]) -> None:
+    """Neither who wrote nor who decided by it; until then nobody else sees anything."""
+    reached, go = threading.Event(), threading.Event()
+
+    def hold(_tx: Transaction) -> None:
+        reached.set()
+        go.wait(20)
+
+    with queue_of(database) as queue:
+        refused = queue.add("a", refuse)
+        last = queue.add("b", hold)
+        queue.go.set()
+        reached.wait(20)
+        time.sleep(0.05)
+        assert not queue.first.done()
+        assert not refused.done()
+        assert marks(database) == set()
+        go.set()
+        queue.first.result(20)
+        last.result(20)
+        with pytest.raises(Refused):
+            refused.result(20)
+    assert marks(database) == {"first", "b"}
+
+
+def test_a_commit_that_fails_fails_for_all(database: Database, commits: list[str]) -> None:
+    """None of the group is told that it was written, and none was; the next write goes through."""
+
+    def forbid(tx: Transaction) -> None:
+        driver = tx.session.connection().connection.driver_connection
+        driver.set_authorizer(
+            lambda action, what, *_: (
+                sqlite3.SQLITE_DENY
+                if (action, what) == (sqlite3.SQLITE_TRANSACTION, "COMMIT")
+                else sqlite3.SQLITE_OK
+            )
+        )
+
+    with queue_of(database) as queue:
+        added = [queue.add("a", forbid), queue.add("b", refuse), queue.add("c")]
+        queue.go.set()
+        for each in [queue.first, *added]:
+            with pytest.raises(Unavailable, match=r"did not commit: .*not authorized"):
+                each.result(20)
+    assert marks(database) == set()
+    mark(database, "next")
+    assert marks(database) == {"next"}
+
+
+def test_a_transaction_that_sqlite_undoes_is_nobodys(database: Database, commits: list[str]) -> None:
+    """What SQLite undoes by itself, as where its disk is full, was written by nobody."""
+
+    def undo(tx: Transaction) -> None:
+        tx.session.connection().connection.driver_connection.execute("ROLLBACK")
+
+    with queue_of(database) as queue:
+        added = [queue.add("a", undo), queue.add("b")]
+        queue.go.set()
+        for each in [queue.first, added[0]]:
+            with pytest.raises(Unavailable):
+                each.result(20)
+        added[1].result(20)
+    assert marks(database) == {"b"}
+
+
+def test_a_group_does_not_last(database: Database, commits: list[str], monkeypatch: Any) -> None:
+    """The first of it has waited long enough, whoever still comes."""
+    monkeypatch.setattr(group_commit, "_GROUP_SECONDS", 0.0)
+    with queue_of(database) as queue:
+        added = [queue.add("a"), queue.add("b")]
+        queue.go.set()
+        for each in [queue.first, *added]:
+            each.result(20)
+    assert len(commits) == 3
+
+
+def test_what_was_told_is_what_is_there(database: Database) -> None:
+    """Eight threads write, refuse and collide as it comes: each was told the truth."""
+    told: list[set[str]] = [set() for _ in range(8)]
+
+    def work(thread: int) -> None:
+        chance = Random(thread)
+        for number in range(60):
+            name = f"{thread}-{number}" if chance.random() < 0.7 else f"shared-{chance.randrange(20)}"
+            with suppress(Refused, IntegrityError):
+                mark(database, name, refuse if chance.random() < 0.2 else None)
+                told[thread].add(name)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert sum(map(len, told)) == len(set.union(*told))
+    assert marks(database) == set.union(*told)
+
+
+def test_who_gives_up_waiting_is_not_handed_the_baton() -> None:
+    """Whoever hands on must know whether somebody takes it."""
+    baton = Baton()
+    assert baton.take(1)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(baton.take, 0.01).result(20) is False
+        assert not baton.hand_on()
+        baton.put_down()
+        assert pool.submit(baton.take, 0.01).result(20) is True
+
+
+def test_a_stuck_writer_is_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits too long gets an answer, and the writer goes on."""
+    monkeypatch.setattr(group_commit, "WAIT_SECONDS", 0.05)
+    with queue_of(database) as queue:
+        with pytest.raises(Unavailable, match="busy"):
+            mark(database, "late")
+        queue.go.set()
+        queue.first.result(20)
+    assert marks(database) == {"first"}
