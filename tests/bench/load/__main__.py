@@ -44,6 +44,7 @@ from soak import soak
 
 from recast.csbs.v1 import backup_service_pb2 as pb
 from recast.csbs.v1 import backup_service_pb2_grpc as grpc_pb
+from recast.csbs.v1 import image_lock_service_pb2_grpc as locks_grpc
 
 PROCESSES, THREADS = 2, 4  # of writing clients; and as many reading connections
 _PEAK = "peak_mib"
@@ -188,7 +189,8 @@ def _write_lock_answer(installation: Installation, folder: Path, number: int) ->
     """The answer to a lock of the last backup, which no round comes to."""
     metadata = (("authorization", f"Bearer {installation.token('ims')}"),)
     with grpc.insecure_channel(installation.endpoints["csbs"]) as channel:
-        answer = callers.lock(channel, "answer", metadata)(number)
+        stub = locks_grpc.ImageLockServiceStub(channel)
+        answer = stub.LockBackup(callers.lock("answer", number), metadata=metadata, timeout=60)
     (folder / "lock").write_bytes(answer.SerializeToString())
 
 

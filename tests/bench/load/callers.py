@@ -14,101 +14,89 @@ from typing import Any
 import grpc
 import rows
 from google.protobuf import field_mask_pb2
+from google.protobuf.message import Message
+from wire import Connection, Refused
 
 from recast.csbs.v1 import backup_pb2, image_lock_service_pb2, image_lock_service_pb2_grpc
 from recast.csbs.v1 import backup_service_pb2 as backups
 from recast.csbs.v1 import backup_service_pb2_grpc as backups_grpc
-from recast.ecs.v1 import server_pb2, server_service_pb2, server_service_pb2_grpc
+from recast.ecs.v1 import server_pb2, server_service_pb2
 
 PROJECT = "projects/load"
 Call = Callable[[int], Any]
+Request = Callable[[str, int], Message]
 
 
-def lock(channel: grpc.Channel, run: str, metadata: Any) -> Call:
+def lock(run: str, number: int) -> Message:
     """Locks another backup each time."""
-    stub = image_lock_service_pb2_grpc.ImageLockServiceStub(channel)
-    return lambda number: stub.LockBackup(
-        image_lock_service_pb2.LockBackupRequest(
-            backup=rows.available(number),
-            image=f"{PROJECT}/images/i-{number:07}",
-            request_id=f"{run}-{number}",
-        ),
-        metadata=metadata,
-        timeout=30,
+    return image_lock_service_pb2.LockBackupRequest(
+        backup=rows.available(number), image=f"{PROJECT}/images/i-{number:07}", request_id=f"{run}-{number}"
     )
 
 
-def create_backup(channel: grpc.Channel, run: str, metadata: Any) -> Call:
+def create_backup(run: str, number: int) -> Message:
     """Records a backup of another server each time."""
-    stub = backups_grpc.BackupServiceStub(channel)
-    return lambda number: stub.CreateBackup(
-        backups.CreateBackupRequest(
-            parent=PROJECT,
-            backup=backup_pb2.Backup(server=f"{PROJECT}/servers/{run}-{number}"),
-            request_id=f"{run}-{number}",
-        ),
-        metadata=metadata,
-        timeout=30,
-    )
+    backup = backup_pb2.Backup(server=f"{PROJECT}/servers/{run}-{number}")
+    return backups.CreateBackupRequest(parent=PROJECT, backup=backup, request_id=f"{run}-{number}")
 
 
-def create_servers(channel: grpc.Channel, run: str, metadata: Any) -> Call:
+def create_servers(run: str, number: int) -> Message:
     """Records one more server from an image."""
-    stub = server_service_pb2_grpc.ServerServiceStub(channel)
-    return lambda number: stub.CreateServers(
-        server_service_pb2.CreateServersRequest(
-            parent=PROJECT,
-            server=server_pb2.Server(display_name=f"{run}-{number}"),
-            image=f"{PROJECT}/images/any",
-            request_id=f"{run}-{number}",
-        ),
-        metadata=metadata,
-        timeout=30,
+    return server_service_pb2.CreateServersRequest(
+        parent=PROJECT,
+        server=server_pb2.Server(display_name=f"{run}-{number}"),
+        image=f"{PROJECT}/images/any",
+        request_id=f"{run}-{number}",
     )
 
 
-def mixed(channel: grpc.Channel, run: str, metadata: Any, service_metadata: Any) -> Call:
-    """A round of everything: a backup is recorded, read, listed, changed, locked, confirmed and released."""
+KINDS: dict[str, tuple[str, Request]] = {
+    "lock": ("/recast.csbs.v1.ImageLockService/LockBackup", lock),
+    "create_backup": ("/recast.csbs.v1.BackupService/CreateBackup", create_backup),
+    "create_servers": ("/recast.ecs.v1.ServerService/CreateServers", create_servers),
+}
+
+
+def one_kind(asked: dict[str, Any]) -> Call:
+    """Calls of one kind, by a connection of its own."""
+    path, request = KINDS[asked["kind"]]
+    connection = Connection(asked["endpoint"], path, asked["token"])
+    return lambda number: connection.call(request(asked["run"], number).SerializeToString())
+
+
+def mixed(asked: dict[str, Any]) -> Call:
+    """A round of everything: a backup is recorded, read, listed, changed, locked, confirmed and released.
+
+    What it says depends on the answers, so these are gRPC's own clients.
+    """
+    channel = grpc.insecure_channel(asked["endpoint"], options=[("grpc.use_local_subchannel_pool", 1)])
+    grpc.channel_ready_future(channel).result(timeout=20)
     stub = backups_grpc.BackupServiceStub(channel)
     locks = image_lock_service_pb2_grpc.ImageLockServiceStub(channel)
-    record, take = create_backup(channel, run, metadata), lock(channel, run, service_metadata)
+    run = asked["run"]
+    people = {"metadata": (("authorization", f"Bearer {asked['token']}"),), "timeout": 30}
+    ims = {"metadata": (("authorization", f"Bearer {asked['service_token']}"),), "timeout": 30}
 
     def one(number: int) -> None:
-        made = record(number).backup
-        stub.GetBackup(backups.GetBackupRequest(name=made.name), metadata=metadata, timeout=30)
-        stub.ListBackups(backups.ListBackupsRequest(parent=PROJECT), metadata=metadata, timeout=30)
+        made = stub.CreateBackup(create_backup(run, number), **people).backup
+        stub.GetBackup(backups.GetBackupRequest(name=made.name), **people)
+        stub.ListBackups(backups.ListBackupsRequest(parent=PROJECT), **people)
         made.description = f"changed by {run}"
         mask = field_mask_pb2.FieldMask(paths=["description"])
         change = backups.UpdateBackupRequest(backup=made, update_mask=mask, request_id=f"{run}-{number}")
-        stub.UpdateBackup(change, metadata=metadata, timeout=30)
-        held = take(number).lock
+        stub.UpdateBackup(change, **people)
+        held = locks.LockBackup(lock(run, number), **ims).lock
         named = {"backup": held.backup, "image": held.image, "token": held.token}
-        locks.ConfirmLock(
-            image_lock_service_pb2.ConfirmLockRequest(**named), metadata=service_metadata, timeout=30
-        )
-        locks.ReleaseLock(
-            image_lock_service_pb2.ReleaseLockRequest(**named), metadata=service_metadata, timeout=30
-        )
+        locks.ConfirmLock(image_lock_service_pb2.ConfirmLockRequest(**named), **ims)
+        locks.ReleaseLock(image_lock_service_pb2.ReleaseLockRequest(**named), **ims)
 
     return one
-
-
-KINDS = {"lock": lock, "create_backup": create_backup, "create_servers": create_servers}
 
 
 def run(asked: dict[str, Any]) -> dict[str, object]:
     """Calls for so many seconds; thread by thread every `step`th number from `first` on."""
     threads, seconds = asked["threads"], asked["seconds"]
-    metadata = (("authorization", f"Bearer {asked['token']}"),)
-    service_metadata = (("authorization", f"Bearer {asked.get('service_token', '')}"),)
-    calls: list[Call] = []
-    for _ in range(threads):
-        channel = grpc.insecure_channel(asked["endpoint"], options=[("grpc.use_local_subchannel_pool", 1)])
-        grpc.channel_ready_future(channel).result(timeout=20)
-        if asked["kind"] == "mixed":
-            calls.append(mixed(channel, asked["run"], metadata, service_metadata))
-        else:
-            calls.append(KINDS[asked["kind"]](channel, asked["run"], metadata))
+    calls = [mixed(asked) if asked["kind"] == "mixed" else one_kind(asked) for _ in range(threads)]
     latencies: list[list[int]] = [[] for _ in range(threads)]
     ends = [0.0] * threads
     failed: list[BaseException] = []
@@ -124,7 +112,7 @@ def run(asked: dict[str, Any]) -> dict[str, object]:
                 calls[thread](number)
                 latencies[thread].append((time.perf_counter_ns() - begun) // 1000)
                 number += asked["step"]
-        except grpc.RpcError as problem:  # told to whoever started this process
+        except (grpc.RpcError, Refused, OSError) as problem:  # told to whoever started this process
             failed.append(problem)
         ends[thread] = time.monotonic() - begun_at
 
