@@ -233,6 +233,20 @@ def test_a_transaction_that_sqlite_undoes_is_nobodys(database: Database, commits
     assert marks(database) == {"b"}
 
 
+def test_a_session_that_cannot_be_closed_stops_nobody(database: Database) -> None:
+    """Its savepoint went with the transaction that SQLite undid: the next write goes through."""
+
+    def undo(tx: Transaction) -> None:
+        tx.session.begin_nested()
+        tx.session.connection().connection.driver_connection.execute("ROLLBACK")
+        raise Refused
+
+    with pytest.raises(Unavailable, match="undid what was written"):
+        mark(database, "a", undo)
+    mark(database, "next")
+    assert marks(database) == {"next"}
+
+
 def test_a_group_does_not_last(database: Database, commits: list[str], monkeypatch: Any) -> None:
     """The first of it has waited long enough, whoever still comes."""
     monkeypatch.setattr(group_commit, "_GROUP_SECONDS", 0.0)

@@ -1,8 +1,10 @@
 """Looks: one statement on connections of their own, which cannot write and are left once they are gone."""
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy import (
@@ -72,6 +74,16 @@ class LooksSuite:
             for _ in range(20):
                 assert database.look(GIVEN, {"given": "a"}) == [("a",)]
         assert len(made) <= 1
+
+    def test_connections_are_closed_by_several_at_once(self, database: Database) -> None:
+        """Between a look at how many there are and the last of them, another may have taken it."""
+
+        class Contended(deque[Any]):
+            def __bool__(self) -> bool:
+                return True
+
+        database._looks._idle = Contended()
+        database.close()
 
     def test_of_many_connections_few_are_kept(self, database: Database) -> None:
         """However many look at once, at most sixteen connections stay open."""

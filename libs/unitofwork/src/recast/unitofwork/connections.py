@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +64,9 @@ class Connections:
 
     def close(self) -> None:
         """Closes those that nobody uses."""
-        while self._idle:
-            self._idle.pop().connection.invalidate()
+        with suppress(IndexError):  # others take and close at the same time
+            while True:
+                self._idle.pop().connection.invalidate()
 
     def _connect(self) -> Connected:
         connection = self._engine.raw_connection()

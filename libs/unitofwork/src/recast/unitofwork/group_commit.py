@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -78,7 +79,8 @@ class _Group:
     @property
     def is_whole(self) -> bool:
         """SQLite undoes a whole transaction by itself where it runs out of disk or memory."""
-        return bool(self.connected.connection.dbapi_connection.in_transaction)  # type: ignore[union-attr]
+        connection: Any = self.connected.connection.dbapi_connection  # none when a session closed it
+        return connection is not None and connection.in_transaction
 
 
 class GroupCommit:
@@ -168,14 +170,18 @@ class GroupCommit:
     def _fail(self, problem: BaseException) -> None:
         """Ends the group, none of whose writes has happened, and gives up its connection."""
         group, self._group = self._group, None
-        if group is not None:
-            with suppress(DBAPIError):  # a closed connection keeps its lock while a cursor of it is known
-                self._run(group, "ROLLBACK")
-            self._connections.give_up(group.connected, problem)
-            group.problem = problem
-        self._baton.put_down()
-        if group is not None:
-            group.is_ended.set()
+        try:
+            if group is not None:
+                group.problem = problem
+                try:
+                    with suppress(DBAPIError):  # a closed connection keeps its lock while a cursor is known
+                        self._run(group, "ROLLBACK")
+                finally:
+                    self._connections.give_up(group.connected, problem)
+        finally:
+            self._baton.put_down()
+            if group is not None:
+                group.is_ended.set()
 
     def _run(self, group: _Group, statement: str) -> None:
         with driver_errors(self._engine):

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from recast.unitofwork.connections import Connections
+from recast.unitofwork.connections import Connected, Connections
 from recast.unitofwork.transaction import Transaction, driver_errors
 
 
@@ -24,6 +25,9 @@ class OwnCommit:
         taken = self._connections.take()
 
         def keep() -> None:
+            if self._status(taken) == "INERROR":  # the server would undo it, and call that no error
+                undo()
+                raise RuntimeError("a statement of the write failed: the rest of it must not happen")
             with driver_errors(self._engine):
                 taken.connection.commit()
 
@@ -41,10 +45,18 @@ class OwnCommit:
         except DBAPIError as problem:
             self._connections.give_up(taken, problem.orig or problem)
             raise
-        except BaseException:
-            self._connections.give_back(taken)
+        except BaseException as problem:
+            if self._status(taken) == "IDLE":
+                self._connections.give_back(taken)
+            else:
+                self._connections.give_up(taken, problem)
             raise
         self._connections.give_back(taken)
+
+    @staticmethod
+    def _status(taken: Connected) -> str:
+        connection: Any = taken.connection.dbapi_connection  # none when a session found it gone
+        return connection.info.transaction_status.name if connection is not None else "UNKNOWN"
 
     def close(self) -> None:
         """Closes the connections that nobody uses."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, RootTransaction
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
@@ -25,8 +25,9 @@ class Transaction:
         self._keep = keep
         self._undo = undo
         self._session: Session | None = None
+        self._joined: RootTransaction | None = None
         self.then: list[Callable[[], None]] = []
-        self.is_over = False
+        self.is_over = self._has_failed = False
         self.committed = False
 
     @property
@@ -35,20 +36,18 @@ class Transaction:
         self._must_be_open()
         if self._session is None:
             joined = Connection(self._engine, connection=self._connected.connection)
-            joined.begin()  # for SQLAlchemy; it has begun
+            self._joined = joined.begin()  # for SQLAlchemy; it has begun
             self._session = Session(joined, expire_on_commit=False)
         return self._session
 
     def look(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         """The rows of one statement, as this transaction sees them."""
-        self._must_be_open()
-        with driver_errors(self._engine):
+        with self._step():
             return look.rows(self._connected.cursor, self._engine.dialect, values)
 
     def change(self, change: Change, values: Mapping[str, object]) -> int:
         """Writes by one statement, past the session; gives how many rows."""
-        self._must_be_open()
-        with driver_errors(self._engine):
+        with self._step():
             return change.run(self._connected.cursor, self._engine.dialect, values)
 
     def after_commit(self, action: Callable[[], None]) -> None:
@@ -63,7 +62,13 @@ class Transaction:
         reach("commit")
         if self._session is not None:
             self._session.commit()  # it writes what it has; the transaction is not its own
-        self._let_go()
+        if self._joined is not None and not self._joined.is_active:
+            raise RuntimeError("the write's session was rolled back: the rest of it must not happen")
+        try:
+            self._let_go()
+        except BaseException:
+            self._undo()
+            raise
         self._keep()
         reach("committed")
         self.committed = True
@@ -71,19 +76,35 @@ class Transaction:
     def end(self) -> None:
         """Undoes what was not committed."""
         if not self.is_over:
-            self._let_go()
-            self._undo()
+            try:
+                self._let_go()
+            finally:
+                self._undo()
 
     def _let_go(self) -> None:
         """The connection is the next one's: a session that somebody still has must not reach it."""
         self.is_over = True
         if self._session is not None:
-            self._session.close()
-            self._session.bind = None
+            try:
+                self._session.close()
+            finally:
+                self._session.bind = None
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        self._must_be_open()
+        try:
+            with driver_errors(self._engine):
+                yield
+        except BaseException:
+            self._has_failed = True
+            raise
 
     def _must_be_open(self) -> None:
         if self.is_over:
             raise RuntimeError("the write is over: a commit is its last step")
+        if self._has_failed:
+            raise RuntimeError("a statement of the write failed: the rest of it must not happen")
 
 
 @contextmanager
