@@ -10,8 +10,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -201,6 +201,16 @@ class Replicas:
     def chunks_held(self, service: Service, project: str) -> AbstractContextManager[None]:
         """Keeps every work of the project from its chunk store, as a collection of chunks would."""
         return chunks_held(Database(self._databases[service]), project)
+
+    @contextmanager
+    def pins_held(self) -> Iterator[None]:
+        """Keeps every work from pinning an image, for some seconds; images can be read."""
+        database = Database(self._databases["ims"])
+        with database.write() as tx:  # on SQLite it has the write lock
+            if not database.is_sqlite:
+                tx.session.connection().execute(text("LOCK TABLE image_pin IN EXCLUSIVE MODE"))
+            yield
+        database.close()
 
     def problems(self) -> list[str]:
         """What `recast doctor` finds, all work having ended."""
