@@ -127,18 +127,15 @@ class GroupCommit:
         return group
 
     def _keep(self, group: _Group) -> None:
-        try:
-            self._run(group, "RELEASE one")
-        except BaseException as problem:
-            self._fail(problem)
-            raise
-        self._leave(group)
+        self._settle(group, "RELEASE one")
 
     def _undo(self, group: _Group) -> None:
+        self._settle(group, *(["ROLLBACK TO one", "RELEASE one"] if group.is_whole else []))
+
+    def _settle(self, group: _Group, *statements: str) -> None:
         try:
-            if group.is_whole:
-                self._run(group, "ROLLBACK TO one")
-                self._run(group, "RELEASE one")
+            for statement in statements:
+                self._run(group, statement)
         except BaseException as problem:
             self._fail(problem)
             raise
