@@ -54,6 +54,7 @@ class OneCore:
         self._core = _chance.choice(self._cores) if len(self._cores) > 1 else None
         self._look_seconds = look_seconds
         self._ended = threading.Event()
+        self._watcher: threading.Thread | None = None
 
     @contextmanager
     def holding(self) -> Iterator[None]:
@@ -67,11 +68,14 @@ class OneCore:
             yield
         finally:
             os.sched_setaffinity(0, before)
-        threading.Thread(target=self._watch, args=[self._core], name="one-core", daemon=True).start()
+        self._watcher = threading.Thread(target=self._watch, args=[self._core], name="one-core", daemon=True)
+        self._watcher.start()
 
     def end(self) -> None:
         """The threads stay where they are."""
         self._ended.set()
+        if self._watcher is not None:
+            self._watcher.join()
 
     def spent(self, core: int) -> Spent:
         """What the system counted so far, of whose time our threads on this core took their part."""
