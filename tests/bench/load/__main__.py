@@ -75,13 +75,14 @@ def measure(engine: Engine, asked: argparse.Namespace) -> dict[str, Any]:
         _write_lock_answer(installation, folder, asked.backups * 99 // 100 - 1)
         empty, empty_pid = stack.enter_context(bare_server(folder))
         result: dict[str, Any] = {"backups": asked.backups, "seconds_to_write_them": round(written, 1)}
-        if not asked.soak_minutes:
-            together = stack.enter_context(bare_server(folder, one_core=True))
-            csbs = installation.endpoints["csbs"], installation.pid("csbs")
-            for name, read in reads.items():
-                result |= run.reads(name, read, (empty, empty_pid), {name: csbs, f"empty_{name}": together})
         if asked.soak_minutes:
             return result | {"soak": soak(installation, asked.soak_minutes, PROCESSES, THREADS)}
+        together = stack.enter_context(bare_server(folder, one_core=True))
+        csbs = installation.endpoints["csbs"], installation.pid("csbs")
+        for name in (each for each in reads if each in asked.calls):
+            print(f"{engine}: {name}", file=sys.stderr, flush=True)
+            for row, server in ((name, csbs), (f"empty_{name}", together)):
+                result[row] = run.reads(reads[name], (empty, empty_pid), server)
         result |= run.writes(bare_url, engine, (empty, empty_pid))
         if "pages" in asked.calls:
             print(f"{engine}: pages", file=sys.stderr, flush=True)
@@ -110,18 +111,10 @@ class _Run:
         shares = [service["rate"] / limit["rate"] for limit, service in rounds]
         return result | {"share_of_limit": round(statistics.median(shares), 2)}
 
-    def reads(
-        self, name: str, read: reading.Read, limit: tuple[str, int], servers: dict[str, tuple[str, int]]
-    ) -> dict[str, Any]:
-        """One read, of each of the servers beside the limit."""
-        result: dict[str, Any] = {}
-        for row, server in servers.items() if name in self._asked.calls else ():
-            print(row, file=sys.stderr, flush=True)
-            result[row] = self.beside(
-                lambda: _read(read, limit[0], self._asked.seconds, limit[1]),
-                lambda server=server: _read(read, server[0], self._asked.seconds, server[1]),  # type: ignore[misc]
-            )
-        return result
+    def reads(self, read: reading.Read, limit: tuple[str, int], server: tuple[str, int]) -> dict[str, Any]:
+        """One read, of a server beside the limit; each is its endpoint and process id."""
+        seconds = self._asked.seconds
+        return self.beside(lambda: _read(read, *limit, seconds), lambda: _read(read, *server, seconds))
 
     def writes(self, bare_url: str, engine: Engine, empty: tuple[str, int]) -> dict[str, Any]:
         """Locks and the two RPCs that record work, each beside the bare transaction."""
@@ -194,7 +187,7 @@ def _write_lock_answer(installation: Installation, folder: Path, number: int) ->
     (folder / "lock").write_bytes(answer.SerializeToString())
 
 
-def _read(read: reading.Read, endpoint: str, seconds: float, pid: int) -> dict[str, Any]:
+def _read(read: reading.Read, endpoint: str, pid: int, seconds: float) -> dict[str, Any]:
     before = cpu_seconds([pid])
     done = reading.load(reading.moved(read, endpoint), PROCESSES * THREADS, round(seconds))
     return _figures(done, cpu_seconds([pid]) - before)

@@ -93,8 +93,9 @@ class Database:
                 if getattr(problem.orig, "sqlstate", "") != _UNIQUE_VIOLATION:
                     raise
                 raise Conflict(resource="what was asked for") from problem
-        for action in transaction.then if transaction.committed else []:
-            action()
+        if transaction.committed:
+            for action in transaction.then:
+                action()
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
