@@ -16,7 +16,7 @@ from sqlmodel import Field, SQLModel, select
 
 from recast.faults import Unavailable
 from recast.unitofwork import Database, Transaction, group_commit
-from recast.unitofwork.group_commit import Baton, GroupCommit
+from recast.unitofwork.group_commit import Baton
 
 
 class Mark(SQLModel, table=True):
@@ -43,17 +43,17 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every COMMIT from now on. A group may last as long as it likes."""
+def commits(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every COMMIT of this database from now on. A group may last as long as it likes."""
     seen: list[str] = []
-    run = GroupCommit._run
+    run = database._writes._run
 
-    def note(self: GroupCommit, group: Any, statement: str) -> None:
+    def note(group: Any, statement: str) -> None:
         if statement == "COMMIT":
             seen.append(statement)
-        run(self, group, statement)
+        run(group, statement)
 
-    monkeypatch.setattr(GroupCommit, "_run", note)
+    monkeypatch.setattr(database._writes, "_run", note)
     monkeypatch.setattr(group_commit, "_GROUP_SECONDS", 60.0)
     return seen
 
