@@ -1,9 +1,14 @@
-"""The threads that answer calls stay together, and leave a core that others make busy."""
+"""The threads that answer calls stay together, and leave a core that others make busy.
+
+What moves threads runs in a process of its own: that of the tests may have servers, which move theirs.
+"""
 
 import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import grpc
@@ -52,8 +57,17 @@ def _cores_of_calls(keys: Path, *, one_core: bool) -> list[set[int]]:
     return [set(map(int, each.split())) for each in told]
 
 
+def _alone(check: Callable[..., None], *given: object) -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        process.submit(check, *given).result(60)
+
+
 def test_calls_are_answered_on_one_core(keys: Path) -> None:
     """Every call on the same one; whoever started the server keeps all."""
+    _alone(_check_calls_on_one_core, keys)
+
+
+def _check_calls_on_one_core(keys: Path) -> None:
     cores = _cores_of_calls(keys, one_core=True)
     assert [len(each) for each in cores] == [1 if SEVERAL else len(ALL)] * 8
     assert len(set.union(*cores)) == 1
@@ -93,6 +107,10 @@ class Crowded(OneCore):
 
 def test_all_threads_move_together() -> None:
     """They go elsewhere, those that are started amid it too, and nobody else does."""
+    _alone(_check_all_threads_move)
+
+
+def _check_all_threads_move() -> None:
     core, ended, seen = Crowded(look_seconds=0.02), threading.Event(), [set[int](), set[int]()]
 
     def work(number: int) -> Callable[[], None]:
@@ -119,6 +137,10 @@ def test_all_threads_move_together() -> None:
 
 def test_what_the_system_counts() -> None:
     """A thread's work is counted as its core's and as our own."""
+    _alone(_check_what_is_counted)
+
+
+def _check_what_is_counted() -> None:
     core, ended = OneCore(look_seconds=60.0), threading.Event()
     on: list[int] = []
 

@@ -47,7 +47,10 @@ def better_core(mine: int, before: Spent, now: Spent) -> int:
 
 
 class OneCore:
-    """Holds threads on one core; does nothing where there is one, or where the system has no such thing."""
+    """Holds threads on one core; does nothing where there is one, or where the system has no such thing.
+
+    One in a process: what is held is told by its core alone.
+    """
 
     def __init__(self, look_seconds: float = LOOK_SECONDS) -> None:
         self._cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
