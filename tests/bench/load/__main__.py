@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the tests' PostgreSQL server
 
-import callers
+import asking
 import grpc
 import pages
 import reading
@@ -46,7 +46,8 @@ from recast.csbs.v1 import backup_service_pb2 as pb
 from recast.csbs.v1 import backup_service_pb2_grpc as grpc_pb
 from recast.csbs.v1 import image_lock_service_pb2_grpc as locks_grpc
 
-PROCESSES, THREADS = 2, 4  # of writing clients; and as many reading connections
+CLIENTS = 8
+PROCESSES = 2  # of the soak, which have their part of the clients
 _PEAK = "peak_mib"
 
 
@@ -76,7 +77,7 @@ def measure(engine: Engine, asked: argparse.Namespace) -> dict[str, Any]:
         empty, empty_pid = stack.enter_context(bare_server(folder))
         result: dict[str, Any] = {"backups": asked.backups, "seconds_to_write_them": round(written, 1)}
         if asked.soak_minutes:
-            return result | {"soak": soak(installation, asked.soak_minutes, PROCESSES, THREADS)}
+            return result | {"soak": soak(installation, asked.soak_minutes, PROCESSES, CLIENTS // PROCESSES)}
         together = stack.enter_context(bare_server(folder, one_core=True))
         csbs = installation.endpoints["csbs"], installation.pid("csbs")
         for name in (each for each in reads if each in asked.calls):
@@ -134,7 +135,7 @@ class _Run:
         return result
 
     def _bare(self, url: str) -> dict[str, Any]:
-        return _figures(bare_writes_run(url, PROCESSES * THREADS, self._asked.seconds, self._first), 0.0)
+        return _figures(bare_writes_run(url, CLIENTS, self._asked.seconds, self._first), 0.0)
 
     def _call(self, kind: str, endpoint: str, pid: int) -> dict[str, Any]:
         asked = {
@@ -144,9 +145,10 @@ class _Run:
             "run": f"{kind.replace('_', '-')}-{self._first}",
             "seconds": self._asked.seconds,
             "first": self._first,
+            "connections": CLIENTS,
         }
         before = cpu_seconds([pid])
-        done = call(asked, PROCESSES, THREADS)
+        done = call(asked)
         self._first += self._stride
         return _figures(done, cpu_seconds([pid]) - before)
 
@@ -156,7 +158,7 @@ def _reads(installation: Installation, folder: Path) -> dict[str, reading.Read]:
     endpoint, token = installation.endpoints["csbs"], installation.token()
     metadata = (("authorization", f"Bearer {token}"),)
     get = pb.GetBackupRequest(name=rows.available(77))
-    listed = pb.ListBackupsRequest(parent=callers.PROJECT)
+    listed = pb.ListBackupsRequest(parent=asking.PROJECT)
     with grpc.insecure_channel(endpoint) as channel:
         stub = grpc_pb.BackupServiceStub(channel)
         answers = {
@@ -183,13 +185,13 @@ def _write_lock_answer(installation: Installation, folder: Path, number: int) ->
     metadata = (("authorization", f"Bearer {installation.token('ims')}"),)
     with grpc.insecure_channel(installation.endpoints["csbs"]) as channel:
         stub = locks_grpc.ImageLockServiceStub(channel)
-        answer = stub.LockBackup(callers.lock("answer", number), metadata=metadata, timeout=60)
+        answer = stub.LockBackup(asking.lock("answer", number), metadata=metadata, timeout=60)
     (folder / "lock").write_bytes(answer.SerializeToString())
 
 
 def _read(read: reading.Read, endpoint: str, pid: int, seconds: float) -> dict[str, Any]:
     before = cpu_seconds([pid])
-    done = reading.load(reading.moved(read, endpoint), PROCESSES * THREADS, round(seconds))
+    done = reading.load(reading.moved(read, endpoint), CLIENTS, round(seconds))
     return _figures(done, cpu_seconds([pid]) - before)
 
 
@@ -235,7 +237,7 @@ def main() -> None:
             "cores": os.cpu_count(),
             "load_before": os.getloadavg()[0],
         },
-        "clients": PROCESSES * THREADS,
+        "clients": CLIENTS,
         "rounds": asked.rounds,
     }
     for engine in asked.engines.split(","):

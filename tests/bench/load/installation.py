@@ -121,41 +121,46 @@ def bare_writes_run(url: str, threads: int, seconds: float, first: int) -> dict[
     return result
 
 
-def call(asked: dict[str, Any], processes: int, threads: int) -> dict[str, Any]:
-    """One round of `callers.py`: so many processes of so many threads, begun together."""
+def call(asked: dict[str, Any]) -> dict[str, Any]:
+    """One round of `callers.py`."""
+    return _clients("callers.py", [asked])[0]
+
+
+def mix(asked: dict[str, Any], processes: int, threads: int) -> int:
+    """One round of `mixing.py`, of so many processes of so many threads; gives how often they did it all."""
+    step = processes * threads
+    several = [
+        asked | {"first": asked["first"] + number * threads, "step": step, "threads": threads}
+        for number in range(processes)
+    ]
+    return sum(each["rounds"] for each in _clients("mixing.py", several))
+
+
+def _clients(script: str, asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What each of these processes, begun together, tells at its end."""
     children = [
         subprocess.Popen(
-            [sys.executable, str(HERE / "callers.py")],
+            [sys.executable, str(HERE / script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(processes)
+        for _ in asked
     ]
     try:
-        for number, child in enumerate(children):
-            own = {
-                "first": asked["first"] + number * threads,
-                "step": processes * threads,
-                "threads": threads,
-            }
-            _tell(child, json.dumps(asked | own))
+        for child, each in zip(children, asked, strict=True):
+            _tell(child, json.dumps(each))
         for child in children:
             assert child.stdout is not None
             child.stdout.readline()
         for child in children:
             _tell(child, "go")
-        results = [_result(child, asked["seconds"] + 60) for child in children]
+        return [_result(child, each["seconds"] + 60) for child, each in zip(children, asked, strict=True)]
     finally:
         for child in children:
             child.kill()  # nothing, where it has ended
             child.wait(15)
-    return {
-        "calls": sum(each["calls"] for each in results),
-        "seconds": max(each["seconds"] for each in results),
-        "microseconds": [taken for each in results for taken in each["microseconds"]],
-    }
 
 
 def _tell(child: "subprocess.Popen[str]", line: str) -> None:

@@ -8,7 +8,7 @@ back; what leaks raises the peaks, so they are told by quarters: caches fill in 
 import time
 from typing import Any
 
-from installation import Installation, call, memory_mib
+from installation import Installation, memory_mib, mix
 
 SECONDS = 60
 
@@ -16,12 +16,11 @@ SECONDS = 60
 def soak(installation: Installation, minutes: int, processes: int, threads: int) -> dict[str, Any]:
     """Runs it; gives memory by the minute, and its peaks."""
     pid = installation.pid("csbs")
-    memory, calls = [memory_mib(pid)], 0
+    memory, rounds = [memory_mib(pid)], 0
     begun = time.monotonic()
     for minute in range(minutes):
-        done = call(
+        done = mix(
             {
-                "kind": "mixed",
                 "endpoint": installation.endpoints["csbs"],
                 "token": installation.token(),
                 "service_token": installation.token("ims"),
@@ -32,12 +31,12 @@ def soak(installation: Installation, minutes: int, processes: int, threads: int)
             processes,
             threads,
         )
-        calls += done["calls"]
+        rounds += done
         memory.append(memory_mib(pid))
-        print(f"minute {minute + 1}: {memory[-1]:.1f} MiB, {done['calls']} rounds of calls", flush=True)
+        print(f"minute {minute + 1}: {memory[-1]:.1f} MiB, {done} rounds of calls", flush=True)
     return {
         "minutes": round((time.monotonic() - begun) / 60, 1),
-        "rounds_of_calls": calls,
+        "rounds_of_calls": rounds,
         "memory_mib": [round(each, 1) for each in memory],
         "peaks_mib": [round(max(quarter), 1) for quarter in quarters(memory)],
     }

@@ -1,4 +1,5 @@
-"""A gRPC client that costs so little that the server is what is measured: unary calls, one at a time.
+"""A gRPC client that costs so little that the server is what is measured: unary calls, one at a time on each
+connection, and one thread for all connections.
 
 A call is an HTTP/2 POST (RFC 9113) whose headers are written without compression (RFC 7541, 6.2.2) and are
 the same each time, so they are written once. What a server answers is read by its frames alone: an answer has
@@ -22,7 +23,9 @@ class Refused(Exception):
 
 
 class Connection:
-    """One connection to one method."""
+    """One connection to one method. What is sent is small, and goes at once; what comes is waited for by who
+    asks for `fileno`.
+    """
 
     def __init__(self, endpoint: str, path: str, token: str) -> None:
         host, _, port = endpoint.rpartition(":")
@@ -39,45 +42,54 @@ class Connection:
             self._headers += b"\x00" + _text(name) + _text(value)
         self._stream = -1
         self._unread = b""
+        self._answered = 0
         # The server may send as much as it likes: nothing is ever given back to its window.
         grown = struct.pack(">I", _MOST - 65_535)
         self._socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _frame(_WINDOW_UPDATE, 0, 0, grown))
 
-    def call(self, message: bytes) -> None:
-        """Returns when it is answered in full; Refused when it is not."""
+    def fileno(self) -> int:
+        """Of its socket, for a selector."""
+        return self._socket.fileno()
+
+    def send(self, message: bytes) -> None:
+        """Begins a call; the one before it is answered."""
         self._stream += 2
+        self._answered = 0
         body = struct.pack(">BI", 0, len(message)) + message
         self._socket.sendall(
             _frame(_HEADERS, _END_HEADERS, self._stream, self._headers)
             + _frame(_DATA, _END_STREAM, self._stream, body)
         )
-        answered = 0
-        while True:
-            kind, flags, stream, payload = self._read()
-            if kind == _DATA:
-                answered += len(payload)
-            elif kind in (_SETTINGS, _PING) and not flags & _ACK:
-                self._socket.sendall(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
-            elif kind in (_RST_STREAM, _GOAWAY):
-                raise Refused(f"the server ended the call: {payload!r}")
-            elif kind == _HEADERS and flags & _END_STREAM and stream == self._stream:
-                if not answered:
-                    raise Refused(f"no answer: {payload!r}")
-                return
 
-    def _read(self) -> tuple[int, int, int, bytes]:
-        head = self._exactly(_FRAME.size)
-        high, low, kind, flags, stream = _FRAME.unpack(head)
-        return kind, flags, stream, self._exactly(high << 8 | low)
+    def is_answered(self) -> bool:
+        """Takes what has come, waiting for it if nothing has; Refused when that says so."""
+        came = self._socket.recv(65_536)
+        if not came:
+            raise Refused("the server closed the connection")
+        data, at, is_over = self._unread + came, 0, False
+        while len(data) >= at + _FRAME.size:
+            high, low, kind, flags, stream = _FRAME.unpack_from(data, at)
+            end = at + _FRAME.size + (high << 8 | low)
+            if len(data) < end:
+                break
+            is_over |= self._take(kind, flags, stream, data[at + _FRAME.size : end])
+            at = end
+        self._unread = data[at:]
+        return is_over
 
-    def _exactly(self, count: int) -> bytes:
-        while len(self._unread) < count:
-            came = self._socket.recv(65_536)
-            if not came:
-                raise Refused("the server closed the connection")
-            self._unread += came
-        taken, self._unread = self._unread[:count], self._unread[count:]
-        return taken
+    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> bool:
+        """Whether this frame is the last of the call."""
+        if kind == _DATA:
+            self._answered += len(payload)
+        elif kind in (_SETTINGS, _PING) and not flags & _ACK:
+            self._socket.sendall(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
+        elif kind in (_RST_STREAM, _GOAWAY):
+            raise Refused(f"the server ended the call: {payload!r}")
+        elif kind == _HEADERS and flags & _END_STREAM and stream == self._stream:
+            if not self._answered:
+                raise Refused(f"no answer: {payload!r}")
+            return True
+        return False
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

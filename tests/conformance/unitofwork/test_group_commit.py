@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Field, SQLModel, select
 
 from recast.faults import Unavailable
-from recast.unitofwork import Database, Transaction, group_commit
-from recast.unitofwork.group_commit import Baton
+from recast.unitofwork import CompareAndSet, Database, Transaction, group_commit
+from recast.unitofwork.baton import Baton, Turn
 
 
 class Mark(SQLModel, table=True):
@@ -25,6 +25,9 @@ class Mark(SQLModel, table=True):
     __tablename__ = "group_mark"
 
     name: str = Field(primary_key=True)
+
+
+MARK = CompareAndSet(added=Mark.__table__)
 
 
 class Refused(Exception):
@@ -104,8 +107,15 @@ class Queue:
 
     def add(self, name: str, then: Callable[[Transaction], None] | None = None) -> "Future[None]":
         """One more, which waits for those before it."""
+        return self._waiting(lambda: mark(self._database, name, then))
+
+    def set(self, name: str | None) -> "Future[bool]":
+        """The same, as a compare-and-set."""
+        return self._waiting(lambda: self._database.compare_and_set(MARK, {"name": name}))
+
+    def _waiting(self, what: Callable[[], Any]) -> "Future[Any]":
         before = waiting(self._database)
-        added = self._pool.submit(mark, self._database, name, then)
+        added = self._pool.submit(what)
         until(lambda: waiting(self._database) == before + 1)
         return added
 
@@ -168,6 +178,32 @@ def test_a_write_is_undone_alone(database: Database, commits: list[str]) -> None
     assert marks(database) == {"first", "b"}
 
 
+def test_what_waits_is_done_by_who_is_before_it(database: Database, commits: list[str]) -> None:
+    """Compare-and-sets among writes, in their order: each is told its own result, and all share a commit."""
+    with queue_of(database) as queue:
+        before = [queue.set("a"), queue.set("first"), queue.set("b")]
+        broken = queue.set(None)
+        among = queue.add("c")
+        after = [queue.set("c"), queue.set("d")]
+        queue.go.set()
+        queue.first.result(20)
+        among.result(20)
+        assert [each.result(20) for each in before] == [True, False, True]
+        assert [each.result(20) for each in after] == [False, True]
+        with pytest.raises(IntegrityError, match="NOT NULL"):
+            broken.result(20)
+    assert commits == ["COMMIT"]
+    assert marks(database) == {"first", "a", "b", "c", "d"}
+
+
+def test_whoever_comes_while_nobody_writes_waits_for_nobody(database: Database, commits: list[str]) -> None:
+    """One by one, each has a commit of its own."""
+    for number in range(5):
+        assert database.compare_and_set(MARK, {"name": str(number)})
+        assert not database.compare_and_set(MARK, {"name": str(number)})
+    assert len(commits) == 10
+
+
 def test_nobody_returns_before_the_commit(database: Database, commits: list[str]) -> None:
     """Neither who wrote nor who decided by it; until then nobody else sees anything."""
     reached, go = threading.Event(), threading.Event()
@@ -207,7 +243,7 @@ def test_a_commit_that_fails_fails_for_all(database: Database, commits: list[str
         )
 
     with queue_of(database) as queue:
-        added = [queue.add("a", forbid), queue.add("b", refuse), queue.add("c")]
+        added = [queue.add("a", forbid), queue.add("b", refuse), queue.set("s"), queue.add("c")]
         queue.go.set()
         for each in [queue.first, *added]:
             with pytest.raises(Unavailable, match=r"did not commit: .*not authorized"):
@@ -267,7 +303,10 @@ def test_what_was_told_is_what_is_there(database: Database) -> None:
         for number in range(60):
             name = f"{thread}-{number}" if chance.random() < 0.7 else f"shared-{chance.randrange(20)}"
             with suppress(Refused, IntegrityError):
-                mark(database, name, refuse if chance.random() < 0.2 else None)
+                if chance.random() < 0.5:
+                    mark(database, name, refuse if chance.random() < 0.2 else None)
+                elif not database.compare_and_set(MARK, {"name": name}):
+                    continue
                 told[thread].add(name)
 
     with ThreadPoolExecutor(8) as pool:
@@ -279,12 +318,12 @@ def test_what_was_told_is_what_is_there(database: Database) -> None:
 def test_who_gives_up_waiting_is_not_handed_the_baton() -> None:
     """Whoever hands on must know whether somebody takes it."""
     baton = Baton()
-    assert baton.take(1)
+    assert baton.take(Turn(), 1)
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(baton.take, 0.01).result(20) is False
-        assert not baton.hand_on()
+        assert pool.submit(baton.take, Turn(), 0.01).result(20) is False
+        assert baton.following() is None
         baton.put_down()
-        assert pool.submit(baton.take, 0.01).result(20) is True
+        assert pool.submit(baton.take, Turn(), 0.01).result(20) is True
 
 
 def test_a_stuck_writer_is_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,3 +335,40 @@ def test_a_stuck_writer_is_told(database: Database, monkeypatch: pytest.MonkeyPa
         queue.go.set()
         queue.first.result(20)
     assert marks(database) == {"first"}
+
+
+def test_what_waited_too_long_is_not_done(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was told that the database is busy may rely on it."""
+    monkeypatch.setattr(group_commit, "WAIT_SECONDS", 0.05)
+    with queue_of(database) as queue:
+        with pytest.raises(Unavailable, match="busy"):
+            queue.set("late").result(20)
+        queue.go.set()
+        queue.first.result(20)
+    assert marks(database) == {"first"}
+
+
+def test_what_is_not_known_is_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was done for somebody, and its commit does not end: it may be there or not, and in the end it is."""
+    reached, go = threading.Event(), threading.Event()
+    run = database._writes._run
+
+    def stuck(group: Any, statement: str) -> None:
+        if statement == "COMMIT":
+            reached.set()
+            go.wait(20)
+        run(group, statement)
+
+    with queue_of(database) as queue:
+        added = queue.set("a")
+        monkeypatch.setattr(group_commit, "WAIT_SECONDS", 0.05)
+        late = queue._pool.submit(database.compare_and_set, MARK, {"name": "b"})
+        until(lambda: waiting(database) == 2)
+        monkeypatch.setattr(database._writes, "_run", stuck)
+        queue.go.set()
+        assert reached.wait(20)
+        with pytest.raises(Unavailable, match="not known"):
+            late.result(20)
+        go.set()
+        assert added.result(20) is True
+    assert marks(database) == {"first", "a", "b"}

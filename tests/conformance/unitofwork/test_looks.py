@@ -4,37 +4,30 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from psycopg import DataError
 from sqlalchemy import (
-    Connection,
-    Integer,
+    BigInteger,
+    Boolean,
+    Double,
     LargeBinary,
-    NullPool,
     Text,
     bindparam,
-    column,
-    create_engine,
     event,
-    insert,
     literal_column,
     select,
-    table,
     text,
     union_all,
-    update,
 )
 
-from recast.faults import Conflict, Unavailable
-from recast.unitofwork import Change, Database, Look, connections
+from recast.faults import Unavailable
+from recast.unitofwork import Database, Look, UtcDateTime, connections, kept_statements
 
 GIVEN = Look(select(bindparam("given", type_=Text)))
-KEPT = table("kept", column("name", Text), column("number", Integer))
-ADD = Change(insert(KEPT).values(name=bindparam("name"), number=bindparam("number")))
-COUNT = Change(update(KEPT).where(KEPT.c.name == bindparam("of")).values(number=bindparam("to")))
-ALL = Look(select(KEPT.c.name, KEPT.c.number))
-PID = Look(select(literal_column("pg_backend_pid()")))
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 TEXTS = ["", "a,b;c", '\u20ac "quoted"', "\x7f"]
 
 
@@ -112,21 +105,6 @@ class LooksSuite:
             database.look(Look(select(literal_column("elsewhere"))), {})
         assert database.look(GIVEN, {"given": "b"}) == [("b",)]
 
-    def test_a_change_tells_how_many_rows_and_waits_for_the_commit(self, database: Database) -> None:
-        """A write by kept statements sees what it wrote; without a commit nobody else does, ever."""
-        _make_table(database)
-        with database.write() as tx:
-            assert tx.change(ADD, {"name": "a", "number": 1}) == 1
-            assert tx.change(COUNT, {"of": "a", "to": 2}) == 1
-            assert tx.change(COUNT, {"of": "b", "to": 2}) == 0
-            assert tx.look(ALL, {}) == [("a", 2)]
-        assert database.look(ALL, {}) == []
-        with database.write() as tx:
-            tx.change(ADD, {"name": "a", "number": 1})
-            tx.session.connection().execute(text("UPDATE kept SET number = 7"))
-            tx.commit()
-        assert database.look(ALL, {}) == [("a", 7)]
-
     def test_packed_rows_are_the_rows(self, database: Database) -> None:
         """Rows that come as one are those that come one by one, in their order, bytes and all."""
         rows = [
@@ -172,22 +150,47 @@ class TestPostgresqlLooks(LooksSuite):
             database.look(GIVEN, {"given": "b"})
         assert database.look(GIVEN, {"given": "c"}) == [("c",)]
 
-    def test_a_row_that_is_there_is_a_conflict(self, database: Database) -> None:
-        """A kept statement answers as a session does: the second of two equal rows is a Conflict."""
-        _make_table(database)
-        with pytest.raises(Conflict):
-            _add_twice(database)
-        assert database.look(ALL, {}) == []
+    def test_a_look_that_the_server_forgot_is_asked_again(self, database: Database) -> None:
+        """Where a session is rolled back, psycopg has the server forget what is prepared, of others too."""
+        assert database.look(GIVEN, {"given": "a"}) == [("a",)]
+        with database._looks.taken() as taken:
+            taken.cursor.execute("DEALLOCATE ALL")
+        assert database.look(GIVEN, {"given": "b"}) == [("b",)]
 
-    def test_a_change_outlives_its_connections(self, database: Database) -> None:
-        """When the server ended every connection, a write is UNAVAILABLE, and the next is done."""
-        _make_table(database)
-        with pytest.raises(Unavailable):
-            _add_after_the_end(database)
-        with database.write() as tx:
-            assert tx.change(ADD, {"name": "a", "number": 1}) == 1
-            tx.commit()
-        assert database.look(ALL, {}) == [("a", 1)]
+    def test_of_many_statements_the_server_keeps_some(self, database: Database) -> None:
+        """Lists have as many as their callers think of; those after a hundred are asked all the same."""
+        for number in range(2 * kept_statements._MOST):
+            of = Look(select(literal_column(f"{number} + 0"), bindparam("given", type_=Text)))
+            assert database.look(of, {"given": "a"}) == [(number, "a")]
+        kept = Look(select(literal_column("count(*)")).select_from(text("pg_prepared_statements")))
+        assert database.look(kept, {}) == [(kept_statements._MOST,)]
+
+    @pytest.mark.parametrize(
+        ("kind", "value"),
+        [
+            (Text, "\u20ac"),
+            (LargeBinary, b"\x00\xff"),
+            (Boolean, True),
+            (Boolean, False),
+            (BigInteger, -(2**62)),
+            (Double, 0.1),
+            (Text, None),
+            (UtcDateTime, NOW),
+        ],
+    )
+    def test_a_value_comes_back(self, database: Database, kind: Any, value: Any) -> None:
+        """As it was sent; a time as the driver has it."""
+        given = Look(select(bindparam("given", type_=kind())))
+        back = value.replace(tzinfo=None) if value is NOW else value
+        assert database.look(given, {"given": value}) == [(back,)]
+
+    def test_a_text_that_would_end_early_is_refused(self, database: Database) -> None:
+        """PostgreSQL has no texts with a NUL, and what comes behind it must not be lost in silence."""
+        with pytest.raises(DataError, match="NUL"):
+            database.look(GIVEN, {"given": "a\0b"})
+        with pytest.raises(TypeError, match="object cannot be sent"):
+            database.look(Look(select(bindparam("given"))), {"given": object()})
+        assert database.look(GIVEN, {"given": "a"}) == [("a",)]
 
     def test_after_a_rest_no_look_is_lost(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         """A connection that was idle for long is asked before it is used: nobody sees that it is gone."""
@@ -195,37 +198,6 @@ class TestPostgresqlLooks(LooksSuite):
         monkeypatch.setattr(connections, "ASKED_AFTER_SECONDS", 0.0)
         _end_all(database)
         assert database.look(GIVEN, {"given": "b"}) == [("b",)]
-
-
-@contextmanager
-def postgresql_elsewhere(database: Database) -> Iterator[Connection]:
-    """A connection of its own, which is in no pool."""
-    engine = create_engine(database.engine.url, poolclass=NullPool)
-    with engine.connect() as connection:
-        yield connection
-
-
-def _make_table(database: Database) -> None:
-    with database.write() as tx:
-        tx.session.connection().execute(text("CREATE TABLE kept (name VARCHAR PRIMARY KEY, number INTEGER)"))
-        tx.commit()
-
-
-def _add_twice(database: Database) -> None:
-    with database.write() as tx:
-        tx.change(ADD, {"name": "a", "number": 1})
-        tx.change(ADD, {"name": "a", "number": 2})
-        tx.commit()
-
-
-def _add_after_the_end(database: Database) -> None:
-    """A write whose connection the server ends in the middle."""
-    with database.write() as tx:
-        ((pid,),) = tx.look(PID, {})
-        with postgresql_elsewhere(database) as other:
-            other.exec_driver_sql(f"SELECT pg_terminate_backend({pid})")
-        tx.change(ADD, {"name": "a", "number": 1})
-        tx.commit()
 
 
 def _end_all(database: Database) -> None:

@@ -1,6 +1,7 @@
 """The rules of CSBS as values: states, transitions, deletions, eligibility, restores."""
 
 import itertools
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def backup(state: BackupState = BackupState.AVAILABLE, **changes: Any) -> Backup
 
 def lock(state: LockState) -> ImageLock:
     """A lock."""
-    return ImageLock("b", "i", 1, "r", state)
+    return ImageLock("b", "i", 1, "r", state, datetime(2026, 3, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(("states", "events", "table", "contract"), TABLES)

@@ -2,17 +2,18 @@
 
 from recast.unitofwork.by_bytes import by_bytes
 from recast.unitofwork.columns import UtcDateTime
+from recast.unitofwork.compare_and_set import CompareAndSet, settle
 from recast.unitofwork.database import Database
 from recast.unitofwork.engines import DatabaseUnusable
 from recast.unitofwork.listing import Field, Listing, Page
-from recast.unitofwork.look import Change, Look
+from recast.unitofwork.look import Look, value
 from recast.unitofwork.replay import RequestReplay, find_replay, remember_replay
-from recast.unitofwork.resource import ResourceRow, etag_of, listing_index
+from recast.unitofwork.resource import ResourceRow, etag_of, listing_index, next_etag
 from recast.unitofwork.shown import joined, keep_shown
 from recast.unitofwork.transaction import Transaction
 
 __all__ = [
-    "Change",
+    "CompareAndSet",
     "Database",
     "DatabaseUnusable",
     "Field",
@@ -29,5 +30,8 @@ __all__ = [
     "joined",
     "keep_shown",
     "listing_index",
+    "next_etag",
     "remember_replay",
+    "settle",
+    "value",
 ]

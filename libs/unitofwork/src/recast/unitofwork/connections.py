@@ -2,7 +2,8 @@
 
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ _KEPT = 16
 
 @dataclass(slots=True)
 class Connected:
-    """A connection and its one cursor: psycopg's learns how to read a column once, not at each statement."""
+    """A connection, and what runs statements on it: SQLite's own cursor, or `KeptStatements`."""
 
     connection: PoolProxiedConnection
     cursor: Any
@@ -32,8 +33,6 @@ class Connections:
     def __init__(self, engine: Engine) -> None:
         """`engine` opens them, and keeps none itself."""
         self._engine = engine
-        # Of psycopg, in the server's own form: a message of 300 bytes is not written and read as hex.
-        self._cursor = {} if engine.dialect.name == "sqlite" else {"binary": True}
         self._idle: deque[Connected] = deque()
 
     def take(self) -> Connected:
@@ -46,6 +45,17 @@ class Connections:
             return known
         self.close()
         return self._connect()
+
+    @contextmanager
+    def taken(self) -> Iterator[Connected]:
+        """One, for a statement or two that begin no transaction."""
+        taken = self.take()
+        try:
+            yield taken
+        except BaseException as problem:
+            self.give_up(taken, problem)
+            raise
+        self.give_back(taken)
 
     def give_back(self, taken: Connected) -> None:
         """For the next one; nothing may be under way on it."""
@@ -70,7 +80,12 @@ class Connections:
 
     def _connect(self) -> Connected:
         connection = self._engine.raw_connection()
-        return Connected(connection, connection.cursor(**self._cursor), 0.0)
+        if self._engine.dialect.name == "sqlite":
+            return Connected(connection, connection.cursor(), 0.0)
+        from recast.unitofwork.kept_statements import KeptStatements  # noqa: PLC0415  # its driver may be missing
+
+        driver: Any = connection.driver_connection
+        return Connected(connection, KeptStatements(driver), 0.0)
 
     def _is_there(self, known: Connected) -> bool:
         dialect: Any = self._engine.dialect

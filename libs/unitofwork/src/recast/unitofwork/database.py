@@ -6,6 +6,7 @@ time: several would busy-poll each other, with waits of half a second; those tha
 commit. On PostgreSQL writes run side by side: a row that a decision rests on is read `FOR UPDATE`.
 """
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,9 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlmodel import Session
 
+from recast.faultpoints import reach
 from recast.faults import Conflict, Unavailable
+from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connections
 from recast.unitofwork.engines import open_engine, open_looks_engine, open_writes_engine
 from recast.unitofwork.group_commit import GroupCommit
@@ -23,7 +26,8 @@ from recast.unitofwork.look import Look
 from recast.unitofwork.own_commit import OwnCommit
 from recast.unitofwork.transaction import Transaction
 
-_UNIQUE_VIOLATION = "23505"  # PostgreSQL's; on SQLite nobody writes between a look and a write
+_UNIQUE_VIOLATION = "23505"  # PostgreSQL's
+_TAKEN = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 
 
 class Database:
@@ -37,7 +41,7 @@ class Database:
         self.dialect = self.engine.dialect
         self.is_sqlite = self.dialect.name == "sqlite"
         driver: Any = self.dialect.loaded_dbapi
-        self._away = (
+        self._answering = _Answering(
             *(OperationalError, InterfaceError, PoolExhausted),
             *(driver.OperationalError, driver.InterfaceError),  # as they come where no session is
         )
@@ -56,7 +60,7 @@ class Database:
 
         Unavailable when the database is away.
         """
-        with self._answering(), Session(self._snapshots, expire_on_commit=False) as session:
+        with self._answering, Session(self._snapshots, expire_on_commit=False) as session:
             yield session
 
     def look(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
@@ -64,20 +68,8 @@ class Database:
 
         Unavailable when the database is away.
         """
-        try:
-            return self._looked(look, values)
-        except self._away as problem:
-            raise _unavailable(problem) from problem
-
-    def _looked(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        taken = self._looks.take()
-        try:
-            found = look.rows(taken.cursor, self._looks_dialect, values)
-        except BaseException as problem:
-            self._looks.give_up(taken, problem)
-            raise
-        self._looks.give_back(taken)
-        return found
+        with self._answering, self._looks.taken() as taken:
+            return look.rows(taken.cursor, self._looks_dialect, values)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
@@ -86,27 +78,32 @@ class Database:
         Never held across a call to another service. Conflict where somebody else wrote a row with the same
         key meanwhile: asked again, the row is found. Unavailable when the database is away.
         """
-        with self._answering(), self._writes.transaction() as transaction:
+        with self._answering, self._writes.transaction() as transaction:
             try:
                 yield transaction
             except IntegrityError as problem:
-                if getattr(problem.orig, "sqlstate", "") != _UNIQUE_VIOLATION:
+                if self.is_sqlite or not _is_taken(problem):  # there nobody wrote since this write looked
                     raise
                 raise Conflict(resource="what was asked for") from problem
         if transaction.committed:
             for action in transaction.then:
                 action()
 
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        """A database that is away, locked, full or out of connections for now is UNAVAILABLE.
+    def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> bool:
+        """Whether it was done: not, where a row is not as it was seen, or a new one is there already.
 
-        Its callers may come back, work is tried again. What was not committed has not happened.
+        Unavailable when the database is away; it may have been done.
         """
-        try:
-            yield
-        except self._away as problem:
-            raise _unavailable(problem) from problem
+        with self._answering:
+            reach("commit")
+            try:
+                done = self._writes.compare_and_set(asked, values)
+            except IntegrityError as problem:
+                if not _is_taken(problem):
+                    raise
+                done = False
+            reach("committed")
+            return done
 
     def close(self) -> None:
         """Gives up every connection that nobody uses at the moment; the next use opens new ones."""
@@ -126,6 +123,26 @@ class Database:
             return session.connection().execute(text("SELECT 1")).scalar() == 1
 
 
-def _unavailable(problem: BaseException) -> Unavailable:
-    told = str(problem).partition("\n")[0]
-    return Unavailable(problem=f"the database did not answer: {told}")
+def _is_taken(problem: IntegrityError) -> bool:
+    """Whether it is of a new row whose key another has."""
+    of_sqlite = getattr(problem.orig, "sqlite_errorcode", None)
+    return of_sqlite in _TAKEN or getattr(problem.orig, "sqlstate", None) == _UNIQUE_VIOLATION
+
+
+class _Answering:
+    """A database that is away, locked, full or out of connections for now is UNAVAILABLE.
+
+    Its callers may come back, work is tried again. What was not committed has not happened.
+    """
+
+    def __init__(self, *away: type[Exception]) -> None:
+        self._away = away
+
+    def __enter__(self) -> None:
+        """Nothing to begin."""
+
+    def __exit__(self, _kind: object, problem: BaseException | None, _traceback: object) -> None:
+        """Raises Unavailable."""
+        if isinstance(problem, self._away):
+            told = str(problem).partition("\n")[0]
+            raise Unavailable(problem=f"the database did not answer: {told}") from problem

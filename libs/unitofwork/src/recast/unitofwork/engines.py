@@ -22,7 +22,10 @@ _PATIENCE = {
     "tcp_user_timeout": 10_000,
 }
 _WRITING = f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS} -c timezone=UTC"
-_LOOKING = "-c default_transaction_read_only=on -c timezone=UTC"
+# A kept statement's plan is that of its first minutes: made while a table was empty, it would read all of it
+# for long. Whatever looks and writes ask for has an index.
+_BY_INDEX = "-c enable_seqscan=off"
+_LOOKING = f"-c default_transaction_read_only=on -c timezone=UTC {_BY_INDEX}"
 # The last that was given back is taken first: each connection to SQLite that is used fills its own cache.
 _POOL = {"pool_size": 16, "max_overflow": 48, "pool_use_lifo": True}
 _URLS = "`sqlite:////absolute/path.db` or `postgresql+psycopg://user:password@host/name`"
@@ -55,12 +58,14 @@ def open_engine(url: str) -> Engine:
 
 
 def open_writes_engine(engine: Engine) -> Engine:
-    """An engine of the same database, for writes; it keeps no connections."""
+    """An engine of the same database, for writes. It keeps no connections, and begins no transactions."""
     if engine.dialect.name == "sqlite":
         writes = _sqlite(engine.url, poolclass=NullPool)
         _leave_to_others(writes.dialect)
     else:
-        writes = _libpq(engine.url, _WRITING, poolclass=NullPool)
+        writes = _libpq(
+            engine.url, f"{_WRITING} {_BY_INDEX}", isolation_level="AUTOCOMMIT", poolclass=NullPool
+        )
     return writes.execution_options(recast_write=True)
 
 

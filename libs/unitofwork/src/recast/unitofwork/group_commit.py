@@ -2,14 +2,14 @@
 
 One thread writes at a time, and most of its time is the sync of its commit. So a write for which another
 waits does not commit: it hands its transaction on, and the last of them, for whom nobody waits, commits for
-all. Each is a savepoint, so that one is undone without the others. None returns before the commit that holds
-it, neither who wrote nor who only decided by what those before it wrote; if that fails, all of them have.
+all. A compare-and-set that waits is done by whoever is before it, and its thread sleeps until all is durable.
+Each is a savepoint, so that one is undone without the others. None returns before the commit that holds it,
+neither who wrote nor who only decided by what those before it wrote; if that fails, all of them have.
 """
 
-import threading
+import os
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,53 +18,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from recast.faults import Unavailable
+from recast.unitofwork.baton import Baton, Turn
+from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connected, Connections
-from recast.unitofwork.transaction import Transaction, driver_errors
+from recast.unitofwork.transaction import DriverErrors, Transaction
 
 WAIT_SECONDS = 15.0
 _GROUP_SECONDS = 0.02  # then a group commits, whoever waits: the first of it has waited as long
-
-
-class Baton:
-    """It is one thread's at a time, in the order in which they came."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._waiting: deque[threading.Lock] = deque()
-        self._is_held = False
-
-    def take(self, seconds: float) -> bool:
-        """Whether it came within that time."""
-        with self._guard:
-            if not self._is_held:
-                self._is_held = True
-                return True
-            turn = threading.Lock()
-            turn.acquire()
-            self._waiting.append(turn)
-        if turn.acquire(timeout=seconds):
-            return True
-        with self._guard:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-                return False
-        return True  # it came just then
-
-    def hand_on(self) -> bool:
-        """Gives it to the next; False, and it stays, when there is none."""
-        with self._guard:
-            if not self._waiting:
-                return False
-            self._waiting.popleft().release()
-            return True
-
-    def put_down(self) -> None:
-        """Gives it to the next, or to whoever comes."""
-        with self._guard:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._is_held = False
 
 
 @dataclass
@@ -74,13 +34,47 @@ class _Group:
     connected: Connected
     begun_at: float
     problem: BaseException | None = None
-    is_ended: threading.Event = field(default_factory=threading.Event)
+    waiting: list[Turn] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
         """SQLite undoes a whole transaction by itself where it runs out of disk or memory."""
         connection: Any = self.connected.connection.dbapi_connection  # none when a session closed it
         return connection is not None and connection.in_transaction
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be more of it."""
+        return self.is_whole and time.monotonic() < self.begun_at + _GROUP_SECONDS
+
+    def end(self) -> None:
+        """Wakes all who wait for it."""
+        for each in self.waiting:
+            each.come()
+
+    def check(self) -> None:
+        """Unavailable, where it came to nothing."""
+        if self.problem is not None:
+            raise Unavailable(problem=f"the database did not commit: {self.problem}") from self.problem
+
+
+class _Wanted(Turn):
+    """A compare-and-set, by whomever it is done."""
+
+    def __init__(self, asked: CompareAndSet, values: Mapping[str, object]) -> None:
+        super().__init__()
+        self.asked = asked
+        self.values = values
+        self.group: _Group | None = None
+        self.is_done = False
+        self.problem: Exception | None = None
+
+    def result(self, group: _Group) -> bool:
+        """Whether it is done, once its group has ended."""
+        group.check()
+        if self.problem is not None:
+            raise self.problem
+        return self.is_done
 
 
 class GroupCommit:
@@ -90,6 +84,7 @@ class GroupCommit:
         """`engine` opens connections, and keeps none itself; its sessions neither commit nor roll back."""
         self._engine = engine
         self._connections = Connections(engine)
+        self._driver_errors = DriverErrors(engine)
         self._baton = Baton()
         self._group: _Group | None = None
 
@@ -97,7 +92,7 @@ class GroupCommit:
     def transaction(self) -> Iterator[Transaction]:
         """A write, with SQLite's write lock in hand; Unavailable when it is not to be had in time."""
         # The timeout turns a stuck writer into a clear answer instead of a server without threads.
-        if not self._baton.take(WAIT_SECONDS):
+        if not self._baton.take(Turn(), WAIT_SECONDS):
             raise Unavailable(problem="the database is busy")
         try:
             group = self._group = self._group or self._begun()
@@ -112,6 +107,25 @@ class GroupCommit:
             yield transaction
         finally:
             transaction.end()
+
+    def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> bool:
+        """A write of nothing else; whether it is done."""
+        wanted = _Wanted(asked, values)
+        has_come = self._baton.take(wanted, WAIT_SECONDS)
+        if wanted.group is not None:  # somebody else did it
+            if not has_come:
+                raise _unknown()
+            return wanted.result(wanted.group)
+        if not has_come:
+            raise Unavailable(problem="the database is busy")
+        try:
+            group = self._group = self._group or self._begun()
+        except BaseException as problem:
+            self._fail(problem)
+            raise
+        self._do(group, wanted)
+        self._leave(group)
+        return wanted.result(group)
 
     def close(self) -> None:
         """Closes the connections that nobody uses."""
@@ -140,16 +154,49 @@ class GroupCommit:
             self._fail(problem)
             raise
         self._leave(group)
+        group.check()
+
+    def _do(self, group: _Group, wanted: _Wanted) -> None:
+        """Without a savepoint: if it is refused, it has written nothing."""
+        what = group.connected.cursor, self._engine.dialect, wanted.values
+        try:
+            with self._driver_errors:
+                wanted.is_done = wanted.asked.decide(*what)
+        except Exception as problem:  # noqa: BLE001  # whose it is raises it
+            wanted.problem = problem
+            return
+        try:
+            if wanted.is_done:
+                with self._driver_errors:
+                    wanted.asked.complete(*what)
+        except BaseException as problem:  # noqa: BLE001  # each of the group raises it
+            self._fail(problem)
 
     def _leave(self, group: _Group) -> None:
-        """Returns when the group is durable."""
-        is_young = time.monotonic() < group.begun_at + _GROUP_SECONDS
-        if not (group.is_whole and is_young and self._baton.hand_on()):
-            self._commit(group)
-        elif not group.is_ended.wait(WAIT_SECONDS):
-            raise Unavailable(problem="it is not known whether the database has it: the commit takes long")
-        if group.problem is not None:
-            raise Unavailable(problem=f"the database did not commit: {group.problem}") from group.problem
+        """Returns when the group is durable, or has come to nothing."""
+        while self._group is group:
+            turn = self._following() if group.is_open else None
+            if turn is None:
+                self._commit(group)
+            elif isinstance(turn, _Wanted):
+                turn.group = group
+                group.waiting.append(turn)
+                self._do(group, turn)
+            else:
+                over = Turn()
+                group.waiting.append(over)
+                turn.come()
+                if not over.wait(WAIT_SECONDS):
+                    raise _unknown()
+                return
+
+    def _following(self) -> Turn | None:
+        turn = self._baton.following()
+        if turn is None:
+            # Whoever is about to write, and has no core to do so, comes first: a commit costs more than both.
+            os.sched_yield()
+            turn = self._baton.following()
+        return turn
 
     def _commit(self, group: _Group) -> None:
         try:
@@ -162,7 +209,7 @@ class GroupCommit:
         self._group = None
         self._connections.give_back(group.connected)
         self._baton.put_down()
-        group.is_ended.set()
+        group.end()
 
     def _fail(self, problem: BaseException) -> None:
         """Ends the group, none of whose writes has happened, and gives up its connection."""
@@ -178,8 +225,12 @@ class GroupCommit:
         finally:
             self._baton.put_down()
             if group is not None:
-                group.is_ended.set()
+                group.end()
 
     def _run(self, group: _Group, statement: str) -> None:
-        with driver_errors(self._engine):
+        with self._driver_errors:
             group.connected.cursor.execute(statement)
+
+
+def _unknown() -> Unavailable:
+    return Unavailable(problem="it is not known whether the database has it: the commit takes long")

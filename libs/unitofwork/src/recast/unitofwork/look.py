@@ -58,8 +58,14 @@ class _Compilations:
         """Compiled once."""
         known = self._known.get(dialect.name)
         if known is None:
-            known = self._known[dialect.name] = self._kind(self._statement, dialect)
+            known = self._known[dialect.name] = self._kind(self._statement, _numbered(dialect))
         return known
+
+
+def _numbered(dialect: Dialect) -> Dialect:
+    """The same, with parameters as SQLite's driver and `KeptStatements` have them."""
+    kind: Any = type(dialect)
+    return dialect if dialect.positional else kind(paramstyle="numeric_dollar")
 
 
 class _Compiled:
@@ -68,30 +74,29 @@ class _Compiled:
     def __init__(self, statement: Select[Any] | Insert | Update, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         self.text: str = compiled.string
-        self._order: list[str] | None = compiled.positiontup  # none where parameters have names
-        self._processors: dict[str, Processor] = {}
-        for name, parameter in compiled.binds.items():
-            processor = parameter.type.dialect_impl(dialect).bind_processor(dialect)
-            if processor is not None:
-                self._processors[name] = processor
-        self._constants = self._processed(
-            {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-        )
+        processors: dict[str, Processor | None] = {
+            name: bind.type.dialect_impl(dialect).bind_processor(dialect)
+            for name, bind in compiled.binds.items()
+        }
+        self._order = [(name, processors[name]) for name in compiled.positiontup]
+        constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+        self._constants = {name: _processed(processors[name], each) for name, each in constants.items()}
 
-    def parameters(self, values: Mapping[str, object]) -> Any:
+    def parameters(self, values: Mapping[str, object]) -> list[object]:
         """What the driver takes beside the text."""
-        named = self._constants | self._processed(values)
-        return named if self._order is None else [named[name] for name in self._order]
+        constants = self._constants
+        return [
+            _processed(processor, values[name]) if name in values else constants[name]
+            for name, processor in self._order
+        ]
 
     def rows(self, found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """The statement's rows, of what the driver found."""
         return found
 
-    def _processed(self, values: Mapping[str, object]) -> dict[str, object]:
-        processors = self._processors
-        return {
-            name: processors[name](value) if name in processors else value for name, value in values.items()
-        }
+
+def _processed(processor: Processor | None, given: object) -> object:
+    return given if processor is None else processor(given)
 
 
 class _Packed(_Compiled):

@@ -1,44 +1,48 @@
 """Writes side by side, each on a connection of its own: PostgreSQL."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connected, Connections
-from recast.unitofwork.transaction import Transaction, driver_errors
+from recast.unitofwork.transaction import DriverErrors, Transaction
 
 
 class OwnCommit:
     """Every write commits for itself; the server shares its syncs."""
 
     def __init__(self, engine: Engine) -> None:
-        """`engine` opens connections, and keeps none itself."""
+        """`engine` opens connections whose statements commit by themselves, and keeps none itself."""
         self._engine = engine
         self._connections = Connections(engine)
+        self._driver_errors = DriverErrors(engine)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """A write; the driver begins it with its first statement."""
+        """A write."""
         taken = self._connections.take()
 
         def keep() -> None:
             if self._status(taken) == "INERROR":  # the server would undo it, and call that no error
                 undo()
                 raise RuntimeError("a statement of the write failed: the rest of it must not happen")
-            with driver_errors(self._engine):
+            with self._driver_errors:
                 taken.connection.commit()
 
         def undo() -> None:
             if taken.connection.is_valid:
-                with driver_errors(self._engine):
+                with self._driver_errors:
                     taken.connection.rollback()
 
         transaction = Transaction(self._engine, taken, keep, undo)
         try:
             try:
+                with self._driver_errors:
+                    taken.cursor.execute("BEGIN")
                 yield transaction
             finally:
                 transaction.end()
@@ -52,6 +56,11 @@ class OwnCommit:
                 self._connections.give_up(taken, problem)
             raise
         self._connections.give_back(taken)
+
+    def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> bool:
+        """A write of nothing else; whether it is done."""
+        with self._connections.taken() as taken, self._driver_errors:
+            return asked.at_once(taken.cursor, self._engine.dialect, values)
 
     @staticmethod
     def _status(taken: Connected) -> str:

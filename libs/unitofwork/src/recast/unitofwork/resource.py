@@ -26,6 +26,11 @@ def etag_of(create_time: datetime, version: int) -> str:
     return f"{create_time.timestamp():.6f}-{version}"
 
 
+def next_etag(etag: str, version: int) -> str:
+    """The etag of a row that is at this version now, by one that it had before."""
+    return f"{etag.rpartition('-')[0]}-{version}"
+
+
 class ResourceRow(SQLModel):
     """A named resource of a project. Its version counts the changes; the etag is made of it.
 

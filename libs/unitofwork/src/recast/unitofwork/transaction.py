@@ -1,7 +1,6 @@
 """A write under way."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RootTransaction
@@ -10,7 +9,6 @@ from sqlmodel import Session
 
 from recast.faultpoints import reach
 from recast.unitofwork.connections import Connected
-from recast.unitofwork.look import Change, Look
 
 
 class Transaction:
@@ -27,8 +25,7 @@ class Transaction:
         self._session: Session | None = None
         self._joined: RootTransaction | None = None
         self.then: list[Callable[[], None]] = []
-        self.is_over = self._has_failed = False
-        self.committed = False
+        self.is_over = self.committed = False
 
     @property
     def session(self) -> Session:
@@ -39,16 +36,6 @@ class Transaction:
             self._joined = joined.begin()  # for SQLAlchemy; it has begun
             self._session = Session(joined, expire_on_commit=False)
         return self._session
-
-    def look(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
-        """The rows of one statement, as this transaction sees them."""
-        with self._step():
-            return look.rows(self._connected.cursor, self._engine.dialect, values)
-
-    def change(self, change: Change, values: Mapping[str, object]) -> int:
-        """Writes by one statement, past the session; gives how many rows."""
-        with self._step():
-            return change.run(self._connected.cursor, self._engine.dialect, values)
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Calls `action` once the commit is durable; for hints such as waking a worker, never for anything
@@ -90,28 +77,22 @@ class Transaction:
             finally:
                 self._session.bind = None
 
-    @contextmanager
-    def _step(self) -> Iterator[None]:
-        self._must_be_open()
-        try:
-            with driver_errors(self._engine):
-                yield
-        except BaseException:
-            self._has_failed = True
-            raise
-
     def _must_be_open(self) -> None:
         if self.is_over:
             raise RuntimeError("the write is over: a commit is its last step")
-        if self._has_failed:
-            raise RuntimeError("a statement of the write failed: the rest of it must not happen")
 
 
-@contextmanager
-def driver_errors(engine: Engine) -> Iterator[None]:
-    """What the driver raises, as a session raises it."""
-    driver: Any = engine.dialect.loaded_dbapi
-    try:
-        yield
-    except driver.Error as problem:
-        raise DBAPIError.instance(None, None, problem, driver.Error) from problem
+class DriverErrors:
+    """What the driver raises within is raised as a session raises it. For any number of threads at once."""
+
+    def __init__(self, engine: Engine) -> None:
+        driver: Any = engine.dialect.loaded_dbapi
+        self._error: type[Exception] = driver.Error
+
+    def __enter__(self) -> None:
+        """Nothing to begin."""
+
+    def __exit__(self, _kind: object, problem: BaseException | None, _traceback: object) -> None:
+        """Raises SQLAlchemy's."""
+        if isinstance(problem, self._error):
+            raise DBAPIError.instance(None, None, problem, self._error) from problem

@@ -4,6 +4,7 @@ released.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from csbs.domain.refusals import LockReleased, LockTokenStale
@@ -38,13 +39,14 @@ TRANSITIONS: dict[tuple[LockState, LockEvent], LockState] = {
 
 @dataclass(frozen=True)
 class ImageLock:
-    """A lock as it was taken. `request_id` is what it was asked for with."""
+    """A lock. `request_id` is what it was asked for with, `create_time` when it was taken."""
 
     backup: str
     image: str
     token: int
     request_id: str
     state: LockState
+    create_time: datetime
 
 
 def find_again(locks: Sequence[ImageLock], backup: str, image: str, request_id: str) -> ImageLock | None:
@@ -58,7 +60,7 @@ def find_again(locks: Sequence[ImageLock], backup: str, image: str, request_id: 
 
 
 def holder_of(locks: Sequence[ImageLock]) -> str:
-    """The image that holds the backup, of all locks it ever had; empty when none does."""
+    """The image that holds the backup, of the locks that it has; empty when none does."""
     return next((lock.image for lock in locks if lock.state is not LockState.RELEASED), "")
 
 

@@ -7,10 +7,11 @@ from datetime import datetime
 import grpc
 
 from csbs.domain.backup import BackupState, image_obstacles
-from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance, current, find_again, holder_of
+from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance, current, find_again
 from csbs.domain.refusals import BackupNotImageReady
-from csbs.storage import backups, image_locks
+from csbs.storage import image_locks
 from csbs.storage.chunks import BackupChunks
+from csbs.storage.image_locks import LockedBackup
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import error_reason_pb2
 from recast.csbs.v1 import image_lock_service_pb2 as pb
@@ -18,7 +19,10 @@ from recast.csbs.v1 import image_lock_service_pb2_grpc as grpc_pb
 from recast.faults import Refusal, all_of
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
-from recast.unitofwork import Database
+from recast.unitofwork import Database, settle
+
+_STATES = {state: pb.LockState.Value(f"LOCK_STATE_{state}") for state in LockState}
+_READABLE = {BackupState.AVAILABLE, BackupState.RESTORING}
 
 
 @dataclass(frozen=True)
@@ -34,107 +38,94 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         self, request: pb.CheckImageEligibilityRequest, context: grpc.ServicerContext
     ) -> pb.CheckImageEligibilityResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
-        with self.database.read() as session:
-            row = backups.load(session, request.backup)
-            obstacles = image_obstacles(backups.value(session, row), require_available=self.require_available)
-            return pb.CheckImageEligibilityResponse(
-                eligible=not obstacles,
-                violations=[_violation(each) for each in obstacles],
-                backup=backups.message(session, row),
-            )
+        seen = image_locks.look(self.database, request.backup)
+        obstacles = self._obstacles(seen)
+        return pb.CheckImageEligibilityResponse(
+            eligible=not obstacles,
+            violations=[_violation(each) for each in obstacles],
+            backup=seen.message,
+        )
 
     def LockBackup(
         self, request: pb.LockBackupRequest, context: grpc.ServicerContext
     ) -> pb.LockBackupResponse:
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
-        with self.database.write() as tx:
-            held = backups.load_held(tx, request.backup)
-            locks = image_locks.load_locks(tx, request.backup)
-            lock, taken = find_again(locks, request.backup, request.image, request.request_id), self.now()
-            if lock is not None:
-                taken = image_locks.create_time(tx, lock)
-            else:
-                value = backups.value_of(request.backup, held, holder_of(locks))
-                obstacles = image_obstacles(value, require_available=self.require_available)
-                if obstacles:
+
+        def lock_it() -> pb.LockBackupResponse | None:
+            seen = image_locks.look(self.database, request.backup, request.request_id)
+            lock = find_again(seen.locks, request.backup, request.image, request.request_id)
+            if lock is None:
+                if obstacles := self._obstacles(seen):
                     raise all_of(obstacles)
-                token = held.lock_sequence + 1
-                lock = ImageLock(request.backup, request.image, token, request.request_id, LockState.HELD)
-                image_locks.add_lock(tx, lock, taken)
-                backups.count_lock(tx, held, taken)
-            response = pb.LockBackupResponse(
-                lock=_message(lock, lock.state, taken),
-                backup=held.message,
-                content=self._content(held.content, held.state, project),
+                lock = ImageLock(
+                    request.backup,
+                    request.image,
+                    seen.lock_sequence + 1,
+                    request.request_id,
+                    LockState.HELD,
+                    self.now(),
+                )
+                if not image_locks.take(self.database, seen, lock):
+                    return None
+            return pb.LockBackupResponse(
+                lock=_message(lock, lock.state), backup=seen.message, content=self._content(seen, project)
             )
-            response.backup.image = lock.image
-            tx.commit()
-            return response
+
+        return settle(request.backup, lock_it)
 
     def ConfirmLock(
         self, request: pb.ConfirmLockRequest, context: grpc.ServicerContext
     ) -> pb.ConfirmLockResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
-        with self.database.write() as tx:
-            backups.load(tx.session, request.backup, lock=True)
-            locks = image_locks.load_locks(tx, request.backup)
-            lock = current(locks, request.backup, request.image, request.token)
+
+        def confirm() -> pb.ConfirmLockResponse | None:
+            seen = image_locks.look(self.database, request.backup, token=request.token)
+            lock = current(seen.locks, request.backup, request.image, request.token)
             state = advance(lock, LockEvent.CONFIRMED)
-            image_locks.save_lock(tx, lock, state)
-            taken = image_locks.create_time(tx, lock)
-            response = pb.ConfirmLockResponse(lock=_message(lock, state, taken))
-            tx.commit()
-            return response
+            is_moved = image_locks.move(self.database, lock, state)
+            return pb.ConfirmLockResponse(lock=_message(lock, state)) if is_moved else None
+
+        return settle(request.backup, confirm)
 
     def ReleaseLock(
         self, request: pb.ReleaseLockRequest, context: grpc.ServicerContext
     ) -> pb.ReleaseLockResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
-        with self.database.write() as tx:
-            # A confirmation under way has read the lock, and would write over its release.
-            backups.hold(tx.session, request.backup)
-            locks = image_locks.load_locks(tx, request.backup)
-            found = [lock for lock in locks if lock.image == request.image and _is_meant(lock, request)]
+
+        def release() -> pb.ReleaseLockResponse | None:
+            locks = image_locks.look_alone(self.database, request.backup, request.request_id, request.token)
+            meant = [each for each in locks if each.image == request.image and _is_meant(each, request)]
             # A release that overtakes its own LockBackup leaves the tombstone that refuses it.
-            lock = (
-                found[0]
-                if found
-                else ImageLock(
-                    request.backup, request.image, request.token, request.request_id, LockState.RELEASED
-                )
-            )
-            state = advance(lock, LockEvent.RELEASED)
-            is_anothers = any(each.request_id == request.request_id for each in locks)
-            if found:
-                image_locks.save_lock(tx, lock, state)
-            elif request.request_id and not is_anothers:
-                image_locks.add_lock(tx, lock, self.now())
-            response = pb.ReleaseLockResponse(
-                lock=pb.ImageLock(
-                    backup=lock.backup, image=lock.image, token=lock.token, state=pb.LOCK_STATE_RELEASED
-                )
-            )
-            tx.commit()
-            return response
+            lock = meant[0] if meant else _tombstone(request, self.now())
+            if meant:
+                is_done = image_locks.move(self.database, lock, advance(lock, LockEvent.RELEASED))
+            else:
+                is_anothers = any(each.request_id == request.request_id for each in locks)
+                is_kept = bool(request.request_id) and not is_anothers
+                is_done = not is_kept or image_locks.add(self.database, lock)
+            return pb.ReleaseLockResponse(lock=_released(lock)) if is_done else None
+
+        return settle(request.backup, release)
 
     def GetBackupContent(
         self, request: pb.GetBackupContentRequest, context: grpc.ServicerContext
     ) -> pb.GetBackupContentResponse:
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
-        with self.database.read() as session:
-            row = backups.load(session, request.backup)
-            locks = image_locks.read_locks(session, row.name)
-            current(locks, row.name, request.image, request.token)
-            content = self._content(row.content, row.state, project)
-            if content is None:
-                raise BackupNotImageReady(backup=row.name, state=row.state)
-            return pb.GetBackupContentResponse(content=content, backup=backups.message(session, row))
+        seen = image_locks.look(self.database, request.backup, token=request.token)
+        current(seen.locks, request.backup, request.image, request.token)
+        content = self._content(seen, project)
+        if content is None:
+            raise BackupNotImageReady(backup=request.backup, state=seen.state)
+        return pb.GetBackupContentResponse(content=content, backup=seen.message)
 
-    def _content(self, known: bytes | None, state: str, project: str) -> content_pb2.Content | None:
+    def _obstacles(self, backup: LockedBackup) -> list[Refusal]:
+        return image_obstacles(backup.value, require_available=self.require_available)
+
+    def _content(self, backup: LockedBackup, project: str) -> content_pb2.Content | None:
         """What the backup's disks are, with the key of the store; None while it is being made."""
-        if known is None or state not in {BackupState.AVAILABLE, BackupState.RESTORING}:
+        if backup.content is None or backup.state not in _READABLE:
             return None
-        content = content_pb2.Content.FromString(known)
+        content = content_pb2.Content.FromString(backup.content)
         content.store.CopyFrom(self.chunks.location(project))
         return content
 
@@ -143,15 +134,21 @@ def _is_meant(lock: ImageLock, request: pb.ReleaseLockRequest) -> bool:
     return lock.token == request.token if request.token else lock.request_id == request.request_id
 
 
-def _message(lock: ImageLock, state: LockState, taken: datetime) -> pb.ImageLock:
-    message = pb.ImageLock(
-        backup=lock.backup,
-        image=lock.image,
-        token=lock.token,
-        state=pb.LockState.Value(f"LOCK_STATE_{state}"),
+def _tombstone(request: pb.ReleaseLockRequest, now: datetime) -> ImageLock:
+    return ImageLock(
+        request.backup, request.image, request.token, request.request_id, LockState.RELEASED, now
     )
-    message.create_time.FromDatetime(taken)
+
+
+def _message(lock: ImageLock, state: LockState) -> pb.ImageLock:
+    message = _released(lock)
+    message.state = _STATES[state]
+    message.create_time.FromDatetime(lock.create_time)
     return message
+
+
+def _released(lock: ImageLock) -> pb.ImageLock:
+    return pb.ImageLock(backup=lock.backup, image=lock.image, token=lock.token, state=pb.LOCK_STATE_RELEASED)
 
 
 def _violation(obstacle: Refusal) -> pb.EligibilityViolation:

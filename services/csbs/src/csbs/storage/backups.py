@@ -1,37 +1,37 @@
 """Backups in the database, and how a row looks to the rules and to callers."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
 from google.rpc import status_pb2
-from sqlalchemy import bindparam, text, update
+from sqlalchemy import bindparam, literal_column, text
 from sqlalchemy import select as sa_select
 from sqlmodel import Session, select
 
 from csbs.domain.backup import Backup, BackupDisk, BackupEvent, BackupState, advance
+from csbs.domain.image_lock import LockState
 from csbs.domain.refusals import BackupNotFound
-from csbs.storage.image_locks import held_image, holder
-from csbs.storage.tables import BackupRow
+from csbs.storage.tables import BackupRow, ImageLockRow
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_pb2 as pb
 from recast.csbs.v1 import backup_service_pb2
-from recast.faults import Conflict
 from recast.unitofwork import (
-    Change,
     Database,
     Field,
     Listing,
     Look,
     Transaction,
     by_bytes,
-    etag_of,
     joined,
     keep_shown,
 )
 
 _TABLE: Any = BackupRow.__table__  # type: ignore[attr-defined]
-_HELD = held_image(_TABLE.c.name).label("image")
+_LOCKS: Any = ImageLockRow.__table__  # type: ignore[attr-defined]
+# Written out: as a parameter it would be one of every page's statement.
+_HOLDS = _LOCKS.c.state != literal_column(f"'{LockState.RELEASED}'")
+_HOLDER = sa_select(_LOCKS.c.image).where(_LOCKS.c.backup == _TABLE.c.name, _HOLDS)
+_HELD = _HOLDER.limit(literal_column("1")).scalar_subquery().label("image")
 LISTING: Listing[BackupRow] = Listing(
     BackupRow,
     {
@@ -45,31 +45,7 @@ LISTING: Listing[BackupRow] = Listing(
     id_column="name",
     shown=(_TABLE.c.shown, _HELD),
 )
-_THIS = _TABLE.c.name == bindparam("backup")
-_HELD_ROW = Look(
-    sa_select(
-        _TABLE.c.shown,
-        _TABLE.c.state,
-        _TABLE.c.image_ready,
-        _TABLE.c.disks,
-        _TABLE.c.content,
-        _TABLE.c.version,
-        _TABLE.c.lock_sequence,
-    )
-    .where(_THIS)
-    .with_for_update()
-)
-_COUNT_LOCK = Change(
-    update(_TABLE)
-    .where(_THIS, _TABLE.c.version == bindparam("seen"))
-    .values(
-        lock_sequence=bindparam("to_sequence"),
-        version=bindparam("to_version"),
-        update_time=bindparam("to_time"),
-        shown=bindparam("to_shown"),
-    )
-)
-_ONE = Look(sa_select(_TABLE.c.shown, _HELD, _TABLE.c.name).where(_THIS))
+_ONE = Look(sa_select(_TABLE.c.shown, _HELD, _TABLE.c.name).where(_TABLE.c.name == bindparam("backup")))
 
 
 def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
@@ -79,52 +55,6 @@ def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
     if row is None:
         raise BackupNotFound(backup=name)
     return row
-
-
-@dataclass
-class HeldBackup:
-    """A backup as its callers see it, and what its next lock is decided by and counts on."""
-
-    message: pb.Backup
-    state: str
-    image_ready: bool
-    disks: bytes
-    content: bytes | None
-    version: int
-    lock_sequence: int
-
-
-def load_held(tx: Transaction, name: str) -> HeldBackup:
-    """The backup, which nobody else changes until the transaction ends; it is written by `count_lock`."""
-    rows = tx.look(_HELD_ROW, {"backup": name})
-    if not rows:
-        raise BackupNotFound(backup=name)
-    known, *rest = rows[0]
-    return HeldBackup(pb.Backup.FromString(known) if known else message_of(load(tx.session, name)), *rest)
-
-
-def count_lock(tx: Transaction, backup: HeldBackup, now: datetime) -> None:
-    """Gives the backup the token of a new lock, if nobody has changed it since."""
-    seen = backup.version
-    backup.lock_sequence += 1
-    backup.version += 1
-    backup.message.etag = etag_of(backup.message.create_time.ToDatetime(UTC), backup.version)
-    backup.message.update_time.FromDatetime(now)
-    values = {
-        "backup": backup.message.name,
-        "seen": seen,
-        "to_sequence": backup.lock_sequence,
-        "to_version": backup.version,
-        "to_time": now,
-        "to_shown": backup.message.SerializeToString(),
-    }
-    if tx.change(_COUNT_LOCK, values) != 1:
-        raise Conflict(resource=backup.message.name)
-
-
-def hold(session: Session, name: str) -> None:
-    """Keeps the row, if there is one, from everybody else until the transaction ends."""
-    session.exec(select(BackupRow.name).where(BackupRow.name == name).with_for_update()).first()
 
 
 def unfinished_backup_of(session: Session, project: str, server: str) -> str:
@@ -151,12 +81,28 @@ def live_contents(session: Session, project: str) -> list[content_pb2.Content]:
     return [content_pb2.Content.FromString(content) for content in session.exec(query) if content]
 
 
+def holder(session: Session, backup: str) -> str:
+    """The image that holds the backup now; empty when none does."""
+    query = select(ImageLockRow.image).where(
+        ImageLockRow.backup == backup, ImageLockRow.state != LockState.RELEASED
+    )
+    return session.exec(query).first() or ""
+
+
 def value(session: Session, row: BackupRow) -> Backup:
     """The row as the rules see it."""
     return value_of(row.name, row, holder(session, row.name))
 
 
-def value_of(name: str, row: BackupRow | HeldBackup, image: str) -> Backup:
+class Decisive(Protocol):
+    """What the rules look at, of a row or of what a look found."""
+
+    state: str
+    image_ready: bool
+    disks: bytes
+
+
+def value_of(name: str, row: Decisive, image: str) -> Backup:
     """The backup as the rules see it, held by an image, or by none."""
     disks = [
         BackupDisk(
@@ -164,7 +110,7 @@ def value_of(name: str, row: BackupRow | HeldBackup, image: str) -> Backup:
         )
         for disk in pb.Backup.FromString(row.disks).disks
     ]
-    return Backup(name, BackupState(row.state), bool(row.image_ready), image, disks)
+    return Backup(name, BackupState(row.state), row.image_ready, image, disks)
 
 
 def move(tx: Transaction, row: BackupRow, event: BackupEvent, now: datetime) -> None:

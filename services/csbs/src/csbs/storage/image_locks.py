@@ -1,83 +1,156 @@
-"""Locks in the database."""
+"""A backup and its locks: looked at together, and written if they are still as they were seen."""
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ScalarSelect, bindparam, insert, literal_column, update
+from sqlalchemy import bindparam, literal_column, or_, update
 from sqlalchemy import select as sa_select
-from sqlmodel import Session, select
 
-from csbs.domain.image_lock import ImageLock, LockState
-from csbs.storage.tables import ImageLockRow
-from recast.unitofwork import Change, Look, Transaction
+from csbs.domain.backup import Backup
+from csbs.domain.image_lock import ImageLock, LockState, holder_of
+from csbs.domain.refusals import BackupNotFound
+from csbs.storage import backups
+from csbs.storage.tables import BackupRow, ImageLockRow
+from recast.csbs.v1 import backup_pb2 as pb
+from recast.unitofwork import CompareAndSet, Database, Look, next_etag, value
 
-_TABLE: Any = ImageLockRow.__table__  # type: ignore[attr-defined]
-_THIS = (_TABLE.c.backup == bindparam("of_backup"), _TABLE.c.request_id == bindparam("of_request"))
-_OF_BACKUP = sa_select(_TABLE.c.image, _TABLE.c.token, _TABLE.c.request_id, _TABLE.c.state).where(
-    _TABLE.c.backup == bindparam("of_backup")
+_BACKUP: Any = BackupRow.__table__  # type: ignore[attr-defined]
+_LOCK: Any = ImageLockRow.__table__  # type: ignore[attr-defined]
+_AS_IT_IS: Any = literal_column("backup.create_time")
+_LOCK_COLUMNS = (_LOCK.c.image, _LOCK.c.token, _LOCK.c.request_id, _LOCK.c.state, _LOCK.c.create_time)
+# The one that holds, and what was written for this request or this token before; not every tombstone.
+_MATTERS = or_(
+    _LOCK.c.state != literal_column(f"'{LockState.RELEASED}'"),
+    _LOCK.c.request_id == bindparam("request"),
+    _LOCK.c.token == bindparam("known_token"),
 )
-_LOAD = Look(_OF_BACKUP)
-_CREATE_TIME = sa_select(_TABLE.c.create_time).where(*_THIS)
-_SAVE = Change(update(_TABLE).where(*_THIS).values(state=bindparam("to_state")))
-_ADD = Change(insert(_TABLE))
-
-
-def load_locks(tx: Transaction, backup: str) -> list[ImageLock]:
-    """Every lock that the backup ever had, tombstones included."""
-    return _locks(backup, tx.look(_LOAD, {"of_backup": backup}))
-
-
-def read_locks(session: Session, backup: str) -> list[ImageLock]:
-    """The same, for who reads alone."""
-    return _locks(backup, session.connection().execute(_OF_BACKUP, {"of_backup": backup}))
-
-
-def _locks(backup: str, rows: Iterable[Any]) -> list[ImageLock]:
-    return [
-        ImageLock(backup, image, token, request_id, LockState(state))
-        for image, token, request_id, state in rows
-    ]
-
-
-def holder(session: Session, backup: str) -> str:
-    """The image that holds the backup now; empty when none does."""
-    query = select(ImageLockRow.image).where(
-        ImageLockRow.backup == backup, ImageLockRow.state != LockState.RELEASED
+_WITH_BACKUP = Look(
+    sa_select(
+        *(_BACKUP.c.shown, _BACKUP.c.state, _BACKUP.c.image_ready, _BACKUP.c.disks, _BACKUP.c.content),
+        *(_BACKUP.c.version, _BACKUP.c.lock_sequence, _AS_IT_IS, *_LOCK_COLUMNS),
     )
-    return session.exec(query).first() or ""
+    .select_from(_BACKUP.outerjoin(_LOCK, (_LOCK.c.backup == _BACKUP.c.name) & _MATTERS))
+    .where(_BACKUP.c.name == bindparam("of_backup"))
+)
+_ALONE = Look(sa_select(*_LOCK_COLUMNS).where(_LOCK.c.backup == bindparam("of_backup"), _MATTERS))
+_TAKE = CompareAndSet(
+    changed=update(_BACKUP)
+    .where(
+        _BACKUP.c.name == bindparam("of_backup"),
+        _BACKUP.c.version == bindparam("seen_version"),
+        # Another may have been made of that name. It is compared as the driver gave it.
+        bindparam("seen_create_time") == _AS_IT_IS,
+    )
+    .values(
+        lock_sequence=bindparam("to_sequence"),
+        version=bindparam("to_version"),
+        update_time=bindparam("to_time"),
+        shown=bindparam("to_shown"),
+    ),
+    added=_LOCK,
+)
+_ADD = CompareAndSet(added=_LOCK)
+_MOVE = CompareAndSet(
+    changed=update(_LOCK)
+    .where(
+        _LOCK.c.backup == bindparam("of_backup"),
+        _LOCK.c.request_id == bindparam("request"),
+        _LOCK.c.state == bindparam("seen_state"),
+    )
+    .values(state=bindparam("to_state"))
+)
 
 
-def held_image(backup: Any) -> ScalarSelect[Any]:
-    """The holder of a backup, as a column of a query over backups."""
-    released: Any = literal_column(f"'{LockState.RELEASED}'")
-    held = sa_select(_TABLE.c.image).where(_TABLE.c.backup == backup, _TABLE.c.state != released)
-    return held.limit(literal_column("1")).scalar_subquery()
+@dataclass
+class LockedBackup:
+    """A backup and those of its locks that matter, as they were at one moment."""
+
+    message: pb.Backup
+    state: str
+    image_ready: bool
+    disks: bytes
+    content: bytes | None
+    version: int
+    lock_sequence: int
+    create_time: object
+    locks: Sequence[ImageLock]
+
+    @property
+    def value(self) -> Backup:
+        """The backup as the rules see it."""
+        return backups.value_of(self.message.name, self, self.message.image)
 
 
-def add_lock(tx: Transaction, lock: ImageLock, now: datetime) -> None:
-    """Writes a lock, or a tombstone, that is not there yet."""
+def look(database: Database, backup: str, request_id: str = "", token: int = 0) -> LockedBackup:
+    """The backup with the lock that holds it, and any of this request or this token; or BackupNotFound."""
+    rows = database.look(_WITH_BACKUP, _asked(backup, request_id, token))
+    if not rows:
+        raise BackupNotFound(backup=backup)
+    known = rows[0][: -len(_LOCK_COLUMNS)]
+    shown, state, image_ready, disks, content, version, lock_sequence, create_time = known
+    locks = [_lock(database, backup, row[-len(_LOCK_COLUMNS) :]) for row in rows if row[-1] is not None]
+    message = pb.Backup.FromString(shown) if shown else backups.shown(database, backup)
+    message.image = holder_of(locks)
+    return LockedBackup(
+        message, state, bool(image_ready), disks, content, version, lock_sequence, create_time, locks
+    )
+
+
+def look_alone(database: Database, backup: str, request_id: str, token: int) -> list[ImageLock]:
+    """The same locks, whether or not the backup is still there."""
+    rows = database.look(_ALONE, _asked(backup, request_id, token))
+    return [_lock(database, backup, row) for row in rows]
+
+
+def _asked(backup: str, request_id: str, token: int) -> dict[str, object]:
+    return {"of_backup": backup, "request": request_id, "known_token": token}
+
+
+def _lock(database: Database, backup: str, row: Sequence[Any]) -> ImageLock:
+    image, token, request_id, state, taken = row
+    create_time = value(_LOCK.c.create_time.type, taken, database.dialect)
+    return ImageLock(backup, image, token, request_id, LockState(state), create_time)
+
+
+def take(database: Database, seen: LockedBackup, lock: ImageLock) -> bool:
+    """Writes a new lock and counts it; False where the backup is not as it was seen. Changes the message."""
+    message, version = seen.message, seen.version + 1
+    message.image = ""  # who holds it is not kept with it
+    message.etag = next_etag(message.etag, version)
+    message.update_time.FromDatetime(lock.create_time)
     values = {
+        "of_backup": lock.backup,
+        "seen_version": seen.version,
+        "seen_create_time": seen.create_time,
+        "to_sequence": lock.token,
+        "to_version": version,
+        "to_time": lock.create_time,
+        "to_shown": message.SerializeToString(),
+    }
+    message.image = lock.image
+    return database.compare_and_set(_TAKE, values | _columns(lock))
+
+
+def add(database: Database, lock: ImageLock) -> bool:
+    """Writes a tombstone; False where its request has a lock by now."""
+    return database.compare_and_set(_ADD, _columns(lock))
+
+
+def move(database: Database, lock: ImageLock, state: LockState) -> bool:
+    """Writes a lock's state, if it is another; False where somebody else moved it meanwhile."""
+    if state is lock.state:
+        return True
+    values = {"of_backup": lock.backup, "request": lock.request_id}
+    return database.compare_and_set(_MOVE, values | {"seen_state": lock.state, "to_state": state})
+
+
+def _columns(lock: ImageLock) -> dict[str, object]:
+    return {
         "backup": lock.backup,
         "request_id": lock.request_id,
         "image": lock.image,
         "token": lock.token,
         "state": lock.state,
-        "create_time": now,
+        "create_time": lock.create_time,
     }
-    tx.change(_ADD, values)
-
-
-def save_lock(tx: Transaction, lock: ImageLock, state: LockState) -> None:
-    """Writes the state of a lock that is there."""
-    tx.change(_SAVE, _named(lock) | {"to_state": state})
-
-
-def create_time(tx: Transaction, lock: ImageLock) -> datetime:
-    """When a lock was taken."""
-    taken: datetime = tx.session.connection().execute(_CREATE_TIME, _named(lock)).scalar_one()
-    return taken
-
-
-def _named(lock: ImageLock) -> dict[str, object]:
-    return {"of_backup": lock.backup, "of_request": lock.request_id}

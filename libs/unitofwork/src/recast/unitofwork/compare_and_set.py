@@ -1,0 +1,74 @@
+"""Compare and set: what was decided by a look is written if the row that it rests on is still as it was seen.
+
+Nothing is held between the look and the write, which is one statement on PostgreSQL, and two at most on
+SQLite. Who comes too late looks and decides again.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from sqlalchemy import Dialect, Insert, Select, TableClause, Update, bindparam, insert, literal_column, select
+
+from recast.faults import Conflict
+from recast.unitofwork.look import Change
+
+Decided = TypeVar("Decided")
+
+_TRIES = 10
+
+
+class CompareAndSet:
+    """A row that is changed where it is as it was seen, and a new one that comes with that; or one alone.
+
+    What varies is a `bindparam` with a name, which of the new row is that of its column.
+    """
+
+    def __init__(self, *, changed: Update | None = None, added: TableClause | None = None) -> None:
+        """`changed` finds at most one row: by its key, and by what was seen."""
+        self._then: Change | None = None
+        if added is None:
+            assert changed is not None
+            self._first = self._whole = Change(changed)
+        elif changed is None:
+            self._first = self._whole = Change(insert(added))
+        else:
+            seen = _row(added).select_from(changed.table).where(changed.whereclause)  # type: ignore[arg-type]
+            self._first, self._then = Change(_inserted(added, seen)), Change(changed)
+            done = changed.returning(literal_column("1")).cte("changed")
+            self._whole = Change(_inserted(added, _row(added).select_from(done)))
+
+    def at_once(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> bool:
+        """Whether it is done, by one statement: PostgreSQL."""
+        return self._whole.run(cursor, dialect, values) == 1
+
+    def decide(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> bool:
+        """Whether all is as it was seen, by the first of two statements: SQLite.
+
+        If not, and whatever it raises, nothing is written.
+        """
+        return self._first.run(cursor, dialect, values) == 1
+
+    def complete(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> None:
+        """The second, within the same transaction."""
+        if self._then is not None and self._then.run(cursor, dialect, values) != 1:
+            raise RuntimeError("a row was changed between two statements of one transaction")
+
+
+def _row(table: TableClause) -> Select[Any]:
+    return select(*[bindparam(column.name, type_=column.type) for column in table.c])
+
+
+def _inserted(table: TableClause, rows: Select[Any]) -> Insert:
+    return insert(table).from_select(list(table.c), rows)
+
+
+def settle(resource: str, attempt: Callable[[], Decided | None]) -> Decided:
+    """What an attempt gives, made again while it gives None, as it came too late.
+
+    Conflict when others were faster ten times.
+    """
+    for _ in range(_TRIES):
+        decided = attempt()
+        if decided is not None:
+            return decided
+    raise Conflict(resource=resource)

@@ -1,0 +1,218 @@
+"""Compare and set, on both engines: all of it is written where a row is as it was seen, else nothing."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from sqlalchemy import NullPool, bindparam, create_engine, update
+from sqlmodel import Field, SQLModel, select
+
+from recast.faults import Conflict, Unavailable
+from recast.unitofwork import CompareAndSet, Database, Look, settle
+
+
+class Counted(SQLModel, table=True):
+    """A row with a version."""
+
+    __tablename__ = "set_counted"
+
+    name: str = Field(primary_key=True)
+    version: int = 1
+
+
+class Note(SQLModel, table=True):
+    """A row that comes with a change of another."""
+
+    __tablename__ = "set_note"
+
+    key: str = Field(primary_key=True)
+    text: str
+
+
+COUNTED: Any = Counted.__table__
+NOTE: Any = Note.__table__
+CHANGED = (
+    update(COUNTED)
+    .where(COUNTED.c.name == bindparam("of"), COUNTED.c.version == bindparam("seen"))
+    .values(version=bindparam("to"))
+)
+BOTH = CompareAndSet(changed=CHANGED, added=NOTE)
+CHANGE = CompareAndSet(changed=CHANGED)
+ADD = CompareAndSet(added=NOTE)
+VERSION = Look(select(COUNTED.c.version).where(COUNTED.c.name == bindparam("of")))
+
+
+def asked(seen: int, key: str = "k", of: str = "a") -> dict[str, object]:
+    """The values of any of the three."""
+    return {"of": of, "seen": seen, "to": seen + 1, "key": key, "text": f"by {seen}"}
+
+
+def state(database: Database) -> tuple[dict[str, int], dict[str, str]]:
+    """Every row."""
+    with database.read() as session:
+        counted = {each.name: each.version for each in session.exec(select(Counted))}
+        return counted, {each.key: each.text for each in session.exec(select(Note))}
+
+
+class CompareAndSetSuite:
+    """Subclass it with a `database` that is empty."""
+
+    @pytest.fixture
+    def database(self) -> Database:
+        """The database under test."""
+        raise NotImplementedError
+
+    @pytest.fixture(autouse=True)
+    def _tables(self, database: Database) -> None:
+        with database.write() as tx:
+            SQLModel.metadata.create_all(tx.session.connection(), tables=[COUNTED, NOTE])
+            tx.session.add_all([Counted(name="a"), Counted(name="b")])
+            tx.commit()
+
+    def test_what_is_as_it_was_seen_is_set(self, database: Database) -> None:
+        """The change and what comes with it, or one alone."""
+        assert database.compare_and_set(BOTH, asked(1))
+        assert database.compare_and_set(CHANGE, asked(2))
+        assert database.compare_and_set(ADD, asked(3, "l"))
+        assert state(database) == ({"a": 3, "b": 1}, {"k": "by 1", "l": "by 3"})
+
+    @pytest.mark.parametrize("what", [BOTH, CHANGE])
+    def test_what_was_changed_meanwhile_is_left(self, database: Database, what: CompareAndSet) -> None:
+        """A row at another version, and one that is not there: nothing is written of all that was asked."""
+        assert not database.compare_and_set(what, asked(2))
+        assert not database.compare_and_set(what, asked(1, of="c"))
+        assert state(database) == ({"a": 1, "b": 1}, {})
+
+    @pytest.mark.parametrize("what", [BOTH, ADD])
+    def test_a_key_that_is_taken_leaves_all(self, database: Database, what: CompareAndSet) -> None:
+        """The new row is there already: it stays as it is, and so does the row that would have changed."""
+        assert database.compare_and_set(ADD, asked(7))
+        assert not database.compare_and_set(what, asked(1))
+        assert state(database) == ({"a": 1, "b": 1}, {"k": "by 7"})
+
+    def test_another_rule_that_is_broken_is_told(self, database: Database) -> None:
+        """It is no race: asked again, it would be broken again. Nothing is written."""
+        with pytest.raises(Exception, match=r"(?i)not.null"):
+            database.compare_and_set(BOTH, asked(1) | {"text": None})
+        assert state(database) == ({"a": 1, "b": 1}, {})
+        assert database.compare_and_set(BOTH, asked(1))
+
+    def test_of_many_who_want_one_change_exactly_one_gets_it(self, database: Database) -> None:
+        """Eight threads see the same version thirty times; every number has one winner and one note."""
+        together = threading.Barrier(8)
+        won: list[int] = []
+
+        def contend(thread: int) -> None:
+            for number in range(1, 31):
+                together.wait(20)
+                if database.compare_and_set(BOTH, asked(number, f"{number}-{thread}")):
+                    won.append(number)
+
+        running = [threading.Thread(target=contend, args=(thread,)) for thread in range(8)]
+        for each in running:
+            each.start()
+        for each in running:
+            each.join()
+        assert won == list(range(1, 31))
+        versions, notes = state(database)
+        assert versions == {"a": 31, "b": 1}
+        assert sorted(int(key.partition("-")[0]) for key in notes) == won
+
+    def test_it_does_not_overtake_a_write(self, database: Database) -> None:
+        """A write that has the row in hand is waited for; what it left is what counts."""
+        begun, go = threading.Event(), threading.Event()
+        done: list[bool] = []
+
+        def write() -> None:
+            with database.write() as tx:
+                row = tx.session.exec(select(Counted).where(Counted.name == "a").with_for_update()).one()
+                begun.set()
+                go.wait(20)
+                row.version = 5
+                tx.session.add(row)
+                tx.commit()
+
+        def late() -> None:
+            done.append(database.compare_and_set(BOTH, asked(1)))
+
+        running = [threading.Thread(target=write), threading.Thread(target=late)]
+        running[0].start()
+        begun.wait(20)
+        running[1].start()
+        running[1].join(0.1)
+        assert not done
+        go.set()
+        for each in running:
+            each.join(20)
+        assert done == [False]
+        assert state(database) == ({"a": 5, "b": 1}, {})
+
+    def test_who_comes_too_late_decides_again(self, database: Database) -> None:
+        """Eight threads count to eighty together: no number is lost, whoever was overtaken."""
+
+        def count() -> bool | None:
+            ((version,),) = database.look(VERSION, {"of": "a"})
+            return database.compare_and_set(CHANGE, asked(version)) or None
+
+        def work() -> None:
+            for _ in range(10):
+                while True:
+                    try:
+                        settle("a", count)
+                        break
+                    except Conflict:  # ten others were faster
+                        continue
+
+        running = [threading.Thread(target=work) for _ in range(8)]
+        for each in running:
+            each.start()
+        for each in running:
+            each.join()
+        assert state(database)[0]["a"] == 81
+
+    def test_who_is_always_too_late_is_told(self) -> None:
+        """After ten attempts, each of them made."""
+        made: list[None] = []
+        with pytest.raises(Conflict, match="the row"):
+            settle("the row", lambda: made.append(None))
+        assert len(made) == 10
+
+
+class TestSqlite(CompareAndSetSuite):
+    """A SQLite file."""
+
+    @pytest.fixture
+    def database(self, sqlite_database: Database) -> Database:
+        """The database under test."""
+        return sqlite_database
+
+
+class TestPostgresql(CompareAndSetSuite):
+    """A PostgreSQL server."""
+
+    @pytest.fixture
+    def database(self, postgresql_database: Database) -> Database:
+        """The database under test."""
+        return postgresql_database
+
+    def test_it_outlives_its_connections(self, database: Database) -> None:
+        """When the server ended every connection, one is UNAVAILABLE at most, and the next is done."""
+        assert database.compare_and_set(CHANGE, asked(1))
+        with elsewhere(database) as other:
+            other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = user AND "
+                          "datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
+        with pytest.raises(Unavailable):
+            database.compare_and_set(CHANGE, asked(2))
+        assert database.compare_and_set(CHANGE, asked(2))
+        assert state(database)[0]["a"] == 3
+
+
+@contextmanager
+def elsewhere(database: Database) -> Iterator["Connection[Any]"]:
+    """A connection of its own, which is in no pool."""
+    engine = create_engine(database.engine.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection.connection.driver_connection  # type: ignore[misc]
