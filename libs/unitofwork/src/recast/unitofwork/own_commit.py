@@ -59,7 +59,7 @@ class OwnCommit:
 
     def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> bool:
         """A write of nothing else; whether it is done."""
-        with self._connections.taken() as taken, self._driver_errors:
+        with self._driver_errors, self._connections.taken() as taken:
             return asked.at_once(taken.cursor, self._engine.dialect, values)
 
     @staticmethod
