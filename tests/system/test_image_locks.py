@@ -119,6 +119,31 @@ def test_a_stale_token_is_refused(locks_on: Callable[[str], Locks]) -> None:
 
 
 @pytest.mark.rule("R10")
+@pytest.mark.rule("R10")
+def test_a_token_that_nobody_can_have_is_stale(locks_on: Callable[[str], Locks]) -> None:
+    """However large: it is refused by its rule, and a release by it changes nothing."""
+    locks = locks_on("huge-token")
+    held = locks.take("huge", "huge-1")
+    for token in (1 << 31, (1 << 63) - 1):
+        with refused("LOCK_TOKEN_STALE", Kind.FAILED_PRECONDITION):
+            locks.confirm("huge", token)
+        with refused("LOCK_TOKEN_STALE", Kind.FAILED_PRECONDITION):
+            locks.content("huge", token)
+        assert locks.release("huge", token, f"huge-{token}").state == pb.LOCK_STATE_RELEASED
+    assert locks.confirm("huge", held.token).state == pb.LOCK_STATE_CONFIRMED
+
+
+def test_a_release_is_of_the_backup_that_is_there(main: Tenant, locks_on: Callable[[str], Locks]) -> None:
+    """A backup that is made anew under its name counts tokens from the beginning: what the one before left
+    behind is not what a release of this one finds.
+    """
+    for life in ("first", "second"):
+        locks = locks_on("two-lives")
+        held = locks.take("lives", f"lives-{life}")
+        assert locks.release("lives", held.token, f"lives-{life}").token == held.token
+        main.delete_backup("two-lives")  # refused while an image holds it
+
+
 def test_a_late_release_leaves_anothers_lock_alone(main: Tenant, locks_on: Callable[[str], Locks]) -> None:
     """A release repeated after another image has locked the backup is no error, and does not free that
     lock.

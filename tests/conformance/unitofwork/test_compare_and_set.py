@@ -2,16 +2,17 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from psycopg import Connection
 from sqlalchemy import NullPool, bindparam, create_engine, update
-from sqlmodel import Field, SQLModel, select
+from sqlmodel import Field, Session, SQLModel, select
 
 from recast.faults import Conflict, Unavailable
-from recast.unitofwork import CompareAndSet, Database, Look, settle
+from recast.unitofwork import CompareAndSet, Database, Look, Transaction
 
 
 class Counted(SQLModel, table=True):
@@ -151,34 +152,54 @@ class CompareAndSetSuite:
         assert state(database) == ({"a": 5, "b": 1}, {})
 
     def test_who_comes_too_late_decides_again(self, database: Database) -> None:
-        """Eight threads count to eighty together: no number is lost, whoever was overtaken."""
+        """Eight threads count to eighty together: no number is lost, and nobody is overtaken for ever."""
 
-        def count() -> bool | None:
-            ((version,),) = database.look(VERSION, {"of": "a"})
-            return database.compare_and_set(CHANGE, asked(version)) or None
+        def count(asked_of: Database | Transaction) -> bool | None:
+            ((version,),) = asked_of.look(VERSION, {"of": "a"})
+            return asked_of.compare_and_set(CHANGE, asked(version)) or None
 
         def work() -> None:
             for _ in range(10):
-                while True:
-                    try:
-                        settle("a", count)
-                        break
-                    except Conflict:  # ten others were faster
-                        continue
+                assert database.settle(hold, count)
 
-        running = [threading.Thread(target=work) for _ in range(8)]
-        for each in running:
-            each.start()
-        for each in running:
-            each.join()
+        with ThreadPoolExecutor(8) as pool:
+            for each in [pool.submit(work) for _ in range(8)]:
+                each.result(60)
         assert state(database)[0]["a"] == 81
 
-    def test_who_is_always_too_late_is_told(self) -> None:
-        """After ten attempts, each of them made."""
-        made: list[None] = []
-        with pytest.raises(Conflict, match="the row"):
-            settle("the row", lambda: made.append(None))
-        assert len(made) == 10
+    def test_who_was_overtaken_three_times_holds_the_row(self, database: Database) -> None:
+        """Others change it before each attempt; before the last they must wait, so that one is in time."""
+        others: list[Future[bool]] = []
+        attempts: list[str] = []
+
+        def attempt(asked_of: Database | Transaction) -> str | None:
+            attempts.append(type(asked_of).__name__)
+            ((version,),) = asked_of.look(VERSION, {"of": "a"})
+            others.append(pool.submit(database.compare_and_set, CHANGE, asked(version)))
+            wait(others, 20 if asked_of is database else 0.1)
+            return "done" if asked_of.compare_and_set(BOTH, asked(version)) else None
+
+        with ThreadPoolExecutor(1) as pool:
+            assert database.settle(hold, attempt) == "done"
+        assert attempts == ["Database"] * 3 + ["Transaction"]
+        assert [each.result(20) for each in others] == [True, True, True, False]
+        assert state(database) == ({"a": 5, "b": 1}, {"k": "by 4"})
+
+    def test_who_cannot_be_in_time_is_told(self, database: Database) -> None:
+        """An attempt that fails with the row in hand is a Conflict, and nothing of it is written."""
+
+        def attempt(asked_of: Database | Transaction) -> None:
+            if asked_of is not database:
+                assert asked_of.compare_and_set(ADD, asked(1))
+
+        with pytest.raises(Conflict):
+            database.settle(hold, attempt)
+        assert state(database) == ({"a": 1, "b": 1}, {})
+
+
+def hold(session: Session) -> None:
+    """Keeps the row from everybody else."""
+    session.exec(select(Counted).where(Counted.name == "a").with_for_update()).one()
 
 
 class TestSqlite(CompareAndSetSuite):
@@ -197,6 +218,17 @@ class TestPostgresql(CompareAndSetSuite):
     def database(self, postgresql_database: Database) -> Database:
         """The database under test."""
         return postgresql_database
+
+    def test_a_statement_that_is_new_after_a_rollback_has_a_name_of_its_own(self, database: Database) -> None:
+        """psycopg has the server forget all after a rollback; what is prepared anew meets no old name."""
+        ways = [CHANGE, ADD, BOTH]
+        for number in range(6):
+            with database._writes._connections.taken() as taken:
+                taken.cursor.execute("DEALLOCATE ALL")
+            versions, _ = state(database)
+            for what in (ways[number % 3], ways[(number + 1) % 3]):
+                database.compare_and_set(what, asked(versions["a"], f"{number}-{id(what)}"))
+            assert database.compare_and_set(CHANGE, asked(state(database)[0]["a"]))
 
     def test_it_outlives_its_connections(self, database: Database) -> None:
         """When the server ended every connection, one is UNAVAILABLE at most, and the next is done."""

@@ -141,6 +141,26 @@ class DatabaseSuite:
         with database.read() as session:
             assert set(session.exec(select(Tally.name))) == {"a", "d"}
 
+    def test_a_session_that_was_rolled_back_writes_nothing_by_itself(self, database: Database) -> None:
+        """Whoever rolls its session back and goes on has no transaction that could be committed, nor less."""
+
+        def roll_back(session: Session, name: str) -> None:
+            session.add(Tally(name=name))
+            session.flush()
+            session.rollback()
+            session.add(Tally(name=name))
+
+        with database.write() as tx:
+            roll_back(tx.session, "a")
+            tx.session.flush()
+        with database.write() as tx:
+            roll_back(tx.session, "b")
+            with pytest.raises(RuntimeError, match="must not happen"):
+                tx.commit()
+        add(database, "c")
+        with database.read() as reading:
+            assert reading.exec(select(Tally.name)).all() == ["c"]
+
     def test_writes_one_after_the_other_share_a_connection(self, database: Database) -> None:
         """However they ended: those that were committed, given up, or failed."""
         used = []

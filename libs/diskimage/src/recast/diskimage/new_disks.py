@@ -1,13 +1,16 @@
 """Making disks: one, or many with one wait for the storage."""
 
+import errno
+import secrets
 import shutil
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from recast.diskimage.bases import Bases
 from recast.diskimage.durable import Step, sync_filesystem, sync_path
+from recast.diskimage.errors import DiskBusy, DiskImageError
 from recast.diskimage.names import ACTIVE, checked_id
 
 # Up to here a few fsyncs are cheaper than flushing whatever else is dirty on the file system.
@@ -24,40 +27,70 @@ class NewDisk:
 
 
 def new_folder(disks: Path, disk_id: str) -> Path:
-    """Return where a disk is built before it takes its name: as deep, so that its backing name fits."""
+    """Return the folder of all attempts to make a disk."""
     return disks / f".new-{checked_id(disk_id)}"
 
 
 def create_disks(disks: Path, bases: Bases, new_disks: Sequence[NewDisk], step: Step) -> None:
-    """Make those of the disks that do not exist; all are durable on return. See `DiskHost.create_disks`."""
-    missing = [new for new in new_disks if not (disks / checked_id(new.disk_id)).exists()]
+    """Make those of the disks that do not exist; all are durable on return. See `DiskHost.create_disks`.
+
+    Somebody may be at the same disks: whose work was taken over while he slept goes on when he wakes. So each
+    builds his own, and the first to give one its name has made it.
+    """
+    attempt = secrets.token_hex(8)
+    built = {
+        new: new_folder(disks, new.disk_id) / attempt
+        for new in new_disks
+        if not (disks / checked_id(new.disk_id)).exists()
+    }
+    named: set[Path] = set()
     with ExitStack() as holds:
-        for base in {new.base for new in missing}:
+        for base in {new.base for new in built}:
             holds.enter_context(bases.held(base))
         try:
-            for new in missing:
-                folder = new_folder(disks, new.disk_id)
-                remove_folder(folder)  # a killed attempt's
+            for new, folder in built.items():
+                folder.parent.mkdir(exist_ok=True)
                 folder.mkdir()
                 bases.write_overlay(folder / ACTIVE, new.size_bytes, new.base)
-        except BaseException:
-            for new in missing:
-                remove_folder(new_folder(disks, new.disk_id))  # what was refused leaves nothing behind
+            step("create.built")
+            _sync_content(disks, list(built.values()))
+            step("create.durable")
+            for new, folder in built.items():
+                _name(folder, disks / new.disk_id)
+                named.add(folder)
+                step("create.named")
+        except BaseException as problem:
+            overtaken = [folder for folder in built.values() if folder not in named and not folder.exists()]
+            for folder in built.values():
+                remove_folder(folder)  # what was refused leaves nothing behind
+                with suppress(OSError):
+                    folder.parent.rmdir()
+            if overtaken and disks.exists() and isinstance(problem, OSError | DiskImageError):
+                raise DiskBusy(f"{overtaken[0].parent} was made or deleted by another action") from problem
             raise
-        step("create.built")
-        _sync_content(disks, [new_folder(disks, new.disk_id) for new in missing])
-        step("create.durable")
-        for new in missing:
-            new_folder(disks, new.disk_id).rename(disks / new.disk_id)
-            step("create.named")
         # The names themselves; also of disks found, whose making may have been killed before this.
         sync_path(disks)
+        for new in new_disks:  # killed attempts, and of who comes too late
+            shutil.rmtree(new_folder(disks, new.disk_id), ignore_errors=True)
+
+
+def _name(folder: Path, disk: Path) -> None:
+    try:
+        folder.rename(disk)
+    except OSError as problem:
+        if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        remove_folder(folder)  # another was first, with the same
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder with all it holds, if it is there."""
-    if path.exists():
-        shutil.rmtree(path)
+    """Remove a folder with all it holds, if it is there, whoever else removes it at the same time."""
+    while path.exists():
+        try:
+            shutil.rmtree(path)
+        except OSError as problem:
+            if problem.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
 
 
 def _sync_content(disks: Path, folders: Sequence[Path]) -> None:

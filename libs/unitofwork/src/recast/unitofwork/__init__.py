@@ -2,7 +2,7 @@
 
 from recast.unitofwork.by_bytes import by_bytes
 from recast.unitofwork.columns import UtcDateTime
-from recast.unitofwork.compare_and_set import CompareAndSet, settle
+from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.database import Database
 from recast.unitofwork.engines import DatabaseUnusable
 from recast.unitofwork.listing import Field, Listing, Page
@@ -32,6 +32,5 @@ __all__ = [
     "listing_index",
     "next_etag",
     "remember_replay",
-    "settle",
     "value",
 ]

@@ -38,13 +38,21 @@ class Baton:
                 self._is_held = True
                 return True
             self._waiting.append(turn)
-        if turn.wait(seconds):
-            return True
+        try:
+            if turn.wait(seconds):
+                return True
+        except BaseException:  # Ctrl-C: nobody would take what is given to this turn
+            self._forget(turn)
+            raise
+        return not self._forget(turn) and turn.wait(seconds)
+
+    def _forget(self, turn: Turn) -> bool:
+        """Whether it was still waiting."""
         with self._guard:
             if turn in self._waiting:
                 self._waiting.remove(turn)
-                return False
-        return turn.wait(seconds)
+                return True
+        return False
 
     def following(self) -> Turn | None:
         """The next turn, to give it the baton by `come`, or to do what it waits for; of who has the baton."""

@@ -1,20 +1,15 @@
 """Compare and set: what was decided by a look is written if the row that it rests on is still as it was seen.
 
 Nothing is held between the look and the write, which is one statement on PostgreSQL, and two at most on
-SQLite. Who comes too late looks and decides again.
+SQLite. Who comes too late looks and decides again: `Database.settle`.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import Dialect, Insert, Select, TableClause, Update, bindparam, insert, literal_column, select
 
-from recast.faults import Conflict
 from recast.unitofwork.look import Change
-
-Decided = TypeVar("Decided")
-
-_TRIES = 10
 
 
 class CompareAndSet:
@@ -36,6 +31,15 @@ class CompareAndSet:
             self._first, self._then = Change(_inserted(added, seen)), Change(changed)
             done = changed.returning(literal_column("1")).cte("changed")
             self._whole = Change(_inserted(added, _row(added).select_from(done)))
+
+    def run(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> bool:
+        """Whether it is done, within a transaction; if not, nothing is written."""
+        if dialect.name != "sqlite":
+            return self.at_once(cursor, dialect, values)
+        is_done = self.decide(cursor, dialect, values)
+        if is_done:
+            self.complete(cursor, dialect, values)
+        return is_done
 
     def at_once(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> bool:
         """Whether it is done, by one statement: PostgreSQL."""
@@ -60,15 +64,3 @@ def _row(table: TableClause) -> Select[Any]:
 
 def _inserted(table: TableClause, rows: Select[Any]) -> Insert:
     return insert(table).from_select(list(table.c), rows)
-
-
-def settle(resource: str, attempt: Callable[[], Decided | None]) -> Decided:
-    """What an attempt gives, made again while it gives None, as it came too late.
-
-    Conflict when others were faster ten times.
-    """
-    for _ in range(_TRIES):
-        decided = attempt()
-        if decided is not None:
-            return decided
-    raise Conflict(resource=resource)

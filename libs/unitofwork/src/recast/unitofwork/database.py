@@ -7,9 +7,9 @@ commit. On PostgreSQL writes run side by side: a row that a decision rests on is
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
@@ -26,6 +26,9 @@ from recast.unitofwork.look import Look
 from recast.unitofwork.own_commit import OwnCommit
 from recast.unitofwork.transaction import Transaction
 
+Decided = TypeVar("Decided")
+
+_TRIES = 3
 _UNIQUE_VIOLATION = "23505"  # PostgreSQL's
 _TAKEN = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 
@@ -104,6 +107,26 @@ class Database:
                 done = False
             reach("committed")
             return done
+
+    def settle(
+        self, hold: Callable[[Session], object], attempt: "Callable[[Database | Transaction], Decided | None]"
+    ) -> Decided:
+        """What an attempt gives, made again while it gives None, as others were faster.
+
+        It looks, decides, and compares and sets, all by what it is given. After three it is made once more
+        in a write, in which `hold` keeps what it rests on from everybody else.
+        """
+        for _ in range(_TRIES):
+            decided = attempt(self)
+            if decided is not None:
+                return decided
+        with self.write() as tx:
+            hold(tx.session)
+            decided = attempt(tx)
+            if decided is None:
+                raise Conflict(resource="what was asked for")
+            tx.commit()
+            return decided
 
     def close(self) -> None:
         """Gives up every connection that nobody uses at the moment; the next use opens new ones."""

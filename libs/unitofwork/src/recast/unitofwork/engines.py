@@ -23,8 +23,9 @@ _PATIENCE = {
 }
 _WRITING = f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS} -c timezone=UTC"
 # A kept statement's plan is that of its first minutes: made while a table was empty, it would read all of it
-# for long. Whatever looks and writes ask for has an index.
-_BY_INDEX = "-c enable_seqscan=off"
+# for long. Whatever looks and writes ask for has an index, or is a small table: its price, which is then a
+# matter of form, must not have it compiled.
+_BY_INDEX = "-c enable_seqscan=off -c jit=off"
 _LOOKING = f"-c default_transaction_read_only=on -c timezone=UTC {_BY_INDEX}"
 # The last that was given back is taken first: each connection to SQLite that is used fills its own cache.
 _POOL = {"pool_size": 16, "max_overflow": 48, "pool_use_lifo": True}
@@ -66,7 +67,14 @@ def open_writes_engine(engine: Engine) -> Engine:
         writes = _libpq(
             engine.url, f"{_WRITING} {_BY_INDEX}", isolation_level="AUTOCOMMIT", poolclass=NullPool
         )
+        event.listen(writes, "begin", _begin_again)
     return writes.execution_options(recast_write=True)
+
+
+def _begin_again(connection: Any) -> None:
+    """A session that was rolled back must not write by statements that commit by themselves."""
+    if connection.connection.driver_connection.info.transaction_status.name == "IDLE":
+        connection.exec_driver_sql("BEGIN")
 
 
 def _leave_to_others(dialect: Any) -> None:

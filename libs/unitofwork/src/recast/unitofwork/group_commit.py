@@ -165,6 +165,9 @@ class GroupCommit:
         except Exception as problem:  # noqa: BLE001  # whose it is raises it
             wanted.problem = problem
             return
+        except BaseException as problem:  # Ctrl-C
+            self._fail(problem)
+            raise
         try:
             if wanted.is_done:
                 with self._driver_errors:

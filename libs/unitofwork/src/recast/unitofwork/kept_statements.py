@@ -5,6 +5,7 @@ value, takes Python's lock and gives it up several times, and looks at what else
 statement is known, values are sent as texts, and libpq waits.
 """
 
+import itertools
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -31,6 +32,7 @@ class KeptStatements:
         self._encoding = connection.info.encoding
         self._values = Transformer(connection)
         self._names: dict[str, bytes] = {}
+        self._numbers = itertools.count()  # what the server forgot may be there again by half
         self._found: PGresult | None = None
 
     @property
@@ -61,7 +63,7 @@ class KeptStatements:
         command, types = text.encode(self._encoding), [_TYPES.get(type(value), 0) for value in values]
         if len(self._names) == _MOST:
             return self._checked(self._server.exec_params(command, sent, types, formats, Format.BINARY))
-        name = f"kept_{len(self._names)}".encode()
+        name = f"kept_{next(self._numbers)}".encode()
         self._checked(self._server.prepare(name, command, types))
         self._names[text] = name
         return self._checked(self._server.exec_prepared(name, sent, formats, Format.BINARY))

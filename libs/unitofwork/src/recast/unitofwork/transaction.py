@@ -1,6 +1,6 @@
 """A write under way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RootTransaction
@@ -8,7 +8,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 from recast.faultpoints import reach
+from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connected
+from recast.unitofwork.look import Look
 
 
 class Transaction:
@@ -19,6 +21,8 @@ class Transaction:
     ) -> None:
         """On a connection where it has begun; `keep` makes it durable, `undo` as if it had not been."""
         self._engine = engine
+        self.dialect = engine.dialect
+        self._driver_errors = DriverErrors(engine)
         self._connected = connected
         self._keep = keep
         self._undo = undo
@@ -36,6 +40,18 @@ class Transaction:
             self._joined = joined.begin()  # for SQLAlchemy; it has begun
             self._session = Session(joined, expire_on_commit=False)
         return self._session
+
+    def look(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """The rows of one statement, as this transaction sees them."""
+        self._must_be_open()
+        with self._driver_errors:
+            return look.rows(self._connected.cursor, self.dialect, values)
+
+    def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> bool:
+        """Whether it is done, to be committed with all else."""
+        self._must_be_open()
+        with self._driver_errors:
+            return asked.run(self._connected.cursor, self.dialect, values)
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Calls `action` once the commit is durable; for hints such as waking a worker, never for anything

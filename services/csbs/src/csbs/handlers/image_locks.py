@@ -9,9 +9,9 @@ import grpc
 from csbs.domain.backup import BackupState, image_obstacles
 from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance, current, find_again
 from csbs.domain.refusals import BackupNotImageReady
-from csbs.storage import image_locks
+from csbs.storage import backups, image_locks
 from csbs.storage.chunks import BackupChunks
-from csbs.storage.image_locks import LockedBackup
+from csbs.storage.image_locks import Asked, LockedBackup
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import error_reason_pb2
 from recast.csbs.v1 import image_lock_service_pb2 as pb
@@ -19,9 +19,10 @@ from recast.csbs.v1 import image_lock_service_pb2_grpc as grpc_pb
 from recast.faults import Refusal, all_of
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
-from recast.unitofwork import Database, settle
+from recast.unitofwork import Database
 
 _STATES = {state: pb.LockState.Value(f"LOCK_STATE_{state}") for state in LockState}
+_MOST_LOCKS = (1 << 31) - 1
 _READABLE = {BackupState.AVAILABLE, BackupState.RESTORING}
 
 
@@ -51,8 +52,8 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
     ) -> pb.LockBackupResponse:
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
 
-        def lock_it() -> pb.LockBackupResponse | None:
-            seen = image_locks.look(self.database, request.backup, request.request_id)
+        def lock_it(asked: Asked) -> pb.LockBackupResponse | None:
+            seen = image_locks.look(asked, request.backup, request.request_id)
             lock = find_again(seen.locks, request.backup, request.image, request.request_id)
             if lock is None:
                 if obstacles := self._obstacles(seen):
@@ -65,47 +66,49 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
                     LockState.HELD,
                     self.now(),
                 )
-                if not image_locks.take(self.database, seen, lock):
+                if not image_locks.take(asked, seen, lock):
                     return None
             return pb.LockBackupResponse(
                 lock=_message(lock, lock.state), backup=seen.message, content=self._content(seen, project)
             )
 
-        return settle(request.backup, lock_it)
+        return self.database.settle(lambda session: backups.hold(session, request.backup), lock_it)
 
     def ConfirmLock(
         self, request: pb.ConfirmLockRequest, context: grpc.ServicerContext
     ) -> pb.ConfirmLockResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
 
-        def confirm() -> pb.ConfirmLockResponse | None:
-            seen = image_locks.look(self.database, request.backup, token=request.token)
+        def confirm(asked: Asked) -> pb.ConfirmLockResponse | None:
+            seen = image_locks.look(asked, request.backup, token=request.token)
             lock = current(seen.locks, request.backup, request.image, request.token)
             state = advance(lock, LockEvent.CONFIRMED)
-            is_moved = image_locks.move(self.database, lock, state)
+            is_moved = image_locks.move(asked, lock, state)
             return pb.ConfirmLockResponse(lock=_message(lock, state)) if is_moved else None
 
-        return settle(request.backup, confirm)
+        return self.database.settle(lambda session: backups.hold(session, request.backup), confirm)
 
     def ReleaseLock(
         self, request: pb.ReleaseLockRequest, context: grpc.ServicerContext
     ) -> pb.ReleaseLockResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
 
-        def release() -> pb.ReleaseLockResponse | None:
-            locks = image_locks.look_alone(self.database, request.backup, request.request_id, request.token)
+        def release(asked: Asked) -> pb.ReleaseLockResponse | None:
+            locks = image_locks.look_alone(asked, request.backup, request.request_id, request.token)
             meant = [each for each in locks if each.image == request.image and _is_meant(each, request)]
+            # A backup of this name before may have left a tombstone of the same token.
+            meant.sort(key=lambda each: each.state is LockState.RELEASED)
             # A release that overtakes its own LockBackup leaves the tombstone that refuses it.
             lock = meant[0] if meant else _tombstone(request, self.now())
             if meant:
-                is_done = image_locks.move(self.database, lock, advance(lock, LockEvent.RELEASED))
+                is_done = image_locks.move(asked, lock, advance(lock, LockEvent.RELEASED))
             else:
                 is_anothers = any(each.request_id == request.request_id for each in locks)
                 is_kept = bool(request.request_id) and not is_anothers
-                is_done = not is_kept or image_locks.add(self.database, lock)
+                is_done = not is_kept or image_locks.add(asked, lock)
             return pb.ReleaseLockResponse(lock=_released(lock)) if is_done else None
 
-        return settle(request.backup, release)
+        return self.database.settle(lambda session: backups.hold(session, request.backup), release)
 
     def GetBackupContent(
         self, request: pb.GetBackupContentRequest, context: grpc.ServicerContext
@@ -135,9 +138,8 @@ def _is_meant(lock: ImageLock, request: pb.ReleaseLockRequest) -> bool:
 
 
 def _tombstone(request: pb.ReleaseLockRequest, now: datetime) -> ImageLock:
-    return ImageLock(
-        request.backup, request.image, request.token, request.request_id, LockState.RELEASED, now
-    )
+    token = request.token if request.token <= _MOST_LOCKS else 0  # that was nobody's
+    return ImageLock(request.backup, request.image, token, request.request_id, LockState.RELEASED, now)
 
 
 def _message(lock: ImageLock, state: LockState) -> pb.ImageLock:

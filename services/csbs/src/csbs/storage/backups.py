@@ -57,6 +57,11 @@ def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
     return row
 
 
+def hold(session: Session, name: str) -> None:
+    """Keeps the row, if there is one, from everybody else until the transaction ends."""
+    session.exec(select(BackupRow.name).where(BackupRow.name == name).with_for_update()).first()
+
+
 def unfinished_backup_of(session: Session, project: str, server: str) -> str:
     """The backup of the project's server that is being made; empty when there is none.
 

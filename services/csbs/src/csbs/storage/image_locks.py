@@ -1,10 +1,11 @@
 """A backup and its locks: looked at together, and written if they are still as they were seen."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, literal_column, or_, update
+from sqlalchemy import BigInteger, bindparam, literal_column, or_, update
 from sqlalchemy import select as sa_select
 
 from csbs.domain.backup import Backup
@@ -13,7 +14,9 @@ from csbs.domain.refusals import BackupNotFound
 from csbs.storage import backups
 from csbs.storage.tables import BackupRow, ImageLockRow
 from recast.csbs.v1 import backup_pb2 as pb
-from recast.unitofwork import CompareAndSet, Database, Look, next_etag, value
+from recast.unitofwork import CompareAndSet, Database, Look, Transaction, next_etag, value
+
+Asked = Database | Transaction
 
 _BACKUP: Any = BackupRow.__table__  # type: ignore[attr-defined]
 _LOCK: Any = ImageLockRow.__table__  # type: ignore[attr-defined]
@@ -23,7 +26,7 @@ _LOCK_COLUMNS = (_LOCK.c.image, _LOCK.c.token, _LOCK.c.request_id, _LOCK.c.state
 _MATTERS = or_(
     _LOCK.c.state != literal_column(f"'{LockState.RELEASED}'"),
     _LOCK.c.request_id == bindparam("request"),
-    _LOCK.c.token == bindparam("known_token"),
+    _LOCK.c.token == bindparam("known_token", type_=BigInteger),  # whatever a caller says
 )
 _WITH_BACKUP = Look(
     sa_select(
@@ -82,38 +85,45 @@ class LockedBackup:
         return backups.value_of(self.message.name, self, self.message.image)
 
 
-def look(database: Database, backup: str, request_id: str = "", token: int = 0) -> LockedBackup:
+def look(asked: Asked, backup: str, request_id: str = "", token: int = 0) -> LockedBackup:
     """The backup with the lock that holds it, and any of this request or this token; or BackupNotFound."""
-    rows = database.look(_WITH_BACKUP, _asked(backup, request_id, token))
+    rows = asked.look(_WITH_BACKUP, _values(backup, request_id, token))
     if not rows:
         raise BackupNotFound(backup=backup)
     known = rows[0][: -len(_LOCK_COLUMNS)]
     shown, state, image_ready, disks, content, version, lock_sequence, create_time = known
-    locks = [_lock(database, backup, row[-len(_LOCK_COLUMNS) :]) for row in rows if row[-1] is not None]
-    message = pb.Backup.FromString(shown) if shown else backups.shown(database, backup)
+    locks = [_lock(asked, backup, row[-len(_LOCK_COLUMNS) :]) for row in rows if row[-1] is not None]
+    message = pb.Backup.FromString(shown) if shown else _built(asked, backup)
     message.image = holder_of(locks)
     return LockedBackup(
         message, state, bool(image_ready), disks, content, version, lock_sequence, create_time, locks
     )
 
 
-def look_alone(database: Database, backup: str, request_id: str, token: int) -> list[ImageLock]:
+def _built(asked: Asked, backup: str) -> pb.Backup:
+    """The message of a row of an earlier version."""
+    with asked.read() if isinstance(asked, Database) else nullcontext(asked.session) as session:
+        return backups.message_of(backups.load(session, backup))
+
+
+def look_alone(asked: Asked, backup: str, request_id: str, token: int) -> list[ImageLock]:
     """The same locks, whether or not the backup is still there."""
-    rows = database.look(_ALONE, _asked(backup, request_id, token))
-    return [_lock(database, backup, row) for row in rows]
+    rows = asked.look(_ALONE, _values(backup, request_id, token))
+    return [_lock(asked, backup, row) for row in rows]
 
 
-def _asked(backup: str, request_id: str, token: int) -> dict[str, object]:
-    return {"of_backup": backup, "request": request_id, "known_token": token}
+def _values(backup: str, request_id: str, token: int) -> dict[str, object]:
+    # Tombstones of releases that came first have no token: 0.
+    return {"of_backup": backup, "request": request_id, "known_token": token or -1}
 
 
-def _lock(database: Database, backup: str, row: Sequence[Any]) -> ImageLock:
+def _lock(asked: Asked, backup: str, row: Sequence[Any]) -> ImageLock:
     image, token, request_id, state, taken = row
-    create_time = value(_LOCK.c.create_time.type, taken, database.dialect)
+    create_time = value(_LOCK.c.create_time.type, taken, asked.dialect)
     return ImageLock(backup, image, token, request_id, LockState(state), create_time)
 
 
-def take(database: Database, seen: LockedBackup, lock: ImageLock) -> bool:
+def take(asked: Asked, seen: LockedBackup, lock: ImageLock) -> bool:
     """Writes a new lock and counts it; False where the backup is not as it was seen. Changes the message."""
     message, version = seen.message, seen.version + 1
     message.image = ""  # who holds it is not kept with it
@@ -129,20 +139,20 @@ def take(database: Database, seen: LockedBackup, lock: ImageLock) -> bool:
         "to_shown": message.SerializeToString(),
     }
     message.image = lock.image
-    return database.compare_and_set(_TAKE, values | _columns(lock))
+    return asked.compare_and_set(_TAKE, values | _columns(lock))
 
 
-def add(database: Database, lock: ImageLock) -> bool:
+def add(asked: Asked, lock: ImageLock) -> bool:
     """Writes a tombstone; False where its request has a lock by now."""
-    return database.compare_and_set(_ADD, _columns(lock))
+    return asked.compare_and_set(_ADD, _columns(lock))
 
 
-def move(database: Database, lock: ImageLock, state: LockState) -> bool:
+def move(asked: Asked, lock: ImageLock, state: LockState) -> bool:
     """Writes a lock's state, if it is another; False where somebody else moved it meanwhile."""
     if state is lock.state:
         return True
     values = {"of_backup": lock.backup, "request": lock.request_id}
-    return database.compare_and_set(_MOVE, values | {"seen_state": lock.state, "to_state": state})
+    return asked.compare_and_set(_MOVE, values | {"seen_state": lock.state, "to_state": state})
 
 
 def _columns(lock: ImageLock) -> dict[str, object]:
