@@ -64,9 +64,9 @@ class Transaction:
         self._must_be_open()
         reach("commit")
         if self._session is not None:
+            self._must_be_joined()  # or it would commit what came after, by itself
             self._session.commit()  # it writes what it has; the transaction is not its own
-        if self._joined is not None and not self._joined.is_active:
-            raise RuntimeError("the write's session was rolled back: the rest of it must not happen")
+            self._must_be_joined()
         try:
             self._let_go()
         except BaseException:
@@ -92,6 +92,10 @@ class Transaction:
                 self._session.close()
             finally:
                 self._session.bind = None
+
+    def _must_be_joined(self) -> None:
+        if self._joined is None or not self._joined.is_active:
+            raise RuntimeError("the write's session was rolled back: the rest of it must not happen")
 
     def _must_be_open(self) -> None:
         if self.is_over:
