@@ -120,6 +120,7 @@ class Rig:
         while any(self._unfinished(service) for service in SERVICES):
             if time.monotonic() > end:
                 raise NotRecovered("some work did not end")
+            self.revive()  # one that was about to die is not asked while another has work
             time.sleep(0.05)
 
     def _unfinished(self, service: Service) -> bool:
