@@ -361,7 +361,7 @@ def test_what_is_not_known_is_told(database: Database, monkeypatch: pytest.Monke
 
     with queue_of(database) as queue:
         added = queue.set("a")
-        monkeypatch.setattr(group_commit, "WAIT_SECONDS", 0.05)
+        monkeypatch.setattr(group_commit, "WAIT_SECONDS", 1.0)  # long enough to have it done
         late = queue._pool.submit(database.compare_and_set, MARK, {"name": "b"})
         until(lambda: waiting(database) == 2)
         monkeypatch.setattr(database._writes, "_run", stuck)

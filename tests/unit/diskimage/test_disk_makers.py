@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from recast.diskimage import DiskBusy, DiskHost, NewDisk
+from recast.diskimage import DiskBusy, DiskHost, NewDisk, SizeRefused
 
 MIB = 1 << 20
 STEPS = ("create.built", "create.durable", "create.named")
@@ -77,6 +77,14 @@ def test_who_wakes_brings_nothing_back(host, root, at):
         for new in FEW:
             host.disk(new.disk_id).delete()
     assert isinstance(sleeper.exception(20), DiskBusy)
+    assert disks_of(root) == {}
+
+
+def test_what_is_refused_is_refused_beside_others(host, root):
+    """Of several that are asked for, those that were not begun yet were not taken by anybody."""
+    small = [NewDisk("a", 2 * MIB, "letters"), NewDisk("b", 512, "letters"), NewDisk("c", 2 * MIB, "letters")]
+    with pytest.raises(SizeRefused):
+        host.create_disks(small)
     assert disks_of(root) == {}
 
 

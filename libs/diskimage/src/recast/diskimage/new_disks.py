@@ -43,24 +43,24 @@ def create_disks(disks: Path, bases: Bases, new_disks: Sequence[NewDisk], step: 
         for new in new_disks
         if not (disks / checked_id(new.disk_id)).exists()
     }
-    named: set[Path] = set()
+    mine: list[Path] = []
     with ExitStack() as holds:
         for base in {new.base for new in built}:
             holds.enter_context(bases.held(base))
         try:
             for new, folder in built.items():
-                folder.parent.mkdir(exist_ok=True)
-                folder.mkdir()
+                _begin(folder)
+                mine.append(folder)
                 bases.write_overlay(folder / ACTIVE, new.size_bytes, new.base)
             step("create.built")
             _sync_content(disks, list(built.values()))
             step("create.durable")
             for new, folder in built.items():
                 _name(folder, disks / new.disk_id)
-                named.add(folder)
+                mine.remove(folder)
                 step("create.named")
         except BaseException as problem:
-            overtaken = [folder for folder in built.values() if folder not in named and not folder.exists()]
+            overtaken = [folder for folder in mine if not folder.exists()]
             for folder in built.values():
                 remove_folder(folder)  # what was refused leaves nothing behind
                 with suppress(OSError):
@@ -72,6 +72,13 @@ def create_disks(disks: Path, bases: Bases, new_disks: Sequence[NewDisk], step: 
         sync_path(disks)
         for new in new_disks:  # killed attempts, and of who comes too late
             shutil.rmtree(new_folder(disks, new.disk_id), ignore_errors=True)
+
+
+def _begin(folder: Path) -> None:
+    while not folder.exists():
+        folder.parent.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # another has made the disk, and removed what was left
+            folder.mkdir()
 
 
 def _name(folder: Path, disk: Path) -> None:
