@@ -76,7 +76,8 @@ def create_disks(disks: Path, bases: Bases, new_disks: Sequence[NewDisk], step: 
 
 def _begin(folder: Path) -> None:
     while not folder.exists():
-        folder.parent.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            folder.parent.mkdir()
         with suppress(FileNotFoundError):  # another has made the disk, and removed what was left
             folder.mkdir()
 
