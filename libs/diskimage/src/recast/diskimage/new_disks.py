@@ -71,7 +71,7 @@ def create_disks(disks: Path, bases: Bases, new_disks: Sequence[NewDisk], step: 
         # The names themselves; also of disks found, whose making may have been killed before this.
         sync_path(disks)
         for new in new_disks:  # killed attempts, and of who comes too late
-            shutil.rmtree(new_folder(disks, new.disk_id), ignore_errors=True)
+            remove_folder(new_folder(disks, new.disk_id))
 
 
 def _begin(folder: Path) -> None:
