@@ -68,10 +68,10 @@ def create_disks(disks: Path, bases: Bases, new_disks: Sequence[NewDisk], step: 
             if overtaken and disks.exists() and isinstance(problem, OSError | DiskImageError):
                 raise DiskBusy(f"{overtaken[0].parent} was made or deleted by another action") from problem
             raise
-        # The names themselves; also of disks found, whose making may have been killed before this.
-        sync_path(disks)
         for new in new_disks:  # killed attempts, and of who comes too late
             remove_folder(new_folder(disks, new.disk_id))
+        # The names themselves; also of disks found, whose making may have been killed before this.
+        sync_path(disks)
 
 
 def _begin(folder: Path) -> None:

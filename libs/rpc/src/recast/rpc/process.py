@@ -1,7 +1,6 @@
 """A service as a process: logs, metrics, serving until a signal."""
 
 import argparse
-import gc
 import logging
 import sys
 from typing import Protocol, TypeVar
@@ -93,7 +92,6 @@ def run(service: str, settings: ServiceSettings, app: App) -> None:
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     app.start()
-    gc.freeze()  # what is there now stays: no collection need look at it again
     log.info("serving", service=service, port=app.port)
     wait_for_signal()
     log.info("stopping", service=service)
