@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from psycopg import DataError
+from psycopg import DataError, ProgrammingError
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -188,7 +188,7 @@ class TestPostgresqlLooks(LooksSuite):
         """PostgreSQL has no texts with a NUL, and what comes behind it must not be lost in silence."""
         with pytest.raises(DataError, match="NUL"):
             database.look(GIVEN, {"given": "a\0b"})
-        with pytest.raises(TypeError, match="object cannot be sent"):
+        with pytest.raises(ProgrammingError, match="object cannot be sent"):
             database.look(Look(select(bindparam("given"))), {"given": object()})
         assert database.look(GIVEN, {"given": "a"}) == [("a",)]
 

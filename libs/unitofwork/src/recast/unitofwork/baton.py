@@ -3,6 +3,8 @@
 import threading
 from collections import deque
 
+from recast.faults import Unavailable
+
 
 class Turn:
     """A place in the queue."""
@@ -18,6 +20,16 @@ class Turn:
     def wait(self, seconds: float) -> bool:
         """Whether it came within that time."""
         return self._has_come.acquire(timeout=seconds)
+
+
+def busy() -> Unavailable:
+    """What is said to a turn that did not come."""
+    return Unavailable(problem="the database is busy")
+
+
+def unknown() -> Unavailable:
+    """What is said to a turn for which somebody else did what it waited for, and has not come to an end."""
+    return Unavailable(problem="it is not known whether the database has it: the commit takes long")
 
 
 class Baton:

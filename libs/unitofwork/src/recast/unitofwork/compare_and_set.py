@@ -45,6 +45,10 @@ class CompareAndSet:
         """Whether it is done, by one statement: PostgreSQL."""
         return self._whole.run(cursor, dialect, values) == 1
 
+    def statement(self, dialect: Dialect, values: Mapping[str, object]) -> tuple[str, list[object]]:
+        """The same, for who runs it with others: its text, and what belongs to it."""
+        return self._whole.statement(dialect, values)
+
     def decide(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> bool:
         """Whether all is as it was seen, by the first of two statements: SQLite.
 

@@ -20,7 +20,12 @@ from recast.faultpoints import reach
 from recast.faults import Conflict, Unavailable
 from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connections
-from recast.unitofwork.engines import open_engine, open_looks_engine, open_writes_engine
+from recast.unitofwork.engines import (
+    open_engine,
+    open_impatient_engine,
+    open_looks_engine,
+    open_writes_engine,
+)
 from recast.unitofwork.group_commit import GroupCommit
 from recast.unitofwork.look import Look
 from recast.unitofwork.own_commit import OwnCommit
@@ -52,7 +57,9 @@ class Database:
         snapshots = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._snapshots = self.engine.execution_options(**snapshots)
         writing = open_writes_engine(self.engine)
-        self._writes = GroupCommit(writing) if self.is_sqlite else OwnCommit(writing)
+        self._writes = (
+            GroupCommit(writing) if self.is_sqlite else OwnCommit(writing, open_impatient_engine(self.engine))
+        )
         looking = open_looks_engine(self.engine)
         self._looks_dialect = looking.dialect
         self._looks = Connections(looking)

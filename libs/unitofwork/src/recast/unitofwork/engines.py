@@ -9,6 +9,8 @@ from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 # A replica that froze inside a transaction must not keep its row locks: PostgreSQL ends the transaction after
 # this.
 _IDLE_IN_TRANSACTION_MS = 10_000
+# Of those who hold several rows together: others wait for them meanwhile.
+_PATIENCE_FOR_ROWS_MS = 20
 # A connection that was used a moment ago is taken to be there still: to ask costs as much as a read. Where
 # it is not, one call is UNAVAILABLE, and the pool begins anew.
 ASKED_AFTER_SECONDS = 5.0
@@ -64,11 +66,14 @@ def open_writes_engine(engine: Engine) -> Engine:
         writes = _sqlite(engine.url, poolclass=NullPool)
         _leave_to_others(writes.dialect)
     else:
-        writes = _libpq(
-            engine.url, f"{_WRITING} {_BY_INDEX}", isolation_level="AUTOCOMMIT", poolclass=NullPool
-        )
+        writes = _by_itself(engine.url, f"{_WRITING} {_BY_INDEX}")
         event.listen(writes, "begin", _begin_again)
     return writes.execution_options(recast_write=True)
+
+
+def open_impatient_engine(engine: Engine) -> Engine:
+    """An engine of the same PostgreSQL, for statements that write and wait for no row for long."""
+    return _by_itself(engine.url, f"{_WRITING} {_BY_INDEX} -c lock_timeout={_PATIENCE_FOR_ROWS_MS}")
 
 
 def _begin_again(connection: Any) -> None:
@@ -91,7 +96,7 @@ def open_looks_engine(engine: Engine) -> Engine:
         looks = _sqlite(engine.url, poolclass=NullPool)
         event.listen(looks, "connect", lambda connection, _record: connection.execute("PRAGMA query_only=ON"))
         return looks
-    return _libpq(engine.url, _LOOKING, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    return _by_itself(engine.url, _LOOKING)
 
 
 def _sqlite(url: URL, **settings: Any) -> Engine:
@@ -122,6 +127,11 @@ def _postgresql(url: URL) -> Engine:
     engine = _libpq(url, _WRITING, **_POOL)
     _ask_the_idle(engine)
     return engine
+
+
+def _by_itself(url: URL, options: str) -> Engine:
+    """Each statement is a transaction by itself."""
+    return _libpq(url, options, isolation_level="AUTOCOMMIT", poolclass=NullPool)
 
 
 def _libpq(url: URL, options: str, **settings: Any) -> Engine:

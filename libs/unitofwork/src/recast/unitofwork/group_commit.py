@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from recast.faults import Unavailable
-from recast.unitofwork.baton import Baton, Turn
+from recast.unitofwork.baton import Baton, Turn, busy, unknown
 from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connected, Connections
 from recast.unitofwork.transaction import DriverErrors, Transaction
@@ -93,7 +93,7 @@ class GroupCommit:
         """A write, with SQLite's write lock in hand; Unavailable when it is not to be had in time."""
         # The timeout turns a stuck writer into a clear answer instead of a server without threads.
         if not self._baton.take(Turn(), WAIT_SECONDS):
-            raise Unavailable(problem="the database is busy")
+            raise busy()
         try:
             group = self._group = self._group or self._begun()
             self._run(group, "SAVEPOINT one")
@@ -114,10 +114,10 @@ class GroupCommit:
         has_come = self._baton.take(wanted, WAIT_SECONDS)
         if wanted.group is not None:  # somebody else did it
             if not has_come:
-                raise _unknown()
+                raise unknown()
             return wanted.result(wanted.group)
         if not has_come:
-            raise Unavailable(problem="the database is busy")
+            raise busy()
         try:
             group = self._group = self._group or self._begun()
         except BaseException as problem:
@@ -190,7 +190,7 @@ class GroupCommit:
                 group.waiting.append(over)
                 turn.come()
                 if not over.wait(WAIT_SECONDS):
-                    raise _unknown()
+                    raise unknown()
                 return
 
     def _following(self) -> Turn | None:
@@ -233,7 +233,3 @@ class GroupCommit:
     def _run(self, group: _Group, statement: str) -> None:
         with self._driver_errors:
             group.connected.cursor.execute(statement)
-
-
-def _unknown() -> Unavailable:
-    return Unavailable(problem="it is not known whether the database has it: the commit takes long")

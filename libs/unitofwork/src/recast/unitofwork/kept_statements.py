@@ -6,14 +6,15 @@ known, values are sent as texts, and libpq waits.
 """
 
 import itertools
+import select
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from psycopg import Connection, DataError, OperationalError, adapters
+from psycopg import Connection, DataError, Error, OperationalError, ProgrammingError, adapters
 from psycopg.adapt import Transformer
 from psycopg.errors import InvalidSqlStatementName, error_from_result
-from psycopg.pq import ConnStatus, ExecStatus, Format
+from psycopg.pq import ConnStatus, ExecStatus, Format, PipelineStatus
 from psycopg.pq.abc import PGresult
 
 _DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
@@ -34,6 +35,8 @@ class KeptStatements:
         self._names: dict[str, bytes] = {}
         self._numbers = itertools.count()  # what the server forgot may be there again by half
         self._found: PGresult | None = None
+        self._readable = select.poll()
+        self._readable.register(self._server.socket, select.POLLIN)
 
     @property
     def rowcount(self) -> int:
@@ -48,6 +51,26 @@ class KeptStatements:
             self._names.clear()
             self._found = self._run(text, values)
 
+    def execute_together(self, statements: Sequence[tuple[str, Sequence[object]]]) -> list[int] | None:
+        """Runs them in one round trip and one transaction of their own: how many rows each of them wrote.
+
+        None where one is refused: none of them has happened. Raises what psycopg does where the server is
+        gone; nobody knows then.
+        """
+        try:
+            ready = [(self._prepared(text, values), *self._sent(values)) for text, values in statements]
+            self._server.enter_pipeline_mode()
+            for name, sent, formats in ready:
+                self._server.send_query_prepared(name, sent, formats, Format.BINARY)
+            self._server.pipeline_sync()
+            return [self._checked(each).command_tuples or 0 for each in self._results()]
+        except Error as problem:
+            if self._server.status != ConnStatus.OK or self._server.pipeline_status != PipelineStatus.OFF:
+                raise
+            if isinstance(problem, InvalidSqlStatementName):
+                self._names.clear()
+            return None
+
     def fetchall(self) -> list[tuple[Any, ...]]:
         """The rows that the last statement found."""
         assert self._found is not None
@@ -55,27 +78,54 @@ class KeptStatements:
         return self._values.load_rows(0, self._found.ntuples, tuple)
 
     def _run(self, text: str, values: Sequence[object]) -> PGresult:
-        sent: Any = [self._sent(value) for value in values]
-        formats = [Format.BINARY if isinstance(value, bytes) else Format.TEXT for value in values]
-        name = self._names.get(text)
-        if name is not None:
-            return self._checked(self._server.exec_prepared(name, sent, formats, Format.BINARY))
-        command, types = text.encode(self._encoding), [_TYPES.get(type(value), 0) for value in values]
-        if len(self._names) == _MOST:
+        sent, formats = self._sent(values)
+        if len(self._names) == _MOST and text not in self._names:
+            command, types = text.encode(self._encoding), _types(values)
             return self._checked(self._server.exec_params(command, sent, types, formats, Format.BINARY))
-        name = f"kept_{next(self._numbers)}".encode()
-        self._checked(self._server.prepare(name, command, types))
-        self._names[text] = name
+        name = self._prepared(text, values)
         return self._checked(self._server.exec_prepared(name, sent, formats, Format.BINARY))
+
+    def _prepared(self, text: str, values: Sequence[object]) -> bytes:
+        """What the server knows it by, from the first time on."""
+        name = self._names.get(text)
+        if name is None:
+            name = f"kept_{next(self._numbers)}".encode()
+            self._checked(self._server.prepare(name, text.encode(self._encoding), _types(values)))
+            self._names[text] = name
+        return name
+
+    def _results(self) -> list[PGresult]:
+        """What came of each statement of a pipeline that has ended, and of its commit if that failed."""
+        results: list[PGresult] = []
+        while True:
+            while self._server.is_busy():
+                self._readable.poll()
+                self._server.consume_input()
+            result = self._server.get_result()
+            if result is None:  # the end of one of them
+                self._must_be_there()
+            elif result.status == ExecStatus.PIPELINE_SYNC:
+                self._server.exit_pipeline_mode()
+                return results
+            else:
+                results.append(result)
 
     def _checked(self, result: PGresult) -> PGresult:
         if result.status in _DONE:
             return result
-        if self._server.status != ConnStatus.OK:
-            raise OperationalError(self._server.get_error_message(self._encoding))
+        self._must_be_there()
         raise error_from_result(result, self._encoding)
 
-    def _sent(self, value: object) -> bytes | None:
+    def _must_be_there(self) -> None:
+        if self._server.status != ConnStatus.OK:
+            raise OperationalError(self._server.get_error_message(self._encoding))
+
+    def _sent(self, values: Sequence[object]) -> tuple[Any, list[Format]]:
+        """Values as libpq has them, and the format of each."""
+        formats = [Format.BINARY if isinstance(value, bytes) else Format.TEXT for value in values]
+        return [self._encoded(value) for value in values], formats
+
+    def _encoded(self, value: object) -> bytes | None:
         if isinstance(value, str):
             if "\0" in value:  # libpq would end it there
                 raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
@@ -84,4 +134,8 @@ class KeptStatements:
             return value
         if isinstance(value, bool | int | float | datetime):
             return str(value).encode()
-        raise TypeError(f"a {type(value).__name__} cannot be sent")
+        raise ProgrammingError(f"a {type(value).__name__} cannot be sent")
+
+
+def _types(values: Sequence[object]) -> list[int]:
+    return [_TYPES.get(type(value), 0) for value in values]

@@ -40,10 +40,14 @@ class Change:
 
     def run(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> int:
         """Runs it; gives how many rows it wrote."""
-        compiled = self._compilations.of(dialect)
-        cursor.execute(compiled.text, compiled.parameters(values))
+        cursor.execute(*self.statement(dialect, values))
         written: int = cursor.rowcount
         return written
+
+    def statement(self, dialect: Dialect, values: Mapping[str, object]) -> tuple[str, list[object]]:
+        """Its text, and what belongs to it."""
+        compiled = self._compilations.of(dialect)
+        return compiled.text, compiled.parameters(values)
 
 
 class _Compilations:

@@ -9,15 +9,20 @@ from sqlalchemy.exc import DBAPIError
 
 from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connected, Connections
+from recast.unitofwork.pipeline import Pipeline
 from recast.unitofwork.transaction import DriverErrors, Transaction
 
 
 class OwnCommit:
-    """Every write commits for itself; the server shares its syncs."""
+    """Every write commits for itself, and the server shares their syncs; compare-and-sets go together."""
 
-    def __init__(self, engine: Engine) -> None:
-        """`engine` opens connections whose statements commit by themselves, and keeps none itself."""
+    def __init__(self, engine: Engine, impatient: Engine) -> None:
+        """Both open connections whose statements commit by themselves, and keep none themselves.
+
+        Those of `impatient` wait for no row for long.
+        """
         self._engine = engine
+        self._pipeline = Pipeline(impatient)
         self._connections = Connections(engine)
         self._driver_errors = DriverErrors(engine)
 
@@ -59,6 +64,9 @@ class OwnCommit:
 
     def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> bool:
         """A write of nothing else; whether it is done."""
+        is_done = self._pipeline.compare_and_set(asked, values)
+        if is_done is not None:
+            return is_done
         with self._driver_errors, self._connections.taken() as taken:
             return asked.at_once(taken.cursor, self._engine.dialect, values)
 
@@ -70,3 +78,4 @@ class OwnCommit:
     def close(self) -> None:
         """Closes the connections that nobody uses."""
         self._connections.close()
+        self._pipeline.close()

@@ -1,0 +1,85 @@
+"""Compare-and-sets that wait for one another, in one round trip and one commit: PostgreSQL.
+
+Who comes while a round trip is under way goes with all others that did so in the next: libpq's pipeline mode,
+of whose statements the server makes one transaction. It holds several rows, so it waits for none that
+somebody else holds; where it would have to, and where one is refused, nothing of it has happened, and each is
+done alone.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Engine
+
+from recast.faults import Unavailable
+from recast.unitofwork.baton import Baton, Turn, busy, unknown
+from recast.unitofwork.compare_and_set import CompareAndSet
+from recast.unitofwork.connections import Connections
+from recast.unitofwork.transaction import DriverErrors
+
+WAIT_SECONDS = 15.0
+
+
+class _Wanted(Turn):
+    """A statement, and what came of it."""
+
+    def __init__(self, text: str, parameters: Sequence[object]) -> None:
+        super().__init__()
+        self.sent = text, parameters
+        self.is_taken = False  # by somebody else
+        self.is_done: bool | None = None
+        self.problem: BaseException | None = None
+
+
+class Pipeline:
+    """One round trip at a time, for all who came before it."""
+
+    def __init__(self, engine: Engine) -> None:
+        """`engine` opens connections whose statements commit by themselves and wait for no row for long.
+
+        It keeps none itself.
+        """
+        self._dialect = engine.dialect
+        self._connections = Connections(engine)
+        self._driver_errors = DriverErrors(engine)
+        self._baton = Baton()
+
+    def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> bool | None:
+        """Whether it is done; None where it did not happen, and is to be done alone."""
+        wanted = _Wanted(*asked.statement(self._dialect, values))
+        has_come = self._baton.take(wanted, WAIT_SECONDS)
+        if not has_come:
+            raise unknown() if wanted.is_taken else busy()
+        if not wanted.is_taken:
+            self._lead(wanted)
+        elif wanted.problem is not None:
+            raise Unavailable(problem=f"the database did not answer: {wanted.problem}") from wanted.problem
+        return wanted.is_done
+
+    def close(self) -> None:
+        """Closes the connections that nobody uses."""
+        self._connections.close()
+
+    def _lead(self, first: _Wanted) -> None:
+        group = [first]
+        try:
+            os.sched_yield()  # whoever is about to come, and has no core to do so, comes along
+            while isinstance(turn := self._baton.following(), _Wanted):
+                turn.is_taken = True
+                group.append(turn)
+            self._run(group)
+        except BaseException as problem:
+            for each in group:
+                each.problem = problem
+            raise
+        finally:
+            self._baton.put_down()
+            for each in group[1:]:
+                each.come()
+
+    def _run(self, group: Sequence[_Wanted]) -> None:
+        with self._driver_errors, self._connections.taken() as taken:
+            counts = taken.cursor.execute_together([each.sent for each in group])
+        if counts is not None:
+            for each, count in zip(group, counts, strict=True):
+                each.is_done = count == 1
