@@ -167,24 +167,6 @@ class CompareAndSetSuite:
                 each.result(60)
         assert state(database)[0]["a"] == 81
 
-    def test_who_was_overtaken_three_times_holds_the_row(self, database: Database) -> None:
-        """Others change it before each attempt; before the last they must wait, so that one is in time."""
-        others: list[Future[bool]] = []
-        attempts: list[str] = []
-
-        def attempt(asked_of: Database | Transaction) -> str | None:
-            attempts.append(type(asked_of).__name__)
-            ((version,),) = asked_of.look(VERSION, {"of": "a"})
-            others.append(pool.submit(database.compare_and_set, CHANGE, asked(version)))
-            wait(others, 20 if asked_of is database else 0.1)
-            return "done" if asked_of.compare_and_set(BOTH, asked(version)) else None
-
-        with ThreadPoolExecutor(1) as pool:
-            assert database.settle(hold, attempt) == "done"
-        assert attempts == ["Database"] * 3 + ["Transaction"]
-        assert [each.result(20) for each in others] == [True, True, True, False]
-        assert state(database) == ({"a": 5, "b": 1}, {"k": "by 4"})
-
     def test_who_cannot_be_in_time_is_told(self, database: Database) -> None:
         """An attempt that fails with the row in hand is a Conflict, and nothing of it is written."""
 
@@ -202,6 +184,23 @@ def hold(session: Session) -> None:
     session.exec(select(Counted).where(Counted.name == "a").with_for_update()).one()
 
 
+def overtaken(database: Database) -> tuple[list[str], list[bool]]:
+    """What a settled attempt was given each time, and whether somebody came before it meanwhile."""
+    others: list[Future[bool]] = []
+    attempts: list[str] = []
+
+    def attempt(asked_of: Database | Transaction) -> str | None:
+        attempts.append(type(asked_of).__name__)
+        ((version,),) = asked_of.look(VERSION, {"of": "a"})
+        others.append(pool.submit(database.compare_and_set, CHANGE, asked(version)))
+        wait(others, 20 if asked_of is database else 0.1)
+        return "done" if asked_of.compare_and_set(BOTH, asked(version)) else None
+
+    with ThreadPoolExecutor(1) as pool:
+        assert database.settle(hold, attempt) == "done"
+    return attempts, [each.result(20) for each in others]
+
+
 class TestSqlite(CompareAndSetSuite):
     """A SQLite file."""
 
@@ -209,6 +208,23 @@ class TestSqlite(CompareAndSetSuite):
     def database(self, sqlite_database: Database) -> Database:
         """The database under test."""
         return sqlite_database
+
+    def test_nobody_overtakes_an_attempt(self, database: Database) -> None:
+        """It is made in a write: whoever comes between its look and its change must wait."""
+        assert overtaken(database) == (["Transaction"], [False])
+        assert state(database) == ({"a": 2, "b": 1}, {"k": "by 1"})
+
+    def test_an_attempt_that_fails_late_leaves_nothing(self, database: Database) -> None:
+        """What it wrote before is undone, and who comes next finds all as it was."""
+
+        def attempt(asked_of: Database | Transaction) -> None:
+            assert asked_of.compare_and_set(BOTH, asked(1))
+            raise ValueError("too late")
+
+        with pytest.raises(ValueError, match="too late"):
+            database.settle(hold, attempt)
+        assert database.compare_and_set(CHANGE, asked(1))
+        assert state(database) == ({"a": 2, "b": 1}, {})
 
 
 class TestPostgresql(CompareAndSetSuite):
@@ -219,12 +235,18 @@ class TestPostgresql(CompareAndSetSuite):
         """The database under test."""
         return postgresql_database
 
+    def test_who_was_overtaken_three_times_holds_the_row(self, database: Database) -> None:
+        """Others change it before each attempt; before the last they must wait, so that one is in time."""
+        assert overtaken(database) == (["Database"] * 3 + ["Transaction"], [True, True, True, False])
+        assert state(database) == ({"a": 5, "b": 1}, {"k": "by 4"})
+
     def test_a_statement_that_is_new_after_a_rollback_has_a_name_of_its_own(self, database: Database) -> None:
         """psycopg has the server forget all after a rollback; what is prepared anew meets no old name."""
         ways = [CHANGE, ADD, BOTH]
         for number in range(6):
-            with database._writes._connections.taken() as taken:
-                taken.cursor.execute("DEALLOCATE ALL")
+            for connections in (database._writes._connections, database._writes._pipeline._connections):
+                with connections.taken() as taken:
+                    taken.cursor.execute("DEALLOCATE ALL")
             versions, _ = state(database)
             for what in (ways[number % 3], ways[(number + 1) % 3]):
                 database.compare_and_set(what, asked(versions["a"], f"{number}-{id(what)}"))

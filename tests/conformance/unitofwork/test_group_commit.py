@@ -1,11 +1,13 @@
 """Writes to SQLite that wait for one another share a commit, and nothing else."""
 
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +15,10 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Field, SQLModel, select
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from turns import until, waiting  # found by the line above
 
 from recast.faults import Unavailable
 from recast.unitofwork import CompareAndSet, Database, Transaction, group_commit
@@ -77,19 +83,6 @@ def mark(database: Database, name: str, then: Callable[[Transaction], None] | No
         tx.commit()
 
 
-def waiting(database: Database) -> int:
-    """How many writes wait for their turn."""
-    return len(database._writes._baton._waiting)
-
-
-def until(what: Callable[[], bool]) -> None:
-    """Waits for it, at most some seconds."""
-    end = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.001)
-
-
 class Queue:
     """Writes that come one after the other while the first is held."""
 
@@ -114,9 +107,9 @@ class Queue:
         return self._waiting(lambda: self._database.compare_and_set(MARK, {"name": name}))
 
     def _waiting(self, what: Callable[[], Any]) -> "Future[Any]":
-        before = waiting(self._database)
+        before = waiting(self._database._writes._baton)
         added = self._pool.submit(what)
-        until(lambda: waiting(self._database) == before + 1)
+        until(lambda: waiting(self._database._writes._baton) == before + 1)
         return added
 
     def close(self) -> None:
@@ -194,6 +187,56 @@ def test_what_waits_is_done_by_who_is_before_it(database: Database, commits: lis
             broken.result(20)
     assert commits == ["COMMIT"]
     assert marks(database) == {"first", "a", "b", "c", "d"}
+
+
+def test_an_act_is_its_owners(database: Database, commits: list[str]) -> None:
+    """Another thread does it, in the context of who wants it; if it raises, he is told, and it is undone."""
+    owner: ContextVar[str] = ContextVar("owner", default="nobody")
+    done_by: list[str] = []
+
+    def act(tx: Transaction) -> str:
+        done_by.append(threading.current_thread().name)
+        assert tx.compare_and_set(MARK, {"name": owner.get()})
+        if owner.get() == "b":
+            raise Refused
+        return owner.get()
+
+    def as_owner(name: str) -> "Future[str]":
+        context = copy_context()
+        context.run(owner.set, name)
+        return queue._waiting(lambda: context.run(database._writes.done, act))
+
+    with queue_of(database) as queue:
+        first, broken, last = map(as_owner, "abc")
+        queue.go.set()
+        assert first.result(20) == "a"
+        assert last.result(20) == "c"
+        with pytest.raises(Refused):
+            broken.result(20)
+    assert len(set(done_by)) == 1
+    assert commits == ["COMMIT"]
+    assert marks(database) == {"first", "a", "c"}
+
+
+def test_who_is_stopped_in_an_act_leaves_no_half_of_it(database: Database) -> None:
+    """Ctrl-C in the middle: nothing of it has happened, and the next write goes through."""
+
+    def stop(tx: Transaction) -> None:
+        assert tx.compare_and_set(MARK, {"name": "half"})
+        raise KeyboardInterrupt
+
+    baton = database._writes._baton
+    assert baton.take(Turn(), 1)
+    with ThreadPoolExecutor(2) as pool:
+        stopped = pool.submit(database._writes.done, stop)
+        until(lambda: waiting(baton) == 1)
+        other = pool.submit(database.compare_and_set, MARK, {"name": "other"})
+        until(lambda: waiting(baton) == 2)
+        baton.put_down()
+        with pytest.raises(KeyboardInterrupt):
+            stopped.result(20)
+        assert other.result(20) is True
+    assert marks(database) == {"other"}
 
 
 def test_whoever_comes_while_nobody_writes_waits_for_nobody(database: Database, commits: list[str]) -> None:
@@ -363,7 +406,7 @@ def test_what_is_not_known_is_told(database: Database, monkeypatch: pytest.Monke
         added = queue.set("a")
         monkeypatch.setattr(group_commit, "WAIT_SECONDS", 1.0)  # long enough to have it done
         late = queue._pool.submit(database.compare_and_set, MARK, {"name": "b"})
-        until(lambda: waiting(database) == 2)
+        until(lambda: waiting(database._writes._baton) == 2)
         monkeypatch.setattr(database._writes, "_run", stuck)
         queue.go.set()
         assert reached.wait(20)

@@ -1,7 +1,7 @@
 """Compare and set: what was decided by a look is written if the row that it rests on is still as it was seen.
 
-Nothing is held between the look and the write, which is one statement on PostgreSQL, and two at most on
-SQLite. Who comes too late looks and decides again: `Database.settle`.
+On PostgreSQL nothing is held between the look and the write, which is one statement; who comes too late looks
+and decides again. On SQLite it is two at most, in a write, before which nobody else comes: `Database.settle`.
 """
 
 from collections.abc import Mapping
@@ -33,13 +33,17 @@ class CompareAndSet:
             self._whole = Change(_inserted(added, _row(added).select_from(done)))
 
     def run(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> bool:
-        """Whether it is done, within a transaction; if not, nothing is written."""
+        """Whether it is done, within a transaction; if not, nothing is written.
+
+        Where it raises, who holds the transaction undoes it.
+        """
         if dialect.name != "sqlite":
             return self.at_once(cursor, dialect, values)
-        is_done = self.decide(cursor, dialect, values)
-        if is_done:
-            self.complete(cursor, dialect, values)
-        return is_done
+        if self._first.run(cursor, dialect, values) != 1:
+            return False
+        if self._then is not None and self._then.run(cursor, dialect, values) != 1:
+            raise RuntimeError("a row was changed between two statements of one transaction")
+        return True
 
     def at_once(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> bool:
         """Whether it is done, by one statement: PostgreSQL."""
@@ -48,18 +52,6 @@ class CompareAndSet:
     def statement(self, dialect: Dialect, values: Mapping[str, object]) -> tuple[str, list[object]]:
         """The same, for who runs it with others: its text, and what belongs to it."""
         return self._whole.statement(dialect, values)
-
-    def decide(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> bool:
-        """Whether all is as it was seen, by the first of two statements: SQLite.
-
-        If not, and whatever it raises, nothing is written.
-        """
-        return self._first.run(cursor, dialect, values) == 1
-
-    def complete(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> None:
-        """The second, within the same transaction."""
-        if self._then is not None and self._then.run(cursor, dialect, values) != 1:
-            raise RuntimeError("a row was changed between two statements of one transaction")
 
 
 def _row(table: TableClause) -> Select[Any]:

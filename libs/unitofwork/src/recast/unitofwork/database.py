@@ -57,9 +57,8 @@ class Database:
         snapshots = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._snapshots = self.engine.execution_options(**snapshots)
         writing = open_writes_engine(self.engine)
-        self._writes = (
-            GroupCommit(writing) if self.is_sqlite else OwnCommit(writing, open_impatient_engine(self.engine))
-        )
+        self._groups = GroupCommit(writing) if self.is_sqlite else None
+        self._writes = self._groups or OwnCommit(writing, open_impatient_engine(self.engine))
         looking = open_looks_engine(self.engine)
         self._looks_dialect = looking.dialect
         self._looks = Connections(looking)
@@ -94,7 +93,7 @@ class Database:
             except IntegrityError as problem:
                 if self.is_sqlite or not _is_taken(problem):  # there nobody wrote since this write looked
                     raise
-                raise Conflict(resource="what was asked for") from problem
+                raise _conflict() from problem
         if transaction.committed:
             for action in transaction.then:
                 action()
@@ -104,36 +103,51 @@ class Database:
 
         Unavailable when the database is away; it may have been done.
         """
-        with self._answering:
-            reach("commit")
-            try:
-                done = self._writes.compare_and_set(asked, values)
-            except IntegrityError as problem:
-                if not _is_taken(problem):
-                    raise
-                done = False
-            reach("committed")
-            return done
+        return bool(self._by_itself(lambda: self._writes.compare_and_set(asked, values)))
 
     def settle(
         self, hold: Callable[[Session], object], attempt: "Callable[[Database | Transaction], Decided | None]"
     ) -> Decided:
-        """What an attempt gives, made again while it gives None, as others were faster.
+        """What an attempt gives, which looks, decides, and compares and sets, all by what it is given.
 
-        It looks, decides, and compares and sets, all by what it is given. After three it is made once more
-        in a write, in which `hold` keeps what it rests on from everybody else.
+        On PostgreSQL it is made again while it gives None, as others were faster. After three it is made
+        once more in a write, in which `hold` keeps what it rests on from everybody else. On SQLite nobody
+        is faster than a write; whichever thread has one under way makes the attempt.
         """
+
+        def in_time(tx: Transaction) -> Decided:
+            decided = attempt(tx)
+            if decided is None:
+                raise _conflict()
+            return decided
+
+        if (groups := self._groups) is not None:
+            decided = self._by_itself(lambda: groups.done(in_time))
+            if decided is None:
+                raise _conflict()
+            return decided
         for _ in range(_TRIES):
             decided = attempt(self)
             if decided is not None:
                 return decided
         with self.write() as tx:
             hold(tx.session)
-            decided = attempt(tx)
-            if decided is None:
-                raise Conflict(resource="what was asked for")
+            decided = in_time(tx)
             tx.commit()
             return decided
+
+    def _by_itself(self, write: Callable[[], Decided]) -> Decided | None:
+        """What a write of one step gives; None where the key of a new row is another's."""
+        with self._answering:
+            reach("commit")
+            given = None
+            try:
+                given = write()
+            except IntegrityError as problem:
+                if not _is_taken(problem):
+                    raise
+            reach("committed")
+            return given
 
     def close(self) -> None:
         """Gives up every connection that nobody uses at the moment; the next use opens new ones."""
@@ -151,6 +165,10 @@ class Database:
         """Whether a trivial query is answered."""
         with self.read() as session:
             return session.connection().execute(text("SELECT 1")).scalar() == 1
+
+
+def _conflict() -> Conflict:
+    return Conflict(resource="what was asked for")
 
 
 def _is_taken(problem: IntegrityError) -> bool:

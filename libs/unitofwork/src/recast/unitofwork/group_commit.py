@@ -2,17 +2,19 @@
 
 One thread writes at a time, and most of its time is the sync of its commit. So a write for which another
 waits does not commit: it hands its transaction on, and the last of them, for whom nobody waits, commits for
-all. A compare-and-set that waits is done by whoever is before it, and its thread sleeps until all is durable.
-Each is a savepoint, so that one is undone without the others. None returns before the commit that holds it,
-neither who wrote nor who only decided by what those before it wrote; if that fails, all of them have.
+all. A small one that is handed over whole, an act, is done by whoever is before it, and its thread sleeps
+until all is durable. Each is a savepoint, so that one is undone without the others. None returns before the
+commit that holds it, neither who wrote nor who only decided by what those before it wrote; if that fails, all
+of them have.
 """
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -22,6 +24,8 @@ from recast.unitofwork.baton import Baton, Turn, busy, unknown
 from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connected, Connections
 from recast.unitofwork.transaction import DriverErrors, Transaction
+
+Given = TypeVar("Given")
 
 WAIT_SECONDS = 15.0
 _GROUP_SECONDS = 0.02  # then a group commits, whoever waits: the first of it has waited as long
@@ -59,22 +63,31 @@ class _Group:
 
 
 class _Wanted(Turn):
-    """A compare-and-set, by whomever it is done."""
+    """An act, by whomever it is done: in the context of who wants it."""
 
-    def __init__(self, asked: CompareAndSet, values: Mapping[str, object]) -> None:
+    def __init__(self, act: Callable[[Transaction], Any]) -> None:
         super().__init__()
-        self.asked = asked
-        self.values = values
+        self._act = act
+        self._context = copy_context()
+        self._given: Any = None
         self.group: _Group | None = None
-        self.is_done = False
         self.problem: Exception | None = None
 
-    def result(self, group: _Group) -> bool:
-        """Whether it is done, once its group has ended."""
+    def do(self, transaction: Transaction) -> None:
+        """Whoever wants it is told what it gives or raises."""
+        try:
+            self._given = self._context.run(self._act, transaction)
+        except Exception as problem:  # noqa: BLE001  # whose it is raises it
+            self.problem = problem
+        finally:
+            transaction.end()
+
+    def result(self, group: _Group) -> Any:
+        """That, once its group has ended."""
         group.check()
         if self.problem is not None:
             raise self.problem
-        return self.is_done
+        return self._given
 
 
 class GroupCommit:
@@ -101,7 +114,10 @@ class GroupCommit:
             self._fail(problem)
             raise
         transaction = Transaction(
-            self._engine, group.connected, lambda: self._keep(group), lambda: self._undo(group)
+            self._engine,
+            group.connected,
+            keep=lambda: self._settle(group, is_kept=True),
+            undo=lambda: self._settle(group, is_kept=False),
         )
         try:
             yield transaction
@@ -110,12 +126,20 @@ class GroupCommit:
 
     def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> bool:
         """A write of nothing else; whether it is done."""
-        wanted = _Wanted(asked, values)
+        return self.done(lambda transaction: transaction.compare_and_set(asked, values))
+
+    def done(self, act: Callable[[Transaction], Given]) -> Given:
+        """What an act gives, which looks, compares and sets; where it raises, it has written nothing.
+
+        Any thread may do it. Unavailable when SQLite's write lock is not to be had in time, or the commit
+        fails.
+        """
+        wanted = _Wanted(act)
         has_come = self._baton.take(wanted, WAIT_SECONDS)
         if wanted.group is not None:  # somebody else did it
             if not has_come:
                 raise unknown()
-            return wanted.result(wanted.group)
+            return wanted.result(wanted.group)  # type: ignore[no-any-return]
         if not has_come:
             raise busy()
         try:
@@ -125,7 +149,7 @@ class GroupCommit:
             raise
         self._do(group, wanted)
         self._leave(group)
-        return wanted.result(group)
+        return wanted.result(group)  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Closes the connections that nobody uses."""
@@ -140,40 +164,31 @@ class GroupCommit:
             raise
         return group
 
-    def _keep(self, group: _Group) -> None:
-        self._settle(group, "RELEASE one")
-
-    def _undo(self, group: _Group) -> None:
-        self._settle(group, *(["ROLLBACK TO one", "RELEASE one"] if group.is_whole else []))
-
-    def _settle(self, group: _Group, *statements: str) -> None:
+    def _settle(self, group: _Group, *, is_kept: bool) -> None:
         try:
-            for statement in statements:
-                self._run(group, statement)
+            self._end_savepoint(group, is_kept=is_kept)
         except BaseException as problem:
             self._fail(problem)
             raise
         self._leave(group)
         group.check()
 
+    def _end_savepoint(self, group: _Group, *, is_kept: bool) -> None:
+        if not is_kept:
+            if not group.is_whole:
+                return  # it went with all else
+            self._run(group, "ROLLBACK TO one")
+        self._run(group, "RELEASE one")
+
     def _do(self, group: _Group, wanted: _Wanted) -> None:
-        """Without a savepoint: if it is refused, it has written nothing."""
-        what = group.connected.cursor, self._engine.dialect, wanted.values
         try:
-            with self._driver_errors:
-                wanted.is_done = wanted.asked.decide(*what)
-        except Exception as problem:  # noqa: BLE001  # whose it is raises it
-            wanted.problem = problem
-            return
-        except BaseException as problem:  # Ctrl-C
+            self._run(group, "SAVEPOINT one")
+            wanted.do(Transaction(self._engine, group.connected, _nothing, _nothing))
+            self._end_savepoint(group, is_kept=wanted.problem is None)
+        except BaseException as problem:
             self._fail(problem)
-            raise
-        try:
-            if wanted.is_done:
-                with self._driver_errors:
-                    wanted.asked.complete(*what)
-        except BaseException as problem:  # noqa: BLE001  # each of the group raises it
-            self._fail(problem)
+            if not isinstance(problem, Exception):  # Ctrl-C
+                raise
 
     def _leave(self, group: _Group) -> None:
         """Returns when the group is durable, or has come to nothing."""
@@ -233,3 +248,7 @@ class GroupCommit:
     def _run(self, group: _Group, statement: str) -> None:
         with self._driver_errors:
             group.connected.cursor.execute(statement)
+
+
+def _nothing() -> None:
+    """What an act has for the end of a transaction: its group has one."""
