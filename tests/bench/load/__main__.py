@@ -101,7 +101,7 @@ class _Run:
         self._installation = installation
         self._asked = asked
         self._first = 0
-        # Each round locks backups of its own, however many it comes to.
+        # Each round locks backups of its own, and ends early where it has had them all.
         self._stride = asked.backups * 99 // 100 // (4 * asked.rounds)
 
     def beside(self, limit: Callable[[], Any], service: Callable[[], Any]) -> dict[str, Any]:
@@ -145,6 +145,7 @@ class _Run:
             "run": f"{kind.replace('_', '-')}-{self._first}",
             "seconds": self._asked.seconds,
             "first": self._first,
+            "most": self._stride,
             "connections": CLIENTS,
         }
         before = cpu_seconds([pid])

@@ -4,7 +4,6 @@ Reads one line of JSON (what to call, where, how long), prints `ready`, begins a
 what each call took. A call that is refused ends the run: a rate of refusals is no rate.
 """
 
-import itertools
 import json
 import selectors
 import sys
@@ -24,16 +23,16 @@ KINDS: dict[str, tuple[str, Callable[[str, int], Message]]] = {
 
 
 def run(asked: dict[str, Any]) -> dict[str, object]:
-    """Calls for so many seconds, each with a number of its own from `first` on."""
+    """Calls for so many seconds, each with a number of its own from `first` on, of which there are `most`."""
     path, request = KINDS[asked["kind"]]
-    numbers = itertools.count(asked["first"])
+    numbers = iter(range(asked["first"], asked["first"] + asked["most"]))
     connections = [Connection(asked["endpoint"], path, asked["token"]) for _ in range(asked["connections"])]
     selector = selectors.DefaultSelector()
     begun: dict[Connection, int] = {}
     taken: list[int] = []
 
-    def send(connection: Connection) -> None:
-        message = request(asked["run"], next(numbers)).SerializeToString()
+    def send(connection: Connection, number: int) -> None:
+        message = request(asked["run"], number).SerializeToString()
         begun[connection] = time.perf_counter_ns()
         connection.send(message)
 
@@ -42,14 +41,15 @@ def run(asked: dict[str, Any]) -> dict[str, object]:
     begun_at = time.monotonic()
     for each in connections:
         selector.register(each, selectors.EVENT_READ, each)
-        send(each)
+        send(each, next(numbers))
     while begun:
         for key, _ in selector.select(30):
             connection: Connection = key.data
             if connection.is_answered():
                 taken.append((time.perf_counter_ns() - begun.pop(connection)) // 1000)
-                if time.monotonic() < begun_at + asked["seconds"]:
-                    send(connection)
+                is_time = time.monotonic() < begun_at + asked["seconds"]
+                if is_time and (number := next(numbers, None)) is not None:
+                    send(connection, number)
     return {"calls": len(taken), "seconds": time.monotonic() - begun_at, "microseconds": taken}
 
 

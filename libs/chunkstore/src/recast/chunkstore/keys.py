@@ -1,5 +1,7 @@
 """Derives the keys of FORMAT.md: a project's from the master, the index key from the project's."""
 
+from functools import lru_cache
+
 from blake3 import blake3
 
 KEY_BYTES = 32
@@ -8,6 +10,7 @@ _PROJECT_CONTEXT = "recast.chunkstore 2025-01 project key"
 _INDEX_CONTEXT = "recast.chunkstore 2025-01 index digest"
 
 
+@lru_cache
 def project_key(master: bytes, project: str) -> bytes:
     """Return the 32-byte key of a project; `master` is 32 secret bytes, the same for all projects."""
     if len(master) != KEY_BYTES:

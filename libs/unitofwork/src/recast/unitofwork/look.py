@@ -83,24 +83,16 @@ class _Compiled:
             for name, bind in compiled.binds.items()
         }
         self._order = [(name, processors[name]) for name in compiled.positiontup]
-        constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-        self._constants = {name: _processed(processors[name], each) for name, each in constants.items()}
+        self._constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
 
     def parameters(self, values: Mapping[str, object]) -> list[object]:
         """What the driver takes beside the text."""
-        constants = self._constants
-        return [
-            _processed(processor, values[name]) if name in values else constants[name]
-            for name, processor in self._order
-        ]
+        given = {**self._constants, **values}
+        return [given[name] if process is None else process(given[name]) for name, process in self._order]
 
     def rows(self, found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """The statement's rows, of what the driver found."""
         return found
-
-
-def _processed(processor: Processor | None, given: object) -> object:
-    return given if processor is None else processor(given)
 
 
 class _Packed(_Compiled):

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from csbs.domain.refusals import (
     BackupAlreadyHasImage,
@@ -56,8 +56,7 @@ TRANSITIONS: dict[tuple[BackupState, BackupEvent], BackupState] = {
 }
 
 
-@dataclass(frozen=True)
-class BackupDisk:
+class BackupDisk(NamedTuple):
     """One disk of a backup, as far as rules look at it."""
 
     id: str
@@ -67,8 +66,7 @@ class BackupDisk:
     size_bytes: int
 
 
-@dataclass(frozen=True)
-class Backup:
+class Backup(NamedTuple):
     """A backup, as far as rules look at it. `image` is the image that holds its lock, or empty."""
 
     name: str

@@ -3,9 +3,9 @@ released.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from csbs.domain.refusals import LockReleased, LockTokenStale
 
@@ -37,8 +37,7 @@ TRANSITIONS: dict[tuple[LockState, LockEvent], LockState] = {
 }
 
 
-@dataclass(frozen=True)
-class ImageLock:
+class ImageLock(NamedTuple):
     """A lock. `request_id` is what it was asked for with, `create_time` when it was taken."""
 
     backup: str
