@@ -167,6 +167,13 @@ class CompareAndSetSuite:
                 each.result(60)
         assert state(database)[0]["a"] == 81
 
+    def test_an_attempt_sees_that_a_key_is_taken(self, database: Database) -> None:
+        """It is told, and may decide by that."""
+        assert database.compare_and_set(ADD, asked(7))
+        decided = database.settle(hold, lambda it: "new" if it.compare_and_set(BOTH, asked(1)) else "known")
+        assert decided == "known"
+        assert state(database) == ({"a": 1, "b": 1}, {"k": "by 7"})
+
     def test_who_cannot_be_in_time_is_told(self, database: Database) -> None:
         """An attempt that fails with the row in hand is a Conflict, and nothing of it is written."""
 

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from turns import until, waiting  # found by the line above
 
 from recast.faults import Unavailable
-from recast.unitofwork import CompareAndSet, Database, pipeline
+from recast.unitofwork import CompareAndSet, Database, kept_statements, pipeline
 from recast.unitofwork.baton import Turn
 
 
@@ -142,9 +142,10 @@ def test_what_waits_shares_a_commit(database: Database) -> None:
         (DBAPIError, asked("b", note="a\0b")),
         (DBAPIError, asked("b", note="refuse")),
         (DBAPIError, {"of": "b", "seen": object(), "key": "b", "note": ""}),
+        (DBAPIError, asked("b", note="\ud800")),
         (None, asked("b", key="a1")),
     ],
-    ids=["rule", "driver", "commit", "type", "key"],
+    ids=["rule", "driver", "commit", "type", "text", "key"],
 )
 def test_what_is_refused_is_refused_alone(
     database: Database, problem: type[Exception] | None, values: dict[str, object]
@@ -164,6 +165,16 @@ def test_what_is_refused_is_refused_alone(
         given = [ask(asked(name)) for name in "def"]
     assert all(each.result(20) for each in given)
     assert visited(database) == set("acdef")
+
+
+def test_what_libpq_would_send_in_parts_goes_in_several(database: Database) -> None:
+    """The server must not hold rows for a half of a group; what is too long for any group goes alone."""
+    with together(database) as ask:
+        small = [ask(asked(name, note="x" * 2_000)) for name in "abcde"]
+        large = [ask(asked(name, note="x" * 300_000)) for name in "fgh"]
+    assert all(each.result(20) for each in [*small, *large])
+    assert visited(database) == set(DOORS)
+    assert commits(database) == 2 + 3
 
 
 def test_who_waits_for_a_row_waits_alone(database: Database) -> None:
@@ -204,6 +215,17 @@ def test_a_server_that_takes_long_is_told(database: Database, monkeypatch: pytes
         sent.result(20)
     assert slow.result(20) is True
     assert visited(database) == {"a", "b"}
+
+
+def test_a_server_that_is_silent_is_given_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that froze: nobody knows, and whoever comes next has another connection."""
+    monkeypatch.setattr(kept_statements, "_PATIENCE_MS", 200)
+    with together(database) as ask:
+        given = [ask(asked("a", note="sleep")), ask(asked("b"))]
+    for each in given:
+        with pytest.raises(Unavailable, match=r"did not answer: .*nothing came"):
+            each.result(20)
+    assert database.compare_and_set(OPEN, asked("c"))
 
 
 def test_groups_of_two_processes_do_not_hold_each_other(

@@ -2,8 +2,7 @@
 
 import threading
 from collections import deque
-
-from recast.faults import Unavailable
+from collections.abc import Callable
 
 
 class Turn:
@@ -20,16 +19,6 @@ class Turn:
     def wait(self, seconds: float) -> bool:
         """Whether it came within that time."""
         return self._has_come.acquire(timeout=seconds)
-
-
-def busy() -> Unavailable:
-    """What is said to a turn that did not come."""
-    return Unavailable(problem="the database is busy")
-
-
-def unknown() -> Unavailable:
-    """What is said to a turn for which somebody else did what it waited for, and has not come to an end."""
-    return Unavailable(problem="it is not known whether the database has it: the commit takes long")
 
 
 class Baton:
@@ -66,10 +55,13 @@ class Baton:
                 return True
         return False
 
-    def following(self) -> Turn | None:
-        """The next turn, to give it the baton by `come`, or to do what it waits for; of who has the baton."""
+    def following(self, suits: Callable[[Turn], bool] = lambda _: True) -> Turn | None:
+        """The next turn, to give it the baton by `come`, or to do what it waits for; of who has the baton.
+
+        None where there is none, or it does not suit.
+        """
         with self._guard:
-            return self._waiting.popleft() if self._waiting else None
+            return self._waiting.popleft() if self._waiting and suits(self._waiting[0]) else None
 
     def put_down(self) -> None:
         """Gives it to the next turn, or to whoever comes."""

@@ -4,12 +4,15 @@ On PostgreSQL nothing is held between the look and the write, which is one state
 and decides again. On SQLite it is two at most, in a write, before which nobody else comes: `Database.settle`.
 """
 
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Dialect, Insert, Select, TableClause, Update, bindparam, insert, literal_column, select
 
 from recast.unitofwork.look import Change
+
+_TAKEN = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 
 
 class CompareAndSet:
@@ -35,12 +38,18 @@ class CompareAndSet:
     def run(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> bool:
         """Whether it is done, within a transaction; if not, nothing is written.
 
-        Where it raises, who holds the transaction undoes it.
+        Where it raises, who holds the transaction undoes it: on PostgreSQL also where the key of the new row
+        is another's.
         """
         if dialect.name != "sqlite":
             return self.at_once(cursor, dialect, values)
-        if self._first.run(cursor, dialect, values) != 1:
-            return False
+        try:
+            if self._first.run(cursor, dialect, values) != 1:
+                return False
+        except sqlite3.IntegrityError as problem:
+            if problem.sqlite_errorcode in _TAKEN:
+                return False
+            raise
         if self._then is not None and self._then.run(cursor, dialect, values) != 1:
             raise RuntimeError("a row was changed between two statements of one transaction")
         return True

@@ -6,7 +6,6 @@ time: several would busy-poll each other, with waits of half a second; those tha
 commit. On PostgreSQL writes run side by side: a row that a decision rests on is read `FOR UPDATE`.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -17,7 +16,8 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlmodel import Session
 
 from recast.faultpoints import reach
-from recast.faults import Conflict, Unavailable
+from recast.faults import Conflict
+from recast.unitofwork.away import unanswered
 from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connections
 from recast.unitofwork.engines import (
@@ -35,7 +35,6 @@ Decided = TypeVar("Decided")
 
 _TRIES = 3
 _UNIQUE_VIOLATION = "23505"  # PostgreSQL's
-_TAKEN = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 
 
 class Database:
@@ -91,9 +90,9 @@ class Database:
             try:
                 yield transaction
             except IntegrityError as problem:
-                if self.is_sqlite or not _is_taken(problem):  # there nobody wrote since this write looked
+                if not _is_taken(problem):  # on SQLite nobody wrote since this write looked
                     raise
-                raise _conflict() from problem
+                raise Conflict(resource="what was asked for") from problem
         if transaction.committed:
             for action in transaction.then:
                 action()
@@ -103,7 +102,16 @@ class Database:
 
         Unavailable when the database is away; it may have been done.
         """
-        return bool(self._by_itself(lambda: self._writes.compare_and_set(asked, values)))
+
+        def write() -> bool:
+            try:
+                return self._writes.compare_and_set(asked, values)
+            except IntegrityError as problem:
+                if not _is_taken(problem):
+                    raise
+                return False
+
+        return self._by_itself(write)
 
     def settle(
         self, hold: Callable[[Session], object], attempt: "Callable[[Database | Transaction], Decided | None]"
@@ -112,20 +120,18 @@ class Database:
 
         On PostgreSQL it is made again while it gives None, as others were faster. After three it is made
         once more in a write, in which `hold` keeps what it rests on from everybody else. On SQLite nobody
-        is faster than a write; whichever thread has one under way makes the attempt.
+        is faster than a write; whichever thread has one under way makes the attempt. Whatever else an
+        attempt does may be lost.
         """
 
         def in_time(tx: Transaction) -> Decided:
             decided = attempt(tx)
             if decided is None:
-                raise _conflict()
+                raise Conflict(resource="what was asked for")
             return decided
 
         if (groups := self._groups) is not None:
-            decided = self._by_itself(lambda: groups.done(in_time))
-            if decided is None:
-                raise _conflict()
-            return decided
+            return self._by_itself(lambda: groups.done(in_time))
         for _ in range(_TRIES):
             decided = attempt(self)
             if decided is not None:
@@ -136,16 +142,11 @@ class Database:
             tx.commit()
             return decided
 
-    def _by_itself(self, write: Callable[[], Decided]) -> Decided | None:
-        """What a write of one step gives; None where the key of a new row is another's."""
+    def _by_itself(self, write: Callable[[], Decided]) -> Decided:
+        """What a write of one step gives."""
         with self._answering:
             reach("commit")
-            given = None
-            try:
-                given = write()
-            except IntegrityError as problem:
-                if not _is_taken(problem):
-                    raise
+            given = write()
             reach("committed")
             return given
 
@@ -167,14 +168,9 @@ class Database:
             return session.connection().execute(text("SELECT 1")).scalar() == 1
 
 
-def _conflict() -> Conflict:
-    return Conflict(resource="what was asked for")
-
-
 def _is_taken(problem: IntegrityError) -> bool:
-    """Whether it is of a new row whose key another has."""
-    of_sqlite = getattr(problem.orig, "sqlite_errorcode", None)
-    return of_sqlite in _TAKEN or getattr(problem.orig, "sqlstate", None) == _UNIQUE_VIOLATION
+    """Whether it is of a new row whose key another has, on PostgreSQL."""
+    return getattr(problem.orig, "sqlstate", None) == _UNIQUE_VIOLATION
 
 
 class _Answering:
@@ -192,5 +188,4 @@ class _Answering:
     def __exit__(self, _kind: object, problem: BaseException | None, _traceback: object) -> None:
         """Raises Unavailable."""
         if isinstance(problem, self._away):
-            told = str(problem).partition("\n")[0]
-            raise Unavailable(problem=f"the database did not answer: {told}") from problem
+            raise unanswered(problem) from problem

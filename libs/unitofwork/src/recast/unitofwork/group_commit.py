@@ -20,7 +20,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from recast.faults import Unavailable
-from recast.unitofwork.baton import Baton, Turn, busy, unknown
+from recast.unitofwork.away import busy, uncommitted, unknown
+from recast.unitofwork.baton import Baton, Turn
 from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connected, Connections
 from recast.unitofwork.transaction import DriverErrors, Transaction
@@ -59,7 +60,7 @@ class _Group:
     def check(self) -> None:
         """Unavailable, where it came to nothing."""
         if self.problem is not None:
-            raise Unavailable(problem=f"the database did not commit: {self.problem}") from self.problem
+            raise uncommitted(self.problem) from self.problem
 
 
 class _Wanted(Turn):
@@ -131,8 +132,8 @@ class GroupCommit:
     def done(self, act: Callable[[Transaction], Given]) -> Given:
         """What an act gives, which looks, compares and sets; where it raises, it has written nothing.
 
-        Any thread may do it. Unavailable when SQLite's write lock is not to be had in time, or the commit
-        fails.
+        Any thread may do it: whatever else it does is lost, and all that it may raise is an Exception.
+        Unavailable when SQLite's write lock is not to be had in time, or the commit fails.
         """
         wanted = _Wanted(act)
         has_come = self._baton.take(wanted, WAIT_SECONDS)

@@ -18,6 +18,7 @@ from psycopg.pq import ConnStatus, ExecStatus, Format, PipelineStatus
 from psycopg.pq.abc import PGresult
 
 _DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
+_PATIENCE_MS = 10_000  # of those who wait for several statements; others wait for them
 _MOST = 100  # of lists, callers choose the statement
 # What the server does not see by where a value stands; 0 is to see for itself.
 _TYPES: dict[type, int] = {
@@ -35,8 +36,8 @@ class KeptStatements:
         self._names: dict[str, bytes] = {}
         self._numbers = itertools.count()  # what the server forgot may be there again by half
         self._found: PGresult | None = None
-        self._readable = select.poll()
-        self._readable.register(self._server.socket, select.POLLIN)
+        self._socket = select.poll()
+        self._socket.register(self._server.socket)
 
     @property
     def rowcount(self) -> int:
@@ -99,8 +100,7 @@ class KeptStatements:
         results: list[PGresult] = []
         while True:
             while self._server.is_busy():
-                self._readable.poll()
-                self._server.consume_input()
+                self._wait()
             result = self._server.get_result()
             if result is None:  # the end of one of them
                 self._must_be_there()
@@ -109,6 +109,14 @@ class KeptStatements:
                 return results
             else:
                 results.append(result)
+
+    def _wait(self) -> None:
+        """Until there is something to read, or room for what is still to be sent."""
+        is_left = self._server.flush()
+        self._socket.modify(self._server.socket, select.POLLIN | (select.POLLOUT if is_left else 0))
+        if not self._socket.poll(_PATIENCE_MS):
+            raise OperationalError("nothing came for ten seconds")
+        self._server.consume_input()
 
     def _checked(self, result: PGresult) -> PGresult:
         if result.status in _DONE:
@@ -129,7 +137,10 @@ class KeptStatements:
         if isinstance(value, str):
             if "\0" in value:  # libpq would end it there
                 raise DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
-            return value.encode(self._encoding)
+            try:
+                return value.encode(self._encoding)
+            except UnicodeEncodeError as problem:
+                raise DataError(str(problem)) from problem
         if value is None or isinstance(value, bytes):
             return value
         if isinstance(value, bool | int | float | datetime):

@@ -11,13 +11,17 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Engine
 
-from recast.faults import Unavailable
-from recast.unitofwork.baton import Baton, Turn, busy, unknown
+from recast.unitofwork.away import busy, unanswered, unknown
+from recast.unitofwork.baton import Baton, Turn
 from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connections
 from recast.unitofwork.transaction import DriverErrors
 
 WAIT_SECONDS = 15.0
+# libpq sends 8 KiB as soon as it has them. The server would begin, and hold rows, while this process might
+# freeze before the end of it: no time limit of the server's is for that.
+_MOST_BYTES = 8_000
+_BYTES_OF_STATEMENT, _BYTES_OF_VALUE = 80, 8
 
 
 class _Wanted(Turn):
@@ -26,6 +30,7 @@ class _Wanted(Turn):
     def __init__(self, text: str, parameters: Sequence[object]) -> None:
         super().__init__()
         self.sent = text, parameters
+        self.bytes = _BYTES_OF_STATEMENT + sum(map(_bytes_of, parameters))  # at the most
         self.is_taken = False  # by somebody else
         self.is_done: bool | None = None
         self.problem: BaseException | None = None
@@ -53,7 +58,7 @@ class Pipeline:
         if not wanted.is_taken:
             self._lead(wanted)
         elif wanted.problem is not None:
-            raise Unavailable(problem=f"the database did not answer: {wanted.problem}") from wanted.problem
+            raise unanswered(wanted.problem) from wanted.problem
         return wanted.is_done
 
     def close(self) -> None:
@@ -61,12 +66,17 @@ class Pipeline:
         self._connections.close()
 
     def _lead(self, first: _Wanted) -> None:
-        group = [first]
+        group, room = [first], _MOST_BYTES - first.bytes
+
+        def has_room(turn: Turn) -> bool:
+            return isinstance(turn, _Wanted) and turn.bytes <= room
+
         try:
             os.sched_yield()  # whoever is about to come, and has no core to do so, comes along
-            while isinstance(turn := self._baton.following(), _Wanted):
+            while isinstance(turn := self._baton.following(has_room), _Wanted):
                 turn.is_taken = True
                 group.append(turn)
+                room -= turn.bytes
             self._run(group)
         except BaseException as problem:
             for each in group:
@@ -83,3 +93,9 @@ class Pipeline:
         if counts is not None:
             for each, count in zip(group, counts, strict=True):
                 each.is_done = count == 1
+
+
+def _bytes_of(value: object) -> int:
+    if isinstance(value, str):
+        return _BYTES_OF_VALUE + len(value) * (1 if value.isascii() else 4)
+    return _BYTES_OF_VALUE + (len(value) if isinstance(value, bytes) else 40)
