@@ -252,8 +252,7 @@ class TestPostgresql(CompareAndSetSuite):
         ways = [CHANGE, ADD, BOTH]
         for number in range(6):
             for connections in (database._writes._connections, database._writes._pipeline._connections):
-                with connections.taken() as taken:
-                    taken.cursor.execute("DEALLOCATE ALL")
+                connections.run(lambda cursor: cursor.execute("DEALLOCATE ALL"))
             versions, _ = state(database)
             for what in (ways[number % 3], ways[(number + 1) % 3]):
                 database.compare_and_set(what, asked(versions["a"], f"{number}-{id(what)}"))

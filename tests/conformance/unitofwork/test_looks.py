@@ -153,8 +153,7 @@ class TestPostgresqlLooks(LooksSuite):
     def test_a_look_that_the_server_forgot_is_asked_again(self, database: Database) -> None:
         """Where a session is rolled back, psycopg has the server forget what is prepared, of others too."""
         assert database.look(GIVEN, {"given": "a"}) == [("a",)]
-        with database._looks.taken() as taken:
-            taken.cursor.execute("DEALLOCATE ALL")
+        database._looks.run(lambda cursor: cursor.execute("DEALLOCATE ALL"))
         assert database.look(GIVEN, {"given": "b"}) == [("b",)]
 
     def test_of_many_statements_the_server_keeps_some(self, database: Database) -> None:

@@ -2,14 +2,16 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine, PoolProxiedConnection
 
 from recast.unitofwork.engines import ASKED_AFTER_SECONDS
+
+Given = TypeVar("Given")
 
 _KEPT = 16
 
@@ -46,16 +48,16 @@ class Connections:
         self.close()
         return self._connect()
 
-    @contextmanager
-    def taken(self) -> Iterator[Connected]:
-        """One, for a statement or two that begin no transaction."""
+    def run(self, act: Callable[[Any], Given]) -> Given:
+        """What an act gives that runs a statement or two on a cursor, and begins no transaction."""
         taken = self.take()
         try:
-            yield taken
+            given = act(taken.cursor)
         except BaseException as problem:
             self.give_up(taken, problem)
             raise
         self.give_back(taken)
+        return given
 
     def give_back(self, taken: Connected) -> None:
         """For the next one; nothing may be under way on it."""

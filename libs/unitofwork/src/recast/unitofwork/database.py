@@ -76,8 +76,8 @@ class Database:
 
         Unavailable when the database is away.
         """
-        with self._answering, self._looks.taken() as taken:
-            return look.rows(taken.cursor, self._looks_dialect, values)
+        with self._answering:
+            return self._looks.run(lambda cursor: look.rows(cursor, self._looks_dialect, values))
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:

@@ -87,7 +87,7 @@ class _Compiled:
 
     def parameters(self, values: Mapping[str, object]) -> list[object]:
         """What the driver takes beside the text."""
-        given = {**self._constants, **values}
+        given = {**self._constants, **values} if self._constants else values
         return [given[name] if process is None else process(given[name]) for name, process in self._order]
 
     def rows(self, found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

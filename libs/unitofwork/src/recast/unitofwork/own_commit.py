@@ -67,8 +67,8 @@ class OwnCommit:
         is_done = self._pipeline.compare_and_set(asked, values)
         if is_done is not None:
             return is_done
-        with self._driver_errors, self._connections.taken() as taken:
-            return asked.at_once(taken.cursor, self._engine.dialect, values)
+        with self._driver_errors:
+            return self._connections.run(lambda cursor: asked.at_once(cursor, self._engine.dialect, values))
 
     @staticmethod
     def _status(taken: Connected) -> str:
