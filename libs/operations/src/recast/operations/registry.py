@@ -13,6 +13,7 @@ from google.rpc import status_pb2
 from sqlalchemy import delete, or_, update
 from sqlmodel import Session, select
 
+from recast.contracts.times import put_time
 from recast.faults import OperationNotFound, OperationRunning
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.bell import Bell
@@ -156,10 +157,10 @@ def operation_message(row: OperationRow) -> operations_pb2.Operation:
     metadata.state = pb.OperationState.Value(f"OPERATION_STATE_{row.state}")
     metadata.cancel_requested = row.cancel_requested
     metadata.retries, metadata.last_retry_reason = row.retries, row.last_retry_reason
-    metadata.create_time.FromDatetime(row.create_time)
-    metadata.update_time.FromDatetime(row.update_time)
+    put_time(metadata.create_time, row.create_time)
+    put_time(metadata.update_time, row.update_time)
     if row.end_time:
-        metadata.end_time.FromDatetime(row.end_time)
+        put_time(metadata.end_time, row.end_time)
     message = operations_pb2.Operation(name=operation_name(row), done=row.ended)
     message.metadata.Pack(metadata)
     if row.ended and row.error is not None:

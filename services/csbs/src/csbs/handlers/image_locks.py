@@ -13,6 +13,7 @@ from csbs.storage import backups, image_locks
 from csbs.storage.chunks import BackupChunks
 from csbs.storage.image_locks import Asked, LockedBackup
 from recast.content.v1 import content_pb2
+from recast.contracts.times import put_time
 from recast.csbs.v1 import error_reason_pb2
 from recast.csbs.v1 import image_lock_service_pb2 as pb
 from recast.csbs.v1 import image_lock_service_pb2_grpc as grpc_pb
@@ -39,13 +40,11 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         self, request: pb.CheckImageEligibilityRequest, context: grpc.ServicerContext
     ) -> pb.CheckImageEligibilityResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
-        seen = image_locks.look(self.database, request.backup)
-        obstacles = self._obstacles(seen)
-        return pb.CheckImageEligibilityResponse(
-            eligible=not obstacles,
-            violations=[_violation(each) for each in obstacles],
-            backup=seen.message,
-        )
+        answer = pb.CheckImageEligibilityResponse()
+        obstacles = self._obstacles(image_locks.look(self.database, request.backup, message=answer.backup))
+        answer.eligible = not obstacles
+        answer.violations.extend(_violation(each) for each in obstacles)
+        return answer
 
     def LockBackup(
         self, request: pb.LockBackupRequest, context: grpc.ServicerContext
@@ -53,7 +52,8 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
 
         def lock_it(asked: Asked) -> pb.LockBackupResponse | None:
-            seen = image_locks.look(asked, request.backup, request.request_id)
+            answer = pb.LockBackupResponse()
+            seen = image_locks.look(asked, request.backup, request.request_id, message=answer.backup)
             lock = find_again(seen.locks, request.backup, request.image, request.request_id)
             if lock is None:
                 if obstacles := self._obstacles(seen):
@@ -68,9 +68,9 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
                 )
                 if not image_locks.take(asked, seen, lock):
                     return None
-            return pb.LockBackupResponse(
-                lock=_message(lock, lock.state), backup=seen.message, content=self._content(seen, project)
-            )
+            answer.lock.CopyFrom(_message(lock, lock.state))
+            self._show_content(seen, project, answer.content)
+            return answer
 
         return self.database.settle(lambda session: backups.hold(session, request.backup), lock_it)
 
@@ -114,23 +114,23 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         self, request: pb.GetBackupContentRequest, context: grpc.ServicerContext
     ) -> pb.GetBackupContentResponse:
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
-        seen = image_locks.look(self.database, request.backup, token=request.token)
+        answer = pb.GetBackupContentResponse()
+        seen = image_locks.look(self.database, request.backup, token=request.token, message=answer.backup)
         current(seen.locks, request.backup, request.image, request.token)
-        content = self._content(seen, project)
-        if content is None:
+        if not self._show_content(seen, project, answer.content):
             raise BackupNotImageReady(backup=request.backup, state=seen.state)
-        return pb.GetBackupContentResponse(content=content, backup=seen.message)
+        return answer
 
     def _obstacles(self, backup: LockedBackup) -> list[Refusal]:
         return image_obstacles(backup.value, require_available=self.require_available)
 
-    def _content(self, backup: LockedBackup, project: str) -> content_pb2.Content | None:
-        """What the backup's disks are, with the key of the store; None while it is being made."""
+    def _show_content(self, backup: LockedBackup, project: str, message: content_pb2.Content) -> bool:
+        """What the backup's disks are, with the key of the store; False while it is being made."""
         if backup.content is None or backup.state not in _READABLE:
-            return None
-        content = content_pb2.Content.FromString(backup.content)
-        content.store.CopyFrom(self.chunks.location(project))
-        return content
+            return False
+        message.ParseFromString(backup.content)
+        message.store.CopyFrom(self.chunks.location(project))
+        return True
 
 
 def _is_meant(lock: ImageLock, request: pb.ReleaseLockRequest) -> bool:
@@ -145,7 +145,7 @@ def _tombstone(request: pb.ReleaseLockRequest, now: datetime) -> ImageLock:
 def _message(lock: ImageLock, state: LockState) -> pb.ImageLock:
     message = _released(lock)
     message.state = _STATES[state]
-    message.create_time.FromDatetime(lock.create_time)
+    put_time(message.create_time, lock.create_time)
     return message
 
 

@@ -1,7 +1,7 @@
 """Backups in the database, and how a row looks to the rules and to callers."""
 
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from google.rpc import status_pb2
 from sqlalchemy import bindparam, literal_column, text
@@ -13,6 +13,7 @@ from csbs.domain.image_lock import LockState
 from csbs.domain.refusals import BackupNotFound
 from csbs.storage.tables import BackupRow, ImageLockRow
 from recast.content.v1 import content_pb2
+from recast.contracts.times import put_time
 from recast.csbs.v1 import backup_pb2 as pb
 from recast.csbs.v1 import backup_service_pb2
 from recast.unitofwork import (
@@ -96,26 +97,18 @@ def holder(session: Session, backup: str) -> str:
 
 def value(session: Session, row: BackupRow) -> Backup:
     """The row as the rules see it."""
-    return value_of(row.name, row, holder(session, row.name))
+    disks = disks_of(pb.Backup.FromString(row.disks))
+    return Backup(row.name, BackupState(row.state), row.image_ready, holder(session, row.name), disks)
 
 
-class Decisive(Protocol):
-    """What the rules look at, of a row or of what a look found."""
-
-    state: str
-    image_ready: bool
-    disks: bytes
-
-
-def value_of(name: str, row: Decisive, image: str) -> Backup:
-    """The backup as the rules see it, held by an image, or by none."""
-    disks = [
+def disks_of(message: pb.Backup) -> list[BackupDisk]:
+    """A backup's disks as the rules see them."""
+    return [
         BackupDisk(
             disk.id, disk.disk, disk.role == content_pb2.DISK_ROLE_SYSTEM, disk.shared, disk.size_bytes
         )
-        for disk in pb.Backup.FromString(row.disks).disks
+        for disk in message.disks
     ]
-    return Backup(name, BackupState(row.state), row.image_ready, image, disks)
 
 
 def move(tx: Transaction, row: BackupRow, event: BackupEvent, now: datetime) -> None:
@@ -187,12 +180,12 @@ def message_of(row: BackupRow, image: str = "") -> pb.Backup:
     backup.etag = row.etag
     if row.error:
         backup.error.CopyFrom(status_pb2.Status.FromString(row.error))
-    backup.create_time.FromDatetime(row.create_time)
-    backup.update_time.FromDatetime(row.update_time)
+    put_time(backup.create_time, row.create_time)
+    put_time(backup.update_time, row.update_time)
     if row.freeze_time:
-        backup.freeze_time.FromDatetime(row.freeze_time)
+        put_time(backup.freeze_time, row.freeze_time)
     if row.finish_time:
-        backup.finish_time.FromDatetime(row.finish_time)
+        put_time(backup.finish_time, row.finish_time)
     return backup
 
 

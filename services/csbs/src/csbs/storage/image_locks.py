@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import BigInteger, bindparam, literal_column, or_, update
 from sqlalchemy import select as sa_select
 
-from csbs.domain.backup import Backup
+from csbs.domain.backup import Backup, BackupState
 from csbs.domain.image_lock import ImageLock, LockState, holder_of
 from csbs.domain.refusals import BackupNotFound
 from csbs.storage import backups
 from csbs.storage.tables import BackupRow, ImageLockRow
+from recast.contracts.times import put_time
 from recast.csbs.v1 import backup_pb2 as pb
 from recast.unitofwork import CompareAndSet, Database, Look, Transaction, next_etag, value
 
@@ -30,7 +31,7 @@ _MATTERS = or_(
 )
 _WITH_BACKUP = Look(
     sa_select(
-        *(_BACKUP.c.shown, _BACKUP.c.state, _BACKUP.c.image_ready, _BACKUP.c.disks, _BACKUP.c.content),
+        *(_BACKUP.c.shown, _BACKUP.c.state, _BACKUP.c.content),
         *(_BACKUP.c.version, _BACKUP.c.lock_sequence, _AS_IT_IS, *_LOCK_COLUMNS),
     )
     .select_from(_BACKUP.outerjoin(_LOCK, (_LOCK.c.backup == _BACKUP.c.name) & _MATTERS))
@@ -70,9 +71,7 @@ class LockedBackup:
     """A backup and those of its locks that matter, as they were at one moment."""
 
     message: pb.Backup
-    state: str
-    image_ready: bool
-    disks: bytes
+    state: BackupState
     content: bytes | None
     version: int
     lock_sequence: int
@@ -82,28 +81,34 @@ class LockedBackup:
     @property
     def value(self) -> Backup:
         """The backup as the rules see it."""
-        return backups.value_of(self.message.name, self, self.message.image)
+        message = self.message
+        disks = backups.disks_of(message)
+        return Backup(message.name, self.state, message.image_ready, message.image, disks)
 
 
-def look(asked: Asked, backup: str, request_id: str = "", token: int = 0) -> LockedBackup:
-    """The backup with the lock that holds it, and any of this request or this token; or BackupNotFound."""
+def look(
+    asked: Asked, backup: str, request_id: str = "", token: int = 0, *, message: pb.Backup | None = None
+) -> LockedBackup:
+    """The backup with the lock that holds it, and any of this request or this token; or BackupNotFound.
+
+    `message` is filled with it: a field of an answer need not be copied there.
+    """
     rows = asked.look(_WITH_BACKUP, _values(backup, request_id, token))
     if not rows:
         raise BackupNotFound(backup=backup)
     known = rows[0][: -len(_LOCK_COLUMNS)]
-    shown, state, image_ready, disks, content, version, lock_sequence, create_time = known
+    shown, state, content, version, lock_sequence, create_time = known
     locks = [_lock(asked, backup, row[-len(_LOCK_COLUMNS) :]) for row in rows if row[-1] is not None]
-    message = pb.Backup.FromString(shown) if shown else _built(asked, backup)
+    message = pb.Backup() if message is None else message
+    message.ParseFromString(shown or _built(asked, backup))
     message.image = holder_of(locks)
-    return LockedBackup(
-        message, state, bool(image_ready), disks, content, version, lock_sequence, create_time, locks
-    )
+    return LockedBackup(message, BackupState(state), content, version, lock_sequence, create_time, locks)
 
 
-def _built(asked: Asked, backup: str) -> pb.Backup:
-    """The message of a row of an earlier version."""
+def _built(asked: Asked, backup: str) -> bytes:
+    """What would be kept of a row of an earlier version."""
     with asked.read() if isinstance(asked, Database) else nullcontext(asked.session) as session:
-        return backups.message_of(backups.load(session, backup))
+        return backups.message_of(backups.load(session, backup)).SerializeToString()
 
 
 def look_alone(asked: Asked, backup: str, request_id: str, token: int) -> list[ImageLock]:
@@ -128,7 +133,7 @@ def take(asked: Asked, seen: LockedBackup, lock: ImageLock) -> bool:
     message, version = seen.message, seen.version + 1
     message.image = ""  # who holds it is not kept with it
     message.etag = next_etag(message.etag, version)
-    message.update_time.FromDatetime(lock.create_time)
+    put_time(message.update_time, lock.create_time)
     values = {
         "of_backup": lock.backup,
         "seen_version": seen.version,

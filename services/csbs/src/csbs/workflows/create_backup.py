@@ -14,6 +14,7 @@ from csbs.storage import backups
 from csbs.storage.chunks import BackupChunks
 from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
+from recast.contracts.times import put_time
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import backup_source_service_pb2 as ecs_pb
 from recast.faults import Refusal, StoreIoFailed
@@ -74,7 +75,7 @@ class CreateBackup:
     def _freeze(self, work: Work, server: str) -> ecs_pb.FreezeServerResponse:
         freeze_time, disks = self._servers.freeze(server, work.id, work.target)
         answer = ecs_pb.FreezeServerResponse(disks=disks)
-        answer.freeze_time.FromDatetime(freeze_time)
+        put_time(answer.freeze_time, freeze_time)
         return answer
 
     def _mark(self, tx: Transaction, name: str, frozen: ecs_pb.FreezeServerResponse) -> None:

@@ -10,6 +10,7 @@ from ecs.domain.disk import Disk, DiskEvent, DiskState, advance, device_name
 from ecs.domain.refusals import DiskNotFound
 from ecs.storage.tables import AttachmentRow, DiskRow
 from recast.content.v1 import content_pb2
+from recast.contracts.times import put_time
 from recast.ecs.v1 import disk_pb2 as pb
 from recast.unitofwork import Field, Listing, Transaction
 
@@ -114,6 +115,6 @@ def _message(row: DiskRow, places: Iterable[AttachmentRow]) -> pb.Disk:
         disk.attachments.add(server=place.server, position=place.position, device=device_name(place.position))
     if row.error:
         disk.error.CopyFrom(status_pb2.Status.FromString(row.error))
-    disk.create_time.FromDatetime(row.create_time)
-    disk.update_time.FromDatetime(row.update_time)
+    put_time(disk.create_time, row.create_time)
+    put_time(disk.update_time, row.update_time)
     return disk

@@ -11,6 +11,7 @@ from ecs.domain.refusals import ServerNotFound
 from ecs.domain.server import Server, ServerEvent, ServerState, advance
 from ecs.storage import disks
 from ecs.storage.tables import AttachmentRow, DiskRow, ImageHoldRow, ServerRow
+from recast.contracts.times import put_time
 from recast.ecs.v1 import server_pb2 as pb
 from recast.unitofwork import Field, Listing, Transaction
 
@@ -120,6 +121,6 @@ def _message(row: ServerRow, attached: Iterable[tuple[AttachmentRow, DiskRow]], 
         )
     if row.error:
         server.error.CopyFrom(status_pb2.Status.FromString(row.error))
-    server.create_time.FromDatetime(row.create_time)
-    server.update_time.FromDatetime(row.update_time)
+    put_time(server.create_time, row.create_time)
+    put_time(server.update_time, row.update_time)
     return server

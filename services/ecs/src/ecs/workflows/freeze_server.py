@@ -14,6 +14,7 @@ from ecs.storage import disks, freezes, servers
 from ecs.storage.freezes import FreezeState
 from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import DiskRow
+from recast.contracts.times import put_time
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Work
@@ -51,7 +52,7 @@ class FreezeServer:
                 folder = disks.load(session, disk.disk).folder
             with disk_faults(disk.disk):
                 self._host.freeze(folder, request.freeze_id)
-        answer.freeze_time.FromDatetime(self._now())
+        put_time(answer.freeze_time, self._now())
         if not self._end(request, answer):
             self._take_back(answer, request.freeze_id)
             raise FreezeNotFound(server=request.server, freeze=request.freeze_id)

@@ -13,6 +13,7 @@ from ims.storage import images
 from ims.storage.chunks import ImageChunks
 from ims.storage.tables import EndedPinRow, ImagePinRow
 from recast.content.v1 import content_pb2
+from recast.contracts.times import put_time
 from recast.ims.v1 import provisioning_service_pb2 as pb
 from recast.ims.v1 import provisioning_service_pb2_grpc as grpc_pb
 from recast.rpc.call import enter_project
@@ -57,7 +58,7 @@ class Provisioning(grpc_pb.ProvisioningServiceServicer):
                 )
                 tx.session.add(pin)
             message = pb.ImagePin(image=pin.image, pin_id=pin.pin_id, holder=pin.holder)
-            message.create_time.FromDatetime(pin.create_time)
+            put_time(message.create_time, pin.create_time)
             tx.commit()
             return pb.PinImageResponse(pin=message)
 

@@ -13,6 +13,7 @@ from ims.domain.image import Image, ImageEvent, ImageKind, ImageState, advance
 from ims.domain.refusals import ImageNotFound
 from ims.storage.tables import ImagePinRow, ImageRow
 from recast.content.v1 import content_pb2
+from recast.contracts.times import put_time
 from recast.ims.v1 import image_pb2 as pb
 from recast.ims.v1 import image_service_pb2
 from recast.unitofwork import Database, Field, Listing, Look, Transaction, joined, keep_shown
@@ -150,10 +151,10 @@ def message(row: ImageRow, uploaded_bytes: int = 0) -> pb.Image:
     )
     if row.error:
         image.error.CopyFrom(status_pb2.Status.FromString(row.error))
-    image.create_time.FromDatetime(row.create_time)
-    image.update_time.FromDatetime(row.update_time)
+    put_time(image.create_time, row.create_time)
+    put_time(image.update_time, row.update_time)
     if row.finish_time:
-        image.finish_time.FromDatetime(row.finish_time)
+        put_time(image.finish_time, row.finish_time)
     return image
 
 
