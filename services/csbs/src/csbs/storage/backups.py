@@ -1,7 +1,7 @@
 """Backups in the database, and how a row looks to the rules and to callers."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from google.rpc import status_pb2
 from sqlalchemy import bindparam, literal_column, text
@@ -97,18 +97,26 @@ def holder(session: Session, backup: str) -> str:
 
 def value(session: Session, row: BackupRow) -> Backup:
     """The row as the rules see it."""
-    disks = disks_of(pb.Backup.FromString(row.disks))
-    return Backup(row.name, BackupState(row.state), row.image_ready, holder(session, row.name), disks)
+    return value_of(row.name, row, holder(session, row.name))
 
 
-def disks_of(message: pb.Backup) -> list[BackupDisk]:
-    """A backup's disks as the rules see them."""
-    return [
+class Decisive(Protocol):
+    """What the rules look at, of a row or of what a look found: never what is kept for callers."""
+
+    state: str
+    image_ready: bool
+    disks: bytes
+
+
+def value_of(name: str, row: Decisive, image: str) -> Backup:
+    """The backup as the rules see it, held by an image, or by none."""
+    disks = [
         BackupDisk(
             disk.id, disk.disk, disk.role == content_pb2.DISK_ROLE_SYSTEM, disk.shared, disk.size_bytes
         )
-        for disk in message.disks
+        for disk in pb.Backup.FromString(row.disks).disks
     ]
+    return Backup(name, BackupState(row.state), row.image_ready, image, disks)
 
 
 def move(tx: Transaction, row: BackupRow, event: BackupEvent, now: datetime) -> None:

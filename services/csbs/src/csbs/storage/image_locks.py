@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, bindparam, literal_column, or_, update
 from sqlalchemy import select as sa_select
 
-from csbs.domain.backup import Backup, BackupState
+from csbs.domain.backup import Backup
 from csbs.domain.image_lock import ImageLock, LockState, holder_of
 from csbs.domain.refusals import BackupNotFound
 from csbs.storage import backups
@@ -31,7 +31,7 @@ _MATTERS = or_(
 )
 _WITH_BACKUP = Look(
     sa_select(
-        *(_BACKUP.c.shown, _BACKUP.c.state, _BACKUP.c.content),
+        *(_BACKUP.c.shown, _BACKUP.c.state, _BACKUP.c.image_ready, _BACKUP.c.disks, _BACKUP.c.content),
         *(_BACKUP.c.version, _BACKUP.c.lock_sequence, _AS_IT_IS, *_LOCK_COLUMNS),
     )
     .select_from(_BACKUP.outerjoin(_LOCK, (_LOCK.c.backup == _BACKUP.c.name) & _MATTERS))
@@ -71,7 +71,9 @@ class LockedBackup:
     """A backup and those of its locks that matter, as they were at one moment."""
 
     message: pb.Backup
-    state: BackupState
+    state: str
+    image_ready: bool
+    disks: bytes
     content: bytes | None
     version: int
     lock_sequence: int
@@ -81,9 +83,7 @@ class LockedBackup:
     @property
     def value(self) -> Backup:
         """The backup as the rules see it."""
-        message = self.message
-        disks = backups.disks_of(message)
-        return Backup(message.name, self.state, message.image_ready, message.image, disks)
+        return backups.value_of(self.message.name, self, self.message.image)
 
 
 def look(
@@ -97,12 +97,14 @@ def look(
     if not rows:
         raise BackupNotFound(backup=backup)
     known = rows[0][: -len(_LOCK_COLUMNS)]
-    shown, state, content, version, lock_sequence, create_time = known
+    shown, state, image_ready, disks, content, version, lock_sequence, create_time = known
     locks = [_lock(asked, backup, row[-len(_LOCK_COLUMNS) :]) for row in rows if row[-1] is not None]
     message = pb.Backup() if message is None else message
     message.ParseFromString(shown or _built(asked, backup))
     message.image = holder_of(locks)
-    return LockedBackup(message, BackupState(state), content, version, lock_sequence, create_time, locks)
+    return LockedBackup(
+        message, state, bool(image_ready), disks, content, version, lock_sequence, create_time, locks
+    )
 
 
 def _built(asked: Asked, backup: str) -> bytes:
