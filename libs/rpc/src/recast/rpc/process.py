@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import start_http_server
 from pydantic import ValidationError
 
-from recast.rpc.server import wait_for_signal
+from recast.rpc.ending import Ending
 from recast.rpc.settings import ServiceSettings, told
 
 log = structlog.get_logger()
@@ -93,7 +93,7 @@ def run(service: str, settings: ServiceSettings, app: App) -> None:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     app.start()
     log.info("serving", service=service, port=app.port)
-    wait_for_signal()
+    Ending().wait()
     log.info("stopping", service=service)
     app.stop()
     log.info("stopped", service=service)

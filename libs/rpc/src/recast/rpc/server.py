@@ -1,7 +1,5 @@
 """A service's gRPC server: thread pool, edge, health, reflection, an end that drops no call."""
 
-import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -102,11 +100,3 @@ class Server:
         if self._core:
             self._core.end()
         self._pool.shutdown(wait=False)  # gRPC leaves the threads to whoever made them
-
-
-def wait_for_signal() -> None:
-    """Returns when the process is asked to end, by SIGTERM or SIGINT."""
-    asked = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.set())
-    asked.wait()

@@ -2,8 +2,6 @@
 
 import json
 import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from rich.text import Text
 
 from recast.client import SERVICES, Service, Settings
 from recast.client.tokens import mint
+from recast.rpc.ending import Ending
 from recast.stack.local import DEFAULT_PORTS, LocalStack
 from recast.stack.problems import StackProblem
 
@@ -29,27 +28,23 @@ def run(root: Path, first_port: int = DEFAULT_PORTS["csbs"], console: Console | 
     `first_port` is that of CSBS, and IMS and ECS have the two after it; 0 takes any free ones.
     """
     console = console or Console(soft_wrap=True)
-    asked = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    ending = Ending()
     following = {str(service): first_port + number for number, service in enumerate(SERVICES)}
     stack = LocalStack(root, ports=following if first_port else None)
     try:
-        return _run(stack, root, console, asked)
+        return _run(stack, root, console, ending)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        ending.forget()
 
 
-def _run(stack: LocalStack, root: Path, console: Console, asked: threading.Event) -> int:
+def _run(stack: LocalStack, root: Path, console: Console, ending: Ending) -> int:
     console.print("starting csbs, ims and ecs ...", style="dim")
     # Made before the start, so that warnings of the start are shown too.
     logs = [LogFollower(service, stack.log(service)) for service in SERVICES]
     try:
         with stack:
             console.print(_welcome(stack, root), highlight=False)
-            while not asked.wait(_LOOK_SECONDS):
+            while not ending.wait(_LOOK_SECONDS):
                 for line in (line for log in logs for line in log.new_lines()):
                     console.print(line, highlight=False)
                 stack.check()
