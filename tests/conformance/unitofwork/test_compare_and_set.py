@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
-from sqlalchemy import NullPool, bindparam, create_engine, update
+from sqlalchemy import NullPool, bindparam, create_engine, literal_column, update
 from sqlmodel import Field, Session, SQLModel, select
 
 from recast.faults import Conflict, Unavailable
@@ -43,6 +43,31 @@ CHANGED = (
 BOTH = CompareAndSet(changed=CHANGED, added=NOTE)
 CHANGE = CompareAndSet(changed=CHANGED)
 ADD = CompareAndSet(added=NOTE)
+FREE = literal_column("0")
+BESIDE = CompareAndSet(
+    changed=update(NOTE)
+    .where(NOTE.c.key == bindparam("noted"), NOTE.c.text == bindparam("seen_text"))
+    .values(text=bindparam("to_text")),
+    beside=update(COUNTED).where(COUNTED.c.name == bindparam("of")).values(version=FREE),
+)
+
+
+class Ticket(SQLModel, table=True):
+    """A row that has the number of a change, and the one that counts them."""
+
+    __tablename__ = "set_ticket"
+
+    key: str = Field(primary_key=True)
+    number: int
+
+
+TICKET: Any = Ticket.__table__
+NUMBERED = CompareAndSet(
+    changed=update(COUNTED).where(COUNTED.c.name == bindparam("of"), COUNTED.c.version < bindparam("end")),
+    added=TICKET,
+    counted={"number": COUNTED.c.version},
+    given=(COUNTED.c.version, COUNTED.c.name),
+)
 VERSION = Look(select(COUNTED.c.version).where(COUNTED.c.name == bindparam("of")))
 
 
@@ -58,6 +83,12 @@ def state(database: Database) -> tuple[dict[str, int], dict[str, str]]:
         return counted, {each.key: each.text for each in session.exec(select(Note))}
 
 
+def tickets(database: Database) -> dict[str, int]:
+    """The number of each."""
+    with database.read() as session:
+        return {each.key: each.number for each in session.exec(select(Ticket))}
+
+
 class CompareAndSetSuite:
     """Subclass it with a `database` that is empty."""
 
@@ -69,7 +100,7 @@ class CompareAndSetSuite:
     @pytest.fixture(autouse=True)
     def _tables(self, database: Database) -> None:
         with database.write() as tx:
-            SQLModel.metadata.create_all(tx.session.connection(), tables=[COUNTED, NOTE])
+            SQLModel.metadata.create_all(tx.session.connection(), tables=[COUNTED, NOTE, TICKET])
             tx.session.add_all([Counted(name="a"), Counted(name="b")])
             tx.commit()
 
@@ -121,6 +152,40 @@ class CompareAndSetSuite:
         versions, notes = state(database)
         assert versions == {"a": 31, "b": 1}
         assert sorted(int(key.partition("-")[0]) for key in notes) == won
+
+    def test_what_is_given_of_a_row_is_as_it_was_set(self, database: Database) -> None:
+        """A new row is numbered by the one that was changed, of which is given what it is then."""
+        values = {"of": "b", "end": 3}
+        assert database.set_and_get(NUMBERED, values | {"key": "x"}) == [(2, "b")]
+        assert database.set_and_get(NUMBERED, values | {"key": "x"}) == []  # the key is taken
+        assert database.set_and_get(NUMBERED, values | {"key": "y"}) == [(3, "b")]
+        assert database.set_and_get(NUMBERED, values | {"key": "z"}) == []  # the condition does not hold
+        assert tickets(database) == {"x": 2, "y": 3}
+        assert state(database)[0] == {"a": 1, "b": 3}
+
+    def test_of_many_none_gets_a_number_twice(self, database: Database) -> None:
+        """Eight threads take sixty numbers, and not one more, whichever of them comes first."""
+
+        def take(thread: int) -> list[int]:
+            taken = []
+            for turn in range(20):
+                key = f"{thread}-{turn}"
+                taken += database.set_and_get(NUMBERED, {"of": "a", "end": 61, "key": key})
+            return [number for number, _ in taken]
+
+        with ThreadPoolExecutor(8) as pool:
+            given = [number for each in pool.map(take, range(8)) for number in each]
+        assert sorted(given) == list(range(2, 62)) == sorted(tickets(database).values())
+
+    def test_what_is_set_beside_goes_with_it(self, database: Database) -> None:
+        """Another row is changed in the same write."""
+        assert database.compare_and_set(ADD, asked(7))
+        values = {"noted": "k", "seen_text": "by 7", "to_text": "done", "of": "b"}
+        assert database.compare_and_set(BESIDE, values)
+        assert state(database) == ({"a": 1, "b": 0}, {"k": "done"})
+        gone = {"noted": "k", "seen_text": "done", "to_text": "late", "of": "c"}
+        assert database.compare_and_set(BESIDE, gone)  # the other one is not there any more
+        assert state(database) == ({"a": 1, "b": 0}, {"k": "late"})
 
     def test_it_does_not_overtake_a_write(self, database: Database) -> None:
         """A write that has the row in hand is waited for; what it left is what counts."""

@@ -27,7 +27,7 @@ from recast.unitofwork.engines import (
     open_writes_engine,
 )
 from recast.unitofwork.group_commit import GroupCommit
-from recast.unitofwork.look import Look
+from recast.unitofwork.look import Look, Row
 from recast.unitofwork.own_commit import OwnCommit
 from recast.unitofwork.transaction import Transaction
 
@@ -71,7 +71,7 @@ class Database:
         with self._answering, Session(self._snapshots, expire_on_commit=False) as session:
             yield session
 
-    def look(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+    def look(self, look: Look, values: Mapping[str, object]) -> list[Row]:
         """The rows of one statement, which is a snapshot by itself: no transaction begins and ends around it.
 
         Unavailable when the database is away.
@@ -102,14 +102,18 @@ class Database:
 
         Unavailable when the database is away; it may have been done.
         """
+        return bool(self.set_and_get(asked, values))
 
-        def write() -> bool:
+    def set_and_get(self, asked: CompareAndSet, values: Mapping[str, object]) -> list[Row]:
+        """The same; what is given of the row, or no row."""
+
+        def write() -> list[Row]:
             try:
                 return self._writes.compare_and_set(asked, values)
             except IntegrityError as problem:
                 if not _is_taken(problem):
                     raise
-                return False
+                return []
 
         return self._by_itself(write)
 

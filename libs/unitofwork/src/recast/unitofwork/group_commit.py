@@ -24,6 +24,7 @@ from recast.unitofwork.away import busy, uncommitted, unknown
 from recast.unitofwork.baton import Baton, Turn
 from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connected, Connections
+from recast.unitofwork.look import Row
 from recast.unitofwork.transaction import DriverErrors, Transaction
 
 Given = TypeVar("Given")
@@ -125,9 +126,9 @@ class GroupCommit:
         finally:
             transaction.end()
 
-    def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> bool:
-        """A write of nothing else; whether it is done."""
-        return self.done(lambda transaction: transaction.compare_and_set(asked, values))
+    def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> list[Row]:
+        """A write of nothing else: its row, or none."""
+        return self.done(lambda transaction: transaction.set_and_get(asked, values))
 
     def done(self, act: Callable[[Transaction], Given]) -> Given:
         """What an act gives, which looks, compares and sets; where it raises, it has written nothing.

@@ -17,6 +17,8 @@ from psycopg.errors import InvalidSqlStatementName, error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, Format, PipelineStatus
 from psycopg.pq.abc import PGresult
 
+from recast.unitofwork.look import Row
+
 _DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 _PATIENCE_MS = 10_000  # of those who wait for several statements; others wait for them
 _MOST = 100  # of lists, callers choose the statement
@@ -39,11 +41,6 @@ class KeptStatements:
         self._socket = select.poll()
         self._socket.register(self._server.socket)
 
-    @property
-    def rowcount(self) -> int:
-        """How many rows the last statement wrote or found."""
-        return (self._found and self._found.command_tuples) or 0
-
     def execute(self, text: str, values: Sequence[object] = ()) -> None:
         """Runs it. Raises what psycopg does for what the server says."""
         try:
@@ -52,8 +49,8 @@ class KeptStatements:
             self._names.clear()
             self._found = self._run(text, values)
 
-    def execute_together(self, statements: Sequence[tuple[str, Sequence[object]]]) -> list[int] | None:
-        """Runs them in one round trip and one transaction of their own: how many rows each of them wrote.
+    def execute_together(self, statements: Sequence[tuple[str, Sequence[object]]]) -> list[list[Row]] | None:
+        """Runs them in one round trip and one transaction of their own: the rows that each of them found.
 
         None where one is refused: none of them has happened. Raises what psycopg does where the server is
         gone; nobody knows then.
@@ -64,7 +61,7 @@ class KeptStatements:
             for name, sent, formats in ready:
                 self._server.send_query_prepared(name, sent, formats, Format.BINARY)
             self._server.pipeline_sync()
-            return [self._checked(each).command_tuples or 0 for each in self._results()]
+            return [self._rows(self._checked(each)) for each in self._results()]
         except Error as problem:
             if self._server.status != ConnStatus.OK or self._server.pipeline_status != PipelineStatus.OFF:
                 raise
@@ -72,11 +69,14 @@ class KeptStatements:
                 self._names.clear()
             return None
 
-    def fetchall(self) -> list[tuple[Any, ...]]:
+    def fetchall(self) -> list[Row]:
         """The rows that the last statement found."""
         assert self._found is not None
-        self._values.set_pgresult(self._found, format=Format.BINARY)
-        return self._values.load_rows(0, self._found.ntuples, tuple)
+        return self._rows(self._found)
+
+    def _rows(self, found: PGresult) -> list[Row]:
+        self._values.set_pgresult(found, format=Format.BINARY)
+        return self._values.load_rows(0, found.ntuples, tuple)
 
     def _run(self, text: str, values: Sequence[object]) -> PGresult:
         sent, formats = self._sent(values)

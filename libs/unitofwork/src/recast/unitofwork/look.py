@@ -13,6 +13,7 @@ from sqlalchemy import select as sa_select
 from sqlalchemy.types import TypeEngine
 
 Processor = Callable[[Any], Any]
+Row = tuple[Any, ...]
 
 
 class Look:
@@ -25,7 +26,7 @@ class Look:
         self._plain = _Compilations(statement, _Compiled)
         self._packed = _Compilations(statement, _Packed) if packed else self._plain
 
-    def rows(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+    def rows(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> list[Row]:
         """Every row that it finds."""
         compiled = (self._packed if dialect.name == "sqlite" else self._plain).of(dialect)
         cursor.execute(compiled.text, compiled.parameters(values))
@@ -33,16 +34,19 @@ class Look:
 
 
 class Change:
-    """One statement that writes. What varies is a `bindparam` with a name, or a column of an insert."""
+    """One statement that writes. What varies is a `bindparam` with a name, or a column of an insert.
 
-    def __init__(self, statement: Insert | Update) -> None:
+    A select is one of what it writes by the way.
+    """
+
+    def __init__(self, statement: Insert | Update | Select[Any]) -> None:
         self._compilations = _Compilations(statement, _Compiled)
+        self._is_given = isinstance(statement, Select) or bool(statement._returning)
 
-    def run(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> int:
-        """Runs it; gives how many rows it wrote."""
+    def run(self, cursor: Any, dialect: Dialect, values: Mapping[str, object]) -> list[Row]:
+        """What it returns of each row that it wrote; of one that returns nothing, empty rows."""
         cursor.execute(*self.statement(dialect, values))
-        written: int = cursor.rowcount
-        return written
+        return cursor.fetchall() if self._is_given else [()] * cursor.rowcount
 
     def statement(self, dialect: Dialect, values: Mapping[str, object]) -> tuple[str, list[object]]:
         """Its text, and what belongs to it."""
@@ -90,7 +94,7 @@ class _Compiled:
         given = {**self._constants, **values} if self._constants else values
         return [given[name] if process is None else process(given[name]) for name, process in self._order]
 
-    def rows(self, found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    def rows(self, found: list[Row]) -> list[Row]:
         """The statement's rows, of what the driver found."""
         return found
 
@@ -109,7 +113,7 @@ class _Packed(_Compiled):
             sa_select(joined, func.json_group_array(func.json_array(func.length(first), *others))), dialect
         )
 
-    def rows(self, found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    def rows(self, found: list[Row]) -> list[Row]:
         """The rows, cut out of the one."""
         [(joined, told)] = found
         rows, at = [], 0

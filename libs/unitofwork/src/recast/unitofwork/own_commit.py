@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connected, Connections
+from recast.unitofwork.look import Row
 from recast.unitofwork.pipeline import Pipeline
 from recast.unitofwork.transaction import DriverErrors, Transaction
 
@@ -62,11 +63,11 @@ class OwnCommit:
             raise
         self._connections.give_back(taken)
 
-    def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> bool:
-        """A write of nothing else; whether it is done."""
-        is_done = self._pipeline.compare_and_set(asked, values)
-        if is_done is not None:
-            return is_done
+    def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> list[Row]:
+        """A write of nothing else: its row, or none."""
+        rows = self._pipeline.compare_and_set(asked, values)
+        if rows is not None:
+            return rows
         with self._driver_errors:
             return self._connections.run(lambda cursor: asked.at_once(cursor, self._engine.dialect, values))
 

@@ -15,6 +15,7 @@ from recast.unitofwork.away import busy, unanswered, unknown
 from recast.unitofwork.baton import Baton, Turn
 from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connections
+from recast.unitofwork.look import Row
 from recast.unitofwork.transaction import DriverErrors
 
 WAIT_SECONDS = 15.0
@@ -33,7 +34,7 @@ class _Wanted(Turn):
         self.sent = text, parameters
         self.bytes = _BYTES_OF_STATEMENT + sum(map(_bytes_of, parameters))  # at the most
         self.is_taken = False  # by somebody else
-        self.is_done: bool | None = None
+        self.rows: list[Row] | None = None
         self.problem: BaseException | None = None
 
 
@@ -50,8 +51,8 @@ class Pipeline:
         self._driver_errors = DriverErrors(engine)
         self._baton = Baton()
 
-    def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> bool | None:
-        """Whether it is done; None where it did not happen, and is to be done alone."""
+    def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> list[Row] | None:
+        """Its row, or none; None where it did not happen, and is to be done alone."""
         wanted = _Wanted(*asked.statement(self._dialect, values))
         has_come = self._baton.take(wanted, WAIT_SECONDS)
         if not has_come:
@@ -60,7 +61,7 @@ class Pipeline:
             self._lead(wanted)
         elif wanted.problem is not None:
             raise unanswered(wanted.problem) from wanted.problem
-        return wanted.is_done
+        return wanted.rows
 
     def close(self) -> None:
         """Closes the connections that nobody uses."""
@@ -92,10 +93,10 @@ class Pipeline:
     def _run(self, group: Sequence[_Wanted]) -> None:
         sent = [each.sent for each in group]
         with self._driver_errors:
-            counts: list[int] | None = self._connections.run(lambda cursor: cursor.execute_together(sent))
-        if counts is not None:
-            for each, count in zip(group, counts, strict=True):
-                each.is_done = count == 1
+            found = self._connections.run(lambda cursor: cursor.execute_together(sent))
+        if found is not None:
+            for each, rows in zip(group, found, strict=True):
+                each.rows = rows
 
 
 def _bytes_of(value: object) -> int:

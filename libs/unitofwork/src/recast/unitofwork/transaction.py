@@ -10,7 +10,7 @@ from sqlmodel import Session
 from recast.faultpoints import reach
 from recast.unitofwork.compare_and_set import CompareAndSet
 from recast.unitofwork.connections import Connected
-from recast.unitofwork.look import Look
+from recast.unitofwork.look import Look, Row
 
 
 class Transaction:
@@ -41,7 +41,7 @@ class Transaction:
             self._session = Session(joined, expire_on_commit=False)
         return self._session
 
-    def look(self, look: Look, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+    def look(self, look: Look, values: Mapping[str, object]) -> list[Row]:
         """The rows of one statement, as this transaction sees them."""
         self._must_be_open()
         with self._driver_errors:
@@ -49,6 +49,10 @@ class Transaction:
 
     def compare_and_set(self, asked: CompareAndSet, values: Mapping[str, object]) -> bool:
         """Whether it is done, to be committed with all else."""
+        return bool(self.set_and_get(asked, values))
+
+    def set_and_get(self, asked: CompareAndSet, values: Mapping[str, object]) -> list[Row]:
+        """The same; what is given of the row, or no row."""
         self._must_be_open()
         with self._driver_errors:
             return asked.run(self._connected.cursor, self.dialect, values)
