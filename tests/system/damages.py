@@ -118,6 +118,8 @@ def _work_on_nothing(patient: Patient) -> None:
 rows(Code.BACKUP_CONTENT_MISSING, f"csbs: UPDATE backup SET content = NULL WHERE name = '{NIGHTLY}'")
 rows(Code.BACKUP_CONTENT_LEFT, f"csbs: UPDATE backup SET state = 'ERROR' WHERE name = '{SPARE}'")
 rows(Code.LOCK_STALE, f"csbs: UPDATE backup SET lock_sequence = 7 WHERE name = '{NIGHTLY}'")
+rows(Code.LOCK_HOLDER_WRONG, f"csbs: UPDATE backup SET image = '{WEB_IMAGE}' WHERE name = '{SPARE}'")
+rows(Code.LOCK_HOLDER_WRONG, f"csbs: UPDATE backup SET image = '' WHERE name = '{NIGHTLY}'")
 rows(Code.LOCK_WITHOUT_OWNER, f"ims: DELETE FROM image WHERE name = '{WEB_IMAGE}'")
 rows(
     Code.LOCK_WITHOUT_OWNER,
@@ -215,7 +217,12 @@ def _chunk_flipped(patient: Patient) -> None:
 
 # Images.
 
-rows(Code.IMAGE_WITHOUT_LOCK, "csbs: UPDATE image_lock SET state = 'RELEASED'")
+
+@damage(Code.IMAGE_WITHOUT_LOCK)
+def _lock_released(patient: Patient) -> None:
+    patient.release_locks()
+
+
 rows(Code.IMAGE_DIFFERS, f"ims: UPDATE image SET disk_count = 3 WHERE name = '{WEB_IMAGE}'")
 rows(Code.IMAGE_DIFFERS, f"ims: UPDATE image SET size_bytes = 512 WHERE name = '{WEB_IMAGE}'")
 rows(Code.IMAGE_CONTENT_MISSING, f"ims: UPDATE image SET content = NULL WHERE name = '{DEBIAN}'")
@@ -238,7 +245,7 @@ def _backup_of_an_image_being_deleted(patient: Patient) -> None:
 
 @damage(Code.IMAGE_KEEPS_LOCK)
 def _failed_image_keeps_its_token(patient: Patient) -> None:
-    patient.sql("csbs", "UPDATE image_lock SET state = 'RELEASED'")
+    patient.release_locks()
     patient.sql("ims", "UPDATE image SET state = 'ERROR' WHERE name = ?", WEB_IMAGE)
 
 

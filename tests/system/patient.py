@@ -52,6 +52,11 @@ class Patient:
         [(value,)] = self.sql(service, statement, *values)
         return value
 
+    def release_locks(self) -> None:
+        """Has nothing hold any backup."""
+        self.sql("csbs", "UPDATE image_lock SET state = 'RELEASED'")
+        self.sql("csbs", "UPDATE backup SET image = ''")
+
     def copy_row(self, service: str, table: str, key: str, **changes: Any) -> None:
         """Adds a copy of the first row whose first column is `key`, with some columns changed."""
         columns = [row[1] for row in self.sql(service, f"PRAGMA table_info({table})")]

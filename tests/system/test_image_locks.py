@@ -74,6 +74,35 @@ def test_a_lock_is_one_images_until_it_is_released(main: Tenant, locks_on: Calla
     assert locks.take("second", "r3").token > lock.token
 
 
+def test_a_lock_is_no_change_of_its_backup(main: Tenant, locks_on: Callable[[str], Locks]) -> None:
+    """But for who holds it: its owner, who has read it, may still write by its etag."""
+    locks = locks_on("lock-unchanged")
+    before = main.get_backup("lock-unchanged")
+    token = locks.take("first", "r1").token
+    held = main.get_backup("lock-unchanged")
+    assert (held.image, before.image) == (main.image("first"), "")
+    held.image = ""
+    assert held == before
+    locks.release("first", token)
+    assert main.get_backup("lock-unchanged") == before
+
+
+@pytest.mark.rule("R09")
+def test_a_row_of_an_earlier_version_is_locked_alike(main: Tenant, locks_on: Callable[[str], Locks]) -> None:
+    """Nothing is known of its disks, nor is it kept as it is shown: both are looked up."""
+    locks = locks_on("lock-earlier")
+    before = main.get_backup("lock-earlier")
+    earlier = "UPDATE backup SET disks_make_image = FALSE, shown = '' WHERE name = :name"
+    main.cloud.execute("csbs", earlier, name=locks.backup)
+    assert locks.take("first", "r1").token == 1
+    held = main.get_backup("lock-earlier")
+    assert held.image == main.image("first")
+    held.image = ""
+    assert held == before
+    with refused("BACKUP_ALREADY_HAS_IMAGE", Kind.ALREADY_EXISTS, image=main.image("first"), rule="R09"):
+        locks.take("second", "r2")
+
+
 @pytest.mark.rule("R10")
 def test_the_same_request_gets_the_same_lock(locks_on: Callable[[str], Locks]) -> None:
     """A LockBackup repeated gets the lock that it has."""
@@ -169,18 +198,10 @@ def test_the_check_names_every_rule_in_the_way(main: Tenant) -> None:
     assert [error_reason_pb2.ErrorReason.Name(each.reason) for each in locks_before.violations] == [
         "ERROR_REASON_BACKUP_HAS_SHARED_DISK"
     ]
-    now = "2026-01-01 00:00:00"
     main.cloud.execute(
         "csbs",
-        "INSERT INTO image_lock (backup, request_id, image, token, state, create_time)"
-        " VALUES (:backup, 'r', :image, 1, 'HELD', :now)",
-        backup=locks.backup,
+        "UPDATE backup SET state = 'ERROR', image = :image, disks = :disks WHERE name = :name",
         image=main.image("holder"),
-        now=now,
-    )
-    main.cloud.execute(
-        "csbs",
-        "UPDATE backup SET state = 'ERROR', disks = :disks WHERE name = :name",
         disks=type(shown)(disks=shown.disks).SerializeToString(),
         name=locks.backup,
     )

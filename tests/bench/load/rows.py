@@ -78,7 +78,8 @@ def backup_rows(count: int) -> Iterator[dict[str, object]]:
             "freeze_time": moment,
             "finish_time": moment + timedelta(seconds=60),
         }
-        yield row | {"shown": stored.message_of(BackupRow(**row)).SerializeToString()}
+        kept = {"shown": stored.message(BackupRow(**row)).SerializeToString(), "disks_make_image": True}
+        yield row | kept
 
 
 def available(number: int) -> str:

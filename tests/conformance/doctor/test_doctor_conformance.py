@@ -49,12 +49,13 @@ class DoctorReads:
         lock = {"backup": "b", "image": "i", "create_time": NOW}
         url = _write(
             database,
-            BackupRow(name="b", server="s", state="AVAILABLE", lock_sequence=2, **_ALL),
+            BackupRow(name="b", server="s", state="AVAILABLE", image="i", lock_sequence=2, **_ALL),
             ImageLockRow(request_id="1", token=1, state="RELEASED", **lock),
             ImageLockRow(request_id="2", token=2, state="HELD", **lock),
         )
         seen = read_csbs(url)
         assert (seen.backups["b"].state, seen.backups["b"].content) == ("AVAILABLE", None)
+        assert seen.backups["b"].image == "i"
         assert seen.backups["b"].create_time == NOW.replace(tzinfo=None)
         assert [(lock.token, lock.state) for lock in seen.locks] == [(2, "HELD")]
 

@@ -36,6 +36,25 @@ _FAMILY = """
     op.execute("INSERT INTO parent VALUES ('p')")
     op.execute("INSERT INTO child VALUES ('c', 'p')")
 """
+_BACKUPS = "".join(
+    (
+        "INSERT INTO backup (name, project, version, create_time, update_time, display_name, description,",
+        " server, server_display_name, state, image_ready, incremental, size_bytes, stored_bytes,",
+        ' lock_sequence, "full", disks, shown) VALUES ',
+        ", ".join(
+            f"('{name}', 'p', 1, '2026-03-01', '2026-03-01', '', '', 's', '', 'AVAILABLE',"
+            " TRUE, FALSE, 0, 0, 2, FALSE, '', '')"
+            for name in ("free", "held", "lasting")
+        ),
+    )
+)
+_LOCKS = """
+    INSERT INTO image_lock (backup, request_id, image, token, state, create_time) VALUES
+        ('free', 'a', 'first', 1, 'RELEASED', '2026-03-01'),
+        ('held', 'b', 'first', 1, 'RELEASED', '2026-03-01'),
+        ('held', 'c', 'second', 2, 'HELD', '2026-03-01'),
+        ('lasting', 'd', 'third', 1, 'CONFIRMED', '2026-03-01')
+"""
 _CHANGE_PARENT = """
     with op.batch_alter_table("parent") as parent:
         parent.add_column(sa.Column("size", sa.Integer, nullable=False, server_default="0"))
@@ -140,6 +159,19 @@ class MigrationSuite:
             migrate(database, location, "-1")
         assert revision_of(database) == "0001"
         assert all(len(rows) == 12 for table, rows in below.items() if table != "alembic_version")
+
+    def test_who_holds_a_backup_is_found_by_its_locks(self, database: Database) -> None:
+        """A database of before that was known knows it afterwards: of each backup that an image holds."""
+        migrate(database, "csbs.storage:migrations")
+        migrate(database, "csbs.storage:migrations", "0005")
+        with database.write() as tx:
+            tx.session.connection().execute(text(_BACKUPS))
+            tx.session.connection().execute(text(_LOCKS))
+            tx.commit()
+        migrate(database, "csbs.storage:migrations")
+        with database.read() as session:
+            found = session.connection().execute(text("SELECT name, image FROM backup ORDER BY name")).all()
+        assert [tuple(row) for row in found] == [("free", ""), ("held", "second"), ("lasting", "third")]
 
     def test_a_database_that_is_there_is_left_alone(self, database: Database, migrations: Migrations) -> None:
         """Nothing is run, nor read of the migrations but their names, where the newest was run before."""

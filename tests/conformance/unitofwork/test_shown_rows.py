@@ -41,12 +41,17 @@ def image_message(_session: Any, row: ImageRow) -> Any:
     return images.message(row, 7)
 
 
+def backup_message(_session: Any, row: BackupRow) -> Any:
+    """A backup built from its row."""
+    return backups.message(row)
+
+
 Read = Callable[[Database], Any]
 KINDS: dict[str, tuple[str, Any, Callable[..., Any], Read, Read]] = {
     "backup": (
         "csbs",
         BackupRow(name=BACKUP, server="projects/demo/servers/s", state="AVAILABLE", **COMMON),
-        backups.message,
+        backup_message,
         lambda database: backups.shown(database, BACKUP),
         backup_page,
     ),

@@ -4,10 +4,12 @@ Once on one process a service with SQLite, once on two with PostgreSQL.
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -172,6 +174,52 @@ def test_a_lock_that_was_released_is_not_confirmed(stage: Stage, figure: Callabl
         )
         assert state == "RELEASED"
     figure(f"60 releases against 180 confirmations, of which {confirmed} came first")
+
+
+def _take_and_give_back(stage: Stage, backup: str, who: int, held: list[tuple[float, float, int]]) -> None:
+    """Locks a backup whenever it is free, and notes from when until when it was held, and by which token."""
+    ims = stage.replicas.new_client("main", service="ims")
+    image = stage.tenant.image(f"taker-{who}")
+    for turn in range(60):
+        lock = locks_pb.LockBackupRequest(backup=backup, image=image, request_id=f"take-{who}-{turn}")
+        taken = outcome_of(partial(ims.locks.LockBackup, lock))
+        if taken.reason:
+            assert taken.reason == "BACKUP_ALREADY_HAS_IMAGE"
+            continue
+        begun, token = time.monotonic(), taken.answer.lock.token
+        assert taken.answer.backup.image == image
+        if turn % 2:
+            ims.locks.ConfirmLock(locks_pb.ConfirmLockRequest(backup=backup, image=image, token=token))
+        held.append((begun, time.monotonic(), token))
+        ims.locks.ReleaseLock(locks_pb.ReleaseLockRequest(backup=backup, image=image, token=token))
+
+
+def _rename(client: Recast, backup: str) -> None:
+    """Changes a backup again and again, by the etag of what it saw at first: no lock is a change of it."""
+    shown = client.backups.GetBackup(backups_pb.GetBackupRequest(name=backup)).backup
+    for number in range(60):
+        shown.display_name = f"name-{number}"
+        request = backups_pb.UpdateBackupRequest(backup=shown)
+        request.update_mask.paths.append("display_name")
+        shown.etag = client.backups.UpdateBackup(request).backup.etag
+
+
+@pytest.mark.rule("R09", "R10")
+def test_no_two_hold_a_backup_at_a_time(stage: Stage, figure: Callable[[str], None]) -> None:
+    """Eight take and give back one backup while its owner changes it: each lock ends before the next begins,
+    which has the next token, and who holds the backup is what its locks say.
+    """
+    backup = stage.tenant.create_backup("taken", "idle").name
+    held: list[tuple[float, float, int]] = []
+    takers = [partial(_take_and_give_back, stage, backup, who, held) for who in range(8)]
+    outcomes = all_at_once([*takers, partial(_rename, stage.clients[0], backup)])
+    assert reasons(outcomes) == {"": 9}, outcomes
+    held.sort()
+    assert [token for *_, token in held] == list(range(1, len(held) + 1))
+    assert all(end <= begin for (_, end, _), (begin, _, _) in pairwise(held))
+    assert stage.tenant.get_backup("taken").image == ""
+    assert stage.replicas.problems() == []
+    figure(f"{len(held)} locks one after the other, of 480 that were asked for")
 
 
 # Servers and disks.

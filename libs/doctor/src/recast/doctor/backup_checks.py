@@ -48,6 +48,11 @@ def check_locks(seen: Snapshots, findings: Findings) -> None:
             what = f"its lock has token {lock.token}, the last one given is {backup.lock_sequence}"
             findings.add(Code.LOCK_STALE, lock.backup, what)
         _check_owner(seen, lock, findings)
+    holders = {lock.backup: lock.image for lock in seen.csbs.locks if held[lock.backup] == 1}
+    for backup in seen.csbs.backups.values():
+        if held[backup.name] <= 1 and backup.image != holders.get(backup.name, ""):
+            what = f"{backup.image or 'nothing'} holds it, by its locks {holders.get(backup.name, 'nothing')}"
+            findings.add(Code.LOCK_HOLDER_WRONG, backup.name, what)
 
 
 def _check_owner(seen: Snapshots, lock: Lock, findings: Findings) -> None:

@@ -25,6 +25,7 @@ class Code(StrEnum):
     BACKUP_CONTENT_WRONG = "BACKUP_CONTENT_WRONG"
     LOCK_DOUBLE = "LOCK_DOUBLE"
     LOCK_STALE = "LOCK_STALE"
+    LOCK_HOLDER_WRONG = "LOCK_HOLDER_WRONG"
     LOCK_WITHOUT_BACKUP = "LOCK_WITHOUT_BACKUP"
     LOCK_WITHOUT_OWNER = "LOCK_WITHOUT_OWNER"
     LOCK_NOT_CONFIRMED = "LOCK_NOT_CONFIRMED"
@@ -91,6 +92,7 @@ REMEDIES: Mapping[Code, str] = {
     _C.BACKUP_CONTENT_WRONG: _FULL_BACKUP,
     _C.LOCK_DOUBLE: "report it: two images rest on one backup",
     _C.LOCK_STALE: _REPORT,
+    _C.LOCK_HOLDER_WRONG: _REPORT,
     _C.LOCK_WITHOUT_BACKUP: "release it: `recast lock release`",
     _C.LOCK_WITHOUT_OWNER: "release it: `recast lock release`; else the backup cannot be deleted",
     _C.LOCK_NOT_CONFIRMED: "confirm it: `recast lock confirm`",

@@ -58,6 +58,7 @@ class Backup:
     name: str
     project: str
     state: str
+    image: str
     lock_sequence: int
     disks: bytes
     content: bytes | None

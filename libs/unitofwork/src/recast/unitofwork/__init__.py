@@ -8,8 +8,8 @@ from recast.unitofwork.engines import DatabaseUnusable
 from recast.unitofwork.listing import Field, Listing, Page
 from recast.unitofwork.look import Look, value
 from recast.unitofwork.replay import RequestReplay, find_replay, remember_replay
-from recast.unitofwork.resource import ResourceRow, etag_of, listing_index, next_etag
-from recast.unitofwork.shown import joined, keep_shown
+from recast.unitofwork.resource import ResourceRow, listing_index
+from recast.unitofwork.shown import joined, keep, keep_shown
 from recast.unitofwork.transaction import Transaction
 
 __all__ = [
@@ -25,12 +25,11 @@ __all__ = [
     "Transaction",
     "UtcDateTime",
     "by_bytes",
-    "etag_of",
     "find_replay",
     "joined",
+    "keep",
     "keep_shown",
     "listing_index",
-    "next_etag",
     "remember_replay",
     "value",
 ]

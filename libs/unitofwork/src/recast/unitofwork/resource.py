@@ -21,16 +21,6 @@ def listing_index(table: str, *columns: str) -> Index:
     return Index(f"{table}_by_{columns[0]}", "project", *columns, "name", postgresql_ops=texts)
 
 
-def etag_of(create_time: datetime, version: int) -> str:
-    """Changes with every change of a row."""
-    return f"{create_time.timestamp():.6f}-{version}"
-
-
-def next_etag(etag: str, version: int) -> str:
-    """The etag of a row that is at this version now, by one that it had before."""
-    return f"{etag.rpartition('-')[0]}-{version}"
-
-
 class ResourceRow(SQLModel):
     """A named resource of a project. Its version counts the changes; the etag is made of it.
 
@@ -46,7 +36,7 @@ class ResourceRow(SQLModel):
     @property
     def etag(self) -> str:
         """Changes with every change of the row."""
-        return etag_of(self.create_time, self.version)
+        return f"{self.create_time.timestamp():.6f}-{self.version}"
 
     def check_etag(self, etag: str) -> None:
         """Refuses a stale etag; an empty one is never stale."""

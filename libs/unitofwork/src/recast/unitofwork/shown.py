@@ -35,9 +35,14 @@ def _varint(value: int) -> bytes:
 
 def keep_shown(table: type[Row], message: Callable[[Row], Message]) -> None:
     """Has `shown` written with every new and every changed row of the table."""
+    keep(table, "shown", lambda row: message(row).SerializeToString())
 
-    def show(_mapper: Any, _connection: Any, row: Any) -> None:
-        row.shown = message(row).SerializeToString()
 
-    event.listen(table, "before_insert", show)
-    event.listen(table, "before_update", show)
+def keep(table: type[Row], column: str, value: Callable[[Row], object]) -> None:
+    """Has a column that is made of others written with them, when a session writes the row."""
+
+    def write(_mapper: Any, _connection: Any, row: Any) -> None:
+        setattr(row, column, value(row))
+
+    event.listen(table, "before_insert", write)
+    event.listen(table, "before_update", write)

@@ -35,6 +35,10 @@ class BackupState(StrEnum):
     """DeleteBackup moves it on."""
 
 
+SEALED = (BackupState.AVAILABLE, BackupState.RESTORING)
+"""Its content is there, and stays."""
+
+
 class BackupEvent(StrEnum):
     """What happens to a backup."""
 
@@ -105,7 +109,7 @@ def is_image_ready(backup: Backup, *, require_available: bool) -> bool:
 
     Else also of one that is still CREATING, once its content is decided (R02, R04).
     """
-    if backup.state in {BackupState.AVAILABLE, BackupState.RESTORING}:
+    if backup.state in SEALED:
         return True
     return backup.state is BackupState.CREATING and backup.image_ready and not require_available
 
@@ -117,6 +121,12 @@ def image_obstacles(backup: Backup, *, require_available: bool) -> list[Refusal]
         obstacles.append(BackupAlreadyHasImage(backup=backup.name, image=backup.image))
     if not is_image_ready(backup, require_available=require_available):
         obstacles.append(BackupNotImageReady(backup=backup.name, state=backup.state))
+    return obstacles + disk_obstacles(backup)
+
+
+def disk_obstacles(backup: Backup) -> list[Refusal]:
+    """Those that are its disks' (R07, R08)."""
+    obstacles: list[Refusal] = []
     if not any(disk.is_system for disk in backup.disks):
         obstacles.append(BackupWithoutSystemDisk(backup=backup.name))
     obstacles.extend(

@@ -58,11 +58,6 @@ def find_again(locks: Sequence[ImageLock], backup: str, image: str, request_id: 
     return None
 
 
-def holder_of(locks: Sequence[ImageLock]) -> str:
-    """The image that holds the backup, of the locks that it has; empty when none does."""
-    return next((lock.image for lock in locks if lock.state is not LockState.RELEASED), "")
-
-
 def current(locks: Sequence[ImageLock], backup: str, image: str, token: int) -> ImageLock:
     """The lock that the token names, if it is the one that holds now (R10)."""
     for lock in locks:

@@ -62,7 +62,7 @@ class Backups(grpc_pb.BackupServiceServicer):
                 raise BackupIdTaken(backup=row.name)
             tx.session.add(row)
             response = pb.CreateBackupResponse(
-                backup=backups.message(tx.session, row),
+                backup=backups.message(row),
                 operation=self._record(tx, "CreateBackup", row, request),
             )
             if not request.validate_only:
@@ -97,7 +97,7 @@ class Backups(grpc_pb.BackupServiceServicer):
                 setattr(row, field, text)
             row.touch(self.now())
             tx.session.add(row)
-            response = pb.UpdateBackupResponse(backup=backups.message(tx.session, row))
+            response = pb.UpdateBackupResponse(backup=backups.message(row))
             if not request.validate_only:
                 remember_replay(tx, project, request, response, self.now())
                 tx.commit()
@@ -112,10 +112,10 @@ class Backups(grpc_pb.BackupServiceServicer):
                 return answer
             row = backups.load(tx.session, request.name, lock=True)
             row.check_etag(request.etag)
-            decide_deletion(backups.value(tx.session, row))
+            decide_deletion(backups.value(row))
             backups.move(tx, row, BackupEvent.DELETION_BEGUN, self.now())
             response = pb.DeleteBackupResponse(
-                backup=backups.message(tx.session, row),
+                backup=backups.message(row),
                 operation=self._record(tx, "DeleteBackup", row, request),
             )
             if not request.validate_only:
@@ -131,7 +131,7 @@ class Backups(grpc_pb.BackupServiceServicer):
             if answer := find_replay(session, project, request, pb.RestoreBackupResponse):
                 return answer
             row = backups.load(session, request.name)
-            value = backups.value(session, row)
+            value = backups.value(row)
         advance(value, BackupEvent.RESTORE_BEGUN)
         server = parse_name(request.server or row.server, "servers", "server")
         enter_project(server.project)
@@ -148,7 +148,7 @@ class Backups(grpc_pb.BackupServiceServicer):
             row = backups.load(tx.session, request.name, lock=True)
             backups.move(tx, row, BackupEvent.RESTORE_BEGUN, self.now())
             response = pb.RestoreBackupResponse(
-                backup=backups.message(tx.session, row),
+                backup=backups.message(row),
                 operation=self._record(tx, "RestoreBackup", row, planned),
             )
             if not request.validate_only:

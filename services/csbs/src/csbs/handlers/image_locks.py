@@ -6,12 +6,12 @@ from datetime import datetime
 
 import grpc
 
-from csbs.domain.backup import BackupState, image_obstacles
+from csbs.domain.backup import SEALED, image_obstacles
 from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance, current, find_again
 from csbs.domain.refusals import BackupNotImageReady
 from csbs.storage import backups, image_locks
 from csbs.storage.chunks import BackupChunks
-from csbs.storage.image_locks import Asked, LockedBackup
+from csbs.storage.image_locks import Asked, LockedBackup, SeenBackup
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
 from recast.csbs.v1 import error_reason_pb2
@@ -24,7 +24,6 @@ from recast.unitofwork import Database
 
 _STATES = {state: pb.LockState.Value(f"LOCK_STATE_{state}") for state in LockState}
 _MOST_LOCKS = (1 << 31) - 1
-_READABLE = {BackupState.AVAILABLE, BackupState.RESTORING}
 
 
 @dataclass(frozen=True)
@@ -52,24 +51,21 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
 
         def lock_it(asked: Asked) -> pb.LockBackupResponse | None:
-            answer = pb.LockBackupResponse()
-            seen = image_locks.look(asked, request.backup, request.request_id, message=answer.backup)
-            lock = find_again(seen.locks, request.backup, request.image, request.request_id)
-            if lock is None:
-                if obstacles := self._obstacles(seen):
+            answer, request_id = pb.LockBackupResponse(), request.request_id
+            wanted = ImageLock(request.backup, request.image, 0, request_id, LockState.HELD, self.now())
+            locked = image_locks.take(asked, wanted, message=answer.backup)
+            if locked is None:
+                seen = image_locks.look(asked, request.backup, request_id, message=answer.backup)
+                if lock := find_again(seen.locks, request.backup, request.image, request_id):
+                    locked = LockedBackup(seen.state, seen.content, lock)
+                elif obstacles := self._obstacles(seen):
                     raise all_of(obstacles)
-                lock = ImageLock(
-                    request.backup,
-                    request.image,
-                    seen.lock_sequence + 1,
-                    request.request_id,
-                    LockState.HELD,
-                    self.now(),
-                )
-                if not image_locks.take(asked, seen, lock):
-                    return None
-            answer.lock.CopyFrom(_message(lock, lock.state))
-            self._show_content(seen, project, answer.content)
+                else:
+                    locked = image_locks.take(asked, wanted, seen, message=answer.backup)
+            if locked is None:
+                return None
+            answer.lock.CopyFrom(_message(locked.lock, locked.lock.state))
+            self._show_content(locked, project, answer.content)
             return answer
 
         return self.database.settle(lambda session: backups.hold(session, request.backup), lock_it)
@@ -121,12 +117,14 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
             raise BackupNotImageReady(backup=request.backup, state=seen.state)
         return answer
 
-    def _obstacles(self, backup: LockedBackup) -> list[Refusal]:
-        return image_obstacles(backup.value, require_available=self.require_available)
+    def _obstacles(self, backup: SeenBackup) -> list[Refusal]:
+        return image_obstacles(backups.value(backup), require_available=self.require_available)
 
-    def _show_content(self, backup: LockedBackup, project: str, message: content_pb2.Content) -> bool:
+    def _show_content(
+        self, backup: SeenBackup | LockedBackup, project: str, message: content_pb2.Content
+    ) -> bool:
         """What the backup's disks are, with the key of the store; False while it is being made."""
-        if backup.content is None or backup.state not in _READABLE:
+        if backup.content is None or backup.state not in SEALED:
             return False
         message.ParseFromString(backup.content)
         message.store.CopyFrom(self.chunks.location(project))

@@ -4,14 +4,13 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from google.rpc import status_pb2
-from sqlalchemy import bindparam, literal_column, text
+from sqlalchemy import bindparam, text
 from sqlalchemy import select as sa_select
 from sqlmodel import Session, select
 
-from csbs.domain.backup import Backup, BackupDisk, BackupEvent, BackupState, advance
-from csbs.domain.image_lock import LockState
+from csbs.domain.backup import Backup, BackupDisk, BackupEvent, BackupState, advance, disk_obstacles
 from csbs.domain.refusals import BackupNotFound
-from csbs.storage.tables import BackupRow, ImageLockRow
+from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
 from recast.csbs.v1 import backup_pb2 as pb
@@ -24,15 +23,11 @@ from recast.unitofwork import (
     Transaction,
     by_bytes,
     joined,
+    keep,
     keep_shown,
 )
 
 _TABLE: Any = BackupRow.__table__  # type: ignore[attr-defined]
-_LOCKS: Any = ImageLockRow.__table__  # type: ignore[attr-defined]
-# Written out: as a parameter it would be one of every page's statement.
-_HOLDS = _LOCKS.c.state != literal_column(f"'{LockState.RELEASED}'")
-_HOLDER = sa_select(_LOCKS.c.image).where(_LOCKS.c.backup == _TABLE.c.name, _HOLDS)
-_HELD = _HOLDER.limit(literal_column("1")).scalar_subquery().label("image")
 LISTING: Listing[BackupRow] = Listing(
     BackupRow,
     {
@@ -44,9 +39,11 @@ LISTING: Listing[BackupRow] = Listing(
         "create_time": Field(BackupRow.create_time, parse=datetime.fromisoformat, sortable=True),
     },
     id_column="name",
-    shown=(_TABLE.c.shown, _HELD),
+    shown=(_TABLE.c.shown, _TABLE.c.image),
 )
-_ONE = Look(sa_select(_TABLE.c.shown, _HELD, _TABLE.c.name).where(_TABLE.c.name == bindparam("backup")))
+_ONE = Look(
+    sa_select(_TABLE.c.shown, _TABLE.c.image, _TABLE.c.name).where(_TABLE.c.name == bindparam("backup"))
+)
 
 
 def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
@@ -87,48 +84,32 @@ def live_contents(session: Session, project: str) -> list[content_pb2.Content]:
     return [content_pb2.Content.FromString(content) for content in session.exec(query) if content]
 
 
-def holder(session: Session, backup: str) -> str:
-    """The image that holds the backup now; empty when none does."""
-    query = select(ImageLockRow.image).where(
-        ImageLockRow.backup == backup, ImageLockRow.state != LockState.RELEASED
-    )
-    return session.exec(query).first() or ""
-
-
-def value(session: Session, row: BackupRow) -> Backup:
-    """The row as the rules see it."""
-    return value_of(row.name, row, holder(session, row.name))
-
-
 class Decisive(Protocol):
     """What the rules look at, of a row or of what a look found: never what is kept for callers."""
 
+    name: str
     state: str
     image_ready: bool
+    image: str
     disks: bytes
 
 
-def value_of(name: str, row: Decisive, image: str) -> Backup:
-    """The backup as the rules see it, held by an image, or by none."""
+def value(row: Decisive) -> Backup:
+    """The backup as the rules see it."""
     disks = [
         BackupDisk(
             disk.id, disk.disk, disk.role == content_pb2.DISK_ROLE_SYSTEM, disk.shared, disk.size_bytes
         )
         for disk in pb.Backup.FromString(row.disks).disks
     ]
-    return Backup(name, BackupState(row.state), row.image_ready, image, disks)
+    return Backup(row.name, BackupState(row.state), row.image_ready, row.image, disks)
 
 
 def move(tx: Transaction, row: BackupRow, event: BackupEvent, now: datetime) -> None:
     """Moves a backup to the state that the table says."""
-    row.state = advance(value(tx.session, row), event)
+    row.state = advance(value(row), event)
     row.touch(now)
     tx.session.add(row)
-
-
-def message(session: Session, row: BackupRow) -> pb.Backup:
-    """The row as callers see it."""
-    return message_of(row, holder(session, row.name))
 
 
 def shown(database: Database, name: str) -> pb.Backup:
@@ -155,24 +136,24 @@ def shown_page(database: Database, request: backup_service_pb2.ListBackupsReques
     return joined(rest.BACKUPS_FIELD_NUMBER, kept) + rest.SerializeToString()
 
 
-def _shown(database: Database, known: bytes, image: str | None, name: str) -> bytes:
+def _shown(database: Database, known: bytes, image: str, name: str) -> bytes:
     """A backup as it was kept; one that was not, by a look of its own."""
     if not known:
         with database.read() as session:
-            return message(session, load(session, name)).SerializeToString()
+            return message(load(session, name)).SerializeToString()
     return known + pb.Backup(image=image).SerializeToString() if image else known
 
 
 def current(session: Session, name: str) -> pb.Backup:
     """The backup as it is now; by its name alone when it was deleted meanwhile."""
     try:
-        return message(session, load(session, name))
+        return message(load(session, name))
     except BackupNotFound:
         return pb.Backup(name=name)
 
 
-def message_of(row: BackupRow, image: str = "") -> pb.Backup:
-    """The row as callers see it, held by an image, or by none."""
+def message(row: BackupRow) -> pb.Backup:
+    """The row as callers see it."""
     backup = pb.Backup.FromString(row.disks)
     backup.name = row.name
     backup.display_name = row.display_name
@@ -184,7 +165,7 @@ def message_of(row: BackupRow, image: str = "") -> pb.Backup:
     backup.incremental = row.incremental
     backup.size_bytes = row.size_bytes
     backup.stored_bytes = row.stored_bytes
-    backup.image = image
+    backup.image = row.image
     backup.etag = row.etag
     if row.error:
         backup.error.CopyFrom(status_pb2.Status.FromString(row.error))
@@ -197,4 +178,12 @@ def message_of(row: BackupRow, image: str = "") -> pb.Backup:
     return backup
 
 
-keep_shown(BackupRow, message_of)
+def _unheld(row: BackupRow) -> pb.Backup:
+    """The same, without the image: that changes by itself."""
+    backup = message(row)
+    backup.image = ""
+    return backup
+
+
+keep_shown(BackupRow, _unheld)
+keep(BackupRow, "disks_make_image", lambda row: not disk_obstacles(value(row)))

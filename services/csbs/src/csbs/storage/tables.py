@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, LargeBinary
+from sqlalchemy import BigInteger, Column, LargeBinary, false
 from sqlmodel import Field, SQLModel
 
 from recast.operations import TABLES as OPERATION_TABLES
@@ -34,8 +34,12 @@ class BackupRow(ResourceRow, table=True):
     incremental: bool = False
     size_bytes: int = Field(default=0, sa_type=BigInteger)
     stored_bytes: int = Field(default=0, sa_type=BigInteger)
+    image: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """The image whose lock holds the backup; empty when none does."""
     lock_sequence: int = 0
     """The token of the last lock; the next one's is higher."""
+    disks_make_image: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """No rule on disks is in an image's way, as far as is known: kept with every change of the row."""
     full: bool = False
     disks: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False))
     content: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
@@ -43,7 +47,7 @@ class BackupRow(ResourceRow, table=True):
     freeze_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finish_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     shown: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False, server_default=""))
-    """A serialized recast.csbs.v1.Backup, all but who holds it; empty for a row of an earlier version."""
+    """A serialized recast.csbs.v1.Backup, all but the image; empty for a row of an earlier version."""
 
 
 class ImageLockRow(SQLModel, table=True):

@@ -167,7 +167,7 @@ class Backup(_message.Message):
     image: _builtins.str
     """The image that stands on this backup; empty when there is none (R9, R15)."""
     etag: _builtins.str
-    """Changes with every change of the backup; give it back to write only what you have read."""
+    """Changes when `update_time` does; give it back to write only what you have read."""
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackupDisk]:
         """Every disk of the server, the system disk first, then in the order of attachment."""
@@ -190,7 +190,7 @@ class Backup(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When anything about it last changed."""
+        """When anything about it last changed; that an image takes or gives back its lock is no change of it."""
 
     def __init__(
         self,
