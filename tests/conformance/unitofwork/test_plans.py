@@ -5,13 +5,16 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Text, bindparam, insert, literal_column, select, table, text
 
+from csbs.domain.image_lock import ImageLock, LockState
 from csbs.domain.refusals import BackupNotFound
 from csbs.storage import image_locks
 from csbs.storage.tables import BackupRow, ImageLockRow
+from recast.csbs.v1 import backup_pb2
 from recast.unitofwork import Database, Look
 from recast.unitofwork.migration import migrate
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+LOCK = ImageLock("projects/demo/backups/b", "projects/demo/images/i", 1, "r", LockState.HELD, NOW)
 READ = Look(
     select(literal_column("seq_tup_read"))
     .select_from(table("pg_stat_user_tables"))
@@ -21,8 +24,11 @@ FLUSH = Look(select(literal_column("pg_stat_force_next_flush()")))
 
 
 def ask(database: Database) -> None:
-    """Looks at a backup with its locks often enough for the server to settle on a plan."""
+    """Asks for a backup and its locks in every way, often enough for the server to settle on a plan."""
     for _ in range(12):
+        assert image_locks.take(database, LOCK, message=backup_pb2.Backup()) is None
+        for state in (LockState.CONFIRMED, LockState.RELEASED):
+            assert not image_locks.move(database, LOCK, state)
         with pytest.raises(BackupNotFound):
             image_locks.look(database, "projects/demo/backups/b", "r")
         assert image_locks.look_alone(database, "projects/demo/backups/b", "r", 1) == []
@@ -36,7 +42,7 @@ def read_one_by_one(database: Database) -> dict[str, int]:
 
 
 def test_the_plan_of_an_empty_table_is_none_of_a_full_one(postgresql_database: Database) -> None:
-    """The first locks of a service are taken while there are none: what they ask does not grow with them."""
+    """The first locks of a service are taken while there are none: what they cost does not grow with them."""
     migrate(postgresql_database, "csbs.storage:migrations")
     with postgresql_database.write() as tx:
         tx.session.connection().execute(text("ANALYZE"))  # as the server does by itself, sooner or later
