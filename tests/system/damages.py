@@ -147,7 +147,7 @@ def _locked_backup_gone(patient: Patient) -> None:
 def _two_images_on_one_backup(patient: Patient) -> None:
     other = f"{DEMO}/images/other"
     patient.copy_row("ims", "image", WEB_IMAGE, name=other, lock_token=2)
-    patient.copy_row("csbs", "image_lock", NIGHTLY, request_id="other", image=other, token=2)
+    patient.copy_row("csbs", "image_lock", NIGHTLY, request_id="other", image=other, fencing_token=2)
     patient.sql("csbs", "UPDATE backup SET lock_sequence = 2 WHERE name = ?", NIGHTLY)
 
 

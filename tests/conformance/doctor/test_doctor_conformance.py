@@ -50,14 +50,14 @@ class DoctorReads:
         url = _write(
             database,
             BackupRow(name="b", server="s", state="AVAILABLE", image="i", lock_sequence=2, **_ALL),
-            ImageLockRow(request_id="1", token=1, state="RELEASED", **lock),
-            ImageLockRow(request_id="2", token=2, state="HELD", **lock),
+            ImageLockRow(request_id="1", fencing_token=1, state="RELEASED", **lock),
+            ImageLockRow(request_id="2", fencing_token=2, state="HELD", **lock),
         )
         seen = read_csbs(url)
         assert (seen.backups["b"].state, seen.backups["b"].content) == ("AVAILABLE", None)
         assert seen.backups["b"].image == "i"
         assert seen.backups["b"].create_time == NOW.replace(tzinfo=None)
-        assert [(lock.token, lock.state) for lock in seen.locks] == [(2, "HELD")]
+        assert [(lock.fencing_token, lock.state) for lock in seen.locks] == [(2, "HELD")]
 
     def test_images_and_pins(self, database: Database) -> None:
         """Of IMS every image and every pin is read."""

@@ -183,9 +183,26 @@ class CompareAndSetSuite:
         values = {"noted": "k", "seen_text": "by 7", "to_text": "done", "of": "b"}
         assert database.compare_and_set(BESIDE, values)
         assert state(database) == ({"a": 1, "b": 0}, {"k": "done"})
+        assert not database.compare_and_set(BESIDE, values | {"of": "a"})  # it was done: nor is this
+        assert state(database) == ({"a": 1, "b": 0}, {"k": "done"})
         gone = {"noted": "k", "seen_text": "done", "to_text": "late", "of": "c"}
         assert database.compare_and_set(BESIDE, gone)  # the other one is not there any more
         assert state(database) == ({"a": 1, "b": 0}, {"k": "late"})
+
+    def test_what_is_set_beside_waits_for_a_write(self, database: Database) -> None:
+        """Somebody has the other row in hand while several want the same: one of them sets both."""
+        assert database.compare_and_set(ADD, asked(7))
+        values = {"noted": "k", "seen_text": "by 7", "to_text": "done", "of": "a"}
+        with ThreadPoolExecutor(4) as pool:
+            with database.write() as tx:
+                row = tx.session.exec(select(Counted).where(Counted.name == "a").with_for_update()).one()
+                done = [pool.submit(database.compare_and_set, BESIDE, values) for _ in range(4)]
+                wait(done, 0.2)
+                row.version = 5
+                tx.session.add(row)
+                tx.commit()
+            assert sorted(each.result(20) for each in done) == [False, False, False, True]
+        assert state(database) == ({"a": 0, "b": 1}, {"k": "done"})
 
     def test_it_does_not_overtake_a_write(self, database: Database) -> None:
         """A write that has the row in hand is waited for; what it left is what counts."""

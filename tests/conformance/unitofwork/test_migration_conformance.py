@@ -44,7 +44,7 @@ _BACKUPS = "".join(
         ", ".join(
             f"('{name}', 'p', 1, '2026-03-01', '2026-03-01', '', '', 's', '', 'AVAILABLE',"
             " TRUE, FALSE, 0, 0, 2, FALSE, '', '')"
-            for name in ("free", "held", "lasting")
+            for name in ("free", "held", "lasting", "twice")
         ),
     )
 )
@@ -53,7 +53,9 @@ _LOCKS = """
         ('free', 'a', 'first', 1, 'RELEASED', '2026-03-01'),
         ('held', 'b', 'first', 1, 'RELEASED', '2026-03-01'),
         ('held', 'c', 'second', 2, 'HELD', '2026-03-01'),
-        ('lasting', 'd', 'third', 1, 'CONFIRMED', '2026-03-01')
+        ('lasting', 'd', 'third', 1, 'CONFIRMED', '2026-03-01'),
+        ('twice', 'e', 'first', 1, 'HELD', '2026-03-01'),
+        ('twice', 'f', 'another', 2, 'HELD', '2026-03-01')
 """
 _CHANGE_PARENT = """
     with op.batch_alter_table("parent") as parent:
@@ -161,7 +163,10 @@ class MigrationSuite:
         assert all(len(rows) == 12 for table, rows in below.items() if table != "alembic_version")
 
     def test_who_holds_a_backup_is_found_by_its_locks(self, database: Database) -> None:
-        """A database of before that was known knows it afterwards: of each backup that an image holds."""
+        """A database of before that was known knows it afterwards: of each backup that an image holds.
+
+        Where two do, which must not be, it is the one that came last.
+        """
         migrate(database, "csbs.storage:migrations")
         migrate(database, "csbs.storage:migrations", "0005")
         with database.write() as tx:
@@ -171,7 +176,8 @@ class MigrationSuite:
         migrate(database, "csbs.storage:migrations")
         with database.read() as session:
             found = session.connection().execute(text("SELECT name, image FROM backup ORDER BY name")).all()
-        assert [tuple(row) for row in found] == [("free", ""), ("held", "second"), ("lasting", "third")]
+        holders = {"free": "", "held": "second", "lasting": "third", "twice": "another"}
+        assert dict(map(tuple, found)) == holders
 
     def test_a_database_that_is_there_is_left_alone(self, database: Database, migrations: Migrations) -> None:
         """Nothing is run, nor read of the migrations but their names, where the newest was run before."""

@@ -99,6 +99,21 @@ def test_every_value_arrives_as_it_was(service: str, tmp_path: Path, target: str
     migrate(Database(target), f"{service}.storage:migrations")
 
 
+@pytest.mark.parametrize(("service", "table"), [("csbs", "backup"), ("ims", "image")])
+def test_bytes_that_a_migration_left_as_a_text_are_bytes(
+    service: str, table: str, tmp_path: Path, target: str
+) -> None:
+    """A column of bytes that was added later has its default as a text in SQLite's rows of before."""
+    source = make(tmp_path, service)
+    change(source, f"UPDATE {table} SET shown = ''")
+    moved(source, target, service)
+    database = Database(target)
+    with database.read() as session:
+        shown = session.connection().execute(text(f"SELECT shown FROM {table}")).scalars().all()
+    database.close()
+    assert shown == [b""] * 12
+
+
 def test_what_was_moved_is_told_and_the_source_stays(tmp_path: Path, target: str) -> None:
     """The command says how many rows each table has, and what to do next."""
     source = make(tmp_path, "csbs")

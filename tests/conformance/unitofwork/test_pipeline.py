@@ -177,6 +177,14 @@ def test_what_libpq_would_send_in_parts_goes_in_several(database: Database) -> N
     assert commits(database) == 2 + 3
 
 
+def test_no_more_go_together_than_answers_fit_the_socket(database: Database) -> None:
+    """The server must not wait, with rows in hand, for this process to read: eight is the most."""
+    with together(database) as ask:
+        given = [ask(asked("abcdefgh"[number % 8], number // 8 + 1)) for number in range(14)]
+    assert all(each.result(20) for each in given)
+    assert commits(database) == 2
+
+
 def test_who_waits_for_a_row_waits_alone(database: Database) -> None:
     """Somebody holds a row: who wants another is not held up, and who comes later neither."""
     with database.write() as tx:

@@ -48,7 +48,7 @@ def test_the_plan_of_an_empty_table_is_none_of_a_full_one(postgresql_database: D
         tx.session.connection().execute(text("ANALYZE"))  # as the server does by itself, sooner or later
         tx.commit()
     ask(postgresql_database)
-    known = {"image": "i", "token": 9, "state": "HELD", "create_time": NOW}
+    known = {"image": "i", "fencing_token": 9, "state": "HELD", "create_time": NOW}
     rows = [
         {"backup": f"projects/demo/backups/o{number}", "request_id": "o"} | known for number in range(3_000)
     ]

@@ -44,8 +44,8 @@ def check_locks(seen: Snapshots, findings: Findings) -> None:
         backup = seen.csbs.backups.get(lock.backup)
         if backup is None:
             findings.add(Code.LOCK_WITHOUT_BACKUP, lock.backup, f"{lock.image} locks it, and it is gone")
-        elif held[lock.backup] == 1 and lock.token != backup.lock_sequence:
-            what = f"its lock has token {lock.token}, the last one given is {backup.lock_sequence}"
+        elif held[lock.backup] == 1 and lock.fencing_token != backup.lock_sequence:
+            what = f"its lock has token {lock.fencing_token}, the last one given is {backup.lock_sequence}"
             findings.add(Code.LOCK_STALE, lock.backup, what)
         _check_owner(seen, lock, findings)
     holders = {lock.backup: lock.image for lock in seen.csbs.locks if held[lock.backup] == 1}
@@ -63,8 +63,8 @@ def _check_owner(seen: Snapshots, lock: Lock, findings: Findings) -> None:
         owner = "is in ERROR"
     elif image.source_backup != lock.backup:
         owner = f"stands on {image.source_backup or 'no backup'}"
-    elif image.state == "NORMAL" and image.lock_token != lock.token:
-        owner = f"holds token {image.lock_token}, the lock's is {lock.token}"
+    elif image.state == "NORMAL" and image.lock_token != lock.fencing_token:
+        owner = f"holds token {image.lock_token}, the lock's is {lock.fencing_token}"
     else:
         if image.state == "NORMAL" and lock.state != "CONFIRMED":
             what = f"{lock.image} is NORMAL, and its lock is {lock.state}"

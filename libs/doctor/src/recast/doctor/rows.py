@@ -81,7 +81,7 @@ class Lock:
 
     backup: str
     image: str
-    token: int
+    fencing_token: int
     state: str
 
 

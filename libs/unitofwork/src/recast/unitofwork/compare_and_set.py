@@ -48,9 +48,11 @@ class CompareAndSet:
         """`changed` finds at most one row, by its key and by what must be so; `given` is asked of it then.
 
         `added` is the table of the new row. Its columns in `counted` number it: each is one more than that
-        column of the changed row, which is set to it. `beside` changes another row; its own condition must
-        hold wherever that of `changed` does, and nowhere else.
+        column of the changed row, which is set to it. `beside` is another change, of as many rows as
+        it finds, which happens when that of `changed` does.
         """
+        assert added is None or beside is None
+        assert changed is not None or not (counted or given or beside)
         self._added = self._changed = self._beside = None
         if changed is None:
             assert added is not None
@@ -65,7 +67,7 @@ class CompareAndSet:
             done = _with_it(change, added, counted, given)
         elif beside is not None:
             self._beside = Change(beside)
-            done = done.add_cte(beside.cte("beside"))
+            done = _with_another(change, beside, given)
         self._changed = Change(change.returning(*given) if given else change)
         self._whole = Change(done)
 
@@ -117,6 +119,15 @@ def _with_it(
     done = change.returning(*numbers, *told).cte("changed")
     row = _row(added, {name: done.c[f"number_{name}"] for name in counted}).select_from(done)
     return select(*(done.c[each.name] for each in told)).add_cte(_inserted(added, row).cte("added"))
+
+
+def _with_another(change: Update, beside: Update, given: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    """A change with another, as one statement, which finds what is given of the first."""
+    told = [column.label(f"given_{place}") for place, column in enumerate(given)]
+    done = change.returning(*told, _ONE.label("done")).cte("changed")
+    # By a join, which the server may look at again where it waited for the other row; not by EXISTS.
+    other = beside.where(done.c.done == _ONE).cte("beside")
+    return select(*(done.c[each.name] for each in told), done.c.done).add_cte(other)
 
 
 def _row(table: TableClause, known: Columns) -> Select[Any]:

@@ -13,7 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, create_engine, event, func, inspect, make_url, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Table,
+    cast,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -167,10 +180,11 @@ def _move_table(source: Connection, target: Connection, table: Table, progress: 
     names = ", ".join(f'"{column.name}"' for column in table.columns)
     progress(table.name, 0, total)
     driver: Any = target.connection.driver_connection
+    rows = select(*(_read(column) for column in table.columns))
     with driver.cursor() as cursor:
         try:
             with cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:
-                for row in source.execution_options(yield_per=_BATCH).execute(select(table)):
+                for row in source.execution_options(yield_per=_BATCH).execute(rows):
                     written.add(row)
                     copy.write_row([write(cell) for write, cell in zip(columns, row, strict=True)])
                     if written.rows % _SHOWN_EVERY == 0:
@@ -191,6 +205,11 @@ def _move_table(source: Connection, target: Connection, table: Table, progress: 
 def _writer(kind: Any, target: Connection) -> Callable[[Any], Any]:
     """How a value of the column's own type goes to the driver."""
     return kind.dialect_impl(target.dialect).bind_processor(target.dialect) or (lambda value: value)
+
+
+def _read(column: Any) -> ColumnElement[Any]:
+    """A column of the source. Bytes that came with a migration have its default, `''`, as a text there."""
+    return cast(column, column.type).label(column.name) if isinstance(column.type, LargeBinary) else column
 
 
 class _Digest:

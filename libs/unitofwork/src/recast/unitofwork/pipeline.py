@@ -22,6 +22,8 @@ WAIT_SECONDS = 15.0
 # libpq sends 8 KiB as soon as it has them. The server would begin, and hold rows, while this process might
 # freeze before the end of it: no time limit of the server's is for that.
 _MOST_BYTES = 8_000
+# For the same reason the server's answers must fit its socket: the largest, of 24 disks, has 18 KB.
+_MOST_TOGETHER = 8
 _BYTES_OF_STATEMENT, _BYTES_OF_VALUE = 80, 8
 _YIELDS = 3  # the scheduler takes each for a hint: with 8 clients, one makes groups of six, three of seven
 
@@ -71,7 +73,7 @@ class Pipeline:
         group, room = [first], _MOST_BYTES - first.bytes
 
         def has_room(turn: Turn) -> bool:
-            return isinstance(turn, _Wanted) and turn.bytes <= room
+            return isinstance(turn, _Wanted) and turn.bytes <= room and len(group) < _MOST_TOGETHER
 
         try:
             for _ in range(_YIELDS):

@@ -22,7 +22,8 @@ def listing_index(table: str, *columns: str) -> Index:
 
 
 class ResourceRow(SQLModel):
-    """A named resource of a project. Its version counts the changes; the etag is made of it.
+    """A named resource of a project. Its version counts the changes that callers are told of; the etag is
+    made of it.
 
     Each table says by `listing_index` what its lists are filtered and ordered by.
     """
@@ -35,7 +36,7 @@ class ResourceRow(SQLModel):
 
     @property
     def etag(self) -> str:
-        """Changes with every change of the row."""
+        """Another with every change that is counted."""
         return f"{self.create_time.timestamp():.6f}-{self.version}"
 
     def check_etag(self, etag: str) -> None:
@@ -44,6 +45,6 @@ class ResourceRow(SQLModel):
             raise EtagMismatch(resource=self.name, etag=etag)
 
     def touch(self, now: datetime) -> None:
-        """Counts a change. Every function that changes a row ends with it."""
+        """Counts a change. Every function that changes what callers see of a row by itself ends with it."""
         self.version += 1
         self.update_time = now

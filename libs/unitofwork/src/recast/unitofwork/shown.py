@@ -2,8 +2,8 @@
 
 To build a message of twenty columns takes longer than to read them, and a page has fifty. The table has a
 column `shown` of bytes. It is written with every change that goes through a session; what is written past
-one must leave it empty, and is then built when it is read. So must a migration, of all rows, that comes with
-a field made of columns that were there before.
+one must change nothing that is in it, or leave it empty, to be built when it is read. So must a migration, of
+all rows, that comes with a field made of columns that were there before.
 """
 
 from collections.abc import Callable, Iterable

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, literal_column, or_, update
+from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, literal_column, or_, true, update
 from sqlalchemy import select as sa_select
 
 from csbs.domain.backup import SEALED
@@ -32,11 +32,13 @@ def _written(state: StrEnum) -> ColumnElement[str]:
     return literal_column(f"'{state}'")
 
 
-_LOCK_COLUMNS = (_LOCK.c.image, _LOCK.c.token, _LOCK.c.request_id, _LOCK.c.state, _LOCK.c.create_time)
+_LOCK_COLUMNS = tuple(
+    _LOCK.c[name] for name in ("image", "fencing_token", "request_id", "state", "create_time")
+)
 # What was written for this request or this token before; not every tombstone.
 _MATTERS = or_(
     _LOCK.c.request_id == bindparam("request"),
-    _LOCK.c.token == bindparam("known_token", type_=BigInteger),  # whatever a caller says
+    _LOCK.c.fencing_token == bindparam("known_token", type_=BigInteger),  # whatever a caller says
 )
 _WITH_BACKUP = Look(
     sa_select(
@@ -61,9 +63,10 @@ _TAKE = CompareAndSet(
             ),
         ),
     )
-    .values(image=bindparam("to_image")),
+    # What was seen and passed the rules: its disks have as well, if that was not known of it.
+    .values(image=bindparam("to_image"), disks_make_image=true()),
     added=_LOCK,
-    counted={"token": _BACKUP.c.lock_sequence},
+    counted={"fencing_token": _BACKUP.c.lock_sequence},
     given=(_BACKUP.c.shown, _BACKUP.c.state, _BACKUP.c.content, _BACKUP.c.lock_sequence),
 )
 _ADD = CompareAndSet(added=_LOCK)
@@ -88,7 +91,6 @@ _RELEASE = CompareAndSet(
     .where(
         _BACKUP.c.name == bindparam("of_backup"),
         _BACKUP.c.image == bindparam("of_image"),
-        _BACKUP.c.lock_sequence == bindparam("held_token"),
     )
     .values(image=_NOBODY),
 )
@@ -124,7 +126,8 @@ def take(
     """Writes a lock with the next token, and fills the message with its backup.
 
     None where that needs a look: unseen, a backup must be SEALED, its disks make an image, and nobody hold
-    it; one that was seen must be as it was. None too where the lock's request had one before.
+    it; one that was seen must be as it was. None too where the lock's request had one before; on PostgreSQL
+    within a write that is a Conflict.
     """
     values = {
         "of_backup": lock.backup,
@@ -184,8 +187,8 @@ def _lock(asked: Asked, backup: str, row: Sequence[Any]) -> ImageLock:
 
 
 def add(asked: Asked, lock: ImageLock) -> bool:
-    """Writes a tombstone; False where its request has a lock by now."""
-    return asked.compare_and_set(_ADD, _columns(lock) | {"token": lock.token})
+    """Writes a tombstone; False where its request has a lock by now, or Conflict as with `take`."""
+    return asked.compare_and_set(_ADD, _columns(lock) | {"fencing_token": lock.token})
 
 
 def move(asked: Asked, lock: ImageLock, state: LockState) -> bool:
@@ -195,7 +198,7 @@ def move(asked: Asked, lock: ImageLock, state: LockState) -> bool:
     values: dict[str, object] = {"of_backup": lock.backup, "request": lock.request_id}
     if state is LockState.CONFIRMED:
         return asked.compare_and_set(_CONFIRM, values)
-    return asked.compare_and_set(_RELEASE, values | {"of_image": lock.image, "held_token": lock.token})
+    return asked.compare_and_set(_RELEASE, values | {"of_image": lock.image})
 
 
 def _columns(lock: ImageLock) -> dict[str, object]:

@@ -61,7 +61,7 @@ class ImageLockRow(SQLModel, table=True):
     backup: str = Field(primary_key=True)
     request_id: str = Field(primary_key=True)
     image: str
-    token: int
+    fencing_token: int
     state: str
     create_time: datetime = Field(sa_type=UtcDateTime)
 

@@ -15,16 +15,17 @@ def upgrade() -> None:
         batch_op.add_column(
             sa.Column("disks_make_image", sa.Boolean(), server_default=sa.false(), nullable=False)
         )
-    # What disks make is kept from a row's next change on: until then a lock looks first.
+    held = "FROM image_lock WHERE image_lock.backup = backup.name AND image_lock.state <> 'RELEASED'"
     op.execute(
-        "UPDATE backup SET image = (SELECT min(image) FROM image_lock"
-        " WHERE image_lock.backup = backup.name AND image_lock.state <> 'RELEASED')"
-        " WHERE EXISTS (SELECT 1 FROM image_lock"
-        " WHERE image_lock.backup = backup.name AND image_lock.state <> 'RELEASED')"
+        f"UPDATE backup SET image = (SELECT image {held} ORDER BY token DESC LIMIT 1)"
+        f" WHERE EXISTS (SELECT 1 {held})"
     )
+    # A replica of before would lock and release without a word of who holds a backup: it must fail.
+    op.execute("ALTER TABLE image_lock RENAME COLUMN token TO fencing_token")
 
 
 def downgrade() -> None:
+    op.execute("ALTER TABLE image_lock RENAME COLUMN fencing_token TO token")
     with op.batch_alter_table("backup", schema=None) as batch_op:
         batch_op.drop_column("disks_make_image")
         batch_op.drop_column("image")
