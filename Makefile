@@ -8,13 +8,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-LIBS := contracts faults faultpoints rpc unitofwork operations chunkstore diskimage preparation client stack doctor testing
-SERVICES := csbs ims ecs
-PROJECTS := $(addprefix libs/,$(LIBS)) $(addprefix services/,$(SERVICES))
-SOURCES := $(addsuffix /src,$(PROJECTS))
+# A service is a folder of services/; a test holds recast.contracts.services against it.
+SERVICES := $(notdir $(patsubst %/pyproject.toml,%,$(wildcard services/*/pyproject.toml)))
+PROJECTS := libs/contracts libs $(addprefix services/,$(SERVICES))
+# Where the packages of our own stand, for mypy.
+SOURCES := libs/recast $(foreach each,$(SERVICES),services/$(each)/src)
 # What `make test` also runs on PostgreSQL: bytes from end to end, and work that fails.
 MAIN_FLOWS := bytes.py batches.py
 # Without this a shell's own settings for pip would decide where from, and whether hashes count.
+EMPTY :=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -107,11 +109,16 @@ lint: setup
 
 .PHONY: types
 types: setup ## Check the types
-	$(BIN)/mypy $(filter-out libs/contracts/src,$(SOURCES))
+	MYPYPATH=libs:libs/contracts:$(subst $(EMPTY) ,:,$(foreach each,$(SERVICES),services/$(each)/src)) $(BIN)/mypy $(SOURCES)
 
 .PHONY: layers
 layers: setup ## Check who may import whom
+	$(BIN)/python scripts/linter_config.py --check
 	$(BIN)/lint-imports
+
+.PHONY: linter-config
+linter-config: setup ## Write .importlinter anew, of the lists of libs and services
+	$(BIN)/python scripts/linter_config.py
 
 .PHONY: generate
 generate: setup ## Write the Python of the contracts anew

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 BUILD = ("hatchling",)
-_OWN = "recast-"
+# Our own projects, by name: what a service stands on.
+_OWN = {"recast": "libs", "recast-contracts": "libs/contracts"}
 
 
 def normal(requirement: str) -> str:
@@ -25,16 +26,30 @@ def normal(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", name[0]).lower()
 
 
+def extras_of(requirement: str) -> list[str]:
+    """The extras that a requirement asks for: `recast[chunkstore,rpc]`."""
+    found = re.search(r"\[(.*?)\]", requirement)
+    return [normal(each) for each in found[1].split(",")] if found else []
+
+
 def projects_of(root: Path, first: str) -> dict[str, set[str]]:
-    """The project `first` and every lib that it stands on, each with the names that it requires."""
+    """The project `first` and every one of ours that it stands on, each with the names that it requires.
+
+    Of a project that is asked for by extras, what these require is required too.
+    """
     found: dict[str, set[str]] = {}
-    waiting = [first]
+    waiting: list[tuple[str, list[str]]] = [(first, [])]
+    seen = []
     while waiting:
-        project = waiting.pop()
-        if project not in found:
-            described = tomllib.loads((root / project / "pyproject.toml").read_text())["project"]
-            found[project] = {normal(each) for each in described["dependencies"]}
-            waiting += [f"libs/{each.removeprefix(_OWN)}" for each in found[project] if each.startswith(_OWN)]
+        project, extras = waiting.pop()
+        if (project, extras) in seen:
+            continue
+        seen.append((project, extras))
+        described = tomllib.loads((root / project / "pyproject.toml").read_text())["project"]
+        optional = described.get("optional-dependencies", {})
+        required = [*described["dependencies"], *(each for extra in extras for each in optional[extra])]
+        found.setdefault(project, set()).update(map(normal, required))
+        waiting += [(_OWN[normal(each)], extras_of(each)) for each in required if normal(each) in _OWN]
     return found
 
 
@@ -61,12 +76,14 @@ def main(first: str, folder: Path) -> None:
     root = Path(__file__).resolve().parents[1]
     lock = (root / "requirements.lock").read_text()
     projects = projects_of(root, first) if (root / first).is_dir() else {}
-    required = {name for names in projects.values() for name in names if not name.startswith(_OWN)}
+    required = {name for names in projects.values() for name in names} - _OWN.keys()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "requirements.lock").write_text(part_of(lock, required or [first]))
     (folder / "build.lock").write_text(part_of(lock, BUILD if projects else ()))
     for each in projects:
-        shutil.copytree(root / each, folder / "projects" / Path(each).name)
+        # libs/contracts stands within libs, and is a project by itself.
+        beside = shutil.ignore_patterns("contracts" if each == "libs" else "", "__pycache__")
+        shutil.copytree(root / each, folder / "projects" / Path(each).name, ignore=beside)
 
 
 if __name__ == "__main__":

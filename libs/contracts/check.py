@@ -45,7 +45,7 @@ def main() -> None:
         stale = [
             str(path.relative_to(fresh))
             for path in sorted(fresh.rglob("*"))
-            if path.is_file() and not _is_same(path, HERE / "src" / path.relative_to(fresh))
+            if path.is_file() and not _is_same(path, HERE / path.relative_to(fresh))
         ]
         if stale:
             sys.exit(f"generated code is stale, run `make generate`: {', '.join(stale)}")

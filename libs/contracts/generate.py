@@ -65,4 +65,4 @@ def generate(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "libs" / "contracts" / "src")
+    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "libs" / "contracts")

@@ -86,7 +86,7 @@ def fingerprint_of_file(path: Path) -> str:
 
 def fingerprint_of_disk(path: Path) -> str:
     """The fingerprint of a disk of ECS, by the path of its connection."""
-    # .../disks/<id>/active.qcow2 in the host's data folder, see FORMAT.md of libs/diskimage.
+    # .../disks/<id>/active.qcow2 in the host's data folder, see FORMAT.md of libs/recast/diskimage.
     with DiskHost(path.parents[2]).disk(path.parent.name).reader() as content:
         return fingerprint(content)
 

@@ -81,7 +81,7 @@ def test_a_process_that_forgets_to_stop_its_stack_leaves_nothing(other: subproce
 def test_the_readme_s_example_is_a_test_that_passes(tmp_path: Path) -> None:
     """The example of the README runs as it stands there."""
     [example] = re.findall(
-        r"```python\n(.*?)```", (ROOT / "libs/testing/README.md").read_text(), flags=re.DOTALL
+        r"```python\n(.*?)```", (ROOT / "libs/recast/testing/README.md").read_text(), flags=re.DOTALL
     )
     (tmp_path / "test_example.py").write_text(example)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]

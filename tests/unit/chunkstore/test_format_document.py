@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[3]
-FORMAT = (REPOSITORY / "libs/chunkstore/FORMAT.md").read_text()
+FORMAT = (REPOSITORY / "libs/recast/chunkstore/FORMAT.md").read_text()
 
 
 def test_every_invariant_names_its_proof() -> None:
@@ -25,5 +25,5 @@ def test_every_test_that_is_named_exists() -> None:
 def test_every_number_that_the_code_cites_exists() -> None:
     """Each (F…) in the code is an invariant of the document."""
     stated = set(re.findall(r"^\| \*\*(F\d+)\*\* \|", FORMAT, re.M))
-    sources = (REPOSITORY / "libs/chunkstore/src").rglob("*.py")
+    sources = (REPOSITORY / "libs/recast/chunkstore/src").rglob("*.py")
     assert {cited for file in sources for cited in re.findall(r"\((F\d+)\)", file.read_text())} <= stated

@@ -1,0 +1,52 @@
+"""`recast status`: the health of the three services."""
+
+import json
+import os
+from typing import Annotated
+
+import grpc
+import typer
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from rich.console import Console
+
+from recast.client.cli.flow import flowing
+from recast.client.cli.options import Shown
+from recast.client.cli.render import table
+from recast.client.settings import Settings
+from recast.contracts.services import SERVICES
+
+_PATIENCE_SECONDS = 2.0
+_UNAVAILABLE = 5
+
+
+def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
+    """Adds the command."""
+    parent.command(name, help=flowing(f"{help_line}\n\n{status.__doc__}"), rich_help_panel=panel)(status)
+
+
+def status(
+    output: Annotated[Shown, typer.Option("--output", "-o", help="How to show it.")] = Shown.table,
+) -> None:
+    """Needs no token; exits with 5 unless all three answer."""
+    endpoints = Settings.from_environment(os.environ).endpoints
+    found = {service: _health(endpoints[service]) for service in SERVICES}
+    rows = [(service, endpoints[service], found[service]) for service in SERVICES]
+    if output is Shown.json:
+        typer.echo(
+            json.dumps([dict(zip(("service", "endpoint", "health"), row, strict=True)) for row in rows])
+        )
+    else:
+        Console(soft_wrap=True).print(table(("SERVICE", "ENDPOINT", "HEALTH"), rows), end="")
+    if set(found.values()) != {"SERVING"}:
+        raise typer.Exit(_UNAVAILABLE)
+
+
+def _health(endpoint: str) -> str:
+    with grpc.insecure_channel(endpoint) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=_PATIENCE_SECONDS
+            )
+        except grpc.RpcError as error:
+            return f"UNREACHABLE ({error.code().name})"
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))

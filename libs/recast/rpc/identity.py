@@ -1,0 +1,201 @@
+"""Who is calling: tokens are JWTs signed with ES256, keys are files, and nothing has a default secret.
+
+A trust file is a JWK set of public keys. Each key has, beside the standard members, `roles`: the roles that
+it may speak for; and, for a service's key, `subject`: the only subject that it may name. So a stolen service
+key cannot make an operator.
+"""
+
+import contextvars
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from recast.contracts.services import SERVICES
+from recast.faults import TokenInvalid
+
+ISSUER = AUDIENCE = "recast"
+_CACHED_TOKENS = 10_000
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a token speaks for.
+
+    `role` is `user`, `operator` or `service`; a service acts within `project` on its behalf.
+    """
+
+    subject: str
+    project: str
+    role: str
+
+
+class Signer:
+    """Makes tokens with one private key."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, key_id: str) -> None:
+        self._key = key
+        self._key_id = key_id
+
+    @classmethod
+    def load(cls, path: Path) -> "Signer":
+        """Reads a private key in PEM; the file's stem is the key's id."""
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError(f"{path} is not an elliptic curve key")
+        return cls(key, path.stem)
+
+    def token(self, caller: Caller, *, now: float, lifetime_seconds: float) -> str:
+        """A token for `caller`, valid from `now` (seconds since 1970) on."""
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": caller.subject,
+            "project": caller.project,
+            "role": caller.role,
+            "iat": int(now),
+            "exp": int(now + lifetime_seconds),
+        }
+        return jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self._key_id})
+
+
+_project: contextvars.ContextVar[str] = contextvars.ContextVar("acting_project")
+
+
+def act_for(project: str) -> None:
+    """From now on calls made by this thread are made on behalf of the project."""
+    _project.set(project)
+
+
+@contextmanager
+def acting_for(project: str) -> Iterator[None]:
+    """Calls made within it by this thread are made on behalf of the project."""
+    before = _project.set(project)
+    try:
+        yield
+    finally:
+        _project.reset(before)
+
+
+class ServiceTokens:
+    """The tokens that a service calls others with: its own name, and the project that it acts for at the
+    moment.
+    """
+
+    _LIFETIME_SECONDS = 600.0
+
+    def __init__(self, signer: Signer, service: str, now: Callable[[], float] = time.time) -> None:
+        self._signer = signer
+        self._now = now
+        self._service = service
+        self._made: dict[str, tuple[str, float]] = {}
+
+    def __call__(self) -> str:
+        """A token for this moment; one is used for half its life, then a new one is made."""
+        project, now = _project.get(), self._now()
+        token, until = self._made.get(project, ("", 0.0))
+        if now >= until:
+            caller = Caller(self._service, project, "service")
+            token = self._signer.token(caller, now=now, lifetime_seconds=self._LIFETIME_SECONDS)
+            self._made[project] = (token, now + self._LIFETIME_SECONDS / 2)
+        return token
+
+
+class Verifier:
+    """Verifies tokens against a trust file.
+
+    A verified token is remembered until it expires: ES256 costs 100 µs.
+    """
+
+    def __init__(
+        self, trusted: Mapping[str, Mapping[str, Any]], now: Callable[[], float] = time.time
+    ) -> None:
+        self._now = now
+        self._keys = {key_id: (jwt.PyJWK(dict(jwk)).key, jwk) for key_id, jwk in trusted.items()}
+        self._seen: dict[str, tuple[Caller, float]] = {}
+        self._lock = threading.Lock()  # handler threads fill the cache, and one empties it
+
+    @classmethod
+    def load(cls, path: Path) -> "Verifier":
+        """Reads a trust file."""
+        return cls({jwk["kid"]: jwk for jwk in json.loads(path.read_text())["keys"]})
+
+    def verify(self, token: str) -> Caller:
+        """The caller that the token speaks for; TokenInvalid when it cannot be trusted."""
+        known = self._seen.get(token)
+        if known and known[1] > self._now():
+            return known[0]
+        caller, expires = self._verify(token)
+        with self._lock:
+            if len(self._seen) >= _CACHED_TOKENS:
+                self._seen.clear()
+            self._seen[token] = (caller, expires)
+        return caller
+
+    def _verify(self, token: str) -> tuple[Caller, float]:
+        try:
+            key_id = jwt.get_unverified_header(token).get("kid", "")
+            key, jwk = self._keys[key_id]
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=["ES256"],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                # When a token was made says nothing about its trust, and the clock of its maker may be a
+                # second ahead.
+                options={"require": ["exp", "sub"], "verify_iat": False},
+            )
+            caller = Caller(str(claims["sub"]), str(claims["project"]), str(claims["role"]))
+        except KeyError as missing:
+            raise TokenInvalid(problem=f"the token's key or claim {missing} is unknown") from None
+        except jwt.ExpiredSignatureError:
+            raise TokenInvalid(problem="the token has expired") from None
+        except jwt.PyJWTError as problem:
+            raise TokenInvalid(problem=f"the token cannot be trusted: {problem}") from None
+        if caller.role not in jwk["roles"] or jwk.get("subject", caller.subject) != caller.subject:
+            raise TokenInvalid(problem=f"key {key_id} may not speak for {caller.role} {caller.subject}")
+        return caller, float(claims["exp"])
+
+
+def create_keys(folder: Path) -> None:
+    """Makes what is missing under `folder`: a key for people (`people.pem`), one a service, and
+    `trusted.json` over all.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    public = []
+    for name in ("people", *SERVICES):
+        path = folder / f"{name}.pem"
+        if not path.exists():
+            _write_secret(path, _pem(ec.generate_private_key(ec.SECP256R1())))
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
+        rights = (
+            {"roles": ["user", "operator"]} if name == "people" else {"roles": ["service"], "subject": name}
+        )
+        public.append(jwk | rights | {"kid": name, "alg": "ES256", "use": "sig"})
+    (folder / "trusted.json").write_text(json.dumps({"keys": public}, indent=2) + "\n")
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    """Writes a file that only its owner reads: not by others for a moment, and never there by half."""
+    whole = path.with_suffix(".new")
+    whole.unlink(missing_ok=True)
+    whole.touch(mode=0o600, exist_ok=False)
+    whole.write_bytes(content)
+    whole.rename(path)

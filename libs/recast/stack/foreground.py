@@ -1,0 +1,133 @@
+"""The stack in the foreground, for people: how to reach it, warnings as they come, Ctrl-C to end."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from recast.client import SERVICES, Service, Settings
+from recast.contracts.services import PORTS
+from recast.client.tokens import mint
+from recast.rpc.ending import Ending
+from recast.stack.local import LocalStack
+from recast.stack.problems import StackProblem
+
+_LOOK_SECONDS = 0.3
+_COLOURS = dict(zip(SERVICES, cycle(("cyan", "magenta", "blue", "green", "yellow")), strict=False))
+_LOUD = ("warning", "error", "critical")
+# The token of the printed example: long enough to try it, too short to be kept.
+_EXAMPLE_TOKEN_SECONDS = 8 * 3600.0
+
+
+def run(root: Path, first_port: int = PORTS[SERVICES[0]], console: Console | None = None) -> int:
+    """Runs the stack until SIGINT or SIGTERM; gives 0, or 1 when it could not run or a service ended.
+
+    `first_port` is that of the first service, and the others have those after it; 0 takes any free ones.
+    """
+    console = console or Console(soft_wrap=True)
+    ending = Ending()
+    following = {str(service): first_port + number for number, service in enumerate(SERVICES)}
+    stack = LocalStack(root, ports=following if first_port else None)
+    try:
+        return _run(stack, root, console, ending)
+    finally:
+        ending.forget()
+
+
+def _run(stack: LocalStack, root: Path, console: Console, ending: Ending) -> int:
+    console.print(f"starting {', '.join(SERVICES)} ...", style="dim")
+    # Made before the start, so that warnings of the start are shown too.
+    logs = [LogFollower(service, stack.log(service)) for service in SERVICES]
+    try:
+        with stack:
+            console.print(_welcome(stack, root), highlight=False)
+            while not ending.wait(_LOOK_SECONDS):
+                for line in (line for log in logs for line in log.new_lines()):
+                    console.print(line, highlight=False)
+                stack.check()
+            console.print("stopping ...", style="dim")
+    except StackProblem as problem:
+        console.print(Text(str(problem), style="red"), highlight=False)
+        return 1
+    console.print(f"stopped; the data stays in {root}", style="dim")
+    return 0
+
+
+def _welcome(stack: LocalStack, root: Path) -> Text:
+    ends = stack.endpoints
+    settings = Settings(keys=stack.keys, user=os.environ.get("USER") or "somebody")
+    token = mint(settings, "demo", lifetime_seconds=_EXAMPLE_TOKEN_SECONDS)()
+    text = Text("Recast is up\n", style="bold green")
+    for service in SERVICES:
+        text.append(f"  {service:5}", style=_COLOURS[service])
+        text.append(f"{ends[service]}   log {root}/logs/{service}.log\n", style="not bold default")
+    usual = Settings().endpoints
+    needed = {f"RECAST_{each.upper()}_ENDPOINT": ends[each] for each in SERVICES if ends[each] != usual[each]}
+    if root != Path(".recast"):
+        needed["RECAST_KEYS"] = f"{root}/keys"
+    setting = "".join(f"{name}={value} " for name, value in needed.items())
+    text.append("\nin another terminal:\n", style="not bold default")
+    text.append(f"  {setting}recast server list\n", style="not bold default")
+    text.append(
+        f"  grpcurl -plaintext -H 'authorization: Bearer {token}' \\\n"
+        f'    -d \'{{"parent": "projects/demo"}}\' {ends["csbs"]} recast.csbs.v1.BackupService/ListBackups\n',
+        style="not bold default",
+    )
+    text.append("\nwarnings and errors of the services follow; Ctrl-C stops all three", style="dim not bold")
+    return text
+
+
+class LogFollower:
+    """Reads what is new in a service's log, and keeps what people want to see as it happens: warnings and
+    worse.
+
+    Lines that are not JSON are shown as they are: a traceback, or the interpreter's own words.
+    """
+
+    def __init__(self, service: Service, log: Path) -> None:
+        self._service = service
+        self._log = log
+        self._offset = log.stat().st_size if log.exists() else 0
+        self._rest = b""
+
+    def new_lines(self) -> Iterator[Text]:
+        """What was written since the last time, for the terminal."""
+        if not self._log.exists():
+            return
+        with self._log.open("rb") as log:
+            log.seek(self._offset)
+            written = log.read()
+        self._offset += len(written)
+        *lines, self._rest = (self._rest + written).split(b"\n")
+        for line in lines:
+            shown = self._shown(line.decode(errors="replace"))
+            if shown:
+                yield shown
+
+    def _shown(self, line: str) -> Text | None:
+        entry = _entry(line)
+        level = entry.pop("level", "")
+        if entry and level not in _LOUD:
+            return None
+        text = Text(f"{self._service:5}", style=_COLOURS[self._service])
+        if not entry:
+            return text.append(line, style="default")
+        text.append(f"{level:8}", style="red" if level != "warning" else "yellow")
+        text.append(str(entry.pop("event", "")), style="default bold")
+        entry.pop("timestamp", None)
+        trace = entry.pop("exception", None)
+        text.append("".join(f" {key}={value}" for key, value in entry.items()), style="default not bold")
+        return text.append(f"\n{trace}", style="default not bold") if trace else text
+
+
+def _entry(line: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}

@@ -1,0 +1,222 @@
+"""`LocalStack`: CSBS, IMS and ECS with keys, data and logs under one folder."""
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from recast.client import SERVICES, Recast, Service, Settings
+from recast.client.tokens import mint
+from recast.rpc.identity import create_keys
+from recast.stack.layout import Layout, environment_of
+from recast.stack.problems import FolderInUse, PortInUse, ServiceNotServing
+from recast.stack.process import ServiceProcess
+
+_START_SECONDS = 30.0
+# The services let calls under way end for 8 s.
+_STOP_SECONDS = 12.0
+
+
+class LocalStack:
+    """The three services as processes of this machine. A context manager; `root` keeps its data between runs.
+
+    `ports` says where each listens on 127.0.0.1; None means free ports, chosen once and kept over restarts.
+    `environment` is added to every service's environment, and wins.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        ports: Mapping[str, int] | None = None,
+        environment: Mapping[str, str] | None = None,
+        start_seconds: float = _START_SECONDS,
+        stop_seconds: float = _STOP_SECONDS,
+    ) -> None:
+        self._layout = Layout(root.resolve())
+        self._ports = ports
+        self._extra = dict(environment or {})
+        self._start_seconds, self._stop_seconds = start_seconds, stop_seconds
+        self._endpoints: dict[Service, str] = {}
+        self._running: dict[Service, ServiceProcess] = {}
+        self._lock: IO[bytes] | None = None
+
+    # Beginning and end.
+
+    def start(self) -> Self:
+        """Starts all three, and returns when each is SERVING.
+
+        Raises PortInUse, FolderInUse or ServiceNotServing; then nothing of the stack runs.
+        """
+        self._layout.create()
+        self._take_lock()
+        try:
+            if not self._endpoints:
+                self._endpoints = _endpoints(self._ports)
+            for service in SERVICES:
+                _check_free(service, self._port(service))
+            create_keys(self._layout.keys)
+            for service in SERVICES:
+                self._run(service)
+            for service in SERVICES:
+                self._running[service].wait_until_serving(self._endpoints[service], self._start_seconds)
+        except BaseException:  # whatever it is, Ctrl-C too: no service may be left behind
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Asks all three to end, and kills those that have not after 12 s. Stopping what is stopped changes
+        nothing.
+        """
+        for process in self._running.values():
+            process.signal(signal.SIGTERM)
+        end = time.monotonic() + self._stop_seconds
+        for process in self._running.values():
+            if not process.wait(max(0.0, end - time.monotonic())):
+                process.signal(signal.SIGKILL)
+                process.wait(self._stop_seconds)
+        self._running.clear()
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # One service.
+
+    def kill(self, service: Service) -> None:
+        """Kills a service with SIGKILL, as a crash would, and returns when it is gone."""
+        self._running[service].signal(signal.SIGKILL)
+        self._running[service].wait(self._stop_seconds)
+
+    def restart(self, service: Service, environment: Mapping[str, str] | None = None) -> None:
+        """Starts a service again on its port, after stopping it if it runs; returns when it is SERVING.
+
+        `environment` is added to the service's environment from now on.
+        """
+        self._extra.update(environment or {})
+        process = self._running[service]
+        process.signal(signal.SIGTERM)
+        if not process.wait(self._stop_seconds):
+            process.signal(signal.SIGKILL)
+            process.wait(self._stop_seconds)
+        self._run(service)
+        self._running[service].wait_until_serving(self._endpoints[service], self._start_seconds)
+
+    def check(self) -> None:
+        """Raises ServiceNotServing when a service has ended by itself."""
+        for service, process in self._running.items():
+            code = process.exit_code()
+            if code is not None:
+                raise ServiceNotServing(service, f"ended with code {code}", process.log, process.tail())
+
+    def wait_for_end(self, service: Service, seconds: float = 20.0) -> None:
+        """Returns when a service's process has ended by itself; ServiceNotServing when it has not in time."""
+        process = self._running[service]
+        if not process.wait(seconds):
+            raise ServiceNotServing(
+                service, f"had not ended after {seconds:g} s", process.log, process.tail()
+            )
+
+    def is_running(self, service: Service) -> bool:
+        """Whether a service's process has not ended."""
+        return self._running[service].exit_code() is None
+
+    def pid(self, service: Service) -> int:
+        """The process id of a service."""
+        return self._running[service].pid
+
+    def log(self, service: Service) -> Path:
+        """The file that a service's output is appended to."""
+        return self._layout.log(service)
+
+    # Reaching it.
+
+    @property
+    def endpoints(self) -> Mapping[Service, str]:
+        """`host:port` of each service."""
+        return dict(self._endpoints)
+
+    @property
+    def keys(self) -> Path:
+        """The folder with the keys: what RECAST_KEYS names."""
+        return self._layout.keys
+
+    def environment(self, project: str = "demo") -> dict[str, str]:
+        """What the command `recast` needs in its environment to reach this stack."""
+        ends = {f"RECAST_{service.upper()}_ENDPOINT": end for service, end in self._endpoints.items()}
+        return ends | {"RECAST_KEYS": str(self.keys), "RECAST_PROJECT": project}
+
+    def client(self, project: str = "demo", role: str = "user", service: Service | None = None) -> Recast:
+        """A client of this stack, in `role`, or as one of the services."""
+        settings = Settings(endpoints=self._endpoints, project=project, keys=self.keys)
+        return Recast.from_settings(settings, mint(settings, project, role=role, service=service))
+
+    # Inside.
+
+    def _port(self, service: Service) -> int:
+        return int(self._endpoints[service].rpartition(":")[2])
+
+    def _run(self, service: Service) -> None:
+        environment = dict(os.environ) | environment_of(service, self._layout, self._endpoints) | self._extra
+        command = [sys.executable, "-m", service]
+        self._running[service] = ServiceProcess(service, command, environment, self.log(service))
+
+    def _take_lock(self) -> None:
+        """Two stacks on one folder would take over each other's work: the folder is locked while one runs.
+
+        The lock is the kernel's, so it ends with this process, however that ends; the services do not
+        inherit it.
+        """
+        lock = (self._layout.root / "lock").open("wb")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise FolderInUse(self._layout.root) from None
+        self._lock = lock
+
+
+def _endpoints(ports: Mapping[str, int] | None) -> dict[Service, str]:
+    """The given ports, or free ones; these are held together until all are chosen, so that no two are the
+    same.
+    """
+    if ports is not None:
+        return {service: f"127.0.0.1:{ports[service]}" for service in SERVICES}
+    held = [socket.socket() for _ in SERVICES]
+    try:
+        for each in held:
+            each.bind(("127.0.0.1", 0))
+        return {
+            service: f"127.0.0.1:{each.getsockname()[1]}"
+            for service, each in zip(SERVICES, held, strict=True)
+        }
+    finally:
+        for each in held:
+            each.close()
+
+
+def _check_free(service: Service, port: int) -> None:
+    """Raises PortInUse when somebody listens on the port. A service that could not bind would say so less
+    clearly.
+    """
+    with socket.socket() as probe:
+        # As gRPC does: connections that linger after a restart are nobody listening.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise PortInUse(service, port) from None
