@@ -42,7 +42,7 @@ tools:
 
 .PHONY: demo
 demo: setup ## Run the main job on real disks, with progress and a closing table (REPORT=file.json)
-	$(BIN)/python tests/demo/demo.py $(if $(REPORT),--report $(REPORT))
+	$(BIN)/python -m tests.demo.demo $(if $(REPORT),--report $(REPORT))
 
 .PHONY: up
 up: setup ## Run the three services in the foreground, with data under .recast/ (FIRST_PORT=7101)
@@ -71,7 +71,7 @@ test-postgresql: setup postgres ## Run the three services' tests on PostgreSQL
 
 .PHONY: test-crash
 test-crash: setup ## End each service at every point of every kind of work, and check that nothing is lost (KILLS=500)
-	$(BIN)/python tests/faults/kills/kills.py --kills $(or $(KILLS),500) $(if $(REPORT),--report $(REPORT))
+	$(BIN)/python -m tests.faults.kills.kills --kills $(or $(KILLS),500) $(if $(REPORT),--report $(REPORT))
 
 .PHONY: test-faults
 test-faults: setup postgres ## Break disks, wires and power, race, retry and cancel, and check that nothing is lost
@@ -80,7 +80,7 @@ test-faults: setup postgres ## Break disks, wires and power, race, retry and can
 
 .PHONY: test-model
 test-model: setup ## Hold the services against their model by drawn requests (SEED=1 STEPS=10000)
-	$(BIN)/python tests/faults/model --seed $(or $(SEED),1) --steps $(or $(STEPS),10000)
+	$(BIN)/python -m tests.faults.model --seed $(or $(SEED),1) --steps $(or $(STEPS),10000)
 
 .PHONY: test-e2e
 test-e2e: images ## Test the services in containers: the main job, faults of the containers, the README's commands
@@ -130,24 +130,24 @@ contracts: setup ## Lint the contracts, compare them with the released ones, che
 
 .PHONY: diagrams
 diagrams: setup ## Draw the state tables into the READMEs
-	$(BIN)/python tests/repo/state_diagrams.py
+	$(BIN)/python -m tests.repo.state_diagrams
 
 .PHONY: seed
 seed: setup ## Put the demo's data into the services that `make up` runs
-	$(BIN)/python tests/demo/seed.py
+	$(BIN)/python -m tests.demo.seed
 
 .PHONY: rules
 rules: setup ## Print the 64 rules: where each is kept, what proves it
-	@$(BIN)/python tests/repo/rules_matrix.py
+	@$(BIN)/python -m tests.repo.rules_matrix
 
 .PHONY: bench
 bench: setup ## Measure speed and memory beside peers, in one run (REPORT=file.json)
-	$(BIN)/python tests/bench/bench.py $(if $(REPORT),--report $(REPORT))
+	$(BIN)/python -m tests.bench.bench $(if $(REPORT),--report $(REPORT))
 
 .PHONY: bench-load
 bench-load: setup postgres ## Measure calls a second beside their limits, and pages of 1,000,000 (REPORT=file.json)
 	@scripts/need nghttp2-client h2load
-	$(BIN)/python tests/bench/load --backups $(or $(BACKUPS),1000000) $(if $(REPORT),--report $(REPORT)) \
+	$(BIN)/python -m tests.bench.load --backups $(or $(BACKUPS),1000000) $(if $(REPORT),--report $(REPORT)) \
 		$(if $(SOAK_MINUTES),--soak-minutes $(SOAK_MINUTES))
 
 .PHONY: lock

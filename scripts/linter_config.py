@@ -1,4 +1,4 @@
-"""Writes .importlinter: what may import what, of the layers in libs/pyproject.toml and the folders of services/.
+"""Writes .importlinter: what may import what, by the layers in libs/pyproject.toml and the services.
 
 `--check` writes nothing, and fails where the file is not what it would be.
 """
@@ -10,7 +10,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / ".importlinter"
 # What the domain of a service may not import: whatever does I/O. The libs in it are all but the pure ones.
-DOES_IO = ("grpc", "sqlmodel", "sqlalchemy", "google", "obstore", "os", "pathlib", "socket", "subprocess", "time")
+DOES_IO = (
+    "grpc",
+    "sqlmodel",
+    "sqlalchemy",
+    "google",
+    "obstore",
+    "os",
+    "pathlib",
+    "socket",
+    "subprocess",
+    "time",
+)
 PURE = ("faults",)
 # Libs for those who test with containers: nobody else may need an engine.
 CONTAINERS = ("docker", "testcontainers", "recast.testing")
@@ -18,7 +29,9 @@ CONTAINERS = ("docker", "testcontainers", "recast.testing")
 
 def layers() -> list[list[str]]:
     """The libs, from the highest layer to the lowest."""
-    found: list[list[str]] = tomllib.loads((ROOT / "libs/pyproject.toml").read_text())["tool"]["recast"]["layers"]
+    found: list[list[str]] = tomllib.loads((ROOT / "libs/pyproject.toml").read_text())["tool"]["recast"][
+        "layers"
+    ]
     return found
 
 
@@ -32,8 +45,12 @@ def config() -> str:
     libs = [f"recast.{name}" for layer in layers() for name in layer]
     inner = [name for name in libs if name != "recast.testing"]
     text = [
-        "# Written by `make linter-config`, of the layers in libs/pyproject.toml and the folders of services/.",
-        *_section("importlinter", root_packages=[*services(), *libs, "recast.contracts"], include_external_packages=True),
+        "# Written by `make linter-config`, of the layers in libs/pyproject.toml and of the services.",
+        *_section(
+            "importlinter",
+            root_packages=[*services(), *libs, "recast.contracts"],
+            include_external_packages=True,
+        ),
     ]
     for service in services():
         text += _section(
@@ -45,7 +62,10 @@ def config() -> str:
             exhaustive=True,
         )
     text += _section(
-        "importlinter:contract:apart", name="Services meet over the wire alone", type="independence", modules=services()
+        "importlinter:contract:apart",
+        name="Services meet over the wire alone",
+        type="independence",
+        modules=services(),
     )
     text += _section(
         "importlinter:contract:pure",

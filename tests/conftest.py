@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest.register_assert_rewrite("tests.harness")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--prove R35`: the tests that prove that rule. `--databases postgresql`: tests/system on PostgreSQL."""

@@ -2,7 +2,7 @@
 
 Figures are medians; machines are noisy, so look at ratios.
 
-python tests/bench/bench.py [--report FILE] [--data-mib 1024]
+python -m tests.bench.bench [--report FILE] [--data-mib 1024]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Measures the chunk store against cp and qemu-img on the same disk, in the same run; prints one JSON object.
 
-    python tests/bench/chunkstore_bench.py [--data-mib 1024] [--rounds 3] [--folder DIR]
+    python -m tests.bench.chunkstore_bench [--data-mib 1024] [--rounds 3] [--folder DIR]
 
 The disk is three times as large as its data, and the same for every run: 50 % chunks like text, 35 % random,
 10 % copies of earlier ones, 5 % written zeros, with holes between. Figures are medians over interleaved

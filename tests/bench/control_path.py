@@ -7,7 +7,6 @@ of the image's data.
 
 import json
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +18,7 @@ from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import disk_service_pb2, server_pb2, server_service_pb2
 from recast.ims.v1 import image_pb2, image_service_pb2
 from recast.stack import LocalStack
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
-import disks  # the demo is a folder of programs, not a package
+from tests.harness import disks  # the demo is a folder of programs, not a package
 
 PROJECT = "projects/bench"
 GIB, MIB = 1 << 30, 1 << 20

@@ -1,16 +1,12 @@
 """The two engines that every suite runs on: a SQLite file, and a PostgreSQL server of its own."""
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from postgresql import PostgresqlServer, running_postgresql  # found by the line above
-
 from recast.unitofwork import Database
+from tests.harness.postgresql import PostgresqlServer, running_postgresql  # found by the line above
 
 
 @pytest.fixture(scope="session")

@@ -17,17 +17,16 @@ from pathlib import Path
 
 import structlog
 
-import making
-import proving
-from disks import ToolMissingError, find_program
-from guest import TOOLS, GuestProblem
 from recast.client import SERVICES
 from recast.faults import Refusal
 from recast.stack import LocalStack, StackProblem
-from record import Failure, Record
-from scene import SCALES, Scale, Scene, sized
-from screen import Screen, human_size
-from tenant import PROJECT, Tenant
+from tests.demo import making, proving
+from tests.demo.guest import TOOLS, GuestProblem
+from tests.demo.record import Failure, Record
+from tests.demo.scene import SCALES, Scale, Scene, sized
+from tests.demo.screen import Screen, human_size
+from tests.demo.tenant import PROJECT, Tenant
+from tests.harness.disks import ToolMissingError, find_program
 
 STEPS: Sequence[tuple[str, Callable[[Scene], None]]] = (
     ("Build a server's disks, offline", making.build),

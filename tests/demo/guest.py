@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from disks import find_program
+from tests.harness.disks import find_program
 
 # The programs that the demo runs, and the Debian package that holds each.
 TOOLS: Mapping[str, str] = {"qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "mke2fs": "e2fsprogs"}

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import disks
-import guest
-from fingerprints import fingerprint_of_file
 from recast.content.v1.content_pb2 import DISK_ROLE_DATA, DISK_ROLE_SYSTEM
 from recast.csbs.v1.backup_pb2 import Backup
 from recast.ecs.v1 import server_pb2
 from recast.ecs.v1.server_service_pb2 import DataDiskSpec
 from recast.faults import RemoteRefusal
 from recast.ims.v1 import image_pb2
-from scene import BuiltDisk, Scene, allocated_bytes, sized
-from screen import human_size
-from tenant import name_of
-from watching import BackupWatch, Sight
+from tests.demo import guest
+from tests.demo.fingerprints import fingerprint_of_file
+from tests.demo.scene import BuiltDisk, Scene, allocated_bytes, sized
+from tests.demo.screen import human_size
+from tests.demo.tenant import name_of
+from tests.demo.watching import BackupWatch, Sight
+from tests.harness import disks
 
 WEB = name_of("servers", "web")
 NIGHTLY = name_of("backups", "nightly")

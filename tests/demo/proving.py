@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import guest
-from making import AFTER_FREEZE, NIGHTLY, WEB, WEB_IMAGE
 from recast.csbs.v1.backup_pb2 import BACKUP_STATE_AVAILABLE
 from recast.ecs.v1 import server_pb2
 from recast.ims.v1.image_pb2 import IMAGE_STATE_NORMAL
-from scene import Scene, allocated_bytes, sized
-from tenant import name_of
+from tests.demo import guest
+from tests.demo.making import AFTER_FREEZE, NIGHTLY, WEB, WEB_IMAGE
+from tests.demo.scene import Scene, allocated_bytes, sized
+from tests.demo.tenant import name_of
 
 COUNT = 10
 # Which of the ten: what --break-byte damages, whose OS is changed, what QEMU's own tool compares.

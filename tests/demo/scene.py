@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from disks import MIB
-from fingerprints import fingerprint_of_disk
 from recast.ecs.v1 import server_pb2
 from recast.faults import RemoteRefusal
-from record import Check, Failure, Record, Step
-from screen import Screen, human_size
-from tenant import Tenant
+from tests.demo.fingerprints import fingerprint_of_disk
+from tests.demo.record import Check, Failure, Record, Step
+from tests.demo.screen import Screen, human_size
+from tests.demo.tenant import Tenant
+from tests.harness.disks import MIB
 
 
 @dataclass(frozen=True)

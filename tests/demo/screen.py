@@ -18,7 +18,7 @@ from recast.client.cli.render import human_size
 from recast.client.upload import OnBytes
 from recast.client.waiting import OnProgress
 from recast.faults import Refusal
-from record import Check
+from tests.demo.record import Check
 
 __all__ = ["Screen", "human_size"]
 

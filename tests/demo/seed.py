@@ -10,12 +10,12 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-import disks
 from recast.client import Recast
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
 from recast.faults import Kind, RemoteRefusal
 from recast.ims.v1 import image_pb2, image_service_pb2
+from tests.harness import disks
 
 PROJECT = "projects/demo"
 MIB = 1 << 20

@@ -19,7 +19,7 @@ from recast.ecs.v1 import server_service_pb2 as ecs
 from recast.faults import Kind, RemoteRefusal
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as ims
-from screen import Screen
+from tests.demo.screen import Screen
 
 PROJECT = "demo"
 PARENT = f"projects/{PROJECT}"

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-_TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(_TESTS / each) for each in ("e2e", "system", "demo", "")]
-
-from breaking import with_fault_points  # noqa: E402
-
-import disks  # noqa: E402
-from recast.client import SERVICES  # noqa: E402
-from recast.testing import RecastStack  # noqa: E402
+from recast.client import SERVICES
+from recast.testing import RecastStack
+from tests.e2e.breaking import with_fault_points
+from tests.harness import disks
 
 MIB = 1 << 20
 # What an owner that is away is waited for.

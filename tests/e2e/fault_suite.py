@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from breaking import FAULTS, caught, endure, wake
-from expectations import state_of
 from google.longrunning import operations_pb2
-from installation import problems_of
 
-from guest import PATIENCE_SECONDS, Guest, again, digest_of, lists_of
 from recast.client import Service
 from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as csbs
@@ -22,6 +18,10 @@ from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as ims
 from recast.testing import ServiceContainer
 from recast.testing.containers import OwnedContainer
+from tests.e2e.breaking import FAULTS, caught, endure, wake
+from tests.e2e.container_project import PATIENCE_SECONDS, Guest, again, digest_of, lists_of
+from tests.e2e.examining import problems_of
+from tests.harness.expectations import state_of
 
 # Longer than a lease (2 s), so that what can be taken over is.
 LASTS_SECONDS = 4.0

@@ -1,11 +1,11 @@
 """The main job: a server's backup becomes an image, and the image servers."""
 
 import pytest
-from expectations import refused, state_of
 
-from guest import Guest, digest_of, lists_of
 from recast.ecs.v1 import server_service_pb2 as ecs
 from recast.faults import Kind
+from tests.e2e.container_project import Guest, digest_of, lists_of
+from tests.harness.expectations import refused, state_of
 
 COUNT = 4
 OFFSET = 3 << 20

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from fault_suite import FaultSuite, World
-from main_job import MainJobSuite
 
-from guest import Guest
 from recast.testing import RecastStack
+from tests.e2e.container_project import Guest
+from tests.e2e.fault_suite import FaultSuite, World
+from tests.e2e.main_job import MainJobSuite
 
 
 class TestMainJob(MainJobSuite):

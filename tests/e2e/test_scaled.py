@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from breaking import FAULTS, endure
-from fault_suite import LASTS_SECONDS, WORKS, FaultSuite, World, suffer
-from main_job import MainJobSuite
 
-from guest import Guest
 from recast.testing import RecastStack
+from tests.e2e.breaking import FAULTS, endure
+from tests.e2e.container_project import Guest
+from tests.e2e.fault_suite import LASTS_SECONDS, WORKS, FaultSuite, World, suffer
+from tests.e2e.main_job import MainJobSuite
 
 
 class TestMainJob(MainJobSuite):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from guest import again
 from recast.csbs.v1 import backup_service_pb2 as csbs
 from recast.testing import ContainerNotServing, CsbsContainer, remove_leftovers
 from recast.testing.session import engine
+from tests.e2e.container_project import again
 
 ROOT = Path(__file__).parents[2]
 _BEGIN = """

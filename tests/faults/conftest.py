@@ -2,17 +2,12 @@
 `make test` does not.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-_TESTS = Path(__file__).parents[1]
-_FAULTS = [f"faults/{folder}" for folder in ("kills", "storage", "network", "cancellation", "crowds")]
-sys.path[:0] = [str(_TESTS / folder) for folder in ("", "faults", *_FAULTS, "demo", "system")]
-
-import io_rig  # noqa: E402  # found by the line above
+from tests.faults.storage import io_rig
 
 
 @pytest.fixture

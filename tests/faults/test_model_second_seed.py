@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model.running import run
+from tests.faults.model.running import run
 
 
 @pytest.mark.timeout(1200)

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import requires
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from recast.contracts.services import PORTS, SERVICES
 from recast.stack.secrets import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVICES = {"csbs": 7101, "ims": 7102, "ecs": 7103}
 NEEDS_QEMU_IMG = {"ims", "ecs"}
 
 
@@ -80,24 +80,54 @@ def test_an_image_holds_what_its_service_needs_alone(service: str, written: Path
     part = locked((written / "requirements.lock").read_text())
     assert not {"pytest", "mypy", "ruff", "hatchling", "typer", "grpcio-tools"} & part.keys()
     assert ("pytsk3" in part) == (service == "ims")
-    projects = {each.name for each in (written / "projects").iterdir()}
-    assert projects & SERVICES.keys() == {service}
-    assert not {"client", "stack", "doctor"} & projects
+    assert {each.name for each in (written / "projects").iterdir()} == {"libs", "contracts", service}
 
 
-def test_an_image_holds_every_lib_that_is_imported(written: Path) -> None:
-    """The libs whose modules the sources import are there."""
-    libs = {
-        each.name: each.parents[2].name for each in ROOT.glob("libs/*/src/recast/*") if any(each.glob("*.py"))
+SOURCES = [(ROOT / "services" / service / "src", service) for service in SERVICES]
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    """What each module of ours imports, by its dotted name; whole dotted names."""
+    found = {}
+    for folder, within in ((ROOT / "libs", "recast"), (ROOT / "libs/contracts", "recast"), *SOURCES):
+        for path in (folder / within).rglob("*.py"):
+            name = ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
+            found[name] = {each for node in ast.walk(ast.parse(path.read_text())) for each in _imported(node)}
+    return found
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{alias.name}" for alias in node.names] if node.level == 0 else []
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+
+
+def test_an_image_holds_every_package_that_is_imported(
+    service: str, written: Path, imports: dict[str, set[str]]
+) -> None:
+    """Whatever the service's modules import, and the modules of ours that these import, is locked."""
+    reached, waiting = set(), [name for name in imports if name.split(".")[0] == service]
+    others = set()
+    while waiting:
+        name = waiting.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        for each in imports[name]:
+            parts = each.split(".")
+            known = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+            ours = [name for name in known if name in imports]
+            waiting += ours
+            if not ours and parts[0] not in (*sys.stdlib_module_names, "recast", "buf"):
+                others.add(parts[0])
+    provided = packages_distributions()
+    locked_here = locked((written / "requirements.lock").read_text())
+    lacking = {
+        each for each in others if not {needs.normal(name) for name in provided[each]} & locked_here.keys()
     }
-    libs |= dict.fromkeys(("csbs", "ims", "ecs", "content", "fault", "longrunning"), "contracts")
-    projects = written / "projects"
-    imported = set()
-    for path in projects.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("recast."):
-                imported.add((node.module or "").split(".")[1])
-    assert {libs[package] for package in imported} <= {each.name for each in projects.iterdir()}
+    assert lacking == set()
+    assert {"grpc", "sqlalchemy"} <= others
 
 
 def test_a_package_that_is_not_locked_is_refused() -> None:
@@ -109,7 +139,7 @@ def test_a_package_that_is_not_locked_is_refused() -> None:
 def test_the_dockerfiles_are_one() -> None:
     """The three differ by name, port and description, and by qemu-img where the service runs it."""
     shapes = set()
-    for service, port in SERVICES.items():
+    for service, port in PORTS.items():
         text = (ROOT / "services" / service / "Dockerfile").read_text()
         installed = re.search(r"# .*qemu-img\.\nRUN apt-get (?:.*\\\n)+.*\n", text)
         assert bool(installed) == (service in NEEDS_QEMU_IMG)

@@ -1,12 +1,11 @@
 """The documents say what the code does."""
 
-import sys
-from pathlib import Path
+import tomllib
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from state_diagrams import ROOT, TABLES, drawn  # the diagrams are drawn by a program as well
+from recast.contracts.services import SERVICES
+from tests.repo.state_diagrams import ROOT, TABLES, drawn  # the diagrams are drawn by a program as well
 
 
 @pytest.mark.parametrize(
@@ -18,12 +17,24 @@ def test_the_drawn_states_are_the_table(service: str, noun: str, module: str) ->
     assert drawn(text, noun, module) == text
 
 
-@pytest.mark.parametrize("folder", sorted(p.name for p in (ROOT / "libs").iterdir() if p.is_dir()))
-def test_every_lib_says_what_it_is(folder: str) -> None:
-    """Every lib has a README of at most a page, and a project file."""
-    lib = ROOT / "libs" / folder
-    assert len((lib / "README.md").read_text().splitlines()) <= 90
-    assert (lib / "pyproject.toml").exists()
+LIBS = sorted(path.name for path in (ROOT / "libs/recast").iterdir() if (path / "__init__.py").exists())
+
+
+@pytest.mark.parametrize("lib", LIBS)
+def test_every_lib_says_what_it_is(lib: str) -> None:
+    """Every lib has a README of at most a page."""
+    assert len((ROOT / "libs/recast" / lib / "README.md").read_text().splitlines()) <= 90
+
+
+def test_every_lib_is_in_a_layer() -> None:
+    """The list of the libs in libs/pyproject.toml has each folder once: none hides from the linter."""
+    described = tomllib.loads((ROOT / "libs/pyproject.toml").read_text())["tool"]["recast"]["layers"]
+    assert sorted(name for layer in described for name in layer) == LIBS
+
+
+def test_every_service_is_listed() -> None:
+    """The one list of the services in the code is that of the folders."""
+    assert set(SERVICES) == {path.parent.name for path in ROOT.glob("services/*/pyproject.toml")}
 
 
 def test_no_registry_and_no_path_of_a_machine_is_named() -> None:

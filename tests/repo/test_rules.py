@@ -1,10 +1,6 @@
 """Each rule is named in code once and proven by a test, or says that it is pending."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
-from rules_matrix import read_rules  # the matrix is a program as well
+from tests.repo.rules_matrix import read_rules  # the matrix is a program as well
 
 
 def test_all_64_rules_are_listed() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,16 +12,12 @@ from typing import Any
 import pytest
 import structlog
 
-_TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(_TESTS / "demo"), str(_TESTS / "system"), str(_TESTS)]
-
-from cloud import Cloud, bugs_in  # noqa: E402
-from postgresql import PostgresqlServer, running_postgresql  # noqa: E402
-from project import Tenant  # noqa: E402
-from rpcs import set_stage  # noqa: E402
-
-import disks  # noqa: E402  # found by the line above: the demo's programs are no package
-from recast.client import SERVICES, Service  # noqa: E402
+from recast.client import SERVICES, Service
+from tests.harness import disks
+from tests.harness.cloud import Cloud, bugs_in
+from tests.harness.postgresql import PostgresqlServer, running_postgresql
+from tests.harness.project import Tenant
+from tests.harness.rpcs import set_stage
 
 MIB = 1 << 20
 Named = Callable[[str, Service], str] | None

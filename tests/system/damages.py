@@ -7,7 +7,11 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from patient import (
+from recast.content.v1 import content_pb2
+from recast.csbs.v1 import backup_pb2
+from recast.doctor import Code
+from recast.ecs.v1 import backup_source_service_pb2
+from tests.system.patient import (
     DEBIAN,
     DEMO,
     IDLE,
@@ -23,11 +27,6 @@ from patient import (
     WEB_SYSTEM,
     Patient,
 )
-
-from recast.content.v1 import content_pb2
-from recast.csbs.v1 import backup_pb2
-from recast.doctor import Code
-from recast.ecs.v1 import backup_source_service_pb2
 
 Inflict = Callable[[Patient], None]
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from expectations import file_digest, refused, state_of
-from project import Tenant
 
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.faults import Kind
+from tests.harness.expectations import file_digest, refused, state_of
+from tests.harness.project import Tenant
 
 MIB = 1 << 20
 BAD = Kind.INVALID_ARGUMENT

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from expectations import file_digest, state_of
-from project import Tenant
 
 from recast.content.v1 import content_pb2
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
+from tests.harness.expectations import file_digest, state_of
+from tests.harness.project import Tenant
 
 
 @pytest.fixture(scope="module")

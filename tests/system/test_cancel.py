@@ -4,16 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from expectations import refused, state_of
-from fresh_requests import CASES
 from google.longrunning import operations_pb2
 from google.protobuf import message_factory
-from project import Tenant
-from rpcs import RPCS, header_of
 
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.faults import Kind, RemoteRefusal
 from recast.longrunning.v1 import operation_metadata_pb2
+from tests.harness.expectations import refused, state_of
+from tests.harness.fresh_requests import CASES
+from tests.harness.project import Tenant
+from tests.harness.rpcs import RPCS, header_of
 
 CANCELLED = operation_metadata_pb2.OPERATION_STATE_CANCELLED
 SUCCEEDED = operation_metadata_pb2.OPERATION_STATE_SUCCEEDED

@@ -9,8 +9,6 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from expectations import file_digest, refused, state_of, until
-from project import Tenant
 
 from csbs.storage.chunks import BackupChunks
 from csbs.workflows import collect_chunks as collect_backups
@@ -21,6 +19,8 @@ from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.faults import Kind, Unavailable
 from recast.ims.v1 import image_service_pb2 as ims_pb
 from recast.ims.v1 import provisioning_service_pb2 as provisioning_pb
+from tests.harness.expectations import file_digest, refused, state_of, until
+from tests.harness.project import Tenant
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-DEMO = Path(__file__).parents[1] / "demo" / "demo.py"
+ROOT = Path(__file__).parents[2]
 _SECONDS = 90
 PROMISED = {"R01", "R03", "R04", "R05", "R09", "R12", "R13", "R14", "R15", "R35"} | {
     "R37", "R39", "R44", "R45", "R59", "R64"
@@ -31,7 +31,16 @@ class Run(NamedTuple):
 
 
 def _begin(root: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(DEMO), "--scale", "small", "--root", str(root / "runs"), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.demo.demo",
+        "--scale",
+        "small",
+        "--root",
+        str(root / "runs"),
+        *options,
+    ]
     return subprocess.Popen(
         [*command, "--report", str(root / "report.json")],
         stdout=subprocess.PIPE,
@@ -153,7 +162,7 @@ def test_ctrl_c_stops_the_services(runs: dict[str, Run]) -> None:
 def test_a_missing_tool_is_named_with_its_package(tmp_path: Path) -> None:
     """Without QEMU's tools the demo says at once which package to install."""
     environment = {**os.environ, "PATH": str(tmp_path)}
-    command = [sys.executable, str(DEMO), "--scale", "small", "--root", str(tmp_path / "runs")]
+    command = [sys.executable, "-m", "tests.demo.demo", "--scale", "small", "--root", str(tmp_path / "runs")]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, timeout=_SECONDS
     )

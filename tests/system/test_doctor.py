@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from damages import DAMAGES, Damage
-from patient import (
+
+from recast.client import Recast
+from recast.csbs.v1 import backup_pb2, backup_service_pb2
+from recast.doctor import Code, Installation, Report, examine
+from recast.ecs.v1 import server_pb2, server_service_pb2
+from recast.stack import LocalStack
+from tests.demo import seed
+from tests.system.damages import DAMAGES, Damage
+from tests.system.patient import (
     DEBIAN,
     DEMO,
     IDLE,
@@ -25,13 +32,6 @@ from patient import (
     WEB_SYSTEM,
     Patient,
 )
-
-import seed
-from recast.client import Recast
-from recast.csbs.v1 import backup_pb2, backup_service_pb2
-from recast.doctor import Code, Installation, Report, examine
-from recast.ecs.v1 import server_pb2, server_service_pb2
-from recast.stack import LocalStack
 
 MOST_BACKUPS = 50
 """So often a backup is made until the doctor sees one under way; it takes a tenth of a second."""

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from expectations import refused
 from google.protobuf import json_format
-from project import Tenant
-from rpcs import ACCESS, PRINCIPALS, RPCS, Rpc, client_of, header_of, requests
 
 from recast.client import Recast
 from recast.faults import Kind, RemoteRefusal
+from tests.harness.expectations import refused
+from tests.harness.project import Tenant
+from tests.harness.rpcs import ACCESS, PRINCIPALS, RPCS, Rpc, client_of, header_of, requests
 
 # Of these nothing has to be there: they list, end what may have ended, or begin with nothing but a project.
 NEEDS_NOTHING = {

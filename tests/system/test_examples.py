@@ -2,9 +2,7 @@
 
 import json
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from google.longrunning import operations_pb2
@@ -15,9 +13,7 @@ from google.protobuf.message import Message
 from recast.client import Recast
 from recast.contracts import descriptor_set
 from recast.stack import LocalStack
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
-from seed import seed  # the demo is a folder of programs, not a package
+from tests.demo.seed import seed  # the demo is a folder of programs, not a package
 
 ROLES = {
     "recast.csbs.v1.ImageLockService": "ims",

@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from expectations import file_digest, refused, state_of, until
 from google.longrunning import operations_pb2
-from project import Tenant
 
 import ecs.app
 from recast.client import Recast, Settings
@@ -15,6 +13,8 @@ from recast.client.tokens import mint
 from recast.ecs.v1 import disk_service_pb2, server_service_pb2
 from recast.faults import Kind, RemoteRefusal
 from recast.longrunning.v1.operation_metadata_pb2 import OperationState
+from tests.harness.expectations import file_digest, refused, state_of, until
+from tests.harness.project import Tenant
 
 # So large that what else is written meanwhile does not decide where servers are placed.
 _LARGE = server_service_pb2.DataDiskSpec(size_bytes=100 << 30)

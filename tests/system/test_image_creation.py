@@ -3,8 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from expectations import metadata_of, refused, state_of
-from project import Tenant
 
 from recast.csbs.v1 import backup_service_pb2 as csbs_pb
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
@@ -12,6 +10,8 @@ from recast.faults import Kind, RemoteRefusal
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as ims_pb
 from recast.longrunning.v1.operation_metadata_pb2 import OPERATION_STATE_SUCCEEDED
+from tests.harness.expectations import metadata_of, refused, state_of
+from tests.harness.project import Tenant
 
 
 @pytest.fixture(scope="module")

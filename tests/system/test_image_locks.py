@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import pytest
-from expectations import refused, state_of
-from project import Tenant
 
 from recast.csbs.v1 import error_reason_pb2
 from recast.csbs.v1 import image_lock_service_pb2 as pb
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.faults import Kind
+from tests.harness.expectations import refused, state_of
+from tests.harness.project import Tenant
 
 
 class Locks:

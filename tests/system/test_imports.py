@@ -12,12 +12,12 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from expectations import file_digest, refused, state_of, until
-from project import Tenant
 
 from recast.faults import Kind, RemoteRefusal
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as pb
+from tests.harness.expectations import file_digest, refused, state_of, until
+from tests.harness.project import Tenant
 
 MIB = 1 << 20
 BAD = Kind.INVALID_ARGUMENT

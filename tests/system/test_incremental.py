@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from expectations import file_digest
-from project import Tenant
 
 from recast.csbs.v1 import backup_pb2
 from recast.ecs.v1 import disk_service_pb2
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
+from tests.harness.expectations import file_digest
+from tests.harness.project import Tenant
 
 MIB = 1 << 20
 

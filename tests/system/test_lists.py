@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from expectations import refused
-from project import Tenant
 
 from recast.csbs.v1 import backup_service_pb2 as backups
 from recast.ecs.v1 import disk_service_pb2 as disks
 from recast.ecs.v1 import server_service_pb2 as servers
 from recast.faults import Kind
 from recast.ims.v1 import image_service_pb2 as images
+from tests.harness.expectations import refused
+from tests.harness.project import Tenant
 
 BAD = Kind.INVALID_ARGUMENT
 NOUNS = ("backups", "images", "servers", "disks")

@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cloud import chunks_held
-from expectations import refused, state_of, until
 from google.longrunning import operations_pb2
-from postgresql import PostgresqlServer
-from project import Tenant
 from sqlalchemy import text
 
 from recast.client import SERVICES, Recast
@@ -22,6 +18,10 @@ from recast.faults import Kind
 from recast.ims.v1 import image_service_pb2 as ims_pb
 from recast.stack import LocalStack
 from recast.unitofwork import Database
+from tests.harness.cloud import chunks_held
+from tests.harness.expectations import refused, state_of, until
+from tests.harness.postgresql import PostgresqlServer
+from tests.harness.project import Tenant
 
 OFFSET = 3 << 20
 

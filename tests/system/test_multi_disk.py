@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 
 import pytest
-from project import Tenant
 
-import disks  # found by conftest: the demo's programs are no package
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_pb2
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as ims_pb
+from tests.harness import disks  # found by conftest: the demo's programs are no package
+from tests.harness.project import Tenant
 
 MIB = 1 << 20
 SIZE = 5 * MIB + 3 * 512  # whole sectors, and neither whole chunks of 1 MiB nor whole clusters of 64 KiB

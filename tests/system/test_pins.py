@@ -1,16 +1,13 @@
 """A pin is given back, whatever happens meanwhile to what it was taken for."""
 
-import sys
 from pathlib import Path
 
 from recast.doctor import Installation, examine
 from recast.ecs.v1 import server_pb2, server_service_pb2
 from recast.ims.v1 import image_pb2
 from recast.stack import LocalStack
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
-import disks  # the demo is a folder of programs, not a package
-import seed  # as above
+from tests.demo import seed  # as above
+from tests.harness import disks  # the demo is a folder of programs, not a package
 
 MIB = 1 << 20
 

@@ -1,11 +1,11 @@
 """Whether a source was prepared is read from the backup's own bytes (R20 to R22)."""
 
 import pytest
-from expectations import refused, state_of
-from project import Tenant
 
 from recast.faults import RemoteRefusal
 from recast.ims.v1 import image_pb2
+from tests.harness.expectations import refused, state_of
+from tests.harness.project import Tenant
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from expectations import refused
-from fresh_requests import CASES
-from project import Tenant
-from rpcs import RPCS, header_of
 
 from recast.ecs.v1 import disk_pb2, server_pb2
 from recast.ecs.v1 import disk_service_pb2 as disks
 from recast.ecs.v1 import server_service_pb2 as servers
+from tests.harness.expectations import refused
+from tests.harness.fresh_requests import CASES
+from tests.harness.project import Tenant
+from tests.harness.rpcs import RPCS, header_of
 
 
 def test_every_rpc_with_a_request_id_has_a_case() -> None:

@@ -1,13 +1,13 @@
 """RestoreBackup: the bytes come back to the server's disks, whatever was done to them."""
 
 import pytest
-from expectations import file_digest, refused, state_of
-from project import Tenant
 
 from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as pb
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.faults import Kind
+from tests.harness.expectations import file_digest, refused, state_of
+from tests.harness.project import Tenant
 
 MIB = 1 << 20
 

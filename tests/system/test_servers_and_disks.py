@@ -1,13 +1,13 @@
 """Servers and disks by themselves: attaching, detaching, deleting, changing the OS."""
 
 import pytest
-from expectations import file_digest, refused, state_of
-from project import Tenant
 
 from recast.ecs.v1 import disk_service_pb2 as disk_pb
 from recast.ecs.v1 import server_pb2
 from recast.ecs.v1 import server_service_pb2 as pb
 from recast.faults import Kind
+from tests.harness.expectations import file_digest, refused, state_of
+from tests.harness.project import Tenant
 
 MIB = 1 << 20
 

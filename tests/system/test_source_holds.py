@@ -1,11 +1,11 @@
 """A stopped source is not started while an image is made of its unfinished backup (R23)."""
 
 import pytest
-from expectations import refused, state_of, until
-from project import Tenant
 
 from recast.ecs.v1 import image_source_service_pb2, server_pb2
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
+from tests.harness.expectations import refused, state_of, until
+from tests.harness.project import Tenant
 
 
 def start(tenant: Tenant, server_id: str) -> server_pb2.Server:

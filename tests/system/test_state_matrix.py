@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import Message
-from project import Tenant
-from rpcs import RPCS, requests
 
 from csbs.domain.backup import BackupState
 from csbs.domain.image_lock import LockState
@@ -25,6 +23,8 @@ from recast.ecs.v1 import disk_service_pb2 as disks
 from recast.ecs.v1 import server_service_pb2 as servers
 from recast.faults import RemoteRefusal
 from recast.ims.v1 import image_service_pb2 as images
+from tests.harness.project import Tenant
+from tests.harness.rpcs import RPCS, requests
 
 # Cells: `ok`, or the reason.
 REASONS = {

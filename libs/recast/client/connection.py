@@ -10,10 +10,11 @@ from typing import Any, Self
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
-from recast.client.settings import Service, Settings
+from recast.client.settings import Settings
 from recast.client.tokens import token_source
 from recast.client.upload import OnBytes, import_image
 from recast.client.waiting import OnProgress, wait_for_end
+from recast.contracts.services import Service
 from recast.csbs.v1.backup_service_pb2_grpc import BackupServiceStub
 from recast.csbs.v1.image_lock_service_pb2_grpc import ImageLockServiceStub
 from recast.ecs.v1.backup_source_service_pb2_grpc import BackupSourceServiceStub

@@ -5,7 +5,8 @@ expires.
 import time
 from collections.abc import Callable
 
-from recast.client.settings import Service, Settings
+from recast.client.settings import Settings
+from recast.contracts.services import Service
 from recast.faults import Kind, Refusal
 from recast.rpc.identity import Caller, Signer
 

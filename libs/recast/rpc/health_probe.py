@@ -35,7 +35,7 @@ class _Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         try:
-            said = version("recast-rpc")
+            said = version("recast")
         except PackageNotFoundError:  # run from the sources, without being installed
             said = "uninstalled"
         parser.exit(SERVING, f"{said}\n")

@@ -15,7 +15,10 @@ def main() -> int:
         "--root", type=Path, default=Path(".recast"), help="where keys, data and logs are kept"
     )
     parser.add_argument(
-        "--first-port", type=int, default=PORTS[SERVICES[0]], help="of the first service; the others follow; 0: any free ones"
+        "--first-port",
+        type=int,
+        default=PORTS[SERVICES[0]],
+        help="of the first service; the others follow; 0: any free ones",
     )
     given = parser.parse_args()
     return run(given.root, given.first_port)

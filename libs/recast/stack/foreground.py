@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from recast.client import SERVICES, Service, Settings
-from recast.contracts.services import PORTS
 from recast.client.tokens import mint
+from recast.contracts.services import PORTS
 from recast.rpc.ending import Ending
 from recast.stack.local import LocalStack
 from recast.stack.problems import StackProblem

@@ -1,4 +1,4 @@
-"""Writes the next migration of a service: `python libs/recast/unitofwork/new_migration.py csbs "what changes"`.
+"""Writes the next migration: `python -m recast.unitofwork.new_migration csbs "what changes"`.
 
 Compares the tables that the code knows with those that the migrations so far make, on an empty SQLite
 database.

@@ -20,14 +20,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the tests' PostgreSQL server
-
-import asking
 import grpc
-import pages
-import reading
-import rows
-from installation import (
+
+from recast.csbs.v1 import backup_service_pb2 as pb
+from recast.csbs.v1 import backup_service_pb2_grpc as grpc_pb
+from recast.csbs.v1 import image_lock_service_pb2_grpc as locks_grpc
+from tests.bench.load import asking, pages, reading, rows
+from tests.bench.load.installation import (
     Engine,
     Installation,
     bare_database,
@@ -38,13 +37,9 @@ from installation import (
     memory_mib,
     write_peer_answers,
 )
-from postgresql import running_postgresql
-from report import print_report
-from soak import soak
-
-from recast.csbs.v1 import backup_service_pb2 as pb
-from recast.csbs.v1 import backup_service_pb2_grpc as grpc_pb
-from recast.csbs.v1 import image_lock_service_pb2_grpc as locks_grpc
+from tests.bench.load.report import print_report
+from tests.bench.load.soak import soak
+from tests.harness.postgresql import running_postgresql
 
 CLIENTS = 8
 PROCESSES = 2  # of the soak, which have their part of the clients

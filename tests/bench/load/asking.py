@@ -1,10 +1,9 @@
 """What the writing clients ask for."""
 
-import rows
-
 from recast.csbs.v1 import backup_pb2, image_lock_service_pb2
 from recast.csbs.v1 import backup_service_pb2 as backups
 from recast.ecs.v1 import server_pb2, server_service_pb2
+from tests.bench.load import rows
 
 PROJECT = f"projects/{rows.PROJECT}"
 

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from asking import create_backup, create_servers, lock
 from google.protobuf.message import Message
-from wire import Connection
+
+from tests.bench.load.asking import create_backup, create_servers, lock
+from tests.bench.load.wire import Connection
 
 KINDS: dict[str, tuple[str, Callable[[str, int], Message]]] = {
     "lock": ("/recast.csbs.v1.ImageLockService/LockBackup", lock),

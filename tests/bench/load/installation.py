@@ -9,9 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import bare_writes
-import rows
-
 from csbs.peers.ecs import pb as sources
 from recast.client import Service, Settings
 from recast.client.tokens import mint
@@ -25,6 +22,7 @@ from recast.stack.layout import Layout, environment_of
 from recast.stack.process import ServiceProcess
 from recast.unitofwork import Database
 from recast.unitofwork.migration import migrate
+from tests.bench.load import bare_writes, rows
 
 HERE = Path(__file__).resolve().parent
 Engine = Literal["sqlite", "postgresql"]

@@ -11,7 +11,6 @@ import time
 from typing import Any
 
 import grpc
-import rows
 from sqlmodel import Session, select
 
 from csbs.storage import backups as stored
@@ -19,6 +18,7 @@ from csbs.storage.tables import BackupRow
 from recast.csbs.v1 import backup_service_pb2 as pb
 from recast.csbs.v1 import backup_service_pb2_grpc as grpc_pb
 from recast.unitofwork import Database
+from tests.bench.load import rows
 
 SIZE = 50
 _BUDGET_SECONDS = 6.0  # a query; a page that takes a second is measured a few times, not thirty

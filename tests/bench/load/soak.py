@@ -8,7 +8,7 @@ back; what leaks raises the peaks, so they are told by quarters: caches fill in 
 import time
 from typing import Any
 
-from installation import Installation, memory_mib, mix
+from tests.bench.load.installation import Installation, memory_mib, mix
 
 SECONDS = 60
 

@@ -3,34 +3,29 @@
 The three services run on a PostgreSQL server that logs every statement. Between the request and the end of
 its work each database's log is counted, less what as long a rest costs: workers look for work, too.
 
-python tests/bench/load/statements.py
+python -m tests.bench.load.statements
 """
 
 import json
 import re
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))
-sys.path.append(str(Path(__file__).resolve().parents[2] / "demo"))
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-import control_path
 import psycopg
 from google.longrunning import operations_pb2
-from postgresql import PostgresqlServer, running_postgresql
 from sqlalchemy import make_url
 
-import disks
 from recast.client import SERVICES, Recast, Service
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import server_pb2, server_service_pb2
 from recast.ims.v1 import image_pb2, image_service_pb2
 from recast.stack import LocalStack
+from tests.bench import control_path
+from tests.harness import disks
+from tests.harness.postgresql import PostgresqlServer, running_postgresql
 
 PROJECT = control_path.PROJECT
 MIB = 1 << 20

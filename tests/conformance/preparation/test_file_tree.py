@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_tree import LinkTo, MemoryTree
 
-import disks
 from recast.preparation.content import UnreadableError
 from recast.preparation.filetree import MAX_FILE_BYTES, MAX_NAMES, FileTree
 from recast.preparation.fstab import MountedTree
 from recast.preparation.sleuthkit import ReaderImage, SleuthKitTree
+from tests.harness import disks
+from tests.harness.memory_tree import LinkTo, MemoryTree
 
 FILES: dict[str, str | LinkTo] = {
     "/etc/hostname": "web-1\n",

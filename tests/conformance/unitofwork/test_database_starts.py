@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import structlog
-from postgresql import PostgresqlServer, running_postgresql
 from sqlalchemy import text
 from structlog.typing import EventDict
 
 from recast.rpc.identity import create_keys
 from recast.unitofwork import Database, DatabaseUnusable
 from recast.unitofwork.migration import migrate, newest
+from tests.harness.postgresql import PostgresqlServer, running_postgresql
 
 CSBS, IMS = "csbs.storage:migrations", "ims.storage:migrations"
 

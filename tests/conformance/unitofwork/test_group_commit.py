@@ -1,7 +1,6 @@
 """Writes to SQLite that wait for one another share a commit, and nothing else."""
 
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +15,10 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Field, SQLModel, select
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from turns import until, waiting  # found by the line above
-
 from recast.faults import Unavailable
 from recast.unitofwork import CompareAndSet, Database, Transaction, group_commit
 from recast.unitofwork.baton import Baton, Turn
+from tests.conformance.unitofwork.turns import until, waiting  # found by the line above
 
 
 class Mark(SQLModel, table=True):

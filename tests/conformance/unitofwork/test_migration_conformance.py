@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from filling import fill
 from sqlalchemy import MetaData, inspect, text
 
 from recast.unitofwork import Database
 from recast.unitofwork.migration import metadata, migrate, newest, revision_of
+from tests.harness.filling import fill
 
 _ENVIRONMENT = """
 from alembic import context

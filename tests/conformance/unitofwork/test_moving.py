@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filling import fill
-from postgresql import PostgresqlServer
 from sqlalchemy import inspect, select, text
 
 from recast.unitofwork import Database, RequestReplay
 from recast.unitofwork.migration import metadata, migrate
 from recast.unitofwork.moving import MovedTable, MoveRefused, move
+from tests.harness.filling import fill
+from tests.harness.postgresql import PostgresqlServer
 
 SERVICES = ["csbs", "ims", "ecs"]
 MANY = 60_000

@@ -1,10 +1,8 @@
 """Compare-and-sets on PostgreSQL that wait for one another share a round trip and a commit, no more."""
 
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,13 +11,10 @@ from sqlalchemy import bindparam, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Field, SQLModel, select
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from turns import until, waiting  # found by the line above
-
 from recast.faults import Unavailable
 from recast.unitofwork import CompareAndSet, Database, kept_statements, pipeline
 from recast.unitofwork.baton import Turn
+from tests.conformance.unitofwork.turns import until, waiting  # found by the line above
 
 
 class Door(SQLModel, table=True):

@@ -8,13 +8,13 @@ from typing import Any
 
 from google.longrunning import operations_pb2
 
-import scenarios as small
 from recast.client import Service
 from recast.csbs.v1 import backup_service_pb2
 from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_service_pb2
 from recast.ims.v1 import image_pb2, image_service_pb2
-from rig import PROJECT, NotRecovered
-from wires import WiredRig
+from tests.faults.kills import scenarios as small
+from tests.faults.kills.rig import PROJECT, NotRecovered
+from tests.faults.network.wires import WiredRig
 
 MIB = 1 << 20
 LOOK_SECONDS = 0.005

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import disks
-import scenarios as small
-from cancelling import (
+from recast.csbs.v1 import backup_pb2, backup_service_pb2
+from recast.ims.v1 import image_pb2
+from tests.faults.cancellation.cancelling import (
     LOOK_SECONDS,
     MARK,
     MIB,
@@ -33,7 +33,7 @@ from cancelling import (
     succeeded,
     two_servers,
 )
-from leftovers import (
+from tests.faults.cancellation.leftovers import (
     backup_failed,
     changed,
     disk_failed,
@@ -48,9 +48,9 @@ from leftovers import (
     started,
     stopped,
 )
-from recast.csbs.v1 import backup_pb2, backup_service_pb2
-from recast.ims.v1 import image_pb2
-from rig import PROJECT, NotRecovered
+from tests.faults.kills import scenarios as small
+from tests.faults.kills.rig import PROJECT, NotRecovered
+from tests.harness import disks
 
 NEWS_BYTES = 64 * MIB
 _NEWS_AT = 16 * MIB

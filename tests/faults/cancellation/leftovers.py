@@ -1,12 +1,22 @@
 """What is left of work that was cancelled, and what is there of work that was not."""
 
-import scenarios as small
-from cancelling import AGAIN, READ_MARK, CancellingRig, Look, hold, on_disk, power, set_os, succeeded
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import disk_service_pb2, server_pb2, server_service_pb2
 from recast.faults import Kind, RemoteRefusal
 from recast.ims.v1 import image_pb2, image_service_pb2
-from rig import PROJECT
+from tests.faults.cancellation.cancelling import (
+    AGAIN,
+    READ_MARK,
+    CancellingRig,
+    Look,
+    hold,
+    on_disk,
+    power,
+    set_os,
+    succeeded,
+)
+from tests.faults.kills import scenarios as small
+from tests.faults.kills.rig import PROJECT
 
 
 def backup_failed(rig: CancellingRig, backup: str) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cancelling import AGAIN, CancellingRig, succeeded
-from cancels import Case, build_world, cases
-from rig import DEADLINE_SECONDS, NotRecovered
-from wires import Fault
+from tests.faults.cancellation.cancelling import AGAIN, CancellingRig, succeeded
+from tests.faults.cancellation.cancels import Case, build_world, cases
+from tests.faults.kills.rig import DEADLINE_SECONDS, NotRecovered
+from tests.faults.network.wires import Fault
 
 SEED = 20261123
 ROUNDS = 4  # the first of them at once

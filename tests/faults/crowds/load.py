@@ -9,9 +9,7 @@ from typing import Any
 
 from google.longrunning import operations_pb2
 from google.protobuf.duration_pb2 import Duration
-from project import Tenant
 
-from crowd import Outcome, outcome_of
 from recast.client import Recast
 from recast.csbs.v1 import backup_service_pb2 as backups_pb
 from recast.ecs.v1 import disk_pb2
@@ -19,7 +17,9 @@ from recast.ecs.v1 import disk_service_pb2 as disks_pb
 from recast.ecs.v1 import server_service_pb2 as servers_pb
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as images_pb
-from replicas import Replicas
+from tests.faults.crowds.crowd import Outcome, outcome_of
+from tests.faults.crowds.replicas import Replicas
+from tests.harness.project import Tenant
 
 _PAUSE_SECONDS = 0.03  # under load, but not so that starting a service takes for ever
 Call = Callable[[Recast, int], Any]

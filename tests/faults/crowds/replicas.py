@@ -17,8 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cloud import chunks_held
-from postgresql import PostgresqlServer
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -29,6 +27,8 @@ from recast.rpc.identity import create_keys
 from recast.stack.layout import Layout, environment_of
 from recast.stack.process import ServiceProcess
 from recast.unitofwork import Database
+from tests.harness.cloud import chunks_held
+from tests.harness.postgresql import PostgresqlServer
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from project import Tenant
-
-import disks
 from recast.ecs.v1 import server_pb2
 from recast.ecs.v1 import server_service_pb2 as servers_pb
-from replicas import Replicas
+from tests.faults.crowds.replicas import Replicas
+from tests.harness import disks
+from tests.harness.project import Tenant
 
 MIB = 1 << 20
 

@@ -17,18 +17,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from expectations import until
 from google.longrunning import operations_pb2
-from postgresql import running_postgresql
-from project import Tenant
 
-from crowd import outcome_of
-from load import Load, calls_on, wait_for
 from recast.client import SERVICES, Service
 from recast.ecs.v1 import server_service_pb2 as servers_pb
 from recast.faults import Kind
-from replicas import Replicas
-from tenants import MIB, make_tenant
+from tests.faults.crowds.crowd import outcome_of
+from tests.faults.crowds.load import Load, calls_on, wait_for
+from tests.faults.crowds.replicas import Replicas
+from tests.faults.crowds.tenants import MIB, make_tenant
+from tests.harness.expectations import until
+from tests.harness.postgresql import running_postgresql
+from tests.harness.project import Tenant
 
 _END_SECONDS = 10.0
 # A call that was on the wire when the signal came; one sent later finds a server that takes no calls.

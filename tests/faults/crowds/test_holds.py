@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from expectations import state_of, until
 from google.longrunning import operations_pb2
-from project import Tenant
 
-import disks
-from crowd import insist, outcome_of
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as images_pb
-from replicas import Replicas
-from tenants import MIB, make_tenant, start_server
+from tests.faults.crowds.crowd import insist, outcome_of
+from tests.faults.crowds.replicas import Replicas
+from tests.faults.crowds.tenants import MIB, make_tenant, start_server
+from tests.harness import disks
+from tests.harness.expectations import state_of, until
+from tests.harness.project import Tenant
 
 _HELD = "SERVER_IN_IMAGE_CREATION"
 

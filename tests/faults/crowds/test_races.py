@@ -13,11 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from expectations import until
-from postgresql import running_postgresql
-from project import Tenant
 
-from crowd import Outcome, all_at_once, outcome_of, reasons
 from recast.client import Recast
 from recast.csbs.v1 import backup_service_pb2 as backups_pb
 from recast.csbs.v1 import image_lock_service_pb2 as locks_pb
@@ -25,8 +21,12 @@ from recast.ecs.v1 import disk_service_pb2 as disks_pb
 from recast.ecs.v1 import server_service_pb2 as servers_pb
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as images_pb
-from replicas import Replicas
-from tenants import make_tenant
+from tests.faults.crowds.crowd import Outcome, all_at_once, outcome_of, reasons
+from tests.faults.crowds.replicas import Replicas
+from tests.faults.crowds.tenants import make_tenant
+from tests.harness.expectations import until
+from tests.harness.postgresql import running_postgresql
+from tests.harness.project import Tenant
 
 _CLIENTS, _DELETERS = 32, 6
 _ENGINES = {"sqlite": 20, "postgresql": 5}  # rounds of the big race

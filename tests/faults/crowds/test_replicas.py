@@ -8,10 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from postgresql import running_postgresql
-from project import Tenant
 
-from crowd import all_at_once, insist, reasons
 from recast.client import SERVICES, Recast, Service
 from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as backups_pb
@@ -20,8 +17,11 @@ from recast.ecs.v1 import disk_service_pb2 as disks_pb
 from recast.ecs.v1 import server_service_pb2 as servers_pb
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as images_pb
-from replicas import Replicas
-from tenants import MIB, make_tenant
+from tests.faults.crowds.crowd import all_at_once, insist, reasons
+from tests.faults.crowds.replicas import Replicas
+from tests.faults.crowds.tenants import MIB, make_tenant
+from tests.harness.postgresql import running_postgresql
+from tests.harness.project import Tenant
 
 # Where a replica is killed: with the lease in hand, and half of the work done.
 _DEATHS: dict[Service, str] = {

@@ -11,20 +11,20 @@ from functools import partial
 from typing import Any
 
 import pytest
-from fresh_requests import CASES
 from google.longrunning import operations_pb2
-from project import Tenant
-from rpcs import RPCS, header_of
 
-from crowd import all_at_once, insist, outcome_of, reasons
 from recast.client import Service
 from recast.csbs.v1 import image_lock_service_pb2 as locks_pb
 from recast.ecs.v1 import backup_source_service_pb2 as sources_pb
 from recast.ecs.v1 import image_source_service_pb2 as holds_pb
 from recast.ims.v1 import provisioning_service_pb2 as provisioning_pb
 from recast.longrunning.v1.operation_metadata_pb2 import OPERATION_STATE_CANCELLED
-from replicas import Replicas
-from tenants import make_tenant
+from tests.faults.crowds.crowd import all_at_once, insist, outcome_of, reasons
+from tests.faults.crowds.replicas import Replicas
+from tests.faults.crowds.tenants import make_tenant
+from tests.harness.fresh_requests import CASES
+from tests.harness.project import Tenant
+from tests.harness.rpcs import RPCS, header_of
 
 # What a request may leave behind: rows that have a name, work, locks, freezes and places.
 _TABLES: dict[Service, dict[str, str]] = {

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from expectations import refused, state_of, until
-from postgresql import running_postgresql
-from project import Tenant
 
 from recast.client import Service
 from recast.csbs.v1 import image_lock_service_pb2 as pb
 from recast.faults import Kind, RemoteRefusal
 from recast.longrunning.v1.operation_metadata_pb2 import OPERATION_STATE_CANCELLED
-from replicas import Only, Replicas
-from tenants import make_tenant, start_server
+from tests.faults.crowds.replicas import Only, Replicas
+from tests.faults.crowds.tenants import make_tenant, start_server
+from tests.harness.expectations import refused, state_of, until
+from tests.harness.postgresql import running_postgresql
+from tests.harness.project import Tenant
 
 _PUBLISHED = "CreateImage/publish:committed"
 # Points of the RPC, which has the name of its work.

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from google.longrunning import operations_pb2
 
-import scenarios as s
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
 from recast.ims.v1 import image_pb2, image_service_pb2
-from rig import PROJECT, NotRecovered, Rig
+from tests.faults.kills import scenarios as s
+from tests.faults.kills.rig import PROJECT, NotRecovered, Rig
 
 Act = Callable[[Rig, str], operations_pb2.Operation]
 

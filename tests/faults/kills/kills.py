@@ -1,6 +1,6 @@
 """`make test-crash`: ends each service at each point of each kind of work, and checks that nothing is lost.
 
-    python tests/faults/kills.py [--kills 500] [--stacks 2] [--only CreateBackup] [--report FILE]
+    python -m tests.faults.kills.kills [--kills 500] [--stacks 2] [--only CreateBackup] [--report FILE]
 
 First every scenario runs once and the points that each service reaches are written down: the list is made,
 not kept; a step of the code that is not on it fails the run. Then, for each point, the scenario runs again,
@@ -20,11 +20,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from failing_scenarios import failing_scenarios
-from promised_points import unreached
 from recast.client import SERVICES, Service
-from rig import NotRecovered, Rig
-from scenarios import Scenario, build_world, scenarios
+from tests.faults.kills.failing_scenarios import failing_scenarios
+from tests.faults.kills.promised_points import unreached
+from tests.faults.kills.rig import NotRecovered, Rig
+from tests.faults.kills.scenarios import Scenario, build_world, scenarios
 
 
 @dataclass(frozen=True)

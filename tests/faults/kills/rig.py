@@ -2,7 +2,6 @@
 recovered.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,7 @@ from recast.client import SERVICES, Recast, Service
 from recast.doctor import Installation, examine
 from recast.faults import Kind, RemoteRefusal
 from recast.stack import LocalStack
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
-
-import disks  # noqa: F401  # for the scenarios: the demo's programs are no package
+from tests.harness import disks  # noqa: F401  # for the scenarios: the demo's programs are no package
 
 Answer = TypeVar("Answer")
 PROJECT = "projects/demo"

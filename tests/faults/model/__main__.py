@@ -1,14 +1,10 @@
 """`make test-model SEED=123 STEPS=10000`: the state machine by a seed of one's own."""
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
-_TESTS = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(_TESTS / folder) for folder in ("faults", "demo", "system")]
-
-from model.running import run  # noqa: E402  # found by the line above
+from tests.faults.model.running import run
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

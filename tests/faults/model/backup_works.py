@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from model.touch import touched
-from model.work import Disagreement, Effect, Seen, Work, both, to_state, work_of
-from model.world import Backup, Image, Kept, World, verb_of
+from tests.faults.model.touch import touched
+from tests.faults.model.work import Disagreement, Effect, Seen, Work, both, to_state, work_of
+from tests.faults.model.world import Backup, Image, Kept, World, verb_of
 
 
 def create_backup(world: World, request: Any, answer: Any, before: World) -> Work:

@@ -9,25 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
-from cloud import Cloud
-from expectations import until
 from google.longrunning import operations_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.text_format import MessageToString
-from project import Tenant
 
-from model.requests import delete
-from model.seen import Shown, differences, look
-from model.stored import stored_digests
-from model.touch import touched
-from model.work import Disagreement, Work, in_either_order
-from model.works import begin
-from model.world import SECTOR, Backup, Content, Disk, Image, Kept, Server, World, verb_of
 from recast.client import SERVICES, Service
 from recast.csbs.v1 import backup_pb2
 from recast.faults import RemoteRefusal
 from recast.rpc.status import refusal_from_status
+from tests.faults.model.requests import delete
+from tests.faults.model.seen import Shown, differences, look
+from tests.faults.model.stored import stored_digests
+from tests.faults.model.touch import touched
+from tests.faults.model.work import Disagreement, Work, in_either_order
+from tests.faults.model.works import begin
+from tests.faults.model.world import SECTOR, Backup, Content, Disk, Image, Kept, Server, World, verb_of
+from tests.harness.cloud import Cloud
+from tests.harness.expectations import until
+from tests.harness.project import Tenant
 
 PATIENCE_SECONDS = 30.0
 # What no race explains: a bug, or bytes that are lost.

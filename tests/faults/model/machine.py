@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import hypothesis.strategies as st
-from cloud import Cloud
 from google.protobuf.message import Message
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from model import requests
-from model.conversation import Conversation, Manner
-from model.world import Disk, World
+from tests.faults.model import requests
+from tests.faults.model.conversation import Conversation, Manner
+from tests.faults.model.world import Disk, World
+from tests.harness.cloud import Cloud
 
 N = st.integers(0, 119)
 MANNERS = (

@@ -9,7 +9,6 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from model.world import Backup, Disk, Image, Server, World
 from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as backups
 from recast.ecs.v1 import disk_pb2, server_pb2
@@ -17,6 +16,7 @@ from recast.ecs.v1 import disk_service_pb2 as disks
 from recast.ecs.v1 import server_service_pb2 as servers
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as images
+from tests.faults.model.world import Backup, Disk, Image, Server, World
 
 MIB = 1 << 20
 # Of system disks and of those that come from an image none is larger than the largest.

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
-from cloud import Cloud, bugs_in
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import seed as seeded
 from hypothesis.stateful import run_state_machine_as_test
 
-import disks
-from model.machine import Machine, Tally
 from recast.doctor import Installation, Store, examine
+from tests.faults.model.machine import Machine, Tally
+from tests.harness import disks
+from tests.harness.cloud import Cloud, bugs_in
 
 MIB = 1 << 20
 STEPS_AN_EXAMPLE = 50

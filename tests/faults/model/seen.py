@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from expectations import state_of
-from project import Tenant
-
-from model.world import Backup, Disk, Image, Server, World
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_service_pb2 as csbs_pb
 from recast.ecs.v1 import disk_service_pb2, server_service_pb2
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as ims_pb
+from tests.faults.model.world import Backup, Disk, Image, Server, World
+from tests.harness.expectations import state_of
+from tests.harness.project import Tenant
 
 Shown = dict[str, dict[str, Any]]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from model.work import Disagreement, Seen, Work, both, pinned, to_state, work_of
-from model.world import Content, Disk, Image, Server, World, verb_of
+from tests.faults.model.work import Disagreement, Seen, Work, both, pinned, to_state, work_of
+from tests.faults.model.world import Content, Disk, Image, Server, World, verb_of
 
 
 def create_servers(world: World, request: Any, answer: Any, before: World) -> Work:

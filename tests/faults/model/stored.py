@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from blake3 import blake3
-from cloud import Cloud
 
 from csbs.storage import backups
 from recast.chunkstore import ChunkStore, IndexRef, project_key
 from recast.content.v1 import content_pb2
+from tests.harness.cloud import Cloud
 
 
 def stored_digests(cloud: Cloud, project: str, backup: str) -> Iterator[tuple[str, str]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from model.work import around
-from model.world import Backup, Disk, Image, Server, World, verb_of
+from tests.faults.model.work import around
+from tests.faults.model.world import Backup, Disk, Image, Server, World, verb_of
 
 
 def touched(world: World, request: Any) -> tuple[set[str], set[str]]:

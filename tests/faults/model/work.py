@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from model.world import Disk, Kept, Server, World
+from tests.faults.model.world import Disk, Kept, Server, World
 
 Seen = Mapping[str, Mapping[str, Any]]
 """What the services list, by name; see `seen`."""

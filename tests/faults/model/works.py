@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from model import backup_works, server_works
-from model.touch import touched
-from model.work import Work
-from model.world import World, verb_of
+from tests.faults.model import backup_works, server_works
+from tests.faults.model.touch import touched
+from tests.faults.model.work import Work
+from tests.faults.model.world import World, verb_of
 
 
 def begin(world: World, request: Any, answer: Any, before: World) -> Work | None:

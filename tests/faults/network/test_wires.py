@@ -15,9 +15,9 @@ from queue import Empty, Queue
 import pytest
 
 from recast.rpc import channel
-from rig import NotRecovered
-from scenarios import Scenario, build_world, scenarios
-from wires import PAIRS, READS, Call, Fault, WiredRig
+from tests.faults.kills.rig import NotRecovered
+from tests.faults.kills.scenarios import Scenario, build_world, scenarios
+from tests.faults.network.wires import PAIRS, READS, Call, Fault, WiredRig
 
 _READ_FAULTS = (Fault.DELAY, Fault.REFUSE, Fault.LOSE)
 _CHANGE_FAULTS = (*_READ_FAULTS, Fault.TWICE, Fault.BOTH, Fault.LATE)

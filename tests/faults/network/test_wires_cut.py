@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import pytest
 from google.longrunning import operations_pb2
 
-from rig import DEADLINE_SECONDS
-from scenarios import Scenario, build_world, scenarios
-from wires import Fault, WiredRig
+from tests.faults.kills.rig import DEADLINE_SECONDS
+from tests.faults.kills.scenarios import Scenario, build_world, scenarios
+from tests.faults.network.wires import Fault, WiredRig
 
 # Longer than gRPC's own retries, which take about a second, and than a lease of 1 s.
 CUT_SECONDS = 8.0

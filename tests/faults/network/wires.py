@@ -15,8 +15,8 @@ from typing import Any
 import grpc
 
 from recast.client import Service
-from relay import Relay
-from rig import Rig
+from tests.faults.kills.rig import Rig
+from tests.faults.network.relay import Relay
 
 # Who calls whom (proto/README.md), and the setting that says where the called one is.
 PAIRS: dict[str, tuple[Service, str]] = {

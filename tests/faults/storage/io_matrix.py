@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 
 from google.longrunning import operations_pb2
 
-import io_rig
-from faulty_io import FOR_EVER, SHORT, Class, Fault
-from io_rig import IoRig, Job
 from recast.csbs.v1 import error_reason_pb2 as csbs_reasons
 from recast.ecs.v1 import error_reason_pb2 as ecs_reasons
 from recast.ecs.v1 import server_service_pb2
 from recast.fault.v1 import error_reason_pb2 as fault_reasons
 from recast.ims.v1 import error_reason_pb2 as ims_reasons
 from recast.rpc.status import refusal_from_status
-from rig import DEADLINE_SECONDS, NotRecovered
+from tests.faults.kills.rig import DEADLINE_SECONDS, NotRecovered
+from tests.faults.storage import io_rig
+from tests.faults.storage.faulty_io import FOR_EVER, SHORT, Class, Fault
+from tests.faults.storage.io_rig import IoRig, Job
 
 _ERRORS = {
     Class.READ: (errno.EIO,),

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from google.longrunning import operations_pb2
 
-import scenarios as work
-from faulty_io import FaultyIo
 from recast.client import SERVICES, Service
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.diskimage import BaseInUse, DiskHost
 from recast.doctor import Installation, examine
 from recast.ecs.v1 import disk_service_pb2, server_pb2, server_service_pb2
-from rig import DEADLINE_SECONDS, LEASE_SECONDS, PROJECT, NotRecovered, Rig
+from tests.faults.kills import scenarios as work
+from tests.faults.kills.rig import DEADLINE_SECONDS, LEASE_SECONDS, PROJECT, NotRecovered, Rig
+from tests.faults.storage.faulty_io import FaultyIo
 
 # What a service logs when something happened that nobody foresaw.
 _BUGS = {"bug", "worker round failed", "lease not renewed"}

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from faulty_io import Class, Fault, Mode, Record, inodes_below
-from io_rig import IoRig
-from power_cut import Disk, Loss, Rebuilt
 from recast.doctor import Installation, examine
+from tests.faults.storage.faulty_io import Class, Fault, Mode, Record, inodes_below
+from tests.faults.storage.io_rig import IoRig
+from tests.faults.storage.power_cut import Disk, Loss, Rebuilt
 
 _LOOK_SECONDS = 0.001
 _WATCHED = ("store", "data/ecs")

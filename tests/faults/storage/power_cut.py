@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from faulty_io import Kind, Record
+from tests.faults.storage.faulty_io import Kind, Record
 
 # SQLite makes it anew from its log; it is memory that processes share, and never written.
 _SHARED_MEMORY = "-shm"

@@ -8,11 +8,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from faulty_io import Kind, Record, inodes_below
-from io_rig import IoRig
-from power_cut import Disk, Left, Loss, digest
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
-from rig import PROJECT, NotRecovered
+from tests.faults.kills.rig import PROJECT, NotRecovered
+from tests.faults.storage.faulty_io import Kind, Record, inodes_below
+from tests.faults.storage.io_rig import IoRig
+from tests.faults.storage.power_cut import Disk, Left, Loss, digest
 
 WATCHED = ("store", "data")
 _NAMES = {Kind.MADE_FILE, Kind.MADE_FOLDER, Kind.RENAMED, Kind.LINKED, Kind.UNLINKED}

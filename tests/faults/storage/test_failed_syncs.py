@@ -5,10 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-import io_matrix
-import io_rig
-from faulty_io import Class
-from losing import Losing
+from tests.faults.storage import io_matrix, io_rig
+from tests.faults.storage.faulty_io import Class
+from tests.faults.storage.losing import Losing
 
 _SECONDS = 1200  # a quarter of it on two quiet cores
 

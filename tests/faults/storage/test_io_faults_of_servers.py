@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-import io_matrix
-import io_rig
+from tests.faults.storage import io_matrix, io_rig
 
 _SECONDS = 1200  # a quarter of it on two quiet cores
 

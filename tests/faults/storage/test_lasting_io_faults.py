@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-import io_matrix
-import io_rig
-from faulty_io import Class
+from tests.faults.storage import io_matrix, io_rig
+from tests.faults.storage.faulty_io import Class
 
 _SECONDS = 1200  # a quarter of it on two quiet cores
 # By class, the part of its operations after which all fail. What is decided is tried for a minute: few.

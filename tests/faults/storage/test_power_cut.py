@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from google.longrunning import operations_pb2
 
-import io_rig
-from io_rig import IoRig
-from power_cut import Loss, Rebuilt
 from recast.client import SERVICES
 from recast.doctor import Installation, examine
 from recast.stack import LocalStack
-from recorded_backups import WATCHED, Recording, State
-from rig import DEADLINE_SECONDS, LEASE_SECONDS, PROJECT
+from tests.faults.kills.rig import DEADLINE_SECONDS, LEASE_SECONDS, PROJECT
+from tests.faults.storage import io_rig
+from tests.faults.storage.io_rig import IoRig
+from tests.faults.storage.power_cut import Loss, Rebuilt
+from tests.faults.storage.recorded_backups import WATCHED, Recording, State
 
 _SECONDS = 1200  # a quarter of it on two quiet cores
 _STARTS = 12

@@ -245,7 +245,7 @@ def test_help_is_shown(words: str, run: Any) -> None:
 
 def test_the_version_is_told(run: Any) -> None:
     """`recast --version` is the package's."""
-    assert run("--version").out == f"recast {version('recast-client')}\n"
+    assert run("--version").out == f"recast {version('recast')}\n"
 
 
 def test_status_in_json(run: Any, services: Any) -> None:

@@ -6,17 +6,13 @@ import os
 import re
 import struct
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-_TESTS = Path(__file__).parents[2]
-sys.path[:0] = [str(_TESTS / "demo"), str(_TESTS / "conformance/preparation")]
-
-import disks  # noqa: E402  # found by the line above: the demo's programs are no package
+from tests.harness import disks
 
 MIB = 1 << 20
 BLOCK = 4096

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import disks
+from tests.harness import disks
 
 MIB = 1 << 20
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from memory_tree import LinkTo, MemoryTree
 
-from disks import Link, system_files
 from recast.preparation import linux, windows
 from recast.preparation.checks import ask_all
 from recast.preparation.content import UnreadableError
 from recast.preparation.fstab import MountedTree
 from recast.preparation.report import Verdict
+from tests.harness.disks import Link, system_files
+from tests.harness.memory_tree import LinkTo, MemoryTree
 
 OK, MISSING, UNKNOWN = Verdict.OK, Verdict.MISSING, Verdict.UNKNOWN
 NO_CLOUD_INIT = {"/usr/bin/cloud-init": None}

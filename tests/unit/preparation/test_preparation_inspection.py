@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from disks import Link, SystemDisk, make_system_disk
 from recast.preparation.inspection import inspect_here
 from recast.preparation.report import FileSystem, Report, Verdict
+from tests.harness.disks import Link, SystemDisk, make_system_disk
 
 MIB = 1 << 20
 MakeDisk = Callable[..., SystemDisk]

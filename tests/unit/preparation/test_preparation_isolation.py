@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from disks import SystemDisk
 from recast.preparation import Inspector, Report, Verdict, inspect
 from recast.preparation.inspection import inspect_here
+from tests.harness.disks import SystemDisk
 
 MakeDisk = Callable[..., SystemDisk]
 MakeReader = Callable[[Any], Any]

@@ -11,10 +11,10 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import gpt
 from recast.preparation.content import BudgetedReader, BudgetSpentError
 from recast.preparation.partitions import MAX_PARTITIONS, read_table
 from recast.preparation.signatures import read_signature
+from tests.harness import gpt
 
 import pytest  # isort: skip
 

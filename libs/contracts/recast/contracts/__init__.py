@@ -1,4 +1,4 @@
-"""The contracts of Recast as Python: generated modules beside this one, and their descriptors with comments."""
+"""The contracts of Recast as Python: generated modules, and their descriptors with comments."""
 
 from importlib import resources
 
@@ -6,5 +6,5 @@ __all__ = ["descriptor_set"]
 
 
 def descriptor_set() -> bytes:
-    """A serialized google.protobuf.FileDescriptorSet of every contract and all it imports, comments included."""
+    """A serialized google.protobuf.FileDescriptorSet of all contracts and their imports, with comments."""
     return resources.files(__name__).joinpath("descriptor_set.binpb").read_bytes()

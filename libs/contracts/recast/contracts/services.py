@@ -1,4 +1,4 @@
-"""The services: the one list that everything else derives from, with the port that each listens on by default.
+"""The services: the one list that all else derives from, and the port that each listens on by default.
 
 A test holds it against the folders of `services/`.
 """

@@ -86,7 +86,7 @@ def build(words: Sequence[str]) -> typer.Typer:
 
 def _show_version(is_wanted: bool) -> None:
     if is_wanted:
-        typer.echo(f"recast {version('recast-client')}")
+        typer.echo(f"recast {version('recast')}")
         raise typer.Exit
 
 

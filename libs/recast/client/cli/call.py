@@ -14,11 +14,10 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
 from recast.client.cli.command import command
-from recast.client.cli.options import ServiceName
 from recast.client.cli.session import Session
 from recast.client.cli.words import ArgumentInvalid
-from recast.contracts.services import SERVICES, Service
 from recast.contracts import descriptor_set
+from recast.contracts.services import SERVICES, Service
 from recast.csbs.v1 import backup_service_pb2, image_lock_service_pb2
 from recast.ecs.v1 import (
     backup_source_service_pb2,
@@ -69,7 +68,7 @@ def call(
         str, typer.Argument(metavar="[JSON]", help="The request; @FILE, or - for stdin.")
     ] = "{}",
     service: Annotated[
-        ServiceName | None, typer.Option("--service", "-s", help="Whose Operations to call.")
+        Service | None, typer.Option("--service", "-s", help="Whose Operations to call.")
     ] = None,
     example: Annotated[
         bool, typer.Option("--example", help="Print the example of its comment; call nothing.")
@@ -109,10 +108,10 @@ def _find(text: str) -> MethodDescriptor:
     return found
 
 
-def _target(method: MethodDescriptor, asked: ServiceName | None) -> Service:
+def _target(method: MethodDescriptor, asked: Service | None) -> Service:
     """The service that serves a method, read off its package; Operations are served by each."""
     if asked:
-        return asked.value
+        return asked
     for each in SERVICES:
         if f".{each}." in method.full_name:
             return each

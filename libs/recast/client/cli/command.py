@@ -11,7 +11,7 @@ from recast.client.cli.failure import report
 from recast.client.cli.flow import flowing
 from recast.client.cli.options import Common
 from recast.client.cli.session import Session
-from recast.client.settings import Service
+from recast.contracts.services import Service
 from recast.faults import Refusal
 
 Function = TypeVar("Function", bound=Callable[..., None])

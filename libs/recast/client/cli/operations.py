@@ -7,7 +7,7 @@ import typer
 from google.longrunning import operations_pb2
 
 from recast.client.cli.command import command, group
-from recast.client.cli.options import Paging, ServiceName
+from recast.client.cli.options import Paging
 from recast.client.cli.session import Session
 from recast.client.cli.words import ArgumentInvalid
 from recast.contracts.services import SERVICES, Service
@@ -17,7 +17,7 @@ app = typer.Typer()
 
 OperationId = Annotated[str, typer.Argument(metavar="OPERATION", help="Its id or name.")]
 OfService = Annotated[
-    ServiceName | None,
+    Service | None,
     typer.Option(
         "--service", "-s", help="Whose it is. Its name does not say: without this, all three are asked."
     ),
@@ -29,13 +29,11 @@ def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None
     group(app, parent, name, help_line, panel)
 
 
-def _services(service: ServiceName | None) -> Sequence[Service]:
-    return (service.value,) if service else SERVICES
+def _services(service: Service | None) -> Sequence[Service]:
+    return (service,) if service else SERVICES
 
 
-def _find(
-    session: Session, name: str, service: ServiceName | None
-) -> tuple[Service, operations_pb2.Operation]:
+def _find(session: Session, name: str, service: Service | None) -> tuple[Service, operations_pb2.Operation]:
     """The operation and the service that has it; the last service's refusal when none has."""
     unknown: RemoteRefusal | None = None
     for each in _services(service):
@@ -51,8 +49,8 @@ def _find(
     raise unknown
 
 
-def _owner(session: Session, name: str, service: ServiceName | None) -> Service:
-    return service.value if service else _find(session, name, None)[0]
+def _owner(session: Session, name: str, service: Service | None) -> Service:
+    return service if service else _find(session, name, None)[0]
 
 
 @command(app, "get")

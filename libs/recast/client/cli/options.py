@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from recast.contracts.services import SERVICES
+from recast.contracts.services import Service
 
 _EVERYWHERE = "Connection and output"
 
@@ -36,9 +36,6 @@ class Role(StrEnum):
     operator = "operator"
 
 
-ServiceName = StrEnum("ServiceName", [(service, service) for service in SERVICES])  # as people type it
-
-
 @dataclass(frozen=True)
 class Common:
     """Options of every command that calls a service."""
@@ -60,7 +57,7 @@ class Common:
         typer.Option("--role", help="Make a token of this role with the keys.", rich_help_panel=_EVERYWHERE),
     ] = None
     as_service: Annotated[
-        ServiceName | None,
+        Service | None,
         typer.Option("--as", help="Make a token of this service with the keys.", rich_help_panel=_EVERYWHERE),
     ] = None
     request_id: Annotated[

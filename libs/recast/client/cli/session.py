@@ -19,8 +19,9 @@ from recast.client.cli.progress import work_bars
 from recast.client.cli.words import full_name
 from recast.client.connection import Recast
 from recast.client.paging import pages
-from recast.client.settings import Service, Settings
+from recast.client.settings import Settings
 from recast.client.tokens import token_source
+from recast.contracts.services import Service
 
 INTERRUPTED = 130
 
@@ -59,7 +60,7 @@ class Session:
             settings,
             self.project,
             role=self._common.role,
-            service=asked.value if asked else None,
+            service=asked,
             default_role=role,
             default_service=service,
         )

@@ -8,9 +8,10 @@ from rich.console import Console
 
 from recast.client.cli.failure import report
 from recast.client.cli.flow import flowing
-from recast.client.cli.options import Role, ServiceName
+from recast.client.cli.options import Role
 from recast.client.settings import Settings
 from recast.client.tokens import LIFETIME_SECONDS, mint
+from recast.contracts.services import Service
 from recast.faults import Refusal
 
 
@@ -21,7 +22,7 @@ def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None
 
 def token(
     role: Annotated[Role, typer.Option("--role", help="The role it speaks for.")] = Role.user,
-    as_service: Annotated[ServiceName | None, typer.Option("--as", help="A token of this service.")] = None,
+    as_service: Annotated[Service | None, typer.Option("--as", help="A token of this service.")] = None,
     project: Annotated[
         str, typer.Option("--project", "-p", envvar="RECAST_PROJECT", help="The project.")
     ] = "demo",
@@ -41,7 +42,7 @@ def token(
             settings,
             project,
             role=role,
-            service=as_service.value if as_service else None,
+            service=as_service if as_service else None,
             lifetime_seconds=lifetime,
         )
     except Refusal as refusal:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from google.longrunning import operations_pb2
-from project import Tenant
 
 from recast.client import Service
 from recast.csbs.v1 import backup_service_pb2 as csbs
@@ -17,6 +16,7 @@ from recast.ecs.v1 import server_service_pb2 as ecs
 from recast.faults import Kind, RemoteRefusal
 from recast.ims.v1 import image_service_pb2 as ims
 from recast.testing import RecastStack, ServiceContainer
+from tests.harness.project import Tenant
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 60.0

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final, Literal
 from uuid import UUID, uuid5
 
-import gpt
+from tests.harness import gpt
 
 MIB: Final = 1 << 20
 ROOT_UUID: Final = UUID("3c1f0b52-8d0e-4c3a-9b77-2f4b6f0a1d01")

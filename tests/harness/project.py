@@ -7,8 +7,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cloud import Cloud
-from expectations import PATIENCE_SECONDS, file_digest, metadata_of, until
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
@@ -21,6 +19,8 @@ from recast.faults import RemoteRefusal
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as ims_pb
 from recast.longrunning.v1 import operation_metadata_pb2
+from tests.harness.cloud import Cloud
+from tests.harness.expectations import PATIENCE_SECONDS, file_digest, metadata_of, until
 
 M = TypeVar("M", bound=Message)
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import Message
-from project import Tenant
 
 from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as backups
@@ -17,6 +16,7 @@ from recast.ecs.v1 import server_service_pb2 as servers
 from recast.faults import Kind
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as images
+from tests.harness.project import Tenant
 
 Make = Callable[[Tenant, str], Message]
 

@@ -9,7 +9,6 @@ from typing import Any
 from google.protobuf import descriptor_pb2, message_factory, symbol_database
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
-from project import Tenant
 
 from recast.client import Recast, Service
 from recast.content.v1 import content_pb2
@@ -25,6 +24,7 @@ from recast.ecs.v1 import server_service_pb2 as servers
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as images
 from recast.ims.v1 import provisioning_service_pb2 as provisioning
+from tests.harness.project import Tenant
 
 # Who may call a service, or one method of it: roles of people, and services by name.
 ACCESS: Mapping[str, frozenset[str]] = {
