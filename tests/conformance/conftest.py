@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recast.unitofwork import Database
+from recast.database import Database
 from tests.harness.postgresql import PostgresqlServer, running_postgresql  # found by the line above
 
 

@@ -22,9 +22,9 @@ import ims.app
 import ims.settings
 from recast.client import SERVICES, Recast, Service, Settings
 from recast.client.tokens import mint
+from recast.database import Database
 from recast.operations.tables import OperationRow, OperationUse, State
 from recast.rpc.identity import create_keys
-from recast.unitofwork import Database
 
 # What a service logs when something happened that nobody foresaw.
 _BUGS = {"bug", "worker round failed", "undo failed", "undo given up", "lease not renewed"}

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, Table, insert
 
-from recast.unitofwork import Database, UtcDateTime
-from recast.unitofwork.migration import metadata
+from recast.database import Database, UtcDateTime
+from recast.migrations.migrate import metadata
 
 _BATCH = 1000
 _BEGIN = datetime(2026, 3, 1, 23, 59, 59, 999999, tzinfo=UTC)

@@ -112,8 +112,8 @@ def header_of(request: Any) -> Any:
 
 
 def set_stage(tenant: Tenant) -> None:
-    """Makes what the requests are about: servers run and idle, a loose disk, the backups free and used, the
-    image whole.
+    """Makes what the requests are about: the servers run, idle and frozen, the disk loose, the backups free
+    and used, the image whole.
     """
     tenant.import_image("sys", "old.raw")
     tenant.import_image("logs", "odd.raw", kind="DATA_DISK")
@@ -124,6 +124,11 @@ def set_stage(tenant: Tenant) -> None:
     for name in ("free", "used"):
         tenant.create_backup(name, "idle")
     tenant.create_image("whole", "used")
+    tenant.create_server("frozen", "ready", leave_stopped=True)
+    freeze = sources.FreezeServerRequest(
+        server=tenant.server("frozen"), freeze_id="stage", backup=tenant.backup("frozen")
+    )
+    tenant.as_service("csbs").sources.FreezeServer(freeze)
 
 
 def requests(tenant: Tenant) -> dict[str, Message]:
@@ -196,7 +201,7 @@ def requests(tenant: Tenant) -> dict[str, Message]:
         disks.GetDiskConnectionRequest(name=t.disk("loose")),
         sources.DescribeServerRequest(server=run),
         sources.FreezeServerRequest(server=run, freeze_id="freeze", backup=t.backup("new")),
-        sources.ExportDisksRequest(server=idle, freeze_id="freeze", store=store),
+        sources.ExportDisksRequest(server=t.server("frozen"), freeze_id="stage", store=store),
         sources.ThawServerRequest(server=idle, freeze_id="never"),
         sources.RestoreDisksRequest(server=idle, content=content, mappings=mapping),
         holds.HoldServerRequest(server=idle, image=t.image("x")),

@@ -89,10 +89,10 @@ def test_a_lock_is_no_change_of_its_backup(main: Tenant, locks_on: Callable[[str
 
 @pytest.mark.rule("R09")
 def test_a_row_of_an_earlier_version_is_locked_alike(main: Tenant, locks_on: Callable[[str], Locks]) -> None:
-    """Nothing is known of its disks, nor is it kept as it is shown: both are looked up."""
+    """A row without a serialized message is read by its columns."""
     locks = locks_on("lock-earlier")
     before = main.get_backup("lock-earlier")
-    earlier = "UPDATE backup SET disks_make_image = FALSE, shown = '' WHERE name = :name"
+    earlier = "UPDATE backup SET serialized = '' WHERE name = :name"
     main.cloud.execute("csbs", earlier, name=locks.backup)
     assert locks.take("first", "r1").token == 1
     held = main.get_backup("lock-earlier")

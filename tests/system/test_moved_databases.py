@@ -13,11 +13,11 @@ from sqlalchemy import text
 
 from recast.client import SERVICES, Recast
 from recast.csbs.v1 import backup_service_pb2 as csbs_pb
+from recast.database import Database
 from recast.ecs.v1 import disk_service_pb2, server_service_pb2
 from recast.faults import Kind
 from recast.ims.v1 import image_service_pb2 as ims_pb
 from recast.stack import LocalStack
-from recast.unitofwork import Database
 from tests.harness.cloud import chunks_held
 from tests.harness.expectations import refused, state_of, until
 from tests.harness.postgresql import PostgresqlServer

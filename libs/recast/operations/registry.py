@@ -14,11 +14,11 @@ from sqlalchemy import delete, or_, update
 from sqlmodel import Session, select
 
 from recast.contracts.times import put_time
+from recast.database import Database, Transaction
 from recast.faults import OperationNotFound, OperationRunning
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.bell import Bell
 from recast.operations.tables import OperationRow, State
-from recast.unitofwork import Database, Transaction
 
 _LOOK_SECONDS = 0.5  # another replica's changes are not notified here
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]

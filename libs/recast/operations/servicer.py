@@ -12,9 +12,9 @@ from sqlalchemy import and_
 from recast.faults import TooManyWaits
 from recast.operations.registry import Operations, operation_message
 from recast.operations.tables import OperationRow
+from recast.resources import Field, Listing
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name, parse_parent
-from recast.unitofwork import Field, Listing
 
 _LISTING: Listing[OperationRow] = Listing(
     OperationRow,

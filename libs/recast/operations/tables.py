@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Column, Index, LargeBinary
 from sqlmodel import Field, SQLModel
 
-from recast.unitofwork import UtcDateTime
+from recast.database import UtcDateTime
 
 
 class State(StrEnum):

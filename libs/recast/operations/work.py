@@ -9,12 +9,12 @@ from typing import Any, Protocol, TypeVar, overload
 from google.protobuf.message import Message
 from sqlalchemy import delete, select, text, update
 
+from recast.database import Transaction
 from recast.faultpoints import reach, within
 from recast.faults import Cancelled, Refusal, Unavailable
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.registry import Operations, operation_name
 from recast.operations.tables import OperationRow, OperationStep, OperationUse
-from recast.unitofwork import Transaction
 
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
 _USE: Any = OperationUse.__table__  # type: ignore[attr-defined]

@@ -19,7 +19,6 @@ from recast.operations.tables import OperationRow, State
 from recast.operations.work import Interrupted, LeaseLost, Parked, Work, Workflow
 from recast.rpc.identity import acting_for
 from recast.rpc.status import refusal_from_status, status_from_refusal
-from recast.unitofwork import Look
 
 log = structlog.get_logger()
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
@@ -55,8 +54,6 @@ class Worker:
         self._queues = queues
         self._lease = lease_seconds
         self._name = operations.new_id()
-        # Most looks find nothing: they need no transaction, and not the write lock.
-        self._waiting = Look(self._claimable().limit(2))
         self._stopping = threading.Event()
         # Not by id: one operation may be here twice for a moment, given back by a thread, taken by another.
         self._active: set[Work] = set()
@@ -150,7 +147,9 @@ class Worker:
         )
 
     def _claim(self) -> OperationRow | None:
-        waiting = self._database.look(self._waiting, {})
+        # Most polls find nothing: they take no write lock.
+        with self._database.read() as session:
+            waiting = session.connection().execute(self._claimable().limit(2)).all()
         if not waiting:
             return None
         with self._database.write() as tx:

@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from tests.bench.load.asking import create_backup, create_servers, lock
+from tests.bench.load.requests import create_backup, create_servers, lock
 from tests.bench.load.wire import Connection
 
 KINDS: dict[str, tuple[str, Callable[[str, int], Message]]] = {

@@ -20,42 +20,34 @@ from recast.ims.v1 import provisioning_service_pb2 as provisioning
 from recast.rpc.identity import create_keys
 from recast.stack.layout import Layout, environment_of
 from recast.stack.process import ServiceProcess
-from recast.unitofwork import Database
-from recast.unitofwork.migration import migrate
-from tests.bench.load import bare_writes, rows
+from tests.bench.load import rows
 
-HERE = Path(__file__).resolve().parent
 Engine = Literal["sqlite", "postgresql"]
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Installation:
-    """CSBS and ECS, whose peers answer at once and whose work is left lying: RPCs are measured, not work."""
+    """CSBS and ECS of one checkout: peers answer at once, and no work is run."""
 
-    def __init__(self, root: Path, urls: dict[Service, str]) -> None:
+    def __init__(self, root: Path, urls: dict[Service, str], python: str = sys.executable) -> None:
+        """`python` is the interpreter of the checkout's virtual environment."""
         self.urls = urls
+        self._python = python
         self.layout = Layout(root)
         self.layout.create()
         create_keys(self.layout.keys)
         self._running: dict[str, Any] = {}
         self.endpoints: dict[Service, str] = {}
 
-    def create_databases(self, backups: int) -> float:
-        """Migrates both, and writes the backups; gives the seconds that took."""
-        for service in ("csbs", "ecs"):
-            database = Database(self.urls[service])  # type: ignore[index]
-            migrate(database, f"{service}.storage:migrations")
-            database.close()
-        return rows.write_backups(self.urls["csbs"], backups)
-
     def start(self, service: Service, peer: str, port: int) -> None:
-        """Starts a service whose every peer is `peer`."""
+        """Starts a service whose every peer is `peer`; it migrates its database."""
         ends: dict[Service, str] = {"csbs": peer, "ims": peer, "ecs": peer, service: f"127.0.0.1:{port}"}
         prefix = f"RECAST_{service.upper()}"
         own = {f"{prefix}_DATABASE_URL": self.urls[service], f"{prefix}_WORKER_THREADS": "0"}
         environment = dict(os.environ) | environment_of(service, self.layout, ends) | own
+        environment.pop("PYTHONPATH", None)
         process = ServiceProcess(
-            service, [sys.executable, "-m", service], environment, self.layout.log(service)
+            service, [self._python, "-m", service], environment, self.layout.log(service)
         )
         self._running[service] = process
         process.wait_until_serving(ends[service], 60)
@@ -94,10 +86,10 @@ def write_peer_answers(folder: Path) -> None:
 
 
 @contextmanager
-def bare_server(folder: Path, *, one_core: bool = False) -> Iterator[tuple[str, int]]:
-    """A bare server with the answers in `folder`: its endpoint and process id."""
+def peer(folder: Path) -> Iterator[str]:
+    """The endpoint of a peer with the answers in `folder`."""
     child = subprocess.Popen(
-        [sys.executable, str(HERE / "bare_server.py"), str(folder), *(["one-core"] if one_core else [])],
+        [sys.executable, "-m", "tests.bench.load.peer", str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -105,23 +97,15 @@ def bare_server(folder: Path, *, one_core: bool = False) -> Iterator[tuple[str, 
     assert child.stdin is not None
     assert child.stdout is not None
     try:
-        yield f"127.0.0.1:{int(child.stdout.readline())}", child.pid
+        yield f"127.0.0.1:{int(child.stdout.readline())}"
     finally:
         child.stdin.close()
         child.wait(15)
 
 
-def bare_writes_run(url: str, threads: int, seconds: float, first: int) -> dict[str, Any]:
-    """One round of bare transactions, in a process of its own."""
-    command = [sys.executable, str(HERE / "bare_writes.py"), url, str(threads), str(seconds), str(first)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30)
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
-
-
 def call(asked: dict[str, Any]) -> dict[str, Any]:
     """One round of `callers.py`."""
-    return _clients("callers.py", [asked])[0]
+    return _clients("callers", [asked])[0]
 
 
 def mix(asked: dict[str, Any], processes: int, threads: int) -> int:
@@ -131,14 +115,14 @@ def mix(asked: dict[str, Any], processes: int, threads: int) -> int:
         asked | {"first": asked["first"] + number * threads, "step": step, "threads": threads}
         for number in range(processes)
     ]
-    return sum(each["rounds"] for each in _clients("mixing.py", several))
+    return sum(each["rounds"] for each in _clients("mixing", several))
 
 
-def _clients(script: str, asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _clients(program: str, asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """What each of these processes, begun together, tells at its end."""
     children = [
         subprocess.Popen(
-            [sys.executable, str(HERE / script)],
+            [sys.executable, "-m", f"tests.bench.load.{program}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -188,9 +172,3 @@ def memory_mib(pid: int) -> float:
     """The resident memory of a process."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
-
-
-def bare_database(url: str) -> str:
-    """Makes the bare table; gives its URL back."""
-    bare_writes.create(url)
-    return url

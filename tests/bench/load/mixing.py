@@ -17,7 +17,7 @@ from google.protobuf import field_mask_pb2
 from recast.csbs.v1 import backup_service_pb2 as backups
 from recast.csbs.v1 import backup_service_pb2_grpc as backups_grpc
 from recast.csbs.v1 import image_lock_service_pb2, image_lock_service_pb2_grpc
-from tests.bench.load.asking import PROJECT, create_backup, lock
+from tests.bench.load.requests import PROJECT, create_backup, lock
 
 
 def mixed(asked: dict[str, Any]) -> Callable[[int], None]:

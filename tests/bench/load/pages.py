@@ -17,7 +17,7 @@ from csbs.storage import backups as stored
 from csbs.storage.tables import BackupRow
 from recast.csbs.v1 import backup_service_pb2 as pb
 from recast.csbs.v1 import backup_service_pb2_grpc as grpc_pb
-from recast.unitofwork import Database
+from recast.database import Database
 from tests.bench.load import rows
 
 SIZE = 50
@@ -83,8 +83,8 @@ def _query(stub: Any, metadata: Any, database: Database, filter_text: str, order
 
 def _positions(session: Session, filter_text: str, order_by: str) -> dict[str, BackupRow]:
     """The rows before the middle page and before the last one."""
-    conditions = (BackupRow.project == rows.PROJECT, *stored.LISTING._conditions(filter_text))
-    order = stored.LISTING._order(order_by)
+    conditions = (BackupRow.project == rows.PROJECT, *stored.LISTING._fields.conditions(filter_text))
+    order = stored.LISTING._fields.order(order_by)
 
     def columns(forward: bool) -> list[Any]:
         return [
@@ -101,6 +101,6 @@ def _positions(session: Session, filter_text: str, order_by: str) -> dict[str, B
 
 def _moved(page_token: str, row: BackupRow, order_by: str) -> str:
     made_for, _ = json.loads(base64.urlsafe_b64decode(page_token + "=" * (-len(page_token) % 4)))
-    values = [getattr(row, name) for name, _ in stored.LISTING._order(order_by)]
+    values = [getattr(row, name) for name, _ in stored.LISTING._fields.order(order_by)]
     plain = [{"time": each.isoformat()} if hasattr(each, "isoformat") else each for each in values]
     return base64.urlsafe_b64encode(json.dumps([made_for, plain]).encode()).decode().rstrip("=")

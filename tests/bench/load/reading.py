@@ -8,7 +8,7 @@ import re
 import struct
 import subprocess
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 _DATA = re.compile(r"space savings [\d.]+%\), [^(]*\((\d+)\) data")
@@ -24,11 +24,6 @@ class Read:
     message: bytes
     answer_bytes: int
     token: str
-
-
-def moved(read: Read, endpoint: str) -> Read:
-    """The same request, to another server that answers it alike."""
-    return replace(read, endpoint=endpoint)
 
 
 def frame(message: bytes) -> bytes:

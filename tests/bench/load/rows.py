@@ -5,15 +5,16 @@ them.
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
-from sqlalchemy import text
+from sqlalchemy import MetaData, Table, text
 
 from csbs.domain.backup import BackupState
 from csbs.storage import backups as stored
 from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_pb2
-from recast.unitofwork import Database
+from recast.database import Database
 
 PROJECT = "load"
 SERVERS = 1000
@@ -25,10 +26,10 @@ _ROLES = ((content_pb2.DISK_ROLE_SYSTEM, 0), (content_pb2.DISK_ROLE_DATA, 1))
 
 def disk_messages(server: str) -> tuple[bytes, bytes]:
     """What every row's disks and content are: a system and a data disk, in the store of this project."""
-    shown = backup_pb2.Backup()
+    backup = backup_pb2.Backup()
     content = content_pb2.Content(store=content_pb2.ContentStore(url="file:///load", project=PROJECT))
     for role, position in _ROLES:
-        disk = shown.disks.add(
+        disk = backup.disks.add(
             id=f"disk-{position}",
             disk=f"projects/{PROJECT}/disks/{server}-{position}",
             role=role,
@@ -46,7 +47,7 @@ def disk_messages(server: str) -> tuple[bytes, bytes]:
             index=content_pb2.IndexRef(id=f"index-{position}", digest=bytes(32)),
             source_disk=disk.disk,
         )
-    return shown.SerializeToString(), content.SerializeToString()
+    return backup.SerializeToString(), content.SerializeToString()
 
 
 def backup_rows(count: int) -> Iterator[dict[str, object]]:
@@ -78,8 +79,9 @@ def backup_rows(count: int) -> Iterator[dict[str, object]]:
             "freeze_time": moment,
             "finish_time": moment + timedelta(seconds=60),
         }
-        kept = {"shown": stored.message(BackupRow(**row)).SerializeToString(), "disks_make_image": True}
-        yield row | kept
+        message = stored.message(BackupRow(**row)).SerializeToString()
+        # The columns of other versions too: `write_backups` takes those that the database has.
+        yield row | {"serialized": message, "shown": message, "disks_make_image": True}
 
 
 def available(number: int) -> str:
@@ -88,25 +90,19 @@ def available(number: int) -> str:
 
 
 def write_backups(url: str, count: int) -> float:
-    """Writes them in batches into a migrated database; gives the seconds it took."""
+    """Writes them in batches into a migrated database of this version or another; gives the seconds taken."""
     database, begun = Database(url), time.monotonic()
-    insert = BackupRow.__table__.insert()  # type: ignore[attr-defined]
-    batch: list[dict[str, object]] = []
-    for row in backup_rows(count):
-        batch.append(row)
-        if len(batch) == _BATCH:
-            _write(database, insert, batch)
-            batch = []
-    if batch:
-        _write(database, insert, batch)
+    table = Table("backup", MetaData(), autoload_with=database.engine)
+    types = {name: column.type for name, column in BackupRow.__table__.c.items()}  # type: ignore[attr-defined]
+    for column in table.columns:
+        column.type = types.get(column.name, column.type)
+    rows = ({name: row[name] for name in table.c.keys() & row.keys()} for row in backup_rows(count))
+    while batch := list(islice(rows, _BATCH)):
+        with database.write() as tx:
+            tx.session.connection().execute(table.insert(), batch)
+            tx.commit()
     if not database.is_sqlite:  # its own autovacuum would have done so by the time that there are so many
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))
     database.close()
     return time.monotonic() - begun
-
-
-def _write(database: Database, insert: object, batch: list[dict[str, object]]) -> None:
-    with database.write() as tx:
-        tx.session.connection().execute(insert, batch)  # type: ignore[call-overload]
-        tx.commit()

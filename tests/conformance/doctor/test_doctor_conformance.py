@@ -8,10 +8,10 @@ from sqlmodel import SQLModel
 from csbs.storage.tables import BackupRow, ImageLockRow
 from ecs.storage.tables import AttachmentRow, DiskRow, FreezeRow, ImageHoldRow, ServerRow
 from ims.storage.tables import ImagePinRow, ImageRow
+from recast.database import Database
 from recast.doctor.snapshots import read_csbs, read_ecs, read_ims
+from recast.migrations.migrate import migrate
 from recast.operations.tables import OperationRow, OperationStep, OperationUse
-from recast.unitofwork import Database
-from recast.unitofwork.migration import migrate
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _ALL = {"project": "p", "display_name": "it", "create_time": NOW, "update_time": NOW}

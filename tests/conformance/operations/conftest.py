@@ -15,10 +15,10 @@ from sqlalchemy import text
 from sqlmodel import Field, SQLModel
 from structlog.testing import capture_logs
 
+from recast.database import Database, Transaction
 from recast.faults import Refusal
 from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
 from recast.operations import TABLES, OperationRow, Operations, Work, Worker, operation_message
-from recast.unitofwork import Database, Transaction
 
 Run = Callable[[Work], Message | Refusal]
 Undo = Callable[[Work, Refusal], Message | None]

@@ -22,11 +22,11 @@ from sqlalchemy.pool import NullPool
 
 from recast.client import SERVICES, Recast, Service, Settings
 from recast.client.tokens import mint
+from recast.database import Database
 from recast.doctor import Installation, examine
 from recast.rpc.identity import create_keys
 from recast.stack.layout import Layout, environment_of
 from recast.stack.process import ServiceProcess
-from recast.unitofwork import Database
 from tests.harness.cloud import chunks_held
 from tests.harness.postgresql import PostgresqlServer
 

@@ -14,13 +14,13 @@ from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
 from sqlmodel import SQLModel
 
+from recast.database import Database
 from recast.faults import Refusal
 from recast.operations import TABLES, Operations, OperationsServicer, Work, Worker
 from recast.rpc.access import PEOPLE
 from recast.rpc.channel import connect
 from recast.rpc.identity import Caller, Signer, Verifier, create_keys
 from recast.rpc.server import Registration, Server
-from recast.unitofwork import Database
 
 MAX_WAITS = 2
 

@@ -15,14 +15,14 @@ from csbs.workflows.create_backup import CreateBackup
 from csbs.workflows.delete_backup import COLLECT_CHUNKS, DeleteBackup
 from csbs.workflows.restore_backup import RestoreBackup
 from recast.csbs.v1 import backup_service_pb2_grpc, image_lock_service_pb2_grpc
+from recast.database import Database
+from recast.migrations.migrate import migrate
 from recast.operations import Operations, OperationsServicer, Worker
 from recast.rpc.access import people_and, services
 from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
 from recast.rpc.server import MAX_WAITS, Registration, Server
-from recast.unitofwork import Database
-from recast.unitofwork.migration import migrate
 
 
 class App:

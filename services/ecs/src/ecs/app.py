@@ -25,20 +25,20 @@ from ecs.workflows.export_disks import ExportDisks
 from ecs.workflows.freeze_server import FreezeServer
 from ecs.workflows.restore_disks import RestoreDisks
 from ecs.workflows.thaw_server import ThawServer
+from recast.database import Database
 from recast.ecs.v1 import (
     backup_source_service_pb2_grpc,
     disk_service_pb2_grpc,
     image_source_service_pb2_grpc,
     server_service_pb2_grpc,
 )
+from recast.migrations.migrate import migrate
 from recast.operations import Operations, OperationsServicer, Worker, Workflow
 from recast.rpc.access import OPERATORS, PEOPLE, people_and, services
 from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
 from recast.rpc.server import MAX_WAITS, Registration, Server
-from recast.unitofwork import Database
-from recast.unitofwork.migration import migrate
 
 
 class App:

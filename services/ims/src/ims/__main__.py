@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from ims.app import App
 from ims.settings import Settings
 from ims.storage.tables import TABLES
+from recast.database import DatabaseUnusable
+from recast.migrations import move_command
 from recast.rpc.process import configure_logs, read_settings, run
-from recast.unitofwork import DatabaseUnusable, move_command
 
 
 def main() -> None:

@@ -16,7 +16,9 @@ from ims.workflows.collect_chunks import CollectChunks
 from ims.workflows.create_image import CreateImage
 from ims.workflows.delete_image import COLLECT_CHUNKS, DeleteImage
 from ims.workflows.import_image import ImportImage
+from recast.database import Database
 from recast.ims.v1 import image_service_pb2_grpc, provisioning_service_pb2_grpc
+from recast.migrations.migrate import migrate
 from recast.operations import Operations, OperationsServicer, Worker
 from recast.preparation import Inspector
 from recast.rpc.access import PEOPLE, services
@@ -24,8 +26,6 @@ from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
 from recast.rpc.server import MAX_WAITS, Registration, Server
-from recast.unitofwork import Database
-from recast.unitofwork.migration import migrate
 
 
 class App:

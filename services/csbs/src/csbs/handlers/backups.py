@@ -19,12 +19,13 @@ from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as pb
 from recast.csbs.v1 import backup_service_pb2_grpc as grpc_pb
+from recast.database import Database, Transaction
 from recast.ecs.v1 import server_pb2
 from recast.operations import Operations
+from recast.resources import commit_change, find_replay
 from recast.rpc.call import enter_project
 from recast.rpc.masks import masked
 from recast.rpc.names import parse_name, parse_parent
-from recast.unitofwork import Database, Transaction, find_replay, remember_replay
 
 
 @dataclass(frozen=True)
@@ -60,25 +61,24 @@ class Backups(grpc_pb.BackupServiceServicer):
             row = self._new_row(project, request, display_name, described)
             if tx.session.get(BackupRow, row.name) is not None:
                 raise BackupIdTaken(backup=row.name)
-            tx.session.add(row)
+            backups.save(tx, row)
             response = pb.CreateBackupResponse(
                 backup=backups.message(row),
                 operation=self._record(tx, "CreateBackup", row, request),
             )
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def GetBackup(self, request: pb.GetBackupRequest, context: grpc.ServicerContext) -> pb.GetBackupResponse:
         enter_project(parse_name(request.name, "backups").project)
-        return pb.GetBackupResponse(backup=backups.shown(self.database, request.name))
+        with self.database.read() as session:
+            return pb.GetBackupResponse(backup=backups.get(session, request.name))
 
-    def ListBackups(  # type: ignore[override]  # a page is answered as it was kept
+    def ListBackups(
         self, request: pb.ListBackupsRequest, context: grpc.ServicerContext
-    ) -> bytes:
+    ) -> pb.ListBackupsResponse:
         project = enter_project(parse_parent(request.parent))
-        return backups.shown_page(self.database, request, project)
+        with self.database.read() as session:
+            return backups.page(session, request, project)
 
     def UpdateBackup(
         self, request: pb.UpdateBackupRequest, context: grpc.ServicerContext
@@ -95,13 +95,9 @@ class Backups(grpc_pb.BackupServiceServicer):
             )
             for field, text in changes.items():
                 setattr(row, field, text)
-            row.touch(self.now())
-            tx.session.add(row)
+            backups.update(tx, row, self.now())
             response = pb.UpdateBackupResponse(backup=backups.message(row))
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def DeleteBackup(
         self, request: pb.DeleteBackupRequest, context: grpc.ServicerContext
@@ -118,10 +114,7 @@ class Backups(grpc_pb.BackupServiceServicer):
                 backup=backups.message(row),
                 operation=self._record(tx, "DeleteBackup", row, request),
             )
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def RestoreBackup(
         self, request: pb.RestoreBackupRequest, context: grpc.ServicerContext
@@ -151,10 +144,7 @@ class Backups(grpc_pb.BackupServiceServicer):
                 backup=backups.message(row),
                 operation=self._record(tx, "RestoreBackup", row, planned),
             )
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def _record(
         self, tx: Transaction, verb: str, row: BackupRow, request: Message
@@ -166,9 +156,9 @@ class Backups(grpc_pb.BackupServiceServicer):
     ) -> BackupRow:
         """R03: the backup is CREATING as soon as its request is answered."""
         now = self.now()
-        shown = backup_pb2.Backup()
+        described = backup_pb2.Backup()
         for disk in server.disks:
-            shown.disks.add(
+            described.disks.add(
                 id=disk_id(disk.role, disk.position),
                 disk=disk.disk,
                 role=disk.role,
@@ -186,7 +176,7 @@ class Backups(grpc_pb.BackupServiceServicer):
             server_display_name=server.display_name,
             state=BackupState.CREATING,
             full=request.full,
-            disks=shown.SerializeToString(),
+            disks=described.SerializeToString(),
             size_bytes=sum(disk.size_bytes for disk in server.disks),
             create_time=now,
             update_time=now,

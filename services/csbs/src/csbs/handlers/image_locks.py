@@ -11,16 +11,16 @@ from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance, cur
 from csbs.domain.refusals import BackupNotImageReady
 from csbs.storage import backups, image_locks
 from csbs.storage.chunks import BackupChunks
-from csbs.storage.image_locks import Asked, LockedBackup, SeenBackup
+from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
 from recast.csbs.v1 import error_reason_pb2
 from recast.csbs.v1 import image_lock_service_pb2 as pb
 from recast.csbs.v1 import image_lock_service_pb2_grpc as grpc_pb
+from recast.database import Database
 from recast.faults import Refusal, all_of
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
-from recast.unitofwork import Database
 
 _STATES = {state: pb.LockState.Value(f"LOCK_STATE_{state}") for state in LockState}
 _MOST_LOCKS = (1 << 31) - 1
@@ -39,96 +39,93 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         self, request: pb.CheckImageEligibilityRequest, context: grpc.ServicerContext
     ) -> pb.CheckImageEligibilityResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
-        answer = pb.CheckImageEligibilityResponse()
-        obstacles = self._obstacles(image_locks.look(self.database, request.backup, message=answer.backup))
-        answer.eligible = not obstacles
-        answer.violations.extend(_violation(each) for each in obstacles)
-        return answer
+        with self.database.read() as session:
+            row = backups.load(session, request.backup)
+        obstacles = self._obstacles(row)
+        return pb.CheckImageEligibilityResponse(
+            backup=backups.message(row),
+            eligible=not obstacles,
+            violations=[_violation(each) for each in obstacles],
+        )
 
     def LockBackup(
         self, request: pb.LockBackupRequest, context: grpc.ServicerContext
     ) -> pb.LockBackupResponse:
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
-
-        def lock_it(asked: Asked) -> pb.LockBackupResponse | None:
-            answer, request_id = pb.LockBackupResponse(), request.request_id
-            wanted = ImageLock(request.backup, request.image, 0, request_id, LockState.HELD, self.now())
-            locked = image_locks.take(asked, wanted, message=answer.backup)
-            if locked is None:
-                seen = image_locks.look(asked, request.backup, request_id, message=answer.backup)
-                if lock := find_again(seen.locks, request.backup, request.image, request_id):
-                    locked = LockedBackup(seen.state, seen.content, lock)
-                elif obstacles := self._obstacles(seen):
+        with self.database.write() as tx:
+            row = backups.load(tx.session, request.backup, lock=True)
+            locks = image_locks.find(tx.session, row.name, request_id=request.request_id)
+            lock = find_again(locks, row.name, request.image, request.request_id)
+            if lock is None:
+                if obstacles := self._obstacles(row):
                     raise all_of(obstacles)
-                else:
-                    locked = image_locks.take(asked, wanted, seen, message=answer.backup)
-            if locked is None:
-                return None
-            answer.lock.CopyFrom(_message(locked.lock, locked.lock.state))
-            self._show_content(locked, project, answer.content)
-            return answer
-
-        return self.database.settle(lambda session: backups.hold(session, request.backup), lock_it)
+                wanted = ImageLock(row.name, request.image, 0, request.request_id, LockState.HELD, self.now())
+                lock = image_locks.take(tx, row, wanted)
+                tx.commit()
+        return pb.LockBackupResponse(
+            backup=backups.message(row), lock=_message(lock), content=self._content(row, project)
+        )
 
     def ConfirmLock(
         self, request: pb.ConfirmLockRequest, context: grpc.ServicerContext
     ) -> pb.ConfirmLockResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
-
-        def confirm(asked: Asked) -> pb.ConfirmLockResponse | None:
-            seen = image_locks.look(asked, request.backup, token=request.token)
-            lock = current(seen.locks, request.backup, request.image, request.token)
-            state = advance(lock, LockEvent.CONFIRMED)
-            is_moved = image_locks.move(asked, lock, state)
-            return pb.ConfirmLockResponse(lock=_message(lock, state)) if is_moved else None
-
-        return self.database.settle(lambda session: backups.hold(session, request.backup), confirm)
+        with self.database.write() as tx:
+            row = backups.load(tx.session, request.backup, lock=True)
+            locks = image_locks.find(tx.session, row.name, token=request.token)
+            lock = current(locks, row.name, request.image, request.token)
+            lock = lock._replace(state=advance(lock, LockEvent.CONFIRMED))
+            image_locks.move(tx, lock, lock.state)
+            tx.commit()
+        return pb.ConfirmLockResponse(lock=_message(lock))
 
     def ReleaseLock(
         self, request: pb.ReleaseLockRequest, context: grpc.ServicerContext
     ) -> pb.ReleaseLockResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
-
-        def release(asked: Asked) -> pb.ReleaseLockResponse | None:
-            locks = image_locks.look_alone(asked, request.backup, request.request_id, request.token)
+        with self.database.write() as tx:
+            image_locks.lock_backup(tx, request.backup)
+            locks = image_locks.find(
+                tx.session, request.backup, request_id=request.request_id, token=request.token
+            )
             meant = [each for each in locks if each.image == request.image and _is_meant(each, request)]
             # A backup of this name before may have left a tombstone of the same token.
             meant.sort(key=lambda each: each.state is LockState.RELEASED)
-            # A release that overtakes its own LockBackup leaves the tombstone that refuses it.
-            lock = meant[0] if meant else _tombstone(request, self.now())
             if meant:
-                is_done = image_locks.move(asked, lock, advance(lock, LockEvent.RELEASED))
+                lock = meant[0]
+                image_locks.move(tx, lock, advance(lock, LockEvent.RELEASED))
             else:
+                # A release that overtakes its own LockBackup leaves the tombstone that refuses it.
+                lock = _tombstone(request, self.now())
                 is_anothers = any(each.request_id == request.request_id for each in locks)
-                is_kept = bool(request.request_id) and not is_anothers
-                is_done = not is_kept or image_locks.add(asked, lock)
-            return pb.ReleaseLockResponse(lock=_released(lock)) if is_done else None
-
-        return self.database.settle(lambda session: backups.hold(session, request.backup), release)
+                if request.request_id and not is_anothers:
+                    image_locks.add(tx, lock)
+            tx.commit()
+        return pb.ReleaseLockResponse(lock=_released(lock))
 
     def GetBackupContent(
         self, request: pb.GetBackupContentRequest, context: grpc.ServicerContext
     ) -> pb.GetBackupContentResponse:
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
-        answer = pb.GetBackupContentResponse()
-        seen = image_locks.look(self.database, request.backup, token=request.token, message=answer.backup)
-        current(seen.locks, request.backup, request.image, request.token)
-        if not self._show_content(seen, project, answer.content):
-            raise BackupNotImageReady(backup=request.backup, state=seen.state)
-        return answer
+        with self.database.read() as session:
+            row = backups.load(session, request.backup)
+            locks = image_locks.find(session, row.name, token=request.token)
+        current(locks, row.name, request.image, request.token)
+        content = self._content(row, project)
+        if content is None:
+            raise BackupNotImageReady(backup=row.name, state=row.state)
+        return pb.GetBackupContentResponse(backup=backups.message(row), content=content)
 
-    def _obstacles(self, backup: SeenBackup) -> list[Refusal]:
-        return image_obstacles(backups.value(backup), require_available=self.require_available)
+    def _obstacles(self, row: BackupRow) -> list[Refusal]:
+        return image_obstacles(backups.value(row), require_available=self.require_available)
 
-    def _show_content(
-        self, backup: SeenBackup | LockedBackup, project: str, message: content_pb2.Content
-    ) -> bool:
-        """What the backup's disks are, with the key of the store; False while it is being made."""
-        if backup.content is None or backup.state not in SEALED:
-            return False
-        message.ParseFromString(backup.content)
-        message.store.CopyFrom(self.chunks.location(project))
-        return True
+    def _content(self, row: BackupRow, project: str) -> content_pb2.Content | None:
+        """What the backup's disks are, with the key of the store; None while it is being made."""
+        if row.content is None or row.state not in SEALED:
+            return None
+        content = content_pb2.Content.FromString(row.content)
+        content.store.CopyFrom(self.chunks.location(project))
+        return content
 
 
 def _is_meant(lock: ImageLock, request: pb.ReleaseLockRequest) -> bool:
@@ -140,9 +137,9 @@ def _tombstone(request: pb.ReleaseLockRequest, now: datetime) -> ImageLock:
     return ImageLock(request.backup, request.image, token, request.request_id, LockState.RELEASED, now)
 
 
-def _message(lock: ImageLock, state: LockState) -> pb.ImageLock:
+def _message(lock: ImageLock) -> pb.ImageLock:
     message = _released(lock)
-    message.state = _STATES[state]
+    message.state = _STATES[lock.state]
     put_time(message.create_time, lock.create_time)
     return message
 

@@ -1,33 +1,20 @@
 """Backups in the database, and how a row looks to the rules and to callers."""
 
 from datetime import datetime
-from typing import Any, Protocol
 
 from google.rpc import status_pb2
-from sqlalchemy import bindparam, text
-from sqlalchemy import select as sa_select
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
-from csbs.domain.backup import Backup, BackupDisk, BackupEvent, BackupState, advance, disk_obstacles
+from csbs.domain.backup import Backup, BackupDisk, BackupEvent, BackupState, advance
 from csbs.domain.refusals import BackupNotFound
 from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
 from recast.csbs.v1 import backup_pb2 as pb
 from recast.csbs.v1 import backup_service_pb2
-from recast.unitofwork import (
-    Database,
-    Field,
-    Listing,
-    Look,
-    Transaction,
-    by_bytes,
-    joined,
-    keep,
-    keep_shown,
-)
+from recast.database import Transaction, lock_name
+from recast.resources import Field, Listing
 
-_TABLE: Any = BackupRow.__table__  # type: ignore[attr-defined]
 LISTING: Listing[BackupRow] = Listing(
     BackupRow,
     {
@@ -38,11 +25,7 @@ LISTING: Listing[BackupRow] = Listing(
         "size_bytes": Field(BackupRow.size_bytes, parse=int, sortable=True),
         "create_time": Field(BackupRow.create_time, parse=datetime.fromisoformat, sortable=True),
     },
-    id_column="name",
-    shown=(_TABLE.c.shown, _TABLE.c.image),
-)
-_ONE = Look(
-    sa_select(_TABLE.c.shown, _TABLE.c.image, _TABLE.c.name).where(_TABLE.c.name == bindparam("backup"))
+    tie_breaker="name",
 )
 
 
@@ -55,25 +38,14 @@ def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
     return row
 
 
-def hold(session: Session, name: str) -> None:
-    """Keeps the row, if there is one, from everybody else until the transaction ends."""
-    session.exec(select(BackupRow.name).where(BackupRow.name == name).with_for_update()).first()
-
-
 def unfinished_backup_of(session: Session, project: str, server: str) -> str:
     """The backup of the project's server that is being made; empty when there is none.
 
-    Nobody else gets an answer until the transaction ends: on PostgreSQL by an advisory lock, as there is no
-    row to lock; on SQLite there is one writer anyway.
+    Other writes that ask about the server wait until this one ends.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.connection().execute(
-            text("SELECT pg_advisory_xact_lock(hashtext(:server))"), {"server": server}
-        )
+    lock_name(session, server)
     query = select(BackupRow.name).where(
-        BackupRow.project == project,
-        by_bytes(BackupRow.server) == server,
-        BackupRow.state == BackupState.CREATING,
+        BackupRow.project == project, BackupRow.server == server, BackupRow.state == BackupState.CREATING
     )
     return session.exec(query).first() or ""
 
@@ -84,17 +56,7 @@ def live_contents(session: Session, project: str) -> list[content_pb2.Content]:
     return [content_pb2.Content.FromString(content) for content in session.exec(query) if content]
 
 
-class Decisive(Protocol):
-    """What the rules look at, of a row or of what a look found: never what is kept for callers."""
-
-    name: str
-    state: str
-    image_ready: bool
-    image: str
-    disks: bytes
-
-
-def value(row: Decisive) -> Backup:
+def value(row: BackupRow) -> Backup:
     """The backup as the rules see it."""
     disks = [
         BackupDisk(
@@ -105,43 +67,54 @@ def value(row: Decisive) -> Backup:
     return Backup(row.name, BackupState(row.state), row.image_ready, row.image, disks)
 
 
-def move(tx: Transaction, row: BackupRow, event: BackupEvent, now: datetime) -> None:
-    """Moves a backup to the state that the table says."""
-    row.state = advance(value(row), event)
-    row.touch(now)
+def save(tx: Transaction, row: BackupRow) -> None:
+    """Writes a new or a changed row, with the message that reads answer."""
+    row.serialized = message(row).SerializeToString()
     tx.session.add(row)
 
 
-def shown(database: Database, name: str) -> pb.Backup:
+def update(tx: Transaction, row: BackupRow, now: datetime) -> None:
+    """Writes a row that changed for its owner: the change is counted."""
+    row.touch(now)
+    save(tx, row)
+
+
+def move(tx: Transaction, row: BackupRow, event: BackupEvent, now: datetime) -> None:
+    """Moves a backup to the state that the table says."""
+    row.state = advance(value(row), event)
+    update(tx, row, now)
+
+
+def get(session: Session, name: str) -> pb.Backup:
     """A backup as callers see it, or BackupNotFound."""
-    rows = database.look(_ONE, {"backup": name})
-    if not rows:
+    serialized = session.exec(select(BackupRow.serialized).where(BackupRow.name == name)).first()
+    if serialized is None:
         raise BackupNotFound(backup=name)
-    return pb.Backup.FromString(_shown(database, *rows[0]))
+    return _read(session, name, serialized)
 
 
-def shown_page(database: Database, request: backup_service_pb2.ListBackupsRequest, project: str) -> bytes:
-    """A page of a project's backups as callers see them: a serialized ListBackupsResponse."""
-    page = LISTING.shown_page(
-        database,
-        project,
+def page(
+    session: Session, request: backup_service_pb2.ListBackupsRequest, project: str
+) -> backup_service_pb2.ListBackupsResponse:
+    """A page of a project's backups as callers see them."""
+    found = LISTING.page(
+        session,
+        col(BackupRow.project) == project,
         scope=f"backups/{project}",
         filter_text=request.filter,
         order_by=request.order_by,
         page_size=request.page_size,
         page_token=request.page_token,
+        columns=(BackupRow.serialized,),
     )
-    rest = backup_service_pb2.ListBackupsResponse(next_page_token=page.next_token)
-    kept = [_shown(database, known, image, name) for known, image, *_, name in page.rows]
-    return joined(rest.BACKUPS_FIELD_NUMBER, kept) + rest.SerializeToString()
+    response = backup_service_pb2.ListBackupsResponse(next_page_token=found.next_token)
+    response.backups.extend(_read(session, name, serialized) for serialized, *_, name in found.rows)
+    return response
 
 
-def _shown(database: Database, known: bytes, image: str, name: str) -> bytes:
-    """A backup as it was kept; one that was not, by a look of its own."""
-    if not known:
-        with database.read() as session:
-            return message(load(session, name)).SerializeToString()
-    return known + pb.Backup(image=image).SerializeToString() if image else known
+def _read(session: Session, name: str, serialized: bytes) -> pb.Backup:
+    """The message of a row; that of a row of before migration 0005 is built."""
+    return pb.Backup.FromString(serialized) if serialized else message(load(session, name))
 
 
 def current(session: Session, name: str) -> pb.Backup:
@@ -176,14 +149,3 @@ def message(row: BackupRow) -> pb.Backup:
     if row.finish_time:
         put_time(backup.finish_time, row.finish_time)
     return backup
-
-
-def _unheld(row: BackupRow) -> pb.Backup:
-    """The same, without the image: that changes by itself."""
-    backup = message(row)
-    backup.image = ""
-    return backup
-
-
-keep_shown(BackupRow, _unheld)
-keep(BackupRow, "disks_make_image", lambda row: not disk_obstacles(value(row)))

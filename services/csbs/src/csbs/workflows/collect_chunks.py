@@ -9,9 +9,9 @@ from google.protobuf.message import Message
 from csbs.storage import backups
 from csbs.storage.chunks import BackupChunks
 from recast.chunkstore import IndexMissing, IndexRef
+from recast.database import Database
 from recast.faults import Refusal, Unavailable
 from recast.operations import Work
-from recast.unitofwork import Database
 
 
 class CollectChunks:

@@ -16,11 +16,11 @@ from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
+from recast.database import Database, Transaction
 from recast.ecs.v1 import backup_source_service_pb2 as ecs_pb
 from recast.faults import Refusal, StoreIoFailed
 from recast.operations import Work
 from recast.rpc.status import status_from_refusal
-from recast.unitofwork import Database, Transaction, by_bytes
 
 DOMAIN = "csbs.recast"
 
@@ -83,9 +83,9 @@ class CreateBackup:
         row = backups.load(tx.session, name, lock=True)
         row.image_ready = True
         row.freeze_time = frozen.freeze_time.ToDatetime().replace(tzinfo=self._now().tzinfo)
-        shown = backup_pb2.Backup()
+        described = backup_pb2.Backup()
         for disk in frozen.disks:
-            shown.disks.add(
+            described.disks.add(
                 id=disk_id(disk.role, disk.position),
                 disk=disk.disk,
                 role=disk.role,
@@ -94,10 +94,9 @@ class CreateBackup:
                 size_bytes=disk.size_bytes,
                 shared=disk.shared,
             )
-        row.disks = shown.SerializeToString()
+        row.disks = described.SerializeToString()
         row.size_bytes = sum(disk.size_bytes for disk in frozen.disks)
-        row.touch(self._now())
-        tx.session.add(row)
+        backups.update(tx, row, self._now())
 
     def _plan(
         self, operation: str, row: BackupRow, frozen: ecs_pb.FreezeServerResponse
@@ -124,10 +123,10 @@ class CreateBackup:
         written: ecs_pb.ExportDisksResult,
     ) -> None:
         row = backups.load(tx.session, name, lock=True)
-        shown = backup_pb2.Backup.FromString(row.disks)
+        described = backup_pb2.Backup.FromString(row.disks)
         content = content_pb2.Content(store=content_pb2.ContentStore(url=store.url, project=store.project))
         by_disk = {disk.disk: disk for disk in written.disks}
-        for disk in shown.disks:
+        for disk in described.disks:
             result = by_disk[disk.disk]
             disk.data_bytes, disk.stored_bytes, disk.read_bytes = (
                 result.data_bytes,
@@ -143,9 +142,9 @@ class CreateBackup:
                 index=result.index,
                 source_disk=disk.disk,
             )
-        row.disks = shown.SerializeToString()
+        row.disks = described.SerializeToString()
         row.content = content.SerializeToString()
-        row.stored_bytes = sum(disk.stored_bytes for disk in shown.disks)
+        row.stored_bytes = sum(disk.stored_bytes for disk in described.disks)
         row.incremental = any(disk.incremental for disk in written.disks)
         row.finish_time = self._now()
         backups.move(tx, row, BackupEvent.SEALED, self._now())
@@ -175,7 +174,7 @@ def _parent(
     names = [disk.tracked_backup] if disk.tracked_backup else []
     newest = select(BackupRow.name).where(
         BackupRow.project == row.project,
-        by_bytes(BackupRow.server) == row.server,
+        BackupRow.server == row.server,
         BackupRow.state == BackupState.AVAILABLE,
     )
     names += session.exec(newest.order_by(col(BackupRow.create_time).desc()).limit(1)).all()

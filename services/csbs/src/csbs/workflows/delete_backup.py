@@ -17,10 +17,10 @@ from csbs.storage.tables import BackupRow
 from csbs.workflows.create_backup import DOMAIN
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_service_pb2 as pb
+from recast.database import Database, Transaction
 from recast.faults import Refusal
 from recast.operations import Operations, Work
 from recast.rpc.status import status_from_refusal
-from recast.unitofwork import Database, Transaction
 
 COLLECT_CHUNKS = "CollectChunks"
 

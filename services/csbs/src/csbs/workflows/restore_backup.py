@@ -14,10 +14,10 @@ from csbs.storage import backups
 from csbs.storage.chunks import BackupChunks
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_service_pb2 as pb
+from recast.database import Database, Transaction
 from recast.ecs.v1 import backup_source_service_pb2 as ecs_pb
 from recast.faults import Refusal
 from recast.operations import Work
-from recast.unitofwork import Database, Transaction
 
 
 class RestoreBackup:

@@ -14,13 +14,14 @@ from ecs.storage.freezes import FreezeState
 from ecs.storage.tables import DiskRow, ServerRow
 from ecs.workflows.freeze_server import FreezeServer, begin
 from recast.content.v1 import content_pb2
+from recast.database import Database, Transaction
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.ecs.v1 import backup_source_service_pb2_grpc as grpc_pb
 from recast.operations import OperationRow, Operations
+from recast.resources import commit_change, find_replay
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
 from recast.rpc.status import refusal_from_status
-from recast.unitofwork import Database, Transaction, find_replay, remember_replay
 
 # Well below the callers' deadline; they ask again.
 _FREEZE_SECONDS = 4.0
@@ -67,8 +68,6 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             if answer := find_replay(tx.session, project, request, pb.ExportDisksResponse):
                 return answer
             row = servers.load(tx.session, request.server)
-            if request.validate_only:
-                return pb.ExportDisksResponse()
             freeze = freezes.find(tx.session, row.name, request.freeze_id)
             if freeze is None or freeze.state != FreezeState.FROZEN:
                 raise FreezeNotFound(server=row.name, freeze=request.freeze_id)
@@ -80,9 +79,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
                 tx, project=project, verb="ExportDisks", target=row.name, request=request, queue=row.host
             )
             response = pb.ExportDisksResponse(operation=operation)
-            remember_replay(tx, project, request, response, self.now())
-            tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def ThawServer(
         self, request: pb.ThawServerRequest, context: grpc.ServicerContext
@@ -107,9 +104,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
                 queue=_host_of(tx, request),
             )
             response = pb.ThawServerResponse(operation=operation)
-            remember_replay(tx, project, request, response, self.now())
-            tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def RestoreDisks(
         self, request: pb.RestoreDisksRequest, context: grpc.ServicerContext
@@ -127,15 +122,11 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
                 check_free(value)
             check_restore(_contents(request), _attached(tx, row), _mapping(request))
             servers.move(tx, row, ServerEvent.RESTORE_BEGUN, self.now())
-            if request.validate_only:
-                return pb.RestoreDisksResponse()
             operation = self.operations.record(
                 tx, project=project, verb="RestoreDisks", target=row.name, request=request, queue=row.host
             )
             response = pb.RestoreDisksResponse(operation=operation)
-            remember_replay(tx, project, request, response, self.now())
-            tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def _freeze_there(self, request: pb.FreezeServerRequest, host: str) -> pb.FreezeServerResponse:
         """Has the server's host freeze it, and waits for that; asked again, for the same work."""
@@ -172,12 +163,11 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
         with self.database.write() as tx:
             answer = find_replay(tx.session, project, asked, pb.RestoreDisksResponse)
             if answer is None:
-                answer = pb.RestoreDisksResponse()
-                remember_replay(tx, project, asked, answer, self.now())
-            elif answer.HasField("operation"):
+                return commit_change(tx, project, asked, pb.RestoreDisksResponse(), self.now())
+            if answer.HasField("operation"):
                 operation_id = parse_name(answer.operation.name, "operations").id
                 self.operations.request_cancel(tx, self.operations.find(tx.session, project, operation_id))
-            tx.commit()
+                tx.commit()
         return answer
 
 

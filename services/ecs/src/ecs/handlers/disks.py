@@ -15,13 +15,14 @@ from ecs.peers.ims import Images
 from ecs.storage import disks, hosts, servers
 from ecs.storage.host import Host
 from ecs.storage.tables import AttachmentRow, DiskRow
+from recast.database import Database
 from recast.diskimage import active_path
 from recast.ecs.v1 import disk_service_pb2 as pb
 from recast.ecs.v1 import disk_service_pb2_grpc as grpc_pb
 from recast.operations import Operations
+from recast.resources import commit_change, find_replay
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name, parse_parent
-from recast.unitofwork import Database, find_replay, remember_replay
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,7 @@ class Disks(grpc_pb.DiskServiceServicer):
                 tx, project=project, verb="CreateDisk", target=row.name, request=request, queue=row.host
             )
             response = pb.CreateDiskResponse(disk=disks.message(tx.session, row), operation=operation)
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def GetDisk(self, request: pb.GetDiskRequest, context: grpc.ServicerContext) -> pb.GetDiskResponse:
         enter_project(parse_name(request.name, "disks").project)
@@ -123,10 +121,7 @@ class Disks(grpc_pb.DiskServiceServicer):
                 tx, project=project, verb="DeleteDisk", target=row.name, request=request, queue=row.host
             )
             response = pb.DeleteDiskResponse(disk=disks.message(tx.session, row), operation=operation)
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def AttachDisk(
         self, request: pb.AttachDiskRequest, context: grpc.ServicerContext
@@ -150,10 +145,7 @@ class Disks(grpc_pb.DiskServiceServicer):
             tx.session.add(server)
             tx.session.flush()
             response = pb.AttachDiskResponse(disk=disks.message(tx.session, row))
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def DetachDisk(
         self, request: pb.DetachDiskRequest, context: grpc.ServicerContext
@@ -174,10 +166,7 @@ class Disks(grpc_pb.DiskServiceServicer):
             tx.session.add(server)
             tx.session.flush()
             response = pb.DetachDiskResponse(disk=disks.message(tx.session, row))
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def GetDiskConnection(
         self, request: pb.GetDiskConnectionRequest, context: grpc.ServicerContext

@@ -9,11 +9,11 @@ import grpc
 from ecs.domain.refusals import HoldEnded
 from ecs.storage import servers
 from ecs.storage.tables import EndedHoldRow, ImageHoldRow
+from recast.database import Database
 from recast.ecs.v1 import image_source_service_pb2 as pb
 from recast.ecs.v1 import image_source_service_pb2_grpc as grpc_pb
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
-from recast.unitofwork import Database
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,15 @@ from ecs.peers.ims import Images
 from ecs.storage import disks, hosts, servers
 from ecs.storage.tables import AttachmentRow, DiskRow, ServerRow
 from ecs.workflows.change_os import new_disk_name
+from recast.database import Database, Transaction
 from recast.ecs.v1 import server_service_pb2 as pb
 from recast.ecs.v1 import server_service_pb2_grpc as grpc_pb
 from recast.faults import FieldViolation, Kind, Refusal, RequestInvalid
 from recast.operations import Operations
+from recast.resources import commit_change, find_replay
 from recast.rpc.call import enter_project
 from recast.rpc.masks import masked
 from recast.rpc.names import parse_name, parse_parent
-from recast.unitofwork import Database, Transaction, find_replay, remember_replay
 
 PowerRequest = TypeVar("PowerRequest", pb.StartServerRequest, pb.StopServerRequest, pb.RebootServerRequest)
 PowerResponse = TypeVar(
@@ -90,10 +91,7 @@ class Servers(grpc_pb.ServerServiceServicer):
             response = pb.CreateServersResponse(
                 servers=servers.messages(tx.session, rows), operation=operation
             )
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def GetServer(self, request: pb.GetServerRequest, context: grpc.ServicerContext) -> pb.GetServerResponse:
         enter_project(parse_name(request.name, "servers").project)
@@ -136,10 +134,7 @@ class Servers(grpc_pb.ServerServiceServicer):
             row.touch(self.now())
             tx.session.add(row)
             response = pb.UpdateServerResponse(server=servers.message(tx.session, row))
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def DeleteServer(
         self, request: pb.DeleteServerRequest, context: grpc.ServicerContext
@@ -154,10 +149,7 @@ class Servers(grpc_pb.ServerServiceServicer):
             servers.move(tx, row, ServerEvent.DELETION_BEGUN, self.now())
             operation = self._record(tx, "DeleteServer", row, request)
             response = pb.DeleteServerResponse(server=servers.message(tx.session, row), operation=operation)
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def StartServer(
         self, request: pb.StartServerRequest, context: grpc.ServicerContext
@@ -212,10 +204,7 @@ class Servers(grpc_pb.ServerServiceServicer):
             servers.move(tx, row, event, self.now())
             operation = self._record(tx, verb, row, request)
             response = answer_type(server=servers.message(tx.session, row), operation=operation)
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def _change_os(
         self,
@@ -264,10 +253,7 @@ class Servers(grpc_pb.ServerServiceServicer):
                 operation_id=operation_id,
             )
             response = answer_type(server=servers.message(tx.session, row), operation=operation)
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def _record(
         self, tx: Transaction, verb: str, row: ServerRow, request: Message

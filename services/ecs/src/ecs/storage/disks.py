@@ -11,8 +11,9 @@ from ecs.domain.refusals import DiskNotFound
 from ecs.storage.tables import AttachmentRow, DiskRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
+from recast.database import Transaction
 from recast.ecs.v1 import disk_pb2 as pb
-from recast.unitofwork import Field, Listing, Transaction
+from recast.resources import Field, Listing
 
 SYSTEM, DATA = "SYSTEM", "DATA"
 
@@ -26,7 +27,7 @@ LISTING: Listing[DiskRow] = Listing(
         "size_bytes": Field(DiskRow.size_bytes, parse=int, sortable=True),
         "create_time": Field(DiskRow.create_time, parse=datetime.fromisoformat, sortable=True),
     },
-    id_column="name",
+    tie_breaker="name",
 )
 
 

@@ -7,8 +7,8 @@ from enum import StrEnum
 from sqlmodel import Session
 
 from ecs.storage.tables import FreezeRow
+from recast.database import Transaction
 from recast.ecs.v1 import backup_source_service_pb2 as pb
-from recast.unitofwork import Transaction
 
 
 class FreezeState(StrEnum):

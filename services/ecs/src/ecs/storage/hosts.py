@@ -11,7 +11,7 @@ from sqlmodel import Session
 from ecs.domain.placement import Candidate
 from ecs.domain.refusals import HostAway
 from ecs.storage.tables import HostRow
-from recast.unitofwork import Database
+from recast.database import Database
 
 log = structlog.get_logger()
 _REPORT_SECONDS = 5.0

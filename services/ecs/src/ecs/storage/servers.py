@@ -12,8 +12,9 @@ from ecs.domain.server import Server, ServerEvent, ServerState, advance
 from ecs.storage import disks
 from ecs.storage.tables import AttachmentRow, DiskRow, ImageHoldRow, ServerRow
 from recast.contracts.times import put_time
+from recast.database import Transaction
 from recast.ecs.v1 import server_pb2 as pb
-from recast.unitofwork import Field, Listing, Transaction
+from recast.resources import Field, Listing
 
 LISTING: Listing[ServerRow] = Listing(
     ServerRow,
@@ -23,7 +24,7 @@ LISTING: Listing[ServerRow] = Listing(
         "image": Field(ServerRow.image),
         "create_time": Field(ServerRow.create_time, parse=datetime.fromisoformat, sortable=True),
     },
-    id_column="name",
+    tie_breaker="name",
 )
 
 

@@ -5,8 +5,9 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Column, LargeBinary, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
+from recast.database import UtcDateTime
 from recast.operations import TABLES as OPERATION_TABLES
-from recast.unitofwork import RequestReplay, ResourceRow, UtcDateTime, listing_index
+from recast.resources import RequestReplay, ResourceRow, listing_index
 
 
 class ServerRow(ResourceRow, table=True):

@@ -19,11 +19,11 @@ from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import AttachmentRow, DiskRow
 from ecs.workflows.create_servers import bring_bases, remove_rows, unpin
 from ecs.workflows.failing import fail_disk
+from recast.database import Database, Transaction
 from recast.diskimage import NewDisk
 from recast.ecs.v1 import server_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Work
-from recast.unitofwork import Database, Transaction
 
 
 class ChangeServerOs:

@@ -10,9 +10,9 @@ from google.protobuf.message import Message
 
 from ecs.domain.server import ServerEvent
 from ecs.storage import servers
+from recast.database import Database, Transaction
 from recast.faults import Refusal
 from recast.operations import Work
-from recast.unitofwork import Database, Transaction
 
 
 class ChangePower:

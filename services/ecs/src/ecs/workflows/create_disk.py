@@ -15,11 +15,11 @@ from ecs.storage import disks
 from ecs.storage.host import Host, disk_faults
 from ecs.workflows.create_servers import bring_bases, unpin
 from ecs.workflows.failing import fail_disk
+from recast.database import Database, Transaction
 from recast.diskimage import NewDisk
 from recast.ecs.v1 import disk_service_pb2
 from recast.faults import Refusal
 from recast.operations import Work
-from recast.unitofwork import Database, Transaction
 
 
 class CreateDisk:

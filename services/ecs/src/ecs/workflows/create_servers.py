@@ -23,12 +23,12 @@ from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import AttachmentRow, DiskRow
 from ecs.workflows.disk_progress import DiskProgress
 from ecs.workflows.failing import DOMAIN, fail_server
+from recast.database import Database, Transaction
 from recast.diskimage import NewDisk
 from recast.ecs.v1 import server_service_pb2 as pb
 from recast.faults import Refusal, Unavailable
 from recast.operations import OperationRow, State, Work
 from recast.rpc.status import refusal_from_status, status_from_refusal
-from recast.unitofwork import Database, Transaction
 
 
 class CreateServers:

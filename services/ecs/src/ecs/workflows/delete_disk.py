@@ -11,9 +11,9 @@ from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import DiskRow
 from ecs.workflows.create_servers import remove_rows
 from ecs.workflows.failing import fail_disk
+from recast.database import Database, Transaction
 from recast.faults import Refusal
 from recast.operations import Work
-from recast.unitofwork import Database, Transaction
 
 
 class DeleteDisk:

@@ -13,10 +13,10 @@ from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import DiskRow
 from ecs.workflows.create_servers import remove_rows
 from ecs.workflows.failing import fail_disk, fail_server
+from recast.database import Database, Transaction
 from recast.ecs.v1 import server_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Work
-from recast.unitofwork import Database, Transaction
 
 
 class DeleteServer:

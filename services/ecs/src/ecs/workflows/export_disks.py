@@ -11,10 +11,10 @@ from ecs.storage.tables import DiskRow
 from ecs.workflows.disk_progress import DiskProgress
 from recast.chunkstore import ChunkStore, DiskIndex, IndexCorrupt, IndexMissing, IndexRef, Progress
 from recast.content.v1 import content_pb2
+from recast.database import Database
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Interrupted, Work
-from recast.unitofwork import Database
 
 
 class ExportDisks:

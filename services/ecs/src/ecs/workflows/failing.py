@@ -7,9 +7,9 @@ from ecs.domain.server import ServerEvent
 from ecs.storage import disks as disk_rows
 from ecs.storage import servers
 from ecs.storage.tables import DiskRow, ServerRow
+from recast.database import Transaction
 from recast.faults import Refusal
 from recast.rpc.status import status_from_refusal
-from recast.unitofwork import Transaction
 
 DOMAIN = "ecs.recast"
 

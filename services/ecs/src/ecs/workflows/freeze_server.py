@@ -15,10 +15,10 @@ from ecs.storage.freezes import FreezeState
 from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import DiskRow
 from recast.contracts.times import put_time
+from recast.database import Database
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Work
-from recast.unitofwork import Database
 
 
 class FreezeServer:

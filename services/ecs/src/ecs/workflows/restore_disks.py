@@ -16,11 +16,11 @@ from ecs.storage import disks, servers
 from ecs.storage.host import Host, disk_faults
 from ecs.workflows.disk_progress import DiskProgress
 from ecs.workflows.failing import DOMAIN
+from recast.database import Database, Transaction
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Work
 from recast.rpc.status import status_from_refusal
-from recast.unitofwork import Database, Transaction
 
 
 class RestoreDisks:

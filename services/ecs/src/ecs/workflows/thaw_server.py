@@ -12,10 +12,10 @@ from ecs.domain.refusals import ServerNotFound
 from ecs.storage import freezes, servers
 from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import DiskRow
+from recast.database import Database, Transaction
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Work
-from recast.unitofwork import Database, Transaction
 
 
 class ThawServer:

@@ -28,15 +28,16 @@ from ims.storage.chunks import storage_faults
 from ims.storage.staging import StagedFile, Staging
 from ims.storage.tables import ImageRow
 from recast.csbs.v1 import backup_pb2
+from recast.database import Database
 from recast.faults import FieldViolation, RequestIdReused, RequestInvalid
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as pb
 from recast.ims.v1 import image_service_pb2_grpc as grpc_pb
 from recast.operations import Operations
+from recast.resources import commit_change, find_replay
 from recast.rpc.call import enter_project
 from recast.rpc.masks import masked
 from recast.rpc.names import parse_name, parse_parent
-from recast.unitofwork import Database, find_replay, remember_replay
 
 
 @dataclass(frozen=True)
@@ -96,25 +97,24 @@ class Images(grpc_pb.ImageServiceServicer):
             row.held_server = "" if is_finished else server
             if tx.session.get(ImageRow, row.name) is not None:
                 raise ImageIdTaken(image=row.name)
-            tx.session.add(row)
+            images.save(tx, row)
             operation = self.operations.record(
                 tx, project=project, verb="CreateImage", target=row.name, request=request
             )
             response = pb.CreateImageResponse(image=images.message(row), operation=operation)
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def GetImage(self, request: pb.GetImageRequest, context: grpc.ServicerContext) -> pb.GetImageResponse:
         enter_project(parse_name(request.name, "images").project)
-        return pb.GetImageResponse(image=images.shown(self.database, request.name, self.staging.size_bytes))
+        with self.database.read() as session:
+            return pb.GetImageResponse(image=images.get(session, request.name, self.staging.size_bytes))
 
-    def ListImages(  # type: ignore[override]  # a page is answered as it was kept
+    def ListImages(
         self, request: pb.ListImagesRequest, context: grpc.ServicerContext
-    ) -> bytes:
+    ) -> pb.ListImagesResponse:
         project = enter_project(parse_parent(request.parent))
-        return images.shown_page(self.database, request, project, self.staging.size_bytes)
+        with self.database.read() as session:
+            return images.page(session, request, project, self.staging.size_bytes)
 
     def UpdateImage(
         self, request: pb.UpdateImageRequest, context: grpc.ServicerContext
@@ -131,13 +131,9 @@ class Images(grpc_pb.ImageServiceServicer):
             )
             for field, text in changes.items():
                 setattr(row, field, text)
-            row.touch(self.now())
-            tx.session.add(row)
+            images.update(tx, row, self.now())
             response = pb.UpdateImageResponse(image=self._message(row))
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def DeleteImage(
         self, request: pb.DeleteImageRequest, context: grpc.ServicerContext
@@ -156,10 +152,7 @@ class Images(grpc_pb.ImageServiceServicer):
                 tx, project=project, verb="DeleteImage", target=row.name, request=request
             )
             response = pb.DeleteImageResponse(image=images.message(row), operation=operation)
-            if not request.validate_only:
-                remember_replay(tx, project, request, response, self.now())
-                tx.commit()
-            return response
+            return commit_change(tx, project, request, response, self.now())
 
     def GetProvisioningDefaults(
         self, request: pb.GetProvisioningDefaultsRequest, context: grpc.ServicerContext
@@ -196,7 +189,7 @@ class Images(grpc_pb.ImageServiceServicer):
             row.upload_key, row.upload_request_id, row.upload_header = self.new_id(), header.request_id, body
             if header.validate_only:
                 return row.name, pb.ImportImageResponse(image=images.message(row))
-            tx.session.add(row)
+            images.save(tx, row)
             tx.commit()
         return row.name, None
 
@@ -229,8 +222,7 @@ class Images(grpc_pb.ImageServiceServicer):
             if row.state != ImageState.CREATING:
                 raise ImageBusy(image=name, state=row.state)
             row.upload_is_complete = True
-            row.touch(self.now())
-            tx.session.add(row)
+            images.update(tx, row, self.now())
             operation = self.operations.record(
                 tx,
                 project=row.project,
@@ -239,9 +231,7 @@ class Images(grpc_pb.ImageServiceServicer):
                 request=pb.GetImageRequest(name=name),
             )
             response = pb.ImportImageResponse(image=self._message(row), operation=operation)
-            remember_replay(tx, row.project, header, response, self.now())
-            tx.commit()
-            return response
+            return commit_change(tx, row.project, header, response, self.now())
 
     def _new_row(self, project: str, image_id: str, image: image_pb2.Image, kind: str) -> ImageRow:
         """R63: the image is there, CREATING, as soon as its request is answered."""

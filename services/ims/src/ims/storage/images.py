@@ -2,23 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from google.rpc import status_pb2
-from sqlalchemy import bindparam
-from sqlalchemy import select as sa_select
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from ims.domain.image import Image, ImageEvent, ImageKind, ImageState, advance
 from ims.domain.refusals import ImageNotFound
 from ims.storage.tables import ImagePinRow, ImageRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
+from recast.database import Transaction, lock_name
 from recast.ims.v1 import image_pb2 as pb
 from recast.ims.v1 import image_service_pb2
-from recast.unitofwork import Database, Field, Listing, Look, Transaction, joined, keep_shown
+from recast.resources import Field, Listing
 
-_TABLE: Any = ImageRow.__table__  # type: ignore[attr-defined]
 LISTING: Listing[ImageRow] = Listing(
     ImageRow,
     {
@@ -29,11 +26,7 @@ LISTING: Listing[ImageRow] = Listing(
         "size_bytes": Field(ImageRow.size_bytes, parse=int, sortable=True),
         "create_time": Field(ImageRow.create_time, parse=datetime.fromisoformat, sortable=True),
     },
-    id_column="name",
-    shown=(_TABLE.c.shown, _TABLE.c.upload_key),
-)
-_ONE = Look(
-    sa_select(_TABLE.c.shown, _TABLE.c.upload_key, _TABLE.c.name).where(_TABLE.c.name == bindparam("image"))
+    tie_breaker="name",
 )
 
 
@@ -46,9 +39,11 @@ def load(session: Session, name: str, *, lock: bool = False) -> ImageRow:
     return row
 
 
-def hold(session: Session, name: str) -> None:
-    """Keeps the row, if there is one, from everybody else until the transaction ends."""
-    session.exec(select(ImageRow.name).where(ImageRow.name == name).with_for_update()).first()
+def lock_row(session: Session, name: str) -> None:
+    """Keeps an image and its pins from other writes until the end of this one, also when it is gone."""
+    query = select(ImageRow).where(ImageRow.name == name).with_for_update()
+    if session.exec(query).first() is None:
+        lock_name(session, name)
 
 
 def find_upload(session: Session, project: str, request_id: str) -> ImageRow | None:
@@ -76,11 +71,22 @@ def value(session: Session, row: ImageRow) -> Image:
     )
 
 
+def save(tx: Transaction, row: ImageRow) -> None:
+    """Writes a new or a changed row, with the message that reads answer."""
+    row.serialized = message(row).SerializeToString()
+    tx.session.add(row)
+
+
+def update(tx: Transaction, row: ImageRow, now: datetime) -> None:
+    """Writes a row that changed for its owner: the change is counted."""
+    row.touch(now)
+    save(tx, row)
+
+
 def move(tx: Transaction, row: ImageRow, event: ImageEvent, now: datetime) -> None:
     """Moves an image to the state that the table says."""
     row.state = advance(value(tx.session, row), event)
-    row.touch(now)
-    tx.session.add(row)
+    update(tx, row, now)
 
 
 def current(session: Session, name: str) -> pb.Image:
@@ -91,44 +97,46 @@ def current(session: Session, name: str) -> pb.Image:
         return pb.Image(name=name)
 
 
-def shown(database: Database, name: str, uploaded: Callable[[str], int]) -> pb.Image:
-    """An image as callers see it, or ImageNotFound. `uploaded` says how many bytes a staged file has."""
-    rows = database.look(_ONE, {"image": name})
-    if not rows:
+def get(session: Session, name: str, uploaded: Callable[[str], int]) -> pb.Image:
+    """An image as callers see it, or ImageNotFound. `uploaded` gives the bytes of a staged file."""
+    query = select(ImageRow.serialized, ImageRow.upload_key).where(ImageRow.name == name)
+    found = session.exec(query).first()
+    if found is None:
         raise ImageNotFound(image=name)
-    return pb.Image.FromString(_shown(database, uploaded, *rows[0]))
+    serialized, upload_key = found
+    return _read(session, name, serialized, uploaded(upload_key))
 
 
-def shown_page(
-    database: Database,
+def page(
+    session: Session,
     request: image_service_pb2.ListImagesRequest,
     project: str,
     uploaded: Callable[[str], int],
-) -> bytes:
-    """A page of a project's images as callers see them: a serialized ListImagesResponse."""
-    page = LISTING.shown_page(
-        database,
-        project,
+) -> image_service_pb2.ListImagesResponse:
+    """A page of a project's images as callers see them."""
+    found = LISTING.page(
+        session,
+        col(ImageRow.project) == project,
         scope=f"images/{project}",
         filter_text=request.filter,
         order_by=request.order_by,
         page_size=request.page_size,
         page_token=request.page_token,
+        columns=(ImageRow.serialized, ImageRow.upload_key),
     )
-    rest = image_service_pb2.ListImagesResponse(next_page_token=page.next_token)
-    kept = [_shown(database, uploaded, known, upload_key, name) for known, upload_key, *_, name in page.rows]
-    return joined(rest.IMAGES_FIELD_NUMBER, kept) + rest.SerializeToString()
+    response = image_service_pb2.ListImagesResponse(next_page_token=found.next_token)
+    response.images.extend(
+        _read(session, name, serialized, uploaded(upload_key))
+        for serialized, upload_key, *_, name in found.rows
+    )
+    return response
 
 
-def _shown(
-    database: Database, uploaded: Callable[[str], int], known: bytes, upload_key: str, name: str
-) -> bytes:
-    """An image as it was kept; one that was not, by a look of its own."""
-    if not known:
-        with database.read() as session:
-            known = message(load(session, name)).SerializeToString()
-    size_bytes = uploaded(upload_key)
-    return known + pb.Image(uploaded_bytes=size_bytes).SerializeToString() if size_bytes else known
+def _read(session: Session, name: str, serialized: bytes, uploaded_bytes: int) -> pb.Image:
+    """The message of a row; that of a row of before migration 0006 is built."""
+    image = pb.Image.FromString(serialized) if serialized else message(load(session, name))
+    image.uploaded_bytes = uploaded_bytes
+    return image
 
 
 def message(row: ImageRow, uploaded_bytes: int = 0) -> pb.Image:
@@ -156,6 +164,3 @@ def message(row: ImageRow, uploaded_bytes: int = 0) -> pb.Image:
     if row.finish_time:
         put_time(image.finish_time, row.finish_time)
     return image
-
-
-keep_shown(ImageRow, message)

@@ -5,8 +5,9 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Column, LargeBinary
 from sqlmodel import Field, SQLModel
 
+from recast.database import UtcDateTime
 from recast.operations import TABLES as OPERATION_TABLES
-from recast.unitofwork import RequestReplay, ResourceRow, UtcDateTime, listing_index
+from recast.resources import RequestReplay, ResourceRow, listing_index
 
 
 class ImageRow(ResourceRow, table=True):
@@ -52,8 +53,8 @@ class ImageRow(ResourceRow, table=True):
     upload_request_id: str = Field(default="", index=True)
     upload_header: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False))
     upload_is_complete: bool = False
-    shown: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False, server_default=""))
-    """A serialized recast.ims.v1.Image, all but what was uploaded; empty for a row of an earlier version."""
+    serialized: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False, server_default=""))
+    """The recast.ims.v1.Image that reads answer, without the bytes uploaded so far."""
 
 
 class ImagePinRow(SQLModel, table=True):

@@ -18,12 +18,12 @@ from ims.storage.chunks import storage_faults
 from ims.storage.tables import ImageRow
 from recast.chunkstore import ChunkStore, IndexRef
 from recast.content.v1 import content_pb2
+from recast.database import Database, Transaction
 from recast.faults import Kind, Refusal
 from recast.ims.v1 import image_pb2, image_service_pb2
 from recast.operations import Work
 from recast.preparation import Inspector, Report, Verdict
 from recast.rpc.status import status_from_refusal
-from recast.unitofwork import Database, Transaction
 
 DOMAIN = "ims.recast"
 _LOOK_SECONDS = 0.25  # how late the end of a backup may be noticed
@@ -129,14 +129,12 @@ class CreateImage:
     def _set_source(self, tx: Transaction, made: ImageRow) -> None:
         row = images.load(tx.session, made.name, lock=True)
         row.source_backup = made.source_backup
-        row.touch(self._now())
-        tx.session.add(row)
+        images.update(tx, row, self._now())
 
     def _set_lock(self, tx: Transaction, made: ImageRow) -> None:
         row = images.load(tx.session, made.name, lock=True)
         row.lock_token, row.lock_request_id = made.lock_token, made.lock_request_id
-        row.touch(self._now())
-        tx.session.add(row)
+        images.update(tx, row, self._now())
 
     def _publish(
         self, tx: Transaction, name: str, content: content_pb2.Content, report: image_pb2.Image

@@ -19,11 +19,11 @@ from ims.storage.staging import Staging
 from ims.storage.tables import ImagePinRow, ImageRow
 from ims.workflows.create_image import DOMAIN
 from recast.content.v1 import content_pb2
+from recast.database import Database, Transaction
 from recast.faults import Kind, Refusal
 from recast.ims.v1 import image_service_pb2 as pb
 from recast.operations import Operations, Work
 from recast.rpc.status import status_from_refusal
-from recast.unitofwork import Database, Transaction
 
 COLLECT_CHUNKS = "CollectChunks"
 

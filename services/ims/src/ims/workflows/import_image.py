@@ -17,6 +17,7 @@ from ims.storage.tables import ImageRow
 from ims.workflows.create_image import DOMAIN, image_from_report, register_content
 from recast.chunkstore import WrittenDisk
 from recast.content.v1 import content_pb2
+from recast.database import Database, Transaction
 from recast.diskimage import ImageFormat, ImportRefused, IsTooLarge, inspect_image, open_imported
 from recast.faults import Refusal, StoreIoFailed
 from recast.ims.v1 import image_pb2, image_service_pb2
@@ -24,7 +25,6 @@ from recast.longrunning.v1 import operation_metadata_pb2
 from recast.operations import Interrupted, Work
 from recast.preparation import Inspector
 from recast.rpc.status import status_from_refusal
-from recast.unitofwork import Database, Transaction
 
 
 class ImportImage:

@@ -3,6 +3,6 @@
 from alembic import context
 
 from csbs.storage.tables import TABLES
-from recast.unitofwork.migration import run_environment
+from recast.migrations.migrate import run_environment
 
 run_environment(context, TABLES)

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 import sqlmodel
 from alembic import op
 
-import recast.unitofwork
+import recast.database.columns
 
 revision = "0001"
 down_revision = None
@@ -19,8 +19,8 @@ def upgrade() -> None:
         sa.Column("name", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("project", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("create_time", recast.unitofwork.columns.UtcDateTime(), nullable=False),
-        sa.Column("update_time", recast.unitofwork.columns.UtcDateTime(), nullable=False),
+        sa.Column("create_time", recast.database.columns.UtcDateTime(), nullable=False),
+        sa.Column("update_time", recast.database.columns.UtcDateTime(), nullable=False),
         sa.Column("display_name", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("role", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("state", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -52,7 +52,7 @@ def upgrade() -> None:
         sa.Column("backup", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("state", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("answer", sa.LargeBinary(), nullable=False),
-        sa.Column("create_time", recast.unitofwork.columns.UtcDateTime(), nullable=False),
+        sa.Column("create_time", recast.database.columns.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("server", "freeze_id"),
     )
     op.create_table(
@@ -77,9 +77,9 @@ def upgrade() -> None:
         sa.Column("progress", sa.LargeBinary(), nullable=False),
         sa.Column("error", sa.LargeBinary(), nullable=True),
         sa.Column("response", sa.LargeBinary(), nullable=True),
-        sa.Column("create_time", recast.unitofwork.columns.UtcDateTime(), nullable=False),
-        sa.Column("update_time", recast.unitofwork.columns.UtcDateTime(), nullable=False),
-        sa.Column("end_time", recast.unitofwork.columns.UtcDateTime(), nullable=True),
+        sa.Column("create_time", recast.database.columns.UtcDateTime(), nullable=False),
+        sa.Column("update_time", recast.database.columns.UtcDateTime(), nullable=False),
+        sa.Column("end_time", recast.database.columns.UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("operation", schema=None) as batch_op:
@@ -97,7 +97,7 @@ def upgrade() -> None:
         sa.Column("request_id", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("body_digest", sa.LargeBinary(), nullable=False),
         sa.Column("answer", sa.LargeBinary(), nullable=False),
-        sa.Column("create_time", recast.unitofwork.columns.UtcDateTime(), nullable=False),
+        sa.Column("create_time", recast.database.columns.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("project", "method", "request_id"),
     )
     with op.batch_alter_table("request_replay", schema=None) as batch_op:
@@ -108,8 +108,8 @@ def upgrade() -> None:
         sa.Column("name", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("project", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("create_time", recast.unitofwork.columns.UtcDateTime(), nullable=False),
-        sa.Column("update_time", recast.unitofwork.columns.UtcDateTime(), nullable=False),
+        sa.Column("create_time", recast.database.columns.UtcDateTime(), nullable=False),
+        sa.Column("update_time", recast.database.columns.UtcDateTime(), nullable=False),
         sa.Column("display_name", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("description", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("state", sqlmodel.sql.sqltypes.AutoString(), nullable=False),

@@ -1,0 +1,97 @@
+"""Reads and writes of one database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy import event, text
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlmodel import Session
+
+from recast.database.engines import open_engine
+from recast.database.postgresql import is_unique_violation
+from recast.database.sqlite import WriteQueue
+from recast.database.transaction import FAILED, Transaction
+from recast.faults import Conflict, Unavailable
+
+
+class Database:
+    """One database; `url` as SQLAlchemy has it.
+
+    DatabaseUnusable when the URL cannot be read or names an engine that is not known here.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = open_engine(url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        event.listen(self.engine, "handle_error", _mark_failed)
+        # PostgreSQL's default gives each statement a snapshot of its own.
+        snapshots = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._snapshots = self.engine.execution_options(**snapshots)
+        self._writes = self.engine.execution_options(is_write=True)
+        self._queue = WriteQueue() if self.is_sqlite else None
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session on one snapshot; what is written in it is rolled back.
+
+        Unavailable when the database does not answer.
+        """
+        with _unavailable(), Session(self._snapshots, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A transaction that rolls back unless it is committed; never held across a call to a peer.
+
+        Conflict when somebody else wrote a row with the same key meanwhile: a second attempt finds that row.
+        Unavailable when the database does not answer.
+        """
+        queue = self._queue.turn() if self._queue else nullcontext()
+        with _unavailable(), queue, self._writes.connect() as connection:
+            transaction = Transaction(connection)
+            try:
+                yield transaction
+            except IntegrityError as problem:
+                if not is_unique_violation(problem):  # on SQLite nobody wrote since this write began
+                    raise
+                raise Conflict(resource="the resource") from problem
+            finally:
+                transaction.close()
+        if transaction.is_committed:
+            for action in transaction.actions:
+                action()
+
+    def close(self) -> None:
+        """Closes every idle connection; the next use opens new ones."""
+        self.engine.dispose()
+
+    def now_sql(self) -> str:
+        """An SQL expression for the database's own clock, in seconds since 1970, with a fraction."""
+        if self.is_sqlite:
+            return "((julianday('now') - 2440587.5) * 86400.0)"
+        return "extract(epoch from clock_timestamp())"
+
+    def is_reachable(self) -> bool:
+        """Whether a trivial query is answered."""
+        with self.read() as session:
+            return session.connection().execute(text("SELECT 1")).scalar() == 1
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """A database that is away, locked, full or out of connections is UNAVAILABLE: callers may try again.
+
+    What was not committed has not happened. The first line alone is for callers: drivers add hints.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolExhausted) as problem:
+        said = str(problem.orig if isinstance(problem, OperationalError | InterfaceError) else problem)
+        raise Unavailable(problem=f"the database did not answer: {said.partition(chr(10))[0]}") from problem
+
+
+def _mark_failed(context: Any) -> None:
+    if context.connection is not None:
+        context.connection.info[FAILED] = True

@@ -1,0 +1,57 @@
+"""PostgreSQL: writes run side by side; a row that a decision rests on is read `FOR UPDATE`."""
+
+import hashlib
+
+from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
+
+_OPTIONS = (
+    # A replica that froze within a transaction must not keep its row locks.
+    "-c idle_in_transaction_session_timeout=10000 -c timezone=UTC"
+)
+# A server that fell silent is given up after about ten seconds; libpq waits a quarter of an hour. A URL may
+# say otherwise.
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+_UNIQUE_VIOLATION = "23505"
+
+
+def open_engine(url: URL) -> Engine:
+    """An engine; ImportError when the driver is not installed."""
+    patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+    return create_engine(
+        url,
+        connect_args={
+            "options": _OPTIONS,
+            # A statement that is prepared keeps the plan of its first minutes: of a table that was empty
+            # then, it would read every row for long.
+            "prepare_threshold": None,
+            **patience,
+        },
+        pool_size=16,
+        max_overflow=48,
+        pool_use_lifo=True,
+        pool_pre_ping=True,  # the server may have been restarted since the connection was used
+    )
+
+
+def lock_name(session: Session, name: str) -> None:
+    """Keeps other writes that lock the same name waiting until this one ends; where there is no row to lock.
+
+    Without effect in a read, and on SQLite, which has one writer.
+    """
+    bind = session.get_bind()
+    if bind.dialect.name == "postgresql" and bind.get_execution_options().get("is_write"):
+        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        session.connection().execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+
+def is_unique_violation(problem: IntegrityError) -> bool:
+    """Whether another row has the key of a new one."""
+    return getattr(problem.orig, "sqlstate", None) == _UNIQUE_VIOLATION

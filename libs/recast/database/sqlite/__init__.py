@@ -1,0 +1,67 @@
+"""SQLite in one file: many readers, one writer.
+
+A write holds SQLite's write lock from its begin (`BEGIN IMMEDIATE`), so what it reads cannot change before it
+commits. Threads of one process queue on a lock of ours before that: SQLite's own waiting polls, with pauses
+of up to 100 ms.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event
+
+from recast.faults import Unavailable
+
+_BUSY_SECONDS = 10
+"""How long SQLite waits for a writer of another process."""
+_QUEUE_SECONDS = 15.0
+"""How long a write waits for those of its own process: a stuck writer must not take every thread."""
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",  # a commit that was answered survives a power cut
+    "foreign_keys=ON",
+    "cache_size=-4000",  # KiB for each connection
+)
+
+
+def open_engine(url: URL) -> Engine:
+    """An engine whose transactions begin with BEGIN, or BEGIN IMMEDIATE with the option `is_write`."""
+    engine = create_engine(
+        url,
+        connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+        pool_size=16,
+        max_overflow=48,
+        pool_use_lifo=True,  # each connection fills a page cache of its own
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver begins no transactions by itself
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        is_write = connection.get_execution_options().get("is_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+    return engine
+
+
+class WriteQueue:
+    """One write of this process at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Unavailable when the turn does not come in time."""
+        if not self._lock.acquire(timeout=_QUEUE_SECONDS):
+            raise Unavailable(problem="the database is busy")
+        try:
+            yield
+        finally:
+            self._lock.release()

@@ -1,0 +1,435 @@
+"""What a database must do, whichever it is."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, text
+from sqlalchemy.exc import IntegrityError, StatementError, UnboundExecutionError
+from sqlmodel import Field, Session, SQLModel, select
+
+from recast.csbs.v1 import backup_service_pb2 as pb
+from recast.database import Database, UtcDateTime
+from recast.faults import Conflict, RequestIdReused, Unavailable
+from recast.resources import RequestReplay, commit_change, find_replay
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+class Tally(SQLModel, table=True):
+    """A row to count in."""
+
+    __tablename__ = "conformance_tally"
+
+    name: str = Field(primary_key=True)
+    count: int = 0
+    time: datetime = Field(default=NOW, sa_type=UtcDateTime)
+
+
+def add(database: Database, name: str) -> None:
+    """Writes a row and commits it."""
+    with database.write() as tx:
+        tx.session.add(Tally(name=name))
+        tx.commit()
+
+
+def count(session: Session) -> int:
+    """How many rows there are."""
+    return session.exec(select(func.count()).select_from(Tally)).one()
+
+
+def contended(database: Database, way: str, *, processes: int, rounds: int) -> list[int]:
+    """The rounds that were won, once for every winner, of processes that began together."""
+    url = database.engine.url.render_as_string(hide_password=False)
+    command = [sys.executable, str(Path(__file__).with_name("contender.py")), url, way, str(rounds)]
+    running = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(processes)
+    ]
+    try:
+        assert [each.stdout.readline() for each in running if each.stdout] == ["ready\n"] * processes
+        for each in running:  # those after the first still find rounds to contend for
+            assert each.stdin
+            each.stdin.write("\n")
+            each.stdin.flush()
+        return [int(line) for each in running for line in each.communicate(timeout=60)[0].splitlines()]
+    finally:
+        for each in running:
+            each.kill()
+            each.wait()
+
+
+class DatabaseSuite:
+    """Subclass it with a `database` that is empty."""
+
+    @pytest.fixture
+    def database(self) -> Database:
+        """The database under test."""
+        raise NotImplementedError
+
+    @pytest.fixture(autouse=True)
+    def _tables(self, database: Database) -> None:
+        with database.write() as tx:
+            tables = [Tally.__table__, RequestReplay.__table__]
+            SQLModel.metadata.create_all(tx.session.connection(), tables=tables)
+            tx.commit()
+
+    # Writing.
+
+    def test_what_is_not_committed_never_happened(self, database: Database) -> None:
+        """A write that ends without a commit leaves nothing."""
+        with database.write() as tx:
+            tx.session.add(Tally(name="a"))
+            tx.session.flush()
+        with database.read() as session:
+            assert count(session) == 0
+
+    def test_an_error_rolls_back(self, database: Database) -> None:
+        """An error between the write and its commit leaves nothing, and the next write goes through."""
+
+        def fail() -> None:
+            with database.write() as tx:
+                tx.session.add(Tally(name="a"))
+                tx.session.flush()
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            fail()
+        add(database, "b")
+        with database.read() as session:
+            assert session.exec(select(Tally.name)).all() == ["b"]
+
+    def test_nothing_is_written_after_the_commit(self, database: Database) -> None:
+        """A commit is the last step: its connection is the next one's, also for who kept the session."""
+        with database.write() as tx:
+            session = tx.session
+            session.add(Tally(name="a"))
+            tx.commit()
+            with pytest.raises(RuntimeError, match="a commit is its last step"):
+                tx.session.add(Tally(name="b"))
+            with pytest.raises(RuntimeError, match="a commit is its last step"):
+                tx.commit()
+            session.add(Tally(name="b"))
+            with pytest.raises(UnboundExecutionError):
+                session.flush()
+        with database.read() as reading:
+            assert reading.exec(select(Tally.name)).all() == ["a"]
+
+    def test_a_write_of_which_a_statement_failed_is_not_committed(self, database: Database) -> None:
+        """Whoever swallows the error is told at the commit, on both engines: the rest must not happen."""
+        add(database, "a")
+        with database.write() as tx:
+            tx.session.add(Tally(name="b"))
+            tx.session.flush()
+            tx.session.add(Tally(name="a"))
+            with pytest.raises(IntegrityError):
+                tx.session.flush()
+            with pytest.raises(RuntimeError, match="must not happen"):
+                tx.commit()
+        with database.write() as tx:
+            tx.session.add(Tally(name="c"))
+            tx.session.flush()
+            tx.session.rollback()
+            with pytest.raises(RuntimeError, match="must not happen"):
+                tx.commit()
+        add(database, "d")
+        with database.read() as session:
+            assert set(session.exec(select(Tally.name))) == {"a", "d"}
+
+    def test_a_session_that_was_rolled_back_writes_nothing_by_itself(self, database: Database) -> None:
+        """Whoever rolls its session back and goes on has no transaction that could be committed, nor less."""
+
+        def roll_back(session: Session, name: str) -> None:
+            session.add(Tally(name=name))
+            session.flush()
+            session.rollback()
+            session.add(Tally(name=f"{name} again"))
+
+        with database.write() as tx:
+            roll_back(tx.session, "a")
+            tx.session.flush()
+        with database.write() as tx:
+            roll_back(tx.session, "b")
+            with pytest.raises(RuntimeError, match="must not happen"):
+                tx.commit()
+        add(database, "c")
+        with database.read() as reading:
+            assert reading.exec(select(Tally.name)).all() == ["c"]
+
+    def test_writes_one_after_the_other_share_a_connection(self, database: Database) -> None:
+        """However they ended: those that were committed, given up, or failed."""
+        used = []
+
+        def write(name: str, *, commits: bool = True, fails: bool = False) -> None:
+            with database.write() as tx:
+                used.append(tx.session.connection().connection.driver_connection)
+                tx.session.add(Tally(name=name))
+                tx.session.flush()
+                if fails:
+                    raise RuntimeError
+                if commits:
+                    tx.commit()
+
+        write("a")
+        write("b", commits=False)
+        with pytest.raises(RuntimeError):
+            write("c", fails=True)
+        write("d")
+        assert used == [used[0]] * 4
+        with database.read() as session:
+            assert set(session.exec(select(Tally.name))) == {"a", "d"}
+
+    def test_after_commit_runs_after_the_commit(self, database: Database) -> None:
+        """An action for after the commit finds what was committed."""
+        seen: list[int] = []
+
+        def look() -> None:
+            with database.read() as session:
+                seen.append(count(session))
+
+        with database.write() as tx:
+            tx.session.add(Tally(name="a"))
+            tx.after_commit(look)
+            tx.commit()
+        assert seen == [1]
+
+    def test_after_commit_does_not_run_without_a_commit(self, database: Database) -> None:
+        """An action for after the commit is not run when there was none."""
+        seen: list[str] = []
+        with database.write() as tx:
+            tx.after_commit(lambda: seen.append("ran"))
+        assert seen == []
+
+    def test_concurrent_increments_are_all_counted(self, database: Database) -> None:
+        """Of writers who read a row for update, change and write it, none overwrites another."""
+        add(database, "a")
+
+        def increment(_: int) -> None:
+            with database.write() as tx:
+                row = tx.session.exec(select(Tally).where(Tally.name == "a").with_for_update()).one()
+                row.count += 1
+                tx.commit()
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(increment, range(30)))
+        with database.read() as session:
+            assert session.get_one(Tally, "a").count == 30
+
+    @pytest.mark.parametrize("way", ["guard", "lock"])
+    def test_of_many_who_want_one_change_exactly_one_wins(self, database: Database, way: str) -> None:
+        """Of all processes and threads that want to change a row as they know it, exactly one does."""
+        with database.write() as tx:
+            tx.session.connection().execute(text("CREATE TABLE contended (name TEXT, count INTEGER)"))
+            tx.session.connection().execute(text("INSERT INTO contended VALUES ('a', 0)"))
+            tx.commit()
+        assert sorted(contended(database, way, processes=3, rounds=20)) == list(range(20))
+        with database.read() as session:
+            assert session.connection().execute(text("SELECT count FROM contended")).scalar_one() == 20
+
+    # Reading.
+
+    def test_a_read_is_one_snapshot(self, database: Database) -> None:
+        """What is committed while a read is open is not seen by it, and is by the next."""
+        with database.read() as session:
+            assert count(session) == 0
+            add(database, "a")
+            assert count(session) == 0
+        with database.read() as session:
+            assert count(session) == 1
+
+    def test_a_reader_does_not_wait_for_a_writer(self, database: Database) -> None:
+        """While a write is under way, a reader is answered from what was there before."""
+        with database.write() as tx:
+            tx.session.add(Tally(name="a"))
+            tx.session.flush()
+            with database.read() as session:
+                assert count(session) == 0
+            tx.commit()
+
+    def test_a_read_writes_nothing(self, database: Database) -> None:
+        """What is written in a read is rolled back."""
+        with database.read() as session:
+            session.add(Tally(name="a"))
+            session.flush()
+        with database.read() as session:
+            assert count(session) == 0
+
+    def test_a_trivial_query_is_answered(self, database: Database) -> None:
+        """A database that runs is reachable."""
+        assert database.is_reachable()
+
+    # Times.
+
+    def test_a_time_comes_back_as_the_same_instant_in_utc(self, database: Database) -> None:
+        """A time in any zone comes back equal, to the microsecond, and in UTC."""
+        given = NOW.astimezone(timezone(timedelta(hours=-7, minutes=-30)))
+        with database.write() as tx:
+            tx.session.add(Tally(name="a", time=given))
+            tx.commit()
+        with database.read() as session:
+            found = session.get_one(Tally, "a").time
+        assert found == given
+        assert found.tzinfo is UTC
+
+    def test_a_time_without_a_zone_is_refused(self, database: Database) -> None:
+        """A naive time is a bug, and is not stored."""
+        with database.write() as tx:
+            tx.session.add(Tally(name="a", time=NOW.replace(tzinfo=None)))
+            with pytest.raises(StatementError, match="without a zone"):
+                tx.commit()
+
+    def test_the_database_has_a_clock_of_seconds_since_1970(self, database: Database) -> None:
+        """The clock of the database goes forward within one transaction, in seconds with a fraction."""
+        with database.read() as session:
+            clock = text(f"SELECT {database.now_sql()}")
+            first = float(session.connection().execute(clock).scalar_one())
+            begun = time.monotonic()
+            later = first
+            while later == first and time.monotonic() - begun < 1:
+                later = float(session.connection().execute(clock).scalar_one())
+        assert abs(first - time.time()) < 60
+        assert 0 < later - first < 1
+
+    # Replay.
+
+    def test_the_same_request_gets_the_same_answer(self, database: Database) -> None:
+        """A request id that was seen before, with the same body, is answered with the first answer."""
+        request = pb.DeleteBackupRequest(name="projects/demo/backups/a", request_id="r1")
+        first = pb.DeleteBackupResponse()
+        first.backup.name = "as it was"
+        with database.write() as tx:
+            assert find_replay(tx.session, "demo", request, pb.DeleteBackupResponse) is None
+            commit_change(tx, "demo", request, first, NOW)
+        with database.write() as tx:
+            assert find_replay(tx.session, "demo", request, pb.DeleteBackupResponse) == first
+        with database.read() as session:
+            assert find_replay(session, "demo", request, pb.DeleteBackupResponse) == first
+
+    def test_another_body_under_the_same_id_is_refused(self, database: Database) -> None:
+        """A request id that was seen before with another body is refused."""
+        self._remember(database, pb.DeleteBackupRequest(name="projects/demo/backups/a", request_id="r1"))
+        other = pb.DeleteBackupRequest(name="projects/demo/backups/b", request_id="r1")
+        with pytest.raises(RequestIdReused), database.write() as tx:
+            find_replay(tx.session, "demo", other, pb.DeleteBackupResponse)
+
+    @pytest.mark.parametrize(
+        ("project", "request_"),
+        [
+            ("other", pb.DeleteBackupRequest(request_id="r1")),
+            ("demo", pb.DeleteBackupRequest(request_id="r2")),
+            ("demo", pb.CreateBackupRequest(request_id="r1")),
+            ("demo", pb.DeleteBackupRequest()),
+        ],
+        ids=["another project", "another id", "another method", "no id"],
+    )
+    def test_what_is_another_request_is_not_replayed(
+        self, database: Database, project: str, request_: pb.DeleteBackupRequest
+    ) -> None:
+        """An answer belongs to one project, one method and one id, and a request without an id has none."""
+        self._remember(database, pb.DeleteBackupRequest(request_id="r1"))
+        self._remember(database, pb.DeleteBackupRequest())
+        with database.write() as tx:
+            assert find_replay(tx.session, project, request_, pb.DeleteBackupResponse) is None
+
+    def test_an_answer_that_was_only_validated_is_not_replayed(self, database: Database) -> None:
+        """With validate_only nothing is written: no change, and no answer."""
+        request = pb.DeleteBackupRequest(request_id="r1", validate_only=True)
+        with database.write() as tx:
+            tx.session.add(Tally(name="a"))
+            commit_change(tx, "demo", request, pb.DeleteBackupResponse(), NOW)
+        request.validate_only = False
+        with database.read() as session:
+            assert find_replay(session, "demo", request, pb.DeleteBackupResponse) is None
+            assert count(session) == 0
+
+    def test_two_equal_requests_at_once_have_one_effect(self, database: Database) -> None:
+        """Of equal requests that arrive together one has its effect, and all get its answer."""
+        request = pb.DeleteBackupRequest(name="projects/demo/backups/a", request_id="r1")
+        together = threading.Barrier(4)
+
+        def handle(number: int) -> str:
+            together.wait()
+            with database.write() as tx:
+                if found := find_replay(tx.session, "demo", request, pb.DeleteBackupResponse):
+                    return found.backup.name
+                answer = pb.DeleteBackupResponse()
+                answer.backup.name = f"answer {number}"
+                tx.session.add(Tally(name=f"effect {number}"))
+                return commit_change(tx, "demo", request, answer, NOW).backup.name
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = set(pool.map(handle, range(4)))
+        with database.read() as session:
+            assert count(session) == 1
+        assert len(answers) == 1
+
+    @staticmethod
+    def _remember(database: Database, request: pb.DeleteBackupRequest) -> None:
+        with database.write() as tx:
+            commit_change(tx, "demo", request, pb.DeleteBackupResponse(), NOW)
+
+
+class TestSqliteDatabase(DatabaseSuite):
+    """A SQLite file."""
+
+    @pytest.fixture
+    def database(self, sqlite_database: Database) -> Database:
+        """The database under test."""
+        return sqlite_database
+
+    def test_a_second_process_finds_the_first_one_s_writes(
+        self, database: Database, opened: Callable[[str], Database]
+    ) -> None:
+        """Two engines on one file write one after the other, and each sees what the other committed."""
+        other = opened(str(database.engine.url))
+        for number, each in enumerate((database, other, database)):
+            add(each, str(number))
+        with other.read() as session:
+            assert count(session) == 3
+
+
+class TestPostgresqlDatabase(DatabaseSuite):
+    """A PostgreSQL server."""
+
+    @pytest.fixture
+    def database(self, postgresql_database: Database) -> Database:
+        """The database under test."""
+        return postgresql_database
+
+    def test_a_key_that_somebody_else_took_meanwhile_is_a_conflict(self, database: Database) -> None:
+        """Of two writers who both found a key free, the second is told to try again."""
+
+        def write_late() -> None:
+            with database.write() as late:
+                assert late.session.get(Tally, "a") is None
+                add(database, "a")
+                late.session.add(Tally(name="a"))
+                late.commit()
+
+        with pytest.raises(Conflict):
+            write_late()
+
+    def test_a_read_of_a_request_id_does_not_wait_for_its_writer(self, database: Database) -> None:
+        """A look for an earlier answer outside a write is answered while the first request is under way."""
+        request = pb.DeleteBackupRequest(request_id="r1")
+        with database.write() as tx:
+            find_replay(tx.session, "demo", request, pb.DeleteBackupResponse)
+            with database.read() as session:
+                session.connection().execute(text("SET LOCAL lock_timeout = '100ms'"))
+                assert find_replay(session, "demo", request, pb.DeleteBackupResponse) is None
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/x.db", "postgresql+psycopg://nobody@/x?host=/nowhere"])
+def test_a_database_that_is_away_is_unavailable(url: str, opened: Callable[[str], Database]) -> None:
+    """Whoever reads or writes while the database is away is told so, and may come back: it is no bug."""
+    database = opened(url)
+    with pytest.raises(Unavailable, match="the database did not answer"), database.read() as session:
+        session.connection().execute(text("SELECT 1"))
+    with pytest.raises(Unavailable, match="the database did not answer"), database.write() as tx:
+        tx.session.connection().execute(text("SELECT 1"))

@@ -1,0 +1,16 @@
+"""Times as they are stored."""
+
+from datetime import datetime
+
+import pytest
+from sqlalchemy.dialects import sqlite
+
+from recast.database import UtcDateTime
+
+DIALECT = sqlite.dialect()
+
+
+def test_a_time_without_a_zone_is_a_bug() -> None:
+    """Nobody knows what it means."""
+    with pytest.raises(ValueError, match="zone"):
+        UtcDateTime().process_bind_param(datetime(2026, 3, 1), DIALECT)  # noqa: DTZ001
