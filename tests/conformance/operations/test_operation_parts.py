@@ -81,7 +81,7 @@ def test_deleting_the_whole_deletes_its_parts(bench: Any, family: tuple[str, lis
 
 def test_no_wake_is_lost_between_the_look_and_the_parking(bench: Any) -> None:
     """Parts that end at any instant, by workers of their own, always bring the whole to its end at once."""
-    for _ in range(20):
+    for _ in range(8):
         whole = bench.record(queue="whole")
         parts = [bench.record(parent=whole) for _ in range(4)]
         joins = bench.worker(join, queues=("whole",))

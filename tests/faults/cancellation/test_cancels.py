@@ -11,6 +11,7 @@ from tests.faults.cancellation.cancelling import AGAIN, CancellingRig, succeeded
 from tests.faults.cancellation.cancels import Case, build_world, cases
 from tests.faults.kills.rig import DEADLINE_SECONDS, NotRecovered
 from tests.faults.network.wires import Fault
+from tests.harness.expectations import NeverCame
 
 SEED = 20261123
 ROUNDS = 4  # the first of them at once
@@ -56,7 +57,7 @@ def test_a_cancel_at_any_point_has_a_truthful_end(rig: CancellingRig, figure: Ca
             delay = chance.uniform(0.0, 1.1 * whole) if number else 0.0
             try:
                 ends[_cancel(rig, case, case.prepare(rig), delay)] += 1
-            except NotRecovered as problem:
+            except (NotRecovered, NeverCame) as problem:
                 pytest.fail(f"{case.name}, cancelled after {delay:.3f} of {whole:.3f} s: {problem}")
             took.append(rig.took_to_cancel)
             worst = max(worst, rig.took_to_cancel)

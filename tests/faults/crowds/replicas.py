@@ -28,11 +28,11 @@ from recast.stack.layout import Layout, environment_of
 from recast.stack.process import ServiceProcess
 from recast.unitofwork import Database
 from tests.harness.cloud import chunks_held
+from tests.harness.expectations import NeverCame, until
 from tests.harness.postgresql import PostgresqlServer
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
-PATIENCE_SECONDS = 60.0
 
 
 class Replicas:
@@ -191,12 +191,12 @@ class Replicas:
 
     def settle(self) -> None:
         """Returns when no work is under way anywhere."""
-        end = time.monotonic() + PATIENCE_SECONDS
         query = "SELECT verb, target, state, last_retry_reason FROM operation WHERE NOT ended"
         for service in SERVICES:
-            while left := self.rows(service, query):
-                assert time.monotonic() < end, f"work of {service} does not end: {left}"
-                time.sleep(0.05)
+            try:
+                until(lambda service=service: not self.rows(service, query), pause=0.05)
+            except NeverCame:
+                raise AssertionError(f"work of {service} does not end: {self.rows(service, query)}") from None
 
     def chunks_held(self, service: Service, project: str) -> AbstractContextManager[None]:
         """Keeps every work of the project from its chunk store, as a collection of chunks would."""

@@ -132,7 +132,7 @@ def test_a_lost_answer_is_given_again(stage: Stage, name: str) -> None:
     replicas.order(rpc.service, f"{name}:committed{' #2' if name == 'ImportImage' else ''}")
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(send, stage, name, made)
-        assert replicas.process(rpc.service).wait(20), "the point was not reached"
+        assert replicas.process(rpc.service).wait(60), "the point was not reached"
         replicas.disarm()
         replicas.run_again(rpc.service)
         first = answer.result(30)
