@@ -201,6 +201,7 @@ class FaultSuite:
             request = operations_pb2.GetOperationRequest(name=name)
             until(lambda: operations.GetOperation(request).done, f"the end of {name}", pause=0.1)
 
+    @pytest.mark.always
     def test_the_world_is_whole_after_all(self, world: World) -> None:
         """After all faults no work is left, and databases, stores and disks are what they must be."""
         for service in ("csbs", "ims", "ecs"):

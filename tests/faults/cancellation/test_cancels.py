@@ -12,6 +12,7 @@ from tests.faults.cancellation.cancels import Case, build_world, cases
 from tests.faults.kills.rig import DEADLINE_SECONDS, NotRecovered
 from tests.faults.network.wires import Fault
 from tests.harness.expectations import NeverCame
+from tests.harness.thirds import Third
 
 SEED = 20261123
 ROUNDS = 4  # the first of them at once
@@ -43,13 +44,15 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CancellingRig]:
 
 
 @pytest.mark.timeout(600)
-def test_a_cancel_at_any_point_has_a_truthful_end(rig: CancellingRig, figure: Callable[[str], None]) -> None:
+def test_a_cancel_at_any_point_has_a_truthful_end(
+    rig: CancellingRig, third: Third, figure: Callable[[str], None]
+) -> None:
     """Work that is cancelled ends within 5 s, CANCELLED with everything taken back, or with its result; the
     same request under a new id then succeeds.
     """
     chance = random.Random(SEED)
     took: list[float] = []
-    for case in cases(rig.root / "disks"):
+    for case in third.part(cases(rig.root / "disks")):
         whole = _run_whole(rig, case)
         ends: Counter[str] = Counter()
         worst = 0.0

@@ -214,6 +214,7 @@ def test_operations_are_cancelled_and_forgotten_once(stage: Stage) -> None:
     assert reasons(outcomes) == {"": 1, "OPERATION_NOT_FOUND": _TIMES - 1}
 
 
+@pytest.mark.always
 def test_nothing_is_left_over(stage: Stage) -> None:
     """After all repeats the only thing that the doctor finds is what the tests left standing."""
     named = {problem for problem in stage.replicas.problems() if not any(each in problem for each in _LEFT)}
