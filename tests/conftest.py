@@ -57,15 +57,12 @@ def _third_of(items: list[pytest.Item], third: Third) -> Iterator[pytest.Item]:
     for _, there in groupby(items, key=lambda item: item.path.parent):
         units: dict[str, list[pytest.Item]] = {}
         for item in there:
-            if item.get_closest_marker("always") or "third" in getattr(item, "fixturenames", ()):
-                yield item
-            elif _is_whole(item):
+            takes_third = "third" in getattr(item, "fixturenames", ())
+            if takes_third or item.get_closest_marker("always") or _is_whole(item):
                 yield item
             else:
-                together = item.get_closest_marker("together")
-                units.setdefault(item.nodeid.rpartition("::")[0] if together else item.nodeid, []).append(
-                    item
-                )
+                unit = item.nodeid.rpartition("::")[0] if item.get_closest_marker("together") else item.nodeid
+                units.setdefault(unit, []).append(item)
         for unit in third.part(units.values()):
             yield from unit
 

@@ -38,7 +38,7 @@ class Third:
         return [point for position, point in enumerate(there) if position in mine]
 
     def has(self, name: str) -> bool:
-        """Whether a point is in this part, by its name alone: of many points, which differ from run to run."""
+        """Whether a point is in this part, by its name alone: of many, which may differ from run to run."""
         return crc32(name.encode()) % self.of == self.number - 1
 
     def share(self, count: int) -> int:
