@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.thirds import Third
+pytest.register_assert_rewrite("tests.harness")  # before the first import of one of its modules
 
-pytest.register_assert_rewrite("tests.harness")
+from tests.harness.thirds import Third  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -73,9 +73,7 @@ def test_deleting_the_whole_deletes_its_parts(bench: Any, family: tuple[str, lis
     for _ in parts:
         bench.worker(bench.nothing).run_once()
     bench.worker(join, queues=("whole",)).run_once()
-    with bench.database.write() as tx:
-        bench.operations.delete(tx, bench.operations.find(tx.session, "demo", whole))
-        tx.commit()
+    bench.reach.delete(whole)
     assert bench.names("operation", "id") == []
 
 
