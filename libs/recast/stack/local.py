@@ -19,7 +19,7 @@ from recast.stack.ports import address_of, hold_port
 from recast.stack.problems import FolderInUse, PortInUse, ServiceNotServing
 from recast.stack.process import ServiceProcess
 
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 # The services let calls under way end for 8 s.
 _STOP_SECONDS = 12.0
 

@@ -86,7 +86,7 @@ def test_no_wake_is_lost_between_the_look_and_the_parking(bench: Any) -> None:
         done = threading.Barrier(3)
 
         def end_parts(worker: Any, done: threading.Barrier) -> None:
-            done.wait(10)
+            done.wait(60)
             while worker.run_once():
                 pass
 
@@ -95,10 +95,10 @@ def test_no_wake_is_lost_between_the_look_and_the_parking(bench: Any) -> None:
         ]
         for each in workers:
             each.start()
-        done.wait(10)
+        done.wait(60)
         while not all(bench.row(part).ended for part in parts):
             joins.run_once()
         for each in workers:
-            each.join(10)
+            each.join(60)
         joins.run_once()
         assert answer(bench, whole) == "SUCCEEDED " * 3 + "SUCCEEDED"

@@ -40,7 +40,7 @@ def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Outcome]:
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Outcome:
-        barrier.wait(30)
+        barrier.wait(60)
         return outcome_of(call)
 
     with ThreadPoolExecutor(len(calls)) as pool:

@@ -135,7 +135,7 @@ def test_a_lost_answer_is_given_again(stage: Stage, name: str) -> None:
         assert replicas.process(rpc.service).wait(60), "the point was not reached"
         replicas.disarm()
         replicas.run_again(rpc.service)
-        first = answer.result(30)
+        first = answer.result(60)
     replicas.settle()
     effects = stage.counts(rpc.service)
     assert effects["operation"].count(name) - before == ("operation" in first.DESCRIPTOR.fields_by_name)

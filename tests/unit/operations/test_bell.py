@@ -12,7 +12,7 @@ def test_a_closed_bell_keeps_nobody_waiting() -> None:
     begun = time.monotonic()
     for _ in range(3):
         bell.wait(30)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 25
 
 
 def test_a_ring_that_nobody_waits_for_is_kept_for_one() -> None:
@@ -21,7 +21,7 @@ def test_a_ring_that_nobody_waits_for_is_kept_for_one() -> None:
     bell.ring()
     begun = time.monotonic()
     bell.wait(30)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 25
     begun = time.monotonic()
     bell.wait(0.1)
     assert time.monotonic() - begun >= 0.1

@@ -130,7 +130,7 @@ class TestWait:
         service.operations.notify()
         begun = time.monotonic()
         service.operations.wait_for_change(seen, 30)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 25
 
     def test_so_many_may_wait(self, service: Any) -> None:
         """Past the cap a caller is told TOO_MANY_WAITS and when to come back; other calls are answered."""
@@ -145,7 +145,7 @@ class TestWait:
                 pool.submit(stub.WaitOperation, wait_request(name, 30)) for _ in range(service.max_waits)
             ]
             for _ in waits:
-                assert waiting.acquire(timeout=10)
+                assert waiting.acquire(timeout=60)
             while waiting.acquire(blocking=False):
                 pass
             with pytest.raises(RemoteRefusal) as refused:
