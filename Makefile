@@ -15,6 +15,9 @@ PROJECTS := libs/contracts libs $(addprefix services/,$(SERVICES))
 SOURCES := libs/recast $(foreach each,$(SERVICES),services/$(each)/src)
 # What `make test` also runs on PostgreSQL: bytes from end to end, and work that fails.
 MAIN_FLOWS := bytes.py batches.py
+# A third of the slow tests (THIRD=2/3), of which some files run whole (WHOLE=tests/...): what CI asks for.
+PART = $(if $(THIRD),--third $(THIRD)) $(addprefix --whole=,$(filter %.py,$(WHOLE)))
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 # Without this a shell's own settings for pip would decide where from, and whether hashes count.
 EMPTY :=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -62,21 +65,28 @@ secrets: setup ## Make every key and password that docker-compose.yml needs, in 
 
 .PHONY: test
 test: setup postgres ## Run the tests (under three minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
-	$(BIN)/python -m pytest -n 2 --dist loadfile --databases postgresql $(addprefix tests/system/test_,$(MAIN_FLOWS))
+	$(PYTEST)
+	$(PYTEST) --databases postgresql $(addprefix tests/system/test_,$(MAIN_FLOWS))
+
+.PHONY: test-long
+test-long: setup postgres ## Run the tests that take over 10 s: the demo as a program, databases that are moved
+	$(PYTEST) tests/system/long
+
+.PHONY: test-all
+test-all: check test-long test-postgresql demo test-e2e test-crash test-faults ## Run everything, whole (an hour)
 
 .PHONY: test-postgresql
 test-postgresql: setup postgres ## Run the three services' tests on PostgreSQL
-	$(BIN)/python -m pytest tests/system -n 2 --dist loadfile --databases postgresql
+	$(PYTEST) --databases postgresql tests/system tests/system/long
 
 .PHONY: test-crash
 test-crash: setup ## End each service at every point of every kind of work, and check that nothing is lost (KILLS=500)
-	$(BIN)/python -m tests.faults.kills.kills --kills $(or $(KILLS),500) $(if $(REPORT),--report $(REPORT))
+	$(BIN)/python -m tests.faults.kills.kills --kills $(or $(KILLS),500) $(if $(THIRD),--third $(THIRD)) $(if $(REPORT),--report $(REPORT))
 
 .PHONY: test-faults
 test-faults: setup postgres ## Break disks, wires and power, race, retry and cancel, and check that nothing is lost
 	@scripts/need build-essential cc
-	$(BIN)/python -m pytest tests/faults -n 2 --dist loadfile
+	$(PYTEST) tests/faults $(PART)
 
 .PHONY: test-model
 test-model: setup ## Hold the services against their model by drawn requests (SEED=1 STEPS=10000)
@@ -85,7 +95,7 @@ test-model: setup ## Hold the services against their model by drawn requests (SE
 .PHONY: test-e2e
 test-e2e: images ## Test the services in containers: the main job, faults of the containers, the README's commands
 	@scripts/need iptables iptables
-	$(BIN)/python -m pytest tests/e2e -n 2 --dist loadfile
+	$(PYTEST) tests/e2e $(PART)
 
 .PHONY: postgres
 postgres:

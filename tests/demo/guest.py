@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness.disks import find_program
+from tests.harness.expectations import NeverCame, until
 
 # The programs that the demo runs, and the Debian package that holds each.
 TOOLS: Mapping[str, str] = {"qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "mke2fs": "e2fsprogs"}
 
-_LOCK_SECONDS, _LOOK_SECONDS = 10.0, 0.05
+_LOOK_SECONDS = 0.05
 
 
 class GuestProblem(Exception):
@@ -75,16 +75,19 @@ def backing_file(disk: Path) -> Path | None:
 def _qemu_io(
     disk: Path, arguments: list[str], accept: tuple[int, ...] = (0,)
 ) -> subprocess.CompletedProcess[str]:
-    end = time.monotonic() + _LOCK_SECONDS
-    while True:
+    def attempt() -> subprocess.CompletedProcess[str] | None:
         done = _run(["qemu-io", "-f", "qcow2", *arguments, str(disk)])
-        is_locked = 'Failed to get "' in done.stderr
-        if done.returncode in accept and not is_locked:
-            return done
-        # Whoever looks at the file holds QEMU's lock on it for a moment: so it is tried again, for a while.
-        if not is_locked or time.monotonic() > end:
-            raise GuestProblem(f"qemu-io: {done.stderr.strip() or done.stdout.strip()}")
-        time.sleep(_LOOK_SECONDS)
+        # Another reader of the file holds QEMU's lock on it for a moment: so it is tried again, for a while.
+        return None if 'Failed to get "' in done.stderr else done
+
+    try:
+        done = until(attempt, f"QEMU's lock on {disk}", pause=_LOOK_SECONDS)
+    except NeverCame as problem:
+        raise GuestProblem(f"qemu-io: {problem}") from problem
+    assert done is not None  # what `until` gives is true
+    if done.returncode not in accept:
+        raise GuestProblem(f"qemu-io: {done.stderr.strip() or done.stdout.strip()}")
+    return done
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from recast.csbs.v1.backup_pb2 import Backup, BackupState
+from tests.harness.expectations import until
 
 # Short against a freeze, long against a call: watching must not slow down what is watched.
 _PAUSE_SECONDS = 0.005
@@ -66,8 +68,13 @@ class BackupWatch:
             self._looking.result()
 
     def _look(self) -> None:
-        while self.sights[-1].state == "CREATING" and not self._is_left.wait(_PAUSE_SECONDS):
+        # However long the backup takes: its own end, or the watch's, ends this.
+        until(self._has_ended, "the end of the backup", seconds=math.inf, pause=_PAUSE_SECONDS)
+
+    def _has_ended(self) -> bool:
+        if self.sights[-1].state == "CREATING" and not self._is_left.is_set():
             self._note(self._read())
+        return self.sights[-1].state != "CREATING" or self._is_left.is_set()
 
     def _note(self, backup: Backup) -> None:
         state = BackupState.Name(backup.state).removeprefix("BACKUP_STATE_")

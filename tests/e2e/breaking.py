@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +14,8 @@ from recast.client import Service
 from recast.testing import RecastStack, ServiceContainer
 from recast.testing.containers import OwnedContainer
 from recast.testing.session import engine
+from tests.harness.expectations import NeverCame, until
 
-PATIENCE_SECONDS = 20.0
 _POINTS = "/faults"
 
 
@@ -47,14 +46,10 @@ def caught(stack: RecastStack, service: Service, point: str, begin: Callable[[],
         (_folder(each) / f"{service}.point").write_text(order)
     try:
         begin()
-        end = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < end:
-            for each in containers:
-                if _is_asleep(each):
-                    return each
-            time.sleep(0.02)
+        return until(lambda: [each for each in containers if _is_asleep(each)], "the sleep", pause=0.02)[0]
+    except NeverCame:
         seen = {line for each in containers for line in reached(each)}
-        raise AssertionError(f"nobody fell asleep at {point}; reached: {sorted(seen)}")
+        raise AssertionError(f"nobody fell asleep at {point}; reached: {sorted(seen)}") from None
     finally:
         for each in containers:
             (_folder(each) / f"{service}.point").unlink()
@@ -161,5 +156,5 @@ FAULTS: Mapping[str, Callable[[OwnedContainer], Any]] = {
 
 
 def endure(seconds: float) -> None:
-    """Lets a fault last."""
-    threading.Event().wait(seconds)
+    """Lets a fault last: its length, past a lease, is the fault."""
+    time.sleep(seconds)

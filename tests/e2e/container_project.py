@@ -1,7 +1,6 @@
 """A project of a stack of containers, and the bytes of its disks, which are inside a container."""
 
 import hashlib
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,13 +12,13 @@ from recast.client import Service
 from recast.csbs.v1 import backup_service_pb2 as csbs
 from recast.ecs.v1 import disk_service_pb2
 from recast.ecs.v1 import server_service_pb2 as ecs
-from recast.faults import Kind, RemoteRefusal
+from recast.faults import Kind
 from recast.ims.v1 import image_service_pb2 as ims
 from recast.testing import RecastStack, ServiceContainer
+from tests.harness.expectations import PATIENCE_SECONDS, answered
 from tests.harness.project import Tenant
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 60.0
 _DIGEST = (
     'qemu-img convert -f qcow2 -O raw "$0" /tmp/read.raw && sha256sum </tmp/read.raw; rm -f /tmp/read.raw'
 )
@@ -73,17 +72,10 @@ def run(container: ServiceContainer, *command: str) -> str:
     return str(done.output.decode())
 
 
-def again(call: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
+def again(call: Callable[[], T]) -> T:
     """What a call gives, made again while what it needs is away; what it asks for must bear repeating."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return call()
-        except RemoteRefusal as refusal:
-            # Of work that ended as UNAVAILABLE, asking again gives the same: the bound ends that.
-            if refusal.kind not in _PASSING or time.monotonic() > end:
-                raise
-            time.sleep(0.2)
+    # Of work that ended as UNAVAILABLE, asking again gives the same: the bound ends that.
+    return answered(call, _PASSING, pause=0.2)
 
 
 @cache

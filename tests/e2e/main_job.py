@@ -11,6 +11,7 @@ COUNT = 4
 OFFSET = 3 << 20
 
 
+@pytest.mark.together
 class MainJobSuite:
     """Subclass it with a `guest` that has nothing. The tests go on from each other, in their order."""
 

@@ -10,6 +10,7 @@ from tests.e2e.fault_suite import FaultSuite, World
 from tests.e2e.main_job import MainJobSuite
 
 
+@pytest.mark.always
 class TestMainJob(MainJobSuite):
     """One CSBS, IMS and ECS."""
 

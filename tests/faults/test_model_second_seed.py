@@ -11,4 +11,4 @@ from tests.faults.model.running import run
 @pytest.mark.timeout(1200)
 def test_the_services_agree_with_the_model(tmp_path: Path, figure: Callable[[str], None]) -> None:
     """Every answer, every list and every byte is what the model says, and in the end nothing is left."""
-    run(tmp_path, seed=2, steps=5_000, figure=figure)
+    run(tmp_path, seed=2, steps=3_334, figure=figure)

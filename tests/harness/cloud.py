@@ -4,7 +4,6 @@ again.
 
 import json
 import secrets
-import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -25,6 +24,7 @@ from recast.client.tokens import mint
 from recast.database import Database
 from recast.operations.tables import OperationRow, OperationUse, State
 from recast.rpc.identity import create_keys
+from recast.stack.ports import address_of, hold_port
 
 # What a service logs when something happened that nobody foresaw.
 _BUGS = {"bug", "worker round failed", "undo failed", "undo given up", "lease not renewed"}
@@ -49,7 +49,10 @@ class Cloud:
             for service in SERVICES
         }
         create_keys(root / "keys")
-        self.endpoints = _free_endpoints()
+        self._held = [hold_port() for _ in SERVICES]
+        self.endpoints = {
+            service: address_of(held) for service, held in zip(SERVICES, self._held, strict=True)
+        }
         for service in ("csbs", "ims"):
             (root / f"{service}-store").mkdir()
             (root / "keys" / f"{service}-store.key").write_bytes(secrets.token_bytes(32))
@@ -88,6 +91,8 @@ class Cloud:
             client.close()
         for app in self._apps:
             app.stop()
+        for held in self._held:
+            held.close()
 
     def start_ecs(self, **settings: Any) -> ecs.app.App:
         """Another process of ECS on the same database, listening on a free port; the caller stops it."""
@@ -223,15 +228,3 @@ def _now() -> datetime:
 
 def _new_id() -> str:
     return str(uuid.uuid4())
-
-
-def _free_endpoints() -> dict[Service, str]:
-    held = [socket.socket() for _ in SERVICES]
-    try:
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        ports = [each.getsockname()[1] for each in held]
-        return {service: f"127.0.0.1:{port}" for service, port in zip(SERVICES, ports, strict=True)}
-    finally:
-        for each in held:
-            each.close()

@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from rich.console import Console
@@ -31,6 +32,7 @@ class Rule:
     tests: list[str] = field(default_factory=list)
 
 
+@cache
 def read_rules() -> dict[str, Rule]:
     """All rules, with what the code and the tests say of them."""
     found = (_ROW.match(line) for line in (ROOT / "RULES.md").read_text().splitlines())

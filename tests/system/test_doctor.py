@@ -16,6 +16,7 @@ from recast.doctor import Code, Installation, Report, examine
 from recast.ecs.v1 import server_pb2, server_service_pb2
 from recast.stack import LocalStack
 from tests.demo import seed
+from tests.harness.expectations import until
 from tests.system.damages import DAMAGES, Damage
 from tests.system.patient import (
     DEBIAN,
@@ -90,9 +91,13 @@ def _reports_of_a_backup(recast: Recast, here: Installation) -> list[Report]:
 
 
 def _reports_until_idle(here: Installation) -> list[Report]:
-    reports = [examine(here)]
-    while reports[-1].in_progress:
+    reports: list[Report] = []
+
+    def is_idle() -> bool:
         reports.append(examine(here))
+        return not reports[-1].in_progress
+
+    until(is_idle, "the end of all work")
     return reports
 
 

@@ -237,7 +237,7 @@ class TestRoles:
                 image=hosts.tenant.image("sys"),
                 host="far",
             )
-            client.wait(client.servers.CreateServers(request).operation, "ecs", timeout_seconds=30)
+            client.wait(client.servers.CreateServers(request).operation, "ecs", timeout_seconds=60)
         assert state_of(hosts.tenant.get_server("by-api")) == "RUNNING"
 
     def test_a_worker_answers_no_calls(

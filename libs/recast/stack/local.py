@@ -15,10 +15,11 @@ from recast.client import SERVICES, Recast, Service, Settings
 from recast.client.tokens import mint
 from recast.rpc.identity import create_keys
 from recast.stack.layout import Layout, environment_of
+from recast.stack.ports import address_of, hold_port
 from recast.stack.problems import FolderInUse, PortInUse, ServiceNotServing
 from recast.stack.process import ServiceProcess
 
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 # The services let calls under way end for 8 s.
 _STOP_SECONDS = 12.0
 
@@ -44,6 +45,7 @@ class LocalStack:
         self._extra = dict(environment or {})
         self._start_seconds, self._stop_seconds = start_seconds, stop_seconds
         self._endpoints: dict[Service, str] = {}
+        self._held: list[socket.socket] = []
         self._running: dict[Service, ServiceProcess] = {}
         self._lock: IO[bytes] | None = None
 
@@ -57,10 +59,7 @@ class LocalStack:
         self._layout.create()
         self._take_lock()
         try:
-            if not self._endpoints:
-                self._endpoints = _endpoints(self._ports)
-            for service in SERVICES:
-                _check_free(service, self._port(service))
+            self._hold_ports()
             create_keys(self._layout.keys)
             for service in SERVICES:
                 self._run(service)
@@ -83,6 +82,9 @@ class LocalStack:
                 process.signal(signal.SIGKILL)
                 process.wait(self._stop_seconds)
         self._running.clear()
+        for held in self._held:
+            held.close()
+        self._held.clear()
         if self._lock:
             self._lock.close()
             self._lock = None
@@ -167,8 +169,20 @@ class LocalStack:
 
     # Inside.
 
-    def _port(self, service: Service) -> int:
-        return int(self._endpoints[service].rpartition(":")[2])
+    def _hold_ports(self) -> None:
+        """Chooses the ports, or takes the given ones or those of before; raises PortInUse.
+
+        They are held while the stack runs, so that nobody takes one while its service starts, or is dead.
+        """
+        for service in SERVICES:
+            port = self._ports[service] if self._ports else 0
+            if service in self._endpoints:
+                port = int(self._endpoints[service].rpartition(":")[2])
+            try:
+                self._held.append(hold_port(port))
+            except OSError:
+                raise PortInUse(service, port) from None
+            self._endpoints[service] = address_of(self._held[-1])
 
     def _run(self, service: Service) -> None:
         environment = dict(os.environ) | environment_of(service, self._layout, self._endpoints) | self._extra
@@ -188,35 +202,3 @@ class LocalStack:
             lock.close()
             raise FolderInUse(self._layout.root) from None
         self._lock = lock
-
-
-def _endpoints(ports: Mapping[str, int] | None) -> dict[Service, str]:
-    """The given ports, or free ones; these are held together until all are chosen, so that no two are the
-    same.
-    """
-    if ports is not None:
-        return {service: f"127.0.0.1:{ports[service]}" for service in SERVICES}
-    held = [socket.socket() for _ in SERVICES]
-    try:
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return {
-            service: f"127.0.0.1:{each.getsockname()[1]}"
-            for service, each in zip(SERVICES, held, strict=True)
-        }
-    finally:
-        for each in held:
-            each.close()
-
-
-def _check_free(service: Service, port: int) -> None:
-    """Raises PortInUse when somebody listens on the port. A service that could not bind would say so less
-    clearly.
-    """
-    with socket.socket() as probe:
-        # As gRPC does: connections that linger after a restart are nobody listening.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise PortInUse(service, port) from None

@@ -1,9 +1,14 @@
-"""Operations on each engine, and a bench to drive them by hand: rounds, leases and waits."""
+"""Operations on each engine and through a gRPC client, and a bench to drive them by hand: rounds, leases and
+waits.
+"""
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +23,9 @@ from structlog.testing import capture_logs
 from recast.database import Database, Transaction
 from recast.faults import Refusal
 from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
-from recast.operations import TABLES, OperationRow, Operations, Work, Worker, operation_message
+from recast.operations import TABLES, OperationRow, Operations, Work, Worker
+from recast.rpc.identity import Caller, Signer, Verifier, create_keys
+from tests.conformance.operations.reaching import InProcess, Reach, served
 
 Run = Callable[[Work], Message | Refusal]
 Undo = Callable[[Work, Refusal], Message | None]
@@ -70,6 +77,8 @@ class Bench:
         self._started: list[Worker] = []
         self.database = database
         self.operations = Operations(database, self._now, self._id)
+        self.reach: Reach = InProcess(self.operations)
+        """How callers reach the work; see `message`, `cancel`, `wait` and `delete`."""
 
     def _now(self) -> datetime:
         return datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=next(self._numbers))
@@ -112,9 +121,7 @@ class Bench:
 
     def cancel(self, operation: str) -> None:
         """Asks for the end of work."""
-        with self.database.write() as tx:
-            self.operations.request_cancel(tx, self.operations.find(tx.session, "demo", operation))
-            tx.commit()
+        self.reach.cancel(operation)
 
     def expire(self, operation: str) -> None:
         """Has the lease of work run out."""
@@ -159,7 +166,7 @@ class Bench:
 
     def message(self, operation: str) -> operations_pb2.Operation:
         """Work as its callers see it."""
-        return operation_message(self.row(operation))
+        return self.reach.get(operation)
 
     def metadata(self, operation: str) -> OperationMetadata:
         """The metadata that its callers see."""
@@ -201,10 +208,21 @@ def logs() -> Iterator[list[Any]]:
         yield kept
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+_ENGINES = {"sqlite": "sqlite", "postgresql": "postgresql", "client": "sqlite"}
+
+
+@pytest.fixture(scope="module", params=_ENGINES)
+def way(request: pytest.FixtureRequest) -> str:
+    """How work is kept and reached: on each engine within the process, and through a gRPC client."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def database(
+    way: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
     """The engines. A module's tests share one: to make its tables costs more than a test."""
-    if request.param == "sqlite":
+    if _ENGINES[way] == "sqlite":
         database = Database(f"sqlite:///{tmp_path_factory.mktemp('operations')}/test.db")
     else:
         database = Database(request.getfixturevalue("postgresql").emptied())
@@ -215,13 +233,27 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     database.close()
 
 
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys of services and people."""
+    folder = tmp_path_factory.mktemp("keys")
+    create_keys(folder)
+    return folder
+
+
 @pytest.fixture
-def bench(database: Database) -> Iterator[Bench]:
+def bench(way: str, database: Database, keys: Path) -> Iterator[Bench]:
     """Operations, of which there are none yet."""
     with database.write() as tx:
         for table in reversed(_TABLES):
             tx.session.connection().execute(table.delete())
         tx.commit()
     bench = Bench(database)
-    yield bench
-    bench.stop()
+    with ExitStack() as stack:
+        stack.callback(bench.stop)
+        if way == "client":
+            signer = Signer.load(keys / "people.pem")
+            token = signer.token(Caller("me", "demo", "user"), now=time.time(), lifetime_seconds=600)
+            verifier = Verifier.load(keys / "trusted.json")
+            bench.reach = stack.enter_context(served(bench.operations, verifier, token))
+        yield bench

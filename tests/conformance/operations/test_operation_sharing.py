@@ -178,14 +178,14 @@ class TestWorkers:
         begun, let_go = threading.Event(), threading.Event()
 
         def run(work: Work) -> Message:
-            work.step("long", lambda: begun.set() or let_go.wait(10))
+            work.step("long", lambda: begun.set() or let_go.wait(60))
             return Empty()
 
         operation = bench.record()
-        bench.start(run, threads=1, lease_seconds=0.6)
-        assert begun.wait(10)
+        bench.start(run, threads=1, lease_seconds=1.5)
+        assert begun.wait(60)
         first = bench.row(operation).lease_until
-        wait_until(bench, lambda: bench.row(operation).lease_until > first + 0.6)
+        wait_until(bench, lambda: bench.row(operation).lease_until > first + 1.5)
         let_go.set()
         wait_until(bench, lambda: bench.row(operation).ended)
         assert (bench.row(operation).state, bench.row(operation).epoch) == (State.SUCCEEDED, 1)
@@ -201,7 +201,7 @@ class TestWorkers:
 
         operation = bench.record()
         worker = bench.start(run, threads=2)
-        assert begun.wait(10)
+        assert begun.wait(60)
         worker.stop()
         row = bench.row(operation)
         assert (row.state, row.lease_until, row.retries) == (State.RUNNING, 0.0, 0)
@@ -229,7 +229,7 @@ class TestWorkers:
 
         operation = bench.record()
         worker = bench.start(run, threads=1)
-        assert begun.wait(10)
+        assert begun.wait(60)
         worker.stop()
         bench.cancel(operation)
         bench.drive(bench.worker(run), operation)

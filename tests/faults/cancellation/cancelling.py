@@ -17,7 +17,6 @@ from tests.faults.kills.rig import PROJECT, NotRecovered
 from tests.faults.network.wires import WiredRig
 
 MIB = 1 << 20
-LOOK_SECONDS = 0.005
 AGAIN = "-again"  # ends the id of what is asked for a second time
 
 # What is on web's disk before a restore, and not after it.
@@ -50,19 +49,19 @@ class CancellingRig(WiredRig):
             operation = super().finish(service, name)
             self.took = time.monotonic() - begun
             return operation
-        time.sleep(delay)
+        _pass(delay)
         stub = self.recast.operations(service)
         begun = time.monotonic()
         self.insist(lambda: stub.CancelOperation(operations_pb2.CancelOperationRequest(name=name)))
-        while True:
-            operation = self.insist(lambda: stub.GetOperation(operations_pb2.GetOperationRequest(name=name)))
-            self.took_to_cancel = time.monotonic() - begun
-            if operation.done:
-                self.end_time = time.monotonic()
-                return operation
-            if self.took_to_cancel > 90.0:
-                raise NotRecovered(f"{name} of {service} had not ended 90 s after its cancel")
-            time.sleep(LOOK_SECONDS)
+        operation = super().finish(service, name)
+        self.end_time = time.monotonic()
+        self.took_to_cancel = self.end_time - begun
+        return operation
+
+
+def _pass(delay: float) -> None:
+    """Lets the drawn time pass: at which instant of the work the cancel comes is what is tested."""
+    time.sleep(delay)
 
 
 def once(act: Callable[[Any, str], operations_pb2.Operation]) -> Act:

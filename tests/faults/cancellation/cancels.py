@@ -5,7 +5,6 @@ The disks are large enough for most kinds to take a while.
 """
 
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from pathlib import Path
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ims.v1 import image_pb2
 from tests.faults.cancellation.cancelling import (
-    LOOK_SECONDS,
     MARK,
     MIB,
     Act,
@@ -49,8 +47,9 @@ from tests.faults.cancellation.leftovers import (
     stopped,
 )
 from tests.faults.kills import scenarios as small
-from tests.faults.kills.rig import PROJECT, NotRecovered
+from tests.faults.kills.rig import PROJECT
 from tests.harness import disks
+from tests.harness.expectations import until
 
 NEWS_BYTES = 64 * MIB
 _NEWS_AT = 16 * MIB
@@ -180,10 +179,7 @@ def _unfinished(rig: CancellingRig) -> str:
         parent=PROJECT, backup_id=backup, backup=backup_pb2.Backup(server=f"{PROJECT}/servers/web")
     )
     rig.recast.backups.CreateBackup(request)
-    while not get_backup(rig, backup).image_ready:  # bounded: it fails, or it is marked
-        if get_backup(rig, backup).state == backup_pb2.BACKUP_STATE_ERROR:
-            raise NotRecovered(f"backup {backup} failed")
-        time.sleep(LOOK_SECONDS)
+    until(lambda: get_backup(rig, backup).image_ready, f"the mark of {backup}", pause=0.005)
     return backup
 
 

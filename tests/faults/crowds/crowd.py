@@ -1,7 +1,6 @@
 """Many callers at once, and what each of them got."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recast.faults import Kind, RemoteRefusal
+from tests.harness.expectations import answered
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Outcome]:
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Outcome:
-        barrier.wait(30)
+        barrier.wait(60)
         return outcome_of(call)
 
     with ThreadPoolExecutor(len(calls)) as pool:
@@ -52,13 +52,6 @@ def reasons(outcomes: Sequence[Outcome]) -> Counter[str]:
     return Counter(outcome.reason for outcome in outcomes)
 
 
-def insist(call: Callable[[], Any], seconds: float = 20.0) -> Any:
+def insist(call: Callable[[], Any]) -> Any:
     """Makes a call until the service is there again; raises any other refusal, or the last one."""
-    end = time.monotonic() + seconds
-    while True:
-        outcome = outcome_of(call)
-        if outcome.refusal is None:
-            return outcome.answer
-        if outcome.refusal.kind is not Kind.UNAVAILABLE or time.monotonic() > end:
-            raise outcome.refusal
-        time.sleep(0.05)
+    return answered(call, {Kind.UNAVAILABLE})

@@ -7,12 +7,12 @@ peers reach them by a target that names them all, and gRPC takes them in turn.
 
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,13 +26,14 @@ from recast.database import Database
 from recast.doctor import Installation, examine
 from recast.rpc.identity import create_keys
 from recast.stack.layout import Layout, environment_of
+from recast.stack.ports import address_of, hold_port
 from recast.stack.process import ServiceProcess
 from tests.harness.cloud import chunks_held
+from tests.harness.expectations import NeverCame, until
 from tests.harness.postgresql import PostgresqlServer
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
-PATIENCE_SECONDS = 60.0
 
 
 class Replicas:
@@ -62,8 +63,12 @@ class Replicas:
         self._extra = dict(environment or {}) | {
             f"RECAST_{service.upper()}_LEASE_SECONDS": str(lease_seconds) for service in SERVICES
         }
-        ports = _free_ports(count * len(SERVICES))
-        self._ends = {service: [ports.pop() for _ in self.numbers] for service in SERVICES}
+        # Held to the end, so that nobody takes the port of a replica that is dead for a while.
+        self._held = [[hold_port() for _ in self.numbers] for _ in SERVICES]
+        self._ends = {
+            service: [address_of(each) for each in held]
+            for service, held in zip(SERVICES, self._held, strict=True)
+        }
         self.targets: Mapping[Service, str] = {
             service: ends[0] if count == 1 else f"ipv4:{','.join(ends)}"
             for service, ends in self._ends.items()
@@ -98,6 +103,8 @@ class Replicas:
             if not process.wait(max(0.0, end - time.monotonic())):
                 process.signal(signal.SIGKILL)
                 process.wait(_STOP_SECONDS)
+        for held in chain.from_iterable(self._held):
+            held.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -191,12 +198,12 @@ class Replicas:
 
     def settle(self) -> None:
         """Returns when no work is under way anywhere."""
-        end = time.monotonic() + PATIENCE_SECONDS
         query = "SELECT verb, target, state, last_retry_reason FROM operation WHERE NOT ended"
         for service in SERVICES:
-            while left := self.rows(service, query):
-                assert time.monotonic() < end, f"work of {service} does not end: {left}"
-                time.sleep(0.05)
+            try:
+                until(lambda service=service: not self.rows(service, query), pause=0.05)
+            except NeverCame:
+                raise AssertionError(f"work of {service} does not end: {self.rows(service, query)}") from None
 
     def chunks_held(self, service: Service, project: str) -> AbstractContextManager[None]:
         """Keeps every work of the project from its chunk store, as a collection of chunks would."""
@@ -263,14 +270,3 @@ class Only:
     def client(self, project: str, role: str = "user", service: Service | None = None) -> Recast:
         """A client in a role, or as one of the services."""
         return self._replicas.client(project, role, service, self._number)
-
-
-def _free_ports(count: int) -> list[str]:
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{each.getsockname()[1]}" for each in held]
-    finally:
-        for each in held:
-            each.close()

@@ -2,6 +2,7 @@
 ends (R23).
 """
 
+import math
 import signal
 import threading
 from collections import Counter
@@ -17,7 +18,7 @@ from tests.faults.crowds.crowd import insist, outcome_of
 from tests.faults.crowds.replicas import Replicas
 from tests.faults.crowds.tenants import MIB, make_tenant, start_server
 from tests.harness import disks
-from tests.harness.expectations import state_of, until
+from tests.harness.expectations import PATIENCE_SECONDS, state_of, until
 from tests.harness.project import Tenant
 
 _HELD = "SERVER_IN_IMAGE_CREATION"
@@ -43,12 +44,14 @@ class Starter:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self.given_up.wait(0.005):
-            outcome = outcome_of(lambda: start_server(self.tenant, self.server))
-            self.seen[outcome.reason] += 1
-            if not outcome.refusal:
-                self.started.set()
-                return
+        until(lambda: self.given_up.is_set() or self._starts(), "the start", seconds=math.inf, pause=0.005)
+
+    def _starts(self) -> bool:
+        outcome = outcome_of(lambda: start_server(self.tenant, self.server))
+        self.seen[outcome.reason] += 1
+        if not outcome.refusal:
+            self.started.set()
+        return not outcome.refusal
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,7 @@ def begin(tenant: Tenant, image_id: str, server: str) -> operations_pb2.Operatio
 def restart(replicas: Replicas, how: signal.Signals) -> None:
     """Ends IMS, and starts it again."""
     replicas.process("ims").signal(how)
-    assert replicas.process("ims").wait(20)
+    assert replicas.process("ims").wait(PATIENCE_SECONDS)
     replicas.run_again("ims")
 
 
@@ -112,7 +115,7 @@ def test_a_source_starts_when_its_image_is_decided(
             insist(lambda: tenant.cancel(operation, "ims"))
     with Starter(tenant, server) as starter:
         ended = state_of(tenant.end(operation, "ims"))
-        assert starter.started.wait(10), "the server was not freed"
+        assert starter.started.wait(PATIENCE_SECONDS), "the server was not freed"
     wanted = {"failure": "FAILED", "cancel": "CANCELLED", "cancelled after a kill": "CANCELLED"}
     assert ended == wanted.get(end, "SUCCEEDED")
     assert starter.seen.keys() <= {"", _HELD}

@@ -78,7 +78,7 @@ def _make_image(tenant: Tenant, client: Recast, image_id: str, backup_id: str) -
 
 def _delete_backup(tenant: Tenant, client: Recast, backup_id: str, gate: threading.Event) -> Any:
     """Deletes a backup, once the gate is open."""
-    gate.wait(30)
+    gate.wait(60)
     request = backups_pb.DeleteBackupRequest(name=tenant.backup(backup_id))
     return client.wait(client.backups.DeleteBackup(request).operation, "csbs", timeout_seconds=60)
 

@@ -1,12 +1,14 @@
 """`make test-crash`: ends each service at each point of each kind of work, and checks that nothing is lost.
 
-    python -m tests.faults.kills.kills [--kills 500] [--stacks 2] [--only CreateBackup] [--report FILE]
+    python -m tests.faults.kills.kills [--kills 500] [--stacks 2] [--only CreateBackup] [--third 2/3]
+                                         [--report FILE]
 
 First every scenario runs once and the points that each service reaches are written down: the list is made,
 not kept; a step of the code that is not on it fails the run. Then, for each point, the scenario runs again,
 the service is ended there by SIGKILL, started again, and the work must come to its end with what was
 promised, every other piece of work too, and `recast doctor` must find nothing. Points are killed at their
-first time, then at later ones, until there were as many kills as asked for. The last line counts them.
+first time, then at later ones, until there were as many kills as asked for; with `--third` at a third of the
+points, and a third as often. The last line counts them.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from tests.faults.kills.failing_scenarios import failing_scenarios
 from tests.faults.kills.promised_points import unreached
 from tests.faults.kills.rig import NotRecovered, Rig
 from tests.faults.kills.scenarios import Scenario, build_world, scenarios
+from tests.harness.thirds import Third
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--stacks", type=int, default=2)
     parser.add_argument("--only", default="")
+    parser.add_argument("--third", type=Third.parse, default=Third(), metavar="K/3")
     parser.add_argument("--report", type=Path)
     asked = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="recast-crash-"))
@@ -190,7 +194,8 @@ def main() -> int:
     for step in unkilled:
         print(f"FAILED {step}: no scenario reaches this step, or NOT_KILLED is wrong about it", flush=True)
     tally = Tally()
-    plan = Plan(kills, asked.kills, tally)
+    wanted = asked.third.share(asked.kills)
+    plan = Plan([kill for kill in kills if asked.third.has(f"{kill.service} {kill.point}")], wanted, tally)
     print(f"{plan.points} points in {len(chosen)} scenarios", flush=True)
     threads = [
         threading.Thread(target=work, args=(root / f"stack-{n}", plan, tally)) for n in range(asked.stacks)
@@ -214,7 +219,7 @@ def main() -> int:
         shutil.rmtree(root, ignore_errors=True)
     print(f"{seconds:.0f} s, {tally.killed / max(1, seconds):.2f} kills a second, data in {root}")
     print(f"{tally.killed} passed, {len(tally.failures) + len(unkilled)} failed")
-    return 1 if tally.failures or unkilled or tally.killed < (1 if asked.only else asked.kills) else 0
+    return 1 if tally.failures or unkilled or tally.killed < (1 if asked.only else wanted) else 0
 
 
 if __name__ == "__main__":

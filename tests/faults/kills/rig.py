@@ -2,24 +2,25 @@
 recovered.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from google.longrunning import operations_pb2
 
 from recast.client import SERVICES, Recast, Service
 from recast.doctor import Installation, examine
-from recast.faults import Kind, RemoteRefusal
+from recast.faults import Kind
 from recast.stack import LocalStack
-from tests.harness import disks  # noqa: F401  # for the scenarios: the demo's programs are no package
+from tests.harness.expectations import answered, until
 
 Answer = TypeVar("Answer")
 PROJECT = "projects/demo"
 LEASE_SECONDS = 1.0
 # Issue: every operation reaches a defined end within 60 s of healing.
 DEADLINE_SECONDS = 60.0
+# What passes by itself while a service is away.
+_PASSING = {Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED, Kind.CANCELLED}
 
 
 class NotRecovered(Exception):
@@ -31,6 +32,7 @@ class Rig:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.patience = DEADLINE_SECONDS
         self._orders = {service: root / f"{service}.point" for service in SERVICES}
         self.logs = {service: root / f"{service}.reached" for service in SERVICES}
         root.mkdir(parents=True, exist_ok=True)
@@ -78,31 +80,23 @@ class Rig:
 
     def insist(self, call: Callable[[], Answer]) -> Answer:
         """Makes a call until it is answered, reviving what died under it. The call carries a request id."""
-        end = time.monotonic() + DEADLINE_SECONDS
-        while True:
-            try:
-                return call()
-            except RemoteRefusal as refusal:
-                if refusal.kind not in {Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED, Kind.CANCELLED}:
-                    raise
-                if time.monotonic() > end:
-                    raise NotRecovered(f"no answer within {DEADLINE_SECONDS} s: {refusal.text}") from refusal
-            self.revive()
-            time.sleep(0.05)
+        return answered(call, _PASSING, meanwhile=self.revive, seconds=DEADLINE_SECONDS)
 
     def finish(self, service: Service, name: str) -> operations_pb2.Operation:
-        """Waits for the end of an operation, reviving what dies meanwhile."""
-        end = time.monotonic() + DEADLINE_SECONDS
-        while time.monotonic() < end:
-            request = operations_pb2.GetOperationRequest(name=name)
+        """Waits for the end of an operation, `patience` seconds at most, reviving what dies meanwhile."""
+        request = operations_pb2.GetOperationRequest(name=name)
+
+        def ended() -> operations_pb2.Operation | None:
             operation: operations_pb2.Operation = self.insist(
-                lambda request=request: self.recast.operations(service).GetOperation(request)  # type: ignore[misc]
+                lambda: self.recast.operations(service).GetOperation(request)
             )
             if operation.done:
                 return operation
             self.revive()
-            time.sleep(0.03)
-        raise NotRecovered(f"{name} of {service} did not end within {DEADLINE_SECONDS} s")
+            return None
+
+        what = f"the end of {name} of {service}"
+        return cast(operations_pb2.Operation, until(ended, what, seconds=self.patience, pause=0.02))
 
     def run(self, service: Service, call: Callable[[], Any]) -> operations_pb2.Operation:
         """Begins work and follows it to its end."""
@@ -112,12 +106,14 @@ class Rig:
         """Waits until no work is under way anywhere."""
         self.disarm()
         self.revive()
-        end = time.monotonic() + DEADLINE_SECONDS
-        while any(self._unfinished(service) for service in SERVICES):
-            if time.monotonic() > end:
-                raise NotRecovered("some work did not end")
+
+        def is_quiet() -> bool:
+            if not any(self._unfinished(service) for service in SERVICES):
+                return True
             self.revive()  # one that was about to die is not asked while another has work
-            time.sleep(0.05)
+            return False
+
+        until(is_quiet, "the end of all work", seconds=DEADLINE_SECONDS, pause=0.05)
 
     def _unfinished(self, service: Service) -> bool:
         request = operations_pb2.ListOperationsRequest(name=PROJECT, filter="done = false")

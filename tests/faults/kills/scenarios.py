@@ -14,7 +14,8 @@ from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
 from recast.faults import Kind, RemoteRefusal
 from recast.ims.v1 import image_pb2, image_service_pb2
-from tests.faults.kills.rig import PROJECT, NotRecovered, Rig, disks
+from tests.faults.kills.rig import PROJECT, NotRecovered, Rig
+from tests.harness import disks
 
 MIB = 1 << 20
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,9 @@ from tests.faults.model.work import Disagreement, Work, in_either_order
 from tests.faults.model.works import begin
 from tests.faults.model.world import SECTOR, Backup, Content, Disk, Image, Kept, Server, World, verb_of
 from tests.harness.cloud import Cloud
-from tests.harness.expectations import until
+from tests.harness.expectations import NeverCame, until
 from tests.harness.project import Tenant
 
-PATIENCE_SECONDS = 30.0
 # What no race explains: a bug, or bytes that are lost.
 NEVER = {"INTERNAL", "CONTENT_DAMAGED", "DISK_IO_FAILED", "REQUEST_INVALID"}
 STUBS: dict[str, tuple[Service, str]] = {
@@ -246,13 +244,18 @@ class Conversation:
 
     def _end_of(self, service: Service, name: str) -> operations_pb2.Operation:
         stub = self.tenant.recast.operations(service)
-        end = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < end:
-            request = operations_pb2.WaitOperationRequest(name=name, timeout=Duration(seconds=5))
-            operation = stub.WaitOperation(request)
-            if operation.done:
-                return operation
-        return self.disagree(f"{name} of {service} did not end within {PATIENCE_SECONDS} s")
+        request = operations_pb2.WaitOperationRequest(name=name, timeout=Duration(seconds=5))
+        seen = [operations_pb2.Operation()]
+
+        def has_ended() -> bool:
+            seen[0] = stub.WaitOperation(request)
+            return seen[0].done
+
+        try:
+            until(has_ended, f"the end of {name} of {service}")
+        except NeverCame as problem:
+            return self.disagree(str(problem))
+        return seen[0]
 
     def settle_all(self) -> None:
         """Waits for all work."""

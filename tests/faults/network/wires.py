@@ -218,7 +218,7 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
         if fault is Fault.HANG:
             return _silent(context)
         if fault is Fault.DELAY:
-            time.sleep(DELAY_SECONDS)
+            _delay()
         if fault is Fault.BOTH:
             return self._ask_both(method, ask)
         answer = ask()
@@ -294,6 +294,11 @@ class WiredRig(Rig):
         super().close()
         for wire in self.wires.values():
             wire.close()
+
+
+def _delay() -> None:
+    """The fault itself: a call that arrives late."""
+    time.sleep(DELAY_SECONDS)
 
 
 def _short(method: str) -> str:

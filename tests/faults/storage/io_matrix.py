@@ -4,7 +4,7 @@ import errno
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from google.longrunning import operations_pb2
@@ -99,7 +99,7 @@ def count(rig: IoRig, job: Job, tally: Tally) -> dict[Class, int]:
     return counted
 
 
-def run(rig: IoRig, job: Job, faults: Iterator[Fault], tally: Tally) -> IoRig:
+def run(rig: IoRig, job: Job, faults: Iterable[Fault], tally: Tally) -> IoRig:
     """Injects all of them. Gives the rig: after a violation it is another one, of which nothing is broken."""
     for number, fault in enumerate(faults, 1):
         try:

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,13 +11,13 @@ from pathlib import Path
 
 from google.longrunning import operations_pb2
 
-from recast.client import SERVICES, Service
+from recast.client import SERVICES
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.diskimage import BaseInUse, DiskHost
 from recast.doctor import Installation, examine
 from recast.ecs.v1 import disk_service_pb2, server_pb2, server_service_pb2
 from tests.faults.kills import scenarios as work
-from tests.faults.kills.rig import DEADLINE_SECONDS, LEASE_SECONDS, PROJECT, NotRecovered, Rig
+from tests.faults.kills.rig import LEASE_SECONDS, PROJECT, NotRecovered, Rig
 from tests.faults.storage.faulty_io import FaultyIo
 
 # What a service logs when something happened that nobody foresaw.
@@ -31,27 +30,11 @@ class IoRig(Rig):
     def __init__(self, root: Path, watched: tuple[str, ...] = ("store", "data/ecs")) -> None:
         self.io = FaultyIo(root / "io", [root / "stack" / folder for folder in watched])
         super().__init__(root)
-        self.patience = DEADLINE_SECONDS
         self._seen = dict.fromkeys(SERVICES, 0)
 
     def _environment(self) -> dict[str, str]:
         leases = {f"RECAST_{service.upper()}_LEASE_SECONDS": str(LEASE_SECONDS) for service in SERVICES}
         return leases | self.io.environment
-
-    def finish(self, service: Service, name: str) -> operations_pb2.Operation:
-        """Waits for the end of an operation, `patience` seconds at most: what stays broken is tried for a
-        minute.
-        """
-        end = time.monotonic() + self.patience
-        request = operations_pb2.GetOperationRequest(name=name)
-        while time.monotonic() < end:
-            operation: operations_pb2.Operation = self.insist(
-                lambda: self.recast.operations(service).GetOperation(request)
-            )
-            if operation.done:
-                return operation
-            time.sleep(0.02)
-        raise NotRecovered(f"{name} of {service} did not end within {self.patience} s")
 
     def delete_failed(self) -> int:
         """Deletes the servers and the disks that are left in ERROR, and says how many they were."""

@@ -1,5 +1,6 @@
 """Syncs that fail as on Linux: what they should have made durable is lost, and the next sync succeeds."""
 
+import math
 import shutil
 import threading
 from contextlib import closing
@@ -11,6 +12,7 @@ from recast.doctor import Installation, examine
 from tests.faults.storage.faulty_io import Class, Fault, Mode, Record, inodes_below
 from tests.faults.storage.io_rig import IoRig
 from tests.faults.storage.power_cut import Disk, Loss, Rebuilt
+from tests.harness.expectations import until
 
 _LOOK_SECONDS = 0.001
 _WATCHED = ("store", "data/ecs")
@@ -72,13 +74,17 @@ class Losing:
         return [str(problem) for problem in report.problems]
 
     def _tend(self) -> None:
-        while not self._ended.wait(_LOOK_SECONDS):
-            if self._rig.io.is_losing:
-                sync = self._feed()
-                assert sync is not None
-                for path, content in self._disk.lose(sync):
-                    self._take(self._root / path, content)
-                self._rig.io.let_go()
+        until(self._tends, "the end of the block", seconds=math.inf, pause=_LOOK_SECONDS)
+
+    def _tends(self) -> bool:
+        """Takes what a sync that has just failed loses; whether the block has ended."""
+        if self._rig.io.is_losing:
+            sync = self._feed()
+            assert sync is not None
+            for path, content in self._disk.lose(sync):
+                self._take(self._root / path, content)
+            self._rig.io.let_go()
+        return self._ended.is_set()
 
     def _take(self, path: Path, content: bytes) -> None:
         """Writes what is left of a file over it, in place: who has it open sees that, too."""

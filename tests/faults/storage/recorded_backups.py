@@ -2,17 +2,17 @@
 
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
-from tests.faults.kills.rig import PROJECT, NotRecovered
+from tests.faults.kills.rig import PROJECT
 from tests.faults.storage.faulty_io import Kind, Record, inodes_below
 from tests.faults.storage.io_rig import IoRig
 from tests.faults.storage.power_cut import Disk, Left, Loss, digest
+from tests.harness.expectations import until
 
 WATCHED = ("store", "data")
 _NAMES = {Kind.MADE_FILE, Kind.MADE_FOLDER, Kind.RENAMED, Kind.LINKED, Kind.UNLINKED}
@@ -137,15 +137,13 @@ def _watch(rig: IoRig, backup_id: str, *, full: bool) -> None:
     )
     rig.insist(lambda: rig.recast.backups.CreateBackup(request))
     rig.io.mark(f"{backup_id} answered")
-    is_ready, end = False, time.monotonic() + 60
-    while time.monotonic() < end:
-        get = backup_service_pb2.GetBackupRequest(name=name)
-        found = rig.recast.backups.GetBackup(get).backup
-        if found.image_ready and not is_ready:
-            is_ready = True
-            rig.io.mark(f"{backup_id} image-ready")
-        if found.state == backup_pb2.BACKUP_STATE_AVAILABLE:
-            rig.io.mark(f"{backup_id} ended")
-            return
-        time.sleep(0.005)
-    raise NotRecovered(f"{backup_id} did not end")
+    get = backup_service_pb2.GetBackupRequest(name=name)
+
+    def seen() -> backup_pb2.Backup:
+        return rig.recast.backups.GetBackup(get).backup
+
+    until(lambda: seen().image_ready, f"the mark of {backup_id}", pause=0.005)
+    rig.io.mark(f"{backup_id} image-ready")
+    available = backup_pb2.BACKUP_STATE_AVAILABLE
+    until(lambda: seen().state == available, f"the end of {backup_id}", pause=0.005)
+    rig.io.mark(f"{backup_id} ended")

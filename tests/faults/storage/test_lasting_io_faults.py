@@ -6,6 +6,7 @@ import pytest
 
 from tests.faults.storage import io_matrix, io_rig
 from tests.faults.storage.faulty_io import Class
+from tests.harness.thirds import Third
 
 _SECONDS = 1200  # a quarter of it on two quiet cores
 # By class, the part of its operations after which all fail. What is decided is tried for a minute: few.
@@ -26,6 +27,7 @@ def test_work_ends_though_the_fault_stays(
     faulty_rig: io_rig.IoRig,
     make_job: Callable[[], io_rig.Job],
     lasting: Mapping[Class, float],
+    third: Third,
     figure: Callable[[str], None],
 ) -> None:
     """Work on what stays broken ends with a reason, within two minutes; healed, asked again it succeeds, and
@@ -34,7 +36,8 @@ def test_work_ends_though_the_fault_stays(
     tally = io_matrix.Tally()
     job = make_job()
     operations = io_matrix.count(faulty_rig, job, tally)
-    io_matrix.run(faulty_rig, job, io_matrix.lasting_faults(operations, lasting), tally).close()
+    faults = third.part(io_matrix.lasting_faults(operations, lasting))
+    io_matrix.run(faulty_rig, job, faults, tally).close()
     figure(f"{job.name}: {tally}")
     assert not tally.violations
-    assert sum(tally.failed.values()) == tally.injected == len(lasting)
+    assert sum(tally.failed.values()) == tally.injected == len(faults)

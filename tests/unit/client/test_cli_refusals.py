@@ -193,7 +193,7 @@ def test_ctrl_c_while_waiting(services: Any, operation: Any) -> None:
     def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
         list(requests)
         waiting.set()
-        ended.wait(20)
+        ended.wait(60)
         return operation()
 
     services.answers["Operations.WaitOperation"] = answer
@@ -210,9 +210,9 @@ def test_ctrl_c_while_waiting(services: Any, operation: Any) -> None:
         text=True,
     )
     try:
-        assert waiting.wait(20)
+        assert waiting.wait(60)
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=20)
+        out, err = child.communicate(timeout=60)
     finally:
         ended.set()
         child.kill()

@@ -1,7 +1,7 @@
 """Two who make the same disks: one slept while his work was taken over, and goes on when he wakes."""
 
+import itertools
 import os
-import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,12 +36,12 @@ def asleep(root, new_disks: list[NewDisk], at: str):
     def sleep(step: str) -> None:
         if step == at and not reached.is_set():
             reached.set()
-            wake.wait(20)
+            wake.wait(60)
 
     with ThreadPoolExecutor(1) as pool:
         made: Future[None] = pool.submit(DiskHost(root, step=sleep).create_disks, new_disks)
         try:
-            assert reached.wait(20)
+            assert reached.wait(60)
             yield made
         finally:
             wake.set()
@@ -64,7 +64,7 @@ def test_who_wakes_finds_them_made(host, root, at, new_disks):
     with asleep(root, new_disks, at) as sleeper:
         host.create_disks(new_disks)
         assert all(host.disk(new.disk_id).check() == [] for new in new_disks)
-    assert sleeper.exception(20) is None or isinstance(sleeper.exception(), DiskBusy)
+    assert sleeper.exception(60) is None or isinstance(sleeper.exception(), DiskBusy)
     assert disks_of(root) == whole(new_disks)
     assert all(host.disk(new.disk_id).check() == [] for new in new_disks)
 
@@ -76,7 +76,7 @@ def test_who_wakes_brings_nothing_back(host, root, at):
         host.create_disks(FEW)
         for new in FEW:
             host.disk(new.disk_id).delete()
-    assert isinstance(sleeper.exception(20), DiskBusy)
+    assert isinstance(sleeper.exception(60), DiskBusy)
     assert disks_of(root) == {}
 
 
@@ -97,20 +97,25 @@ def test_a_folder_that_is_gone_is_no_busy_disk(host, root):
 
 def test_two_at_once_make_each_disk_once(host, root):
     """However they meet: both are told that all is there, and it is."""
-    chance = random.Random(7)
-    for number in range(30):
+    # The second begins when the first has come to one of its steps, which goes on meanwhile.
+    for number, after in enumerate(range(30)):
         new_disks = [NewDisk(f"r{number}-{new.disk_id}", new.size_bytes, new.base) for new in MANY]
-        together = threading.Barrier(2)
+        begin, steps = threading.Event(), itertools.count()
 
-        def make(pause: float, wanted: list[NewDisk] = new_disks, both: threading.Barrier = together) -> None:
-            both.wait(20)
-            threading.Event().wait(pause)
-            settled(lambda: host.create_disks(wanted))
+        def count(_step: str, at: int = after, go: threading.Event = begin, passed=steps) -> None:
+            if next(passed) == at:
+                go.set()
+
+        def make(maker: DiskHost, wanted: list[NewDisk] = new_disks) -> None:
+            settled(lambda: maker.create_disks(wanted))
             for new in wanted:
                 assert os.listdir(root / "disks" / new.disk_id) == ["active.qcow2"]
 
         with ThreadPoolExecutor(2) as pool:
-            running = [pool.submit(make, pause) for pause in (0.0, chance.random() * 0.004)]
-            for each in running:
-                each.result(20)
+            first = pool.submit(make, DiskHost(root, step=count))
+            first.add_done_callback(lambda _, go=begin: go.set())
+            assert begin.wait(60)
+            second = pool.submit(make, host)
+            for each in (first, second):
+                each.result(60)
         assert not [name for name in os.listdir(root / "disks") if name.startswith(".")]

@@ -1,4 +1,7 @@
-"""google.longrunning.Operations, as a client sees it."""
+"""google.longrunning.Operations as a server has it: projects, lists, names, and how many may wait.
+
+What it does with work is held by tests/conformance/operations, which goes through a client too.
+"""
 
 import threading
 import time
@@ -11,8 +14,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
-from recast.faults import Conflict, RemoteRefusal
-from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationState
+from recast.faults import RemoteRefusal
+from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
 from recast.operations import Work
 
 
@@ -41,28 +44,6 @@ def listed(service: Any, text: str = "", **asked: Any) -> list[str]:
 
 class TestGet:
     """GetOperation."""
-
-    def test_work_shows_where_it_stands(self, service: Any) -> None:
-        """An operation tells verb, target, state and times, and its result once it has ended."""
-        name = service.record()
-        before = service.stub().GetOperation(pb.GetOperationRequest(name=name))
-        service.finish(succeed)
-        after = service.stub().GetOperation(pb.GetOperationRequest(name=name))
-        metadata = OperationMetadata()
-        after.metadata.Unpack(metadata)
-        assert (before.name, before.done, before.HasField("response")) == (name, False, False)
-        assert after.done
-        assert after.response.Is(Empty.DESCRIPTOR)
-        assert (metadata.verb, metadata.target) == ("Do", "projects/demo/x")
-        assert metadata.state == OperationState.OPERATION_STATE_SUCCEEDED
-        assert metadata.create_time.seconds < metadata.end_time.seconds <= metadata.update_time.seconds
-
-    def test_failed_work_shows_its_refusal_alone(self, service: Any) -> None:
-        """An operation that failed holds the error, and no response."""
-        name = service.record()
-        service.finish(lambda _: Conflict(resource="x"))
-        operation = service.stub().GetOperation(pb.GetOperationRequest(name=name))
-        assert operation.WhichOneof("result") == "error"
 
     @pytest.mark.rule("R61")
     @pytest.mark.parametrize(
@@ -138,32 +119,10 @@ class TestList:
 class TestWait:
     """WaitOperation."""
 
-    def test_a_wait_ends_with_the_work(self, service: Any) -> None:
-        """A wait is answered when the work has ended, long before its timeout."""
-        name = service.record()
-        begun = time.monotonic()
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(service.stub().WaitOperation, wait_request(name, 30))
-            service.finish(succeed)
-            assert waiting.result().done
-        assert time.monotonic() - begun < 10
-
-    def test_a_wait_ends_at_its_timeout(self, service: Any) -> None:
-        """A wait is answered at its timeout with where the work stands then."""
-        begun = time.monotonic()
-        assert not service.stub().WaitOperation(wait_request(service.record(), 0.15)).done
-        assert 0.15 <= time.monotonic() - begun < 5
-
     def test_a_wait_ends_before_the_caller_s_deadline(self, service: Any) -> None:
         """A wait is answered half a second before its caller's deadline, so that the answer arrives."""
         name = service.record()
         assert not service.stub().WaitOperation(wait_request(name, 30), timeout=0.8).done
-
-    def test_a_wait_for_ended_work_is_answered_at_once(self, service: Any) -> None:
-        """Work that has ended is not waited for."""
-        name = service.record()
-        service.finish(succeed)
-        assert service.stub().WaitOperation(pb.WaitOperationRequest(name=name)).done
 
     def test_a_change_between_look_and_wait_is_noticed(self, service: Any) -> None:
         """A change after the look and before the wait ends the wait at once."""
@@ -171,17 +130,7 @@ class TestWait:
         service.operations.notify()
         begun = time.monotonic()
         service.operations.wait_for_change(seen, 30)
-        assert time.monotonic() - begun < 5
-
-    def test_a_closing_service_answers_who_waits(self, service: Any) -> None:
-        """Who waits when the service is about to end is told where the work stands, and holds nothing up."""
-        name = service.record()
-        begun = time.monotonic()
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(service.stub().WaitOperation, wait_request(name, 30))
-            service.operations.close()
-            assert not waiting.result().done
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 25
 
     def test_so_many_may_wait(self, service: Any) -> None:
         """Past the cap a caller is told TOO_MANY_WAITS and when to come back; other calls are answered."""
@@ -196,7 +145,7 @@ class TestWait:
                 pool.submit(stub.WaitOperation, wait_request(name, 30)) for _ in range(service.max_waits)
             ]
             for _ in waits:
-                assert waiting.acquire(timeout=10)
+                assert waiting.acquire(timeout=60)
             while waiting.acquire(blocking=False):
                 pass
             with pytest.raises(RemoteRefusal) as refused:
@@ -206,39 +155,3 @@ class TestWait:
             service.finish(succeed)
             assert all(each.result().done for each in waits)
         assert stub.WaitOperation(wait_request(name, 30)).done
-
-
-class TestCancelAndDelete:
-    """CancelOperation and DeleteOperation."""
-
-    def test_a_cancel_ends_the_work(self, service: Any) -> None:
-        """Work that is cancelled ends with CANCELLED for an error."""
-        name = service.record()
-        service.stub().CancelOperation(pb.CancelOperationRequest(name=name))
-        service.finish(lambda work: (work.check(), Empty())[1])
-        operation = service.stub().GetOperation(pb.GetOperationRequest(name=name))
-        assert (operation.done, operation.error.code) == (True, 1)
-
-    def test_a_cancel_of_ended_work_is_answered(self, service: Any) -> None:
-        """A cancel that comes after the end is no error, and changes nothing."""
-        name = service.record()
-        service.finish(succeed)
-        service.stub().CancelOperation(pb.CancelOperationRequest(name=name))
-        assert service.stub().GetOperation(pb.GetOperationRequest(name=name)).HasField("response")
-
-    def test_ended_work_can_be_forgotten(self, service: Any) -> None:
-        """The record of ended work is deleted with all that was remembered of it."""
-        name = service.record()
-        service.finish(lambda work: (work.step("one", lambda: 1), Empty())[1])
-        service.stub().DeleteOperation(pb.DeleteOperationRequest(name=name))
-        with pytest.raises(RemoteRefusal) as refused:
-            service.stub().GetOperation(pb.GetOperationRequest(name=name))
-        assert refused.value.reason == "OPERATION_NOT_FOUND"
-
-    def test_work_that_has_not_ended_is_not_forgotten(self, service: Any) -> None:
-        """The record of work that has not ended cannot be deleted."""
-        name = service.record()
-        with pytest.raises(RemoteRefusal) as refused:
-            service.stub().DeleteOperation(pb.DeleteOperationRequest(name=name))
-        assert refused.value.reason == "OPERATION_RUNNING"
-        assert refused.value.violations[0].resource == name

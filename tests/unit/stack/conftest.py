@@ -6,7 +6,7 @@ import sys
 import pytest
 
 # Says its settings in its log and serves health on its address. Told to by name, it is BROKEN (ends at
-# once), FALLS (ends when it has served for a moment) or is STUBBORN (ignores SIGTERM).
+# once), FALLS (ends at SIGUSR1) or is STUBBORN (ignores SIGTERM).
 SERVICE = """
 import json
 import os
@@ -20,7 +20,9 @@ from grpc_health.v1 import health, health_pb2_grpc
 name = os.path.basename(__file__).removesuffix(".py")
 if os.environ.get("BROKEN") == name:
     sys.exit("no database")
-asked = threading.Event()
+asked, fallen = threading.Event(), threading.Event()
+if os.environ.get("FALLS") == name:
+    signal.signal(signal.SIGUSR1, lambda *_: (fallen.set(), asked.set()))
 signal.signal(signal.SIGTERM, lambda *_: None if os.environ.get("STUBBORN") == name else asked.set())
 settings = {key: value for key, value in os.environ.items() if key.startswith(f"RECAST_{name.upper()}_")}
 def say(**entry):
@@ -32,10 +34,9 @@ server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
 health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
 server.add_insecure_port(settings[f"RECAST_{name.upper()}_ADDRESS"])
 server.start()
-if os.environ.get("FALLS") == name:
-    asked.wait(0.3)
-    sys.exit("fell over")
 asked.wait()
+if fallen.is_set():
+    sys.exit("fell over")
 """
 
 

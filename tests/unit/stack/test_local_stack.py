@@ -138,6 +138,19 @@ def test_port_in_use_is_told_before_anything_starts(environment: Environment, tm
     assert not stack.log("csbs").exists()
 
 
+def test_a_port_stays_a_service_s_while_it_is_dead(stack: LocalStack) -> None:
+    """Nobody else can be given the port of a service that was killed; when the stack stops it is free."""
+    port = int(stack.endpoints["ims"].rpartition(":")[2])
+    stack.kill("ims")
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    stack.stop()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+
+
 def test_service_that_dies_at_once_is_told_with_its_log(environment: Environment, tmp_path: Path) -> None:
     """A service that ends while starting is named with the end of its log, and nothing is left running."""
     (tmp_path / "logs").mkdir()

@@ -18,7 +18,7 @@ from recast.stack.foreground import LogFollower
 Environment = dict[str, str]
 
 
-def _read_until(stream: IO[str], pattern: str, seconds: float = 20.0) -> str:
+def _read_until(stream: IO[str], pattern: str, seconds: float = 60.0) -> str:
     """What a process says up to the line that matches; fails after `seconds` of silence."""
     said = ""
     with selectors.DefaultSelector() as selector:
@@ -53,7 +53,7 @@ def test_foreground_says_how_to_reach_it_and_stops(
         said = _read_until(process.stdout, r"(?s)csbs +warning.*ims +warning.*ecs +warning.*\n")
         process.send_signal(number)
         rest = process.stdout.read()
-        code = process.wait(20)
+        code = process.wait(60)
     finally:
         process.kill()
         process.stdout.close()
@@ -73,7 +73,11 @@ def test_foreground_says_how_to_reach_it_and_stops(
 def test_foreground_ends_when_a_service_ends(environment: Environment, tmp_path: Path) -> None:
     """When a service ends by itself the stack says which, shows its log, and ends with 1."""
     process = _start(tmp_path, environment | {"FALLS": "ims"})
-    said, _ = process.communicate(timeout=30)
+    assert process.stdout is not None
+    _read_until(process.stdout, "recast server list")
+    [entry, *_] = (tmp_path / "logs" / "ims.log").read_text().splitlines()
+    os.kill(json.loads(entry)["pid"], signal.SIGUSR1)
+    said, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "ims ended with code 1; the end of" in said
     assert "fell over" in said
@@ -86,7 +90,7 @@ def test_foreground_says_that_a_port_is_in_use(environment: Environment, tmp_pat
         taken.listen()
         port = taken.getsockname()[1]
         process = _start(tmp_path, environment, port)
-        said, _ = process.communicate(timeout=30)
+        said, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert f"port {port}, which csbs needs, is in use: " in said
     assert "Traceback" not in said

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _SECONDS = 90
 PROMISED = {"R01", "R03", "R04", "R05", "R09", "R12", "R13", "R14", "R15", "R35"} | {
     "R37", "R39", "R44", "R45", "R59", "R64"

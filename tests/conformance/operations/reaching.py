@@ -1,0 +1,106 @@
+"""The two ways to operations: within the process, and by a gRPC client. One suite holds both."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from google.longrunning import operations_pb2 as pb
+from google.longrunning import operations_pb2_grpc
+from google.protobuf.duration_pb2 import Duration
+
+from recast.operations import Operations, OperationsServicer, operation_message
+from recast.rpc.access import PEOPLE
+from recast.rpc.channel import connect
+from recast.rpc.identity import Verifier
+from recast.rpc.server import Registration, Server
+
+_MAX_WAITS = 4
+
+
+class Reach(Protocol):
+    """What a caller may do with work of the project `demo`, by its id."""
+
+    def get(self, operation: str) -> pb.Operation:
+        """Where work stands; OPERATION_NOT_FOUND."""
+
+    def wait(self, operation: str, seconds: float) -> pb.Operation:
+        """Where work stands once it has ended, or after the time."""
+
+    def cancel(self, operation: str) -> None:
+        """Asks for the end of work."""
+
+    def delete(self, operation: str) -> None:
+        """Forgets work that has ended; OPERATION_RUNNING."""
+
+
+class InProcess:
+    """As a service's own code does it."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    def get(self, operation: str) -> pb.Operation:
+        """Where work stands."""
+        with self._operations.database.read() as session:
+            return operation_message(self._operations.find(session, "demo", operation))
+
+    def wait(self, operation: str, seconds: float) -> pb.Operation:
+        """Where work stands once it has ended, or after the time."""
+        return self._operations.wait("demo", operation, seconds)
+
+    def cancel(self, operation: str) -> None:
+        """Asks for the end of work."""
+        with self._operations.database.write() as tx:
+            self._operations.request_cancel(tx, self._operations.find(tx.session, "demo", operation))
+            tx.commit()
+
+    def delete(self, operation: str) -> None:
+        """Forgets work that has ended."""
+        with self._operations.database.write() as tx:
+            self._operations.delete(tx, self._operations.find(tx.session, "demo", operation))
+            tx.commit()
+
+
+class ByClient:
+    """As another process does it: through a channel, a server and its checks."""
+
+    def __init__(self, stub: operations_pb2_grpc.OperationsStub) -> None:
+        self._stub = stub
+
+    def get(self, operation: str) -> pb.Operation:
+        """Where work stands."""
+        return self._stub.GetOperation(pb.GetOperationRequest(name=_name(operation)))
+
+    def wait(self, operation: str, seconds: float) -> pb.Operation:
+        """Where work stands once it has ended, or after the time."""
+        timeout = Duration()
+        timeout.FromNanoseconds(int(seconds * 1e9))
+        request = pb.WaitOperationRequest(name=_name(operation), timeout=timeout)
+        return self._stub.WaitOperation(request, timeout=seconds + 20)
+
+    def cancel(self, operation: str) -> None:
+        """Asks for the end of work."""
+        self._stub.CancelOperation(pb.CancelOperationRequest(name=_name(operation)))
+
+    def delete(self, operation: str) -> None:
+        """Forgets work that has ended."""
+        self._stub.DeleteOperation(pb.DeleteOperationRequest(name=_name(operation)))
+
+
+def _name(operation: str) -> str:
+    return f"projects/demo/operations/{operation}"
+
+
+@contextmanager
+def served(operations: Operations, verifier: Verifier, token: str) -> Iterator[ByClient]:
+    """A client of the project of the token, and the server that it reaches."""
+    add = operations_pb2_grpc.add_OperationsServicer_to_server
+    servicer = OperationsServicer(operations, _MAX_WAITS)
+    registration = Registration("google.longrunning.Operations", add, servicer, PEOPLE)
+    server = Server("test", "127.0.0.1:0", verifier, [registration])
+    server.start()
+    try:
+        with connect(f"127.0.0.1:{server.port}", lambda: token) as channel:
+            yield ByClient(operations_pb2_grpc.OperationsStub(channel))
+    finally:
+        server.stop(0)
