@@ -1,9 +1,9 @@
 """`make bench-load`: calls a second, beside what the machine could do at most, and pages of a long list.
 
-The limits: for reads an empty grpcio handler with the same answer, beside which stands the same handler with
-its threads on one core, as the services' are; for locks a bare compare-and-set of the same durability, beside
-which stands an empty LockBackup, called by the same clients. Limit and service take turns, so that what else
-the machine does hits both; figures are medians of the rounds. Clients are own processes, on loopback.
+The limits: for reads an empty handler of a synchronous grpcio server with the same answer; for locks a bare
+compare-and-set of the same durability, beside which stands an empty LockBackup, called by the same clients.
+Limit and service take turns, so that what else the machine does hits both; figures are medians of the rounds.
+Clients are own processes, on loopback.
 """
 
 import argparse
@@ -73,12 +73,10 @@ def measure(engine: Engine, asked: argparse.Namespace) -> dict[str, Any]:
         result: dict[str, Any] = {"backups": asked.backups, "seconds_to_write_them": round(written, 1)}
         if asked.soak_minutes:
             return result | {"soak": soak(installation, asked.soak_minutes, PROCESSES, CLIENTS // PROCESSES)}
-        together = stack.enter_context(bare_server(folder, one_core=True))
         csbs = installation.endpoints["csbs"], installation.pid("csbs")
         for name in (each for each in reads if each in asked.calls):
             print(f"{engine}: {name}", file=sys.stderr, flush=True)
-            for row, server in ((name, csbs), (f"empty_{name}", together)):
-                result[row] = run.reads(reads[name], (empty, empty_pid), server)
+            result[name] = run.reads(reads[name], (empty, empty_pid), csbs)
         result |= run.writes(bare_url, engine, (empty, empty_pid))
         if "pages" in asked.calls:
             print(f"{engine}: pages", file=sys.stderr, flush=True)

@@ -1,15 +1,14 @@
 """The limit of reads: a server like the services' own, whose handlers only hand out what they were given.
 
-It has the services' thread pool and message classes, no interceptors and no database. It is the peers of
-the measured service as well, so that what a peer costs is the least that it can. Prints its port; ends when
-its input does.
+It is grpcio's synchronous server, with as many threads and the same message classes as the services, without
+tokens and without a database. It is the peers of the measured service as well, so that what a peer costs is
+the least that it can. Prints its port; ends when its input does.
 
-python bare_server.py FOLDER [one-core]; in the folder, serialized answers: get, list, lock, server, image.
+python bare_server.py FOLDER; in the folder, serialized answers: get, list, lock, server, image.
 """
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ from recast.ecs.v1 import backup_source_service_pb2 as sources
 from recast.ecs.v1 import backup_source_service_pb2_grpc as sources_grpc
 from recast.ims.v1 import provisioning_service_pb2 as provisioning
 from recast.ims.v1 import provisioning_service_pb2_grpc as provisioning_grpc
-from recast.rpc.one_core import OneCore
-from recast.rpc.server import POOL_THREADS
+from recast.rpc.limits import Limits
 
 
 class Backups(backups_grpc.BackupServiceServicer):
@@ -81,14 +79,13 @@ class Images(provisioning_grpc.ProvisioningServiceServicer):
 def main() -> None:
     """Serves until the standard input ends."""
     folder = Path(sys.argv[1])
-    server = grpc.server(ThreadPoolExecutor(POOL_THREADS), options=[("grpc.so_reuseport", 0)])
+    server = grpc.server(ThreadPoolExecutor(Limits().threads), options=[("grpc.so_reuseport", 0)])
     backups_grpc.add_BackupServiceServicer_to_server(Backups(folder), server)
     locks_grpc.add_ImageLockServiceServicer_to_server(ImageLocks(folder), server)
     sources_grpc.add_BackupSourceServiceServicer_to_server(Sources(folder), server)
     provisioning_grpc.add_ProvisioningServiceServicer_to_server(Images(folder), server)
     port = server.add_insecure_port("127.0.0.1:0")
-    with OneCore().holding() if sys.argv[2:] == ["one-core"] else nullcontext():
-        server.start()
+    server.start()
     print(port, flush=True)
     sys.stdin.read()
     server.stop(None).wait()

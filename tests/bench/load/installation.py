@@ -94,10 +94,10 @@ def write_peer_answers(folder: Path) -> None:
 
 
 @contextmanager
-def bare_server(folder: Path, *, one_core: bool = False) -> Iterator[tuple[str, int]]:
+def bare_server(folder: Path) -> Iterator[tuple[str, int]]:
     """A bare server with the answers in `folder`: its endpoint and process id."""
     child = subprocess.Popen(
-        [sys.executable, str(HERE / "bare_server.py"), str(folder), *(["one-core"] if one_core else [])],
+        [sys.executable, str(HERE / "bare_server.py"), str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

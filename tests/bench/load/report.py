@@ -27,9 +27,7 @@ def print_report(report: dict[str, Any]) -> None:
     for engine in ENGINES:
         for name in (
             "get",
-            "empty_get",
             "list",
-            "empty_list",
             "lock",
             "empty_lock",
             "create_backup",
