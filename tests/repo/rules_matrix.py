@@ -59,7 +59,7 @@ def _modules(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
 def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Every docstring, also those of attributes, with the name of what it describes."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name, ast.get_docstring(node) or ""
         if isinstance(node, ast.ClassDef):
             for statement in node.body[1:]:

@@ -99,12 +99,29 @@ class OperationRunning(Refusal):
     in_the_way = "operation"
 
 
+class RequestTimeout(Refusal):
+    """A part of the call's request did not arrive in time."""
+
+    kind = Kind.DEADLINE_EXCEEDED
+    reason = "REQUEST_TIMEOUT"
+    message = "{part} did not arrive within {seconds} seconds"
+
+
+class TooManyCalls(Refusal):
+    """The caller's project or address has as many calls as this server allows."""
+
+    kind = Kind.RESOURCE_EXHAUSTED
+    reason = "TOO_MANY_CALLS"
+    message = "{caller} may have {limit} calls {state}; come back when others have ended"
+    retry_seconds = 1.0
+
+
 class TooManyWaits(Refusal):
-    """As many callers are waiting as this server allows."""
+    """As many callers of the project are waiting as this server allows."""
 
     kind = Kind.RESOURCE_EXHAUSTED
     reason = "TOO_MANY_WAITS"
-    message = "{limit} callers are waiting already; come back later, or poll with GetOperation"
+    message = "{limit} callers of the project are waiting already; come back later, or poll with GetOperation"
     retry_seconds = 1.0
 
 

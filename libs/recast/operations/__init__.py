@@ -9,6 +9,7 @@ longer write. What fails for good is undone, and the undoing is resumed like the
 from recast.operations.registry import Operations, operation_message
 from recast.operations.servicer import OperationsServicer
 from recast.operations.tables import TABLES, OperationRow, OperationStep, State
+from recast.operations.waits import Waits
 from recast.operations.work import Interrupted, LeaseLost, Work, Workflow
 from recast.operations.worker import Worker
 
@@ -21,6 +22,7 @@ __all__ = [
     "Operations",
     "OperationsServicer",
     "State",
+    "Waits",
     "Work",
     "Worker",
     "Workflow",

@@ -1,8 +1,7 @@
 """Recording, reading and ending operations; how they look from outside."""
 
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +19,6 @@ from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.bell import Bell
 from recast.operations.tables import OperationRow, State
 
-_LOOK_SECONDS = 0.5  # another replica's changes are not notified here
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
 
 
@@ -36,8 +34,10 @@ class Operations:
         self._changed = threading.Condition()
         self.changes = 0
         """How often this process changed an operation. Read it before looking, and wait for the next."""
+        self.listeners: list[Callable[[], None]] = []
+        """Called by `notify`, in whatever thread it is called."""
         self.is_closing = False
-        """The process is about to end: who waits is answered now, with where the work stands."""
+        """The process is about to end: waits are answered now, with the state of the work."""
 
     def record(
         self,
@@ -105,34 +105,22 @@ class Operations:
         query = select(OperationRow).where(OperationRow.target == target, OperationRow.state == State.PENDING)
         return session.exec(query).first()
 
-    def wait(
-        self,
-        project: str,
-        operation_id: str,
-        seconds: float,
-        *,
-        look_seconds: float = _LOOK_SECONDS,
-        is_wanted: Callable[[], bool] = lambda: True,
-    ) -> operations_pb2.Operation:
-        """Where work stands: once it has ended, after the time, or when nobody wants to know any more."""
-        end = time.monotonic() + seconds
-        while True:
-            seen = self.changes
-            with self.database.read() as session:
-                operation = operation_message(self.find(session, project, operation_id))
-            rest = end - time.monotonic()
-            if operation.done or rest <= 0 or self.is_closing or not is_wanted():
-                return operation
-            self.wait_for_change(seen, min(rest, look_seconds))
+    def unended(self, ids: Collection[str]) -> set[str]:
+        """Those of the operations that are there and have not ended."""
+        with self.database.read() as session:
+            query = select(OperationRow.id).where(_TABLE.c.id.in_(ids), _TABLE.c.ended.is_(False))
+            return set(session.exec(query))
 
     def notify(self) -> None:
-        """Wakes the waiters of this process; they look for themselves."""
+        """Tells the waits of this process that an operation changed; they read it for themselves."""
         with self._changed:
             self.changes += 1
             self._changed.notify_all()
+        for listener in self.listeners:
+            listener()
 
     def close(self) -> None:
-        """Answers everybody who waits, so that the server need not wait for them."""
+        """Ends all waits, so that the server need not wait for them."""
         self.is_closing = True
         self.notify()
 

@@ -1,6 +1,5 @@
 """google.longrunning.Operations over the table."""
 
-import threading
 from datetime import datetime
 from typing import Any
 
@@ -9,11 +8,11 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import empty_pb2
 from sqlalchemy import and_
 
-from recast.faults import TooManyWaits
 from recast.operations.registry import Operations, operation_message
 from recast.operations.tables import OperationRow
+from recast.operations.waits import Waits, WaitShares
 from recast.resources import Field, Listing
-from recast.rpc.call import enter_project
+from recast.rpc.call import Call, enter_project
 from recast.rpc.names import parse_name, parse_parent
 
 _LISTING: Listing[OperationRow] = Listing(
@@ -30,12 +29,14 @@ _DEFAULT_WAIT_SECONDS, _MAX_WAIT_SECONDS = 10.0, 60.0
 
 
 class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignore[misc]  # generated without types
-    """Get, List, Wait, Cancel and Delete. At most `max_waits` calls wait at once: each holds a thread."""
+    """Get, List, Wait, Cancel and Delete. At most `max_waits` calls wait at once, shared by project."""
 
-    def __init__(self, operations: Operations, max_waits: int) -> None:
+    def __init__(
+        self, operations: Operations, waits: Waits, max_waits: int = 128, min_share: int = 8
+    ) -> None:
         self._operations = operations
-        self._max_waits = max_waits
-        self._waiting = threading.BoundedSemaphore(max_waits)
+        self._waits = waits
+        self._shares = WaitShares(max_waits, min_share)
 
     def GetOperation(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.Operation:
         """Where the work stands."""
@@ -62,26 +63,25 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
             operations=[operation_message(row) for row in page.rows], next_page_token=page.next_token
         )
 
-    def WaitOperation(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.Operation:
-        """Answers when the work has ended, or after `timeout` (default 10 s, at most 60) with where it stands
-        then.
-        """
-        asked = (
+    async def WaitOperation(
+        self, request: operations_pb2.WaitOperationRequest, context: Call
+    ) -> operations_pb2.Operation:
+        """The state of the work when it has ended, or after `timeout`: default 10 s, at most 60."""
+        seconds = (
             request.timeout.ToNanoseconds() / 1e9 if request.HasField("timeout") else _DEFAULT_WAIT_SECONDS
         )
-        left = context.time_remaining()
-        # Half a second before the caller's own deadline, so that the answer still reaches it.
-        allowed = min(asked, _MAX_WAIT_SECONDS, left - 0.5 if left is not None else _MAX_WAIT_SECONDS)
-        operation = self._read(request.name)
-        if operation.done or allowed <= 0:
+        remaining = context.time_remaining()
+        # Half a second before the caller's own deadline, so that the answer still arrives.
+        seconds = min(
+            seconds, _MAX_WAIT_SECONDS, remaining - 0.5 if remaining is not None else _MAX_WAIT_SECONDS
+        )
+        operation = await context.in_thread(self._read, request.name)
+        if operation.done or seconds <= 0:
             return operation
-        if not self._waiting.acquire(blocking=False):
-            raise TooManyWaits(limit=self._max_waits)
-        try:
-            name = parse_name(request.name, "operations")
-            return self._operations.wait(name.project, name.id, allowed, is_wanted=context.is_active)
-        finally:
-            self._waiting.release()
+        name = parse_name(request.name, "operations")
+        async with self._shares.waiting(name.project):
+            await self._waits.wait_until_ended(name.id, seconds, context)
+        return await context.in_thread(self._read, request.name)
 
     def CancelOperation(self, request: Any, context: grpc.ServicerContext) -> empty_pb2.Empty:
         """Asks for the end of the work.

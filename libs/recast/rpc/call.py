@@ -1,12 +1,15 @@
-"""One call: who makes it, what its log and its peers are told, how it is counted, and what a refusal becomes.
+"""One call: its caller, its context variables, its count, and the status of its refusal.
 
 A refusal becomes a google.rpc.Status, and anything else a bug: logged with its traceback, shown as INTERNAL
 with the request id and no inner text.
 """
 
+import asyncio
 import contextvars
 import random
 import time
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import grpc
 import structlog
@@ -17,7 +20,10 @@ from recast.faults import Internal, ProjectNotFound, Refusal, RoleNotAllowed, To
 from recast.rpc.access import Access
 from recast.rpc.identity import Caller, Verifier, act_for
 from recast.rpc.status import status_from_refusal
+from recast.rpc.threads import HandlerThreads
 
+P = ParamSpec("P")
+T = TypeVar("T")
 log = structlog.get_logger()
 _caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("caller")
 
@@ -29,7 +35,7 @@ _MAX_REQUEST_ID = 64  # it is logged, and given back
 
 
 def current_caller() -> Caller:
-    """Who is making the call that this thread handles."""
+    """The caller of the call that is handled here."""
     return _caller.get()
 
 
@@ -65,25 +71,31 @@ class Method:
 
 
 class Call:
-    """A call, from its metadata to its count: `with` it around what answers it.
+    """A call, from its metadata to its status: the context that handlers get.
 
-    What it binds to its thread (for the log, for the handler, for calls to peers) stays there: each call
-    binds all of it anew, and the server's threads do nothing else.
+    It belongs to the event loop. The context variables that `admit` binds, for the log and for calls to
+    peers, are those of the call's own task, and `in_thread` takes them along.
     """
 
-    __slots__ = ("_begun", "_context", "_domain", "_given", "_method", "_request_id")
+    __slots__ = ("_begun", "_domain", "_metadata", "_method", "_project", "_request_id", "stream", "threads")
 
-    def __init__(self, method: Method, context: grpc.ServicerContext, domain: str) -> None:
+    def __init__(
+        self, method: Method, stream: grpc.aio.ServicerContext[Any, Any], domain: str, threads: HandlerThreads
+    ) -> None:
         self._begun = time.monotonic()
         self._method = method
-        self._context = context
         self._domain = domain
-        self._given = given = dict(context.invocation_metadata())
-        self._request_id = str(given.get("x-request-id", ""))[:_MAX_REQUEST_ID] or _new_request_id()
+        self.threads = threads
+        """The server's threads."""
+        self._project = ""
+        self.stream = stream
+        """gRPC's own context."""
+        self._metadata = dict(stream.invocation_metadata() or ())
+        self._request_id = str(self._metadata.get("x-request-id", ""))[:_MAX_REQUEST_ID] or _new_request_id()
 
     def admit(self, verifier: Verifier) -> None:
-        """Finds out who calls, and whether they may."""
-        caller = _NOBODY  # until more is known: the log must not name the caller before
+        """Verifies the caller's token, and that the caller may use the method."""
+        caller = _NOBODY  # until the token is verified: the log must name nobody else
         try:
             caller = verifier.verify(self._token())
         finally:
@@ -95,33 +107,63 @@ class Call:
                 project=caller.project,
                 subject=caller.subject,
             )
+        # A service has a share of its own: people who use up their project's do not stop its workflows.
+        self._project = f"{caller.project} ({caller.subject})" if caller.role == "service" else caller.project
         self._method.admit(caller)
 
     def _token(self) -> str:
-        scheme, _, token = str(self._given.get("authorization", "")).partition(" ")
+        scheme, _, token = str(self._metadata.get("authorization", "")).partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise TokenInvalid(problem="the call has no token")
         return token.strip()
 
-    def __enter__(self) -> "Call":
-        return self
+    async def in_thread(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs the function in a thread of the server, in the project's share, and gives its result."""
+        return await self.threads.run(self._project, function, *args, **kwargs)
 
-    def __exit__(self, _kind: object, problem: BaseException | None, _traceback: object) -> None:
-        """Answers what was raised, by raising what gRPC takes for it."""
-        code, answer = "OK", None
+    async def clean_up(self, function: Callable[[], object]) -> None:
+        """Runs the function in a thread also when the project has its most of calls: for `finally`."""
+        await self.threads.clean_up(function)
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline; None without one."""
+        return self.stream.time_remaining()
+
+    def peer(self) -> str:
+        """The peer's address, without its port."""
+        return self.stream.peer().rpartition(":")[0]
+
+    async def abort(self, code: grpc.StatusCode, text: str) -> None:
+        """Ends the call with a bare status: for protocols of others, such as health. Raises."""
+        self.count(code.name)
+        await self.stream.abort(code, text)
+
+    async def fail(self, problem: BaseException) -> None:
+        """Ends the call with the status of what was raised. Raises what gRPC expects of an ended call."""
+        if isinstance(problem, grpc.aio.AbortError):  # its status was sent, and counted
+            raise problem
+        if isinstance(
+            problem, asyncio.CancelledError | grpc.aio.BaseError
+        ):  # the client, or the server's end
+            self.count("CANCELLED")
+            log.info("call cancelled")
+            raise problem
         if isinstance(problem, Refusal):
-            code, answer = problem.kind.name, problem
+            answer = problem
             log.info("refused", reason=problem.reason, text=problem.text)
-        elif isinstance(problem, grpc.RpcError | GeneratorExit):  # amid its stream: there is nobody to answer
-            code = "CANCELLED"
-            log.info("client went away")
         elif isinstance(problem, Exception):  # a bug, whatever it is: the caller sees no inner text
-            code, answer = "INTERNAL", Internal(request_id=self._request_id)
+            answer = Internal(request_id=self._request_id)
             log.error("bug", exc_info=problem)
+        else:
+            raise problem
+        self.count(answer.kind.name)
+        status = status_from_refusal(answer, self._domain)
+        bare = rpc_status.to_status(status)
+        await self.stream.abort(bare.code, bare.details, bare.trailing_metadata)
+
+    def count(self, code: str) -> None:
+        """Counts the call as ended with this status code."""
         self._method.count(code, time.monotonic() - self._begun)
-        if answer is not None:
-            status = status_from_refusal(answer, self._domain)
-            self._context.abort_with_status(rpc_status.to_status(status))
 
 
 def _new_request_id() -> str:

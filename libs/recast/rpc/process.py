@@ -10,8 +10,8 @@ import structlog
 from prometheus_client import start_http_server
 from pydantic import ValidationError
 
-from recast.rpc.ending import Ending
 from recast.rpc.settings import ServiceSettings, told
+from recast.rpc.shutdown import ShutdownSignal
 
 log = structlog.get_logger()
 S = TypeVar("S", bound=ServiceSettings)
@@ -93,7 +93,7 @@ def run(service: str, settings: ServiceSettings, app: App) -> None:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     app.start()
     log.info("serving", service=service, port=app.port)
-    Ending().wait()
+    ShutdownSignal().wait()
     log.info("stopping", service=service)
     app.stop()
     log.info("stopped", service=service)

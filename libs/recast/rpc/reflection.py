@@ -5,7 +5,8 @@ descriptor set that protoc wrote with source info, under both v1 and v1alpha, wh
 the wire.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -51,23 +52,23 @@ class CommentedReflection:
         for nested in message.nested_type:
             self._add_message(f"{prefix}{message.name}.", nested, file)
 
-    def register(self, server: grpc.Server) -> None:
-        """Adds both versions to a server."""
-        for version in VERSIONS:
-            handler = grpc.stream_stream_rpc_method_handler(
-                self.ServerReflectionInfo,
-                messages.ServerReflectionRequest.FromString,
-                messages.ServerReflectionResponse.SerializeToString,
-            )
-            server.add_generic_rpc_handlers(
-                (grpc.method_handlers_generic_handler(version, {"ServerReflectionInfo": handler}),)
-            )
+    def handlers(self) -> list[Any]:
+        """The handlers of both versions."""
+        handler = grpc.stream_stream_rpc_method_handler(
+            self.ServerReflectionInfo,
+            messages.ServerReflectionRequest.FromString,
+            messages.ServerReflectionResponse.SerializeToString,
+        )
+        return [
+            grpc.method_handlers_generic_handler(version, {"ServerReflectionInfo": handler})
+            for version in VERSIONS
+        ]
 
-    def ServerReflectionInfo(
-        self, requests: Iterator[messages.ServerReflectionRequest], context: grpc.ServicerContext
-    ) -> Iterator[messages.ServerReflectionResponse]:
-        """Answers each request of the stream in turn."""
-        for request in requests:
+    async def ServerReflectionInfo(
+        self, requests: AsyncIterator[messages.ServerReflectionRequest], context: object
+    ) -> AsyncIterator[messages.ServerReflectionResponse]:
+        """Answers each request of the stream in turn; an idle stream holds no thread."""
+        async for request in requests:
             response = self._answer(request)
             response.valid_host = request.host
             response.original_request.CopyFrom(request)

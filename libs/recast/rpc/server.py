@@ -1,29 +1,39 @@
-"""A service's gRPC server: thread pool, edge, health, reflection, an end that drops no call."""
+"""A service's gRPC server: its port, its methods, health, reflection, and an end that drops no call."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import grpc
-import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from recast.contracts import descriptor_set
+from recast.rpc import health
 from recast.rpc.access import Access
-from recast.rpc.edge import Edge
+from recast.rpc.event_loop import run_in_loop
+from recast.rpc.health import Health
 from recast.rpc.identity import Verifier
-from recast.rpc.one_core import OneCore
+from recast.rpc.incoming import Incoming
+from recast.rpc.limits import Limits
 from recast.rpc.reflection import VERSIONS, CommentedReflection
+from recast.rpc.threads import HandlerThreads
 
-log = structlog.get_logger()
-
-# A waiting call holds a thread: the pool is larger than the cap on waits, so that there is always room for
-# other calls.
-POOL_THREADS = 48
-MAX_WAITS = 24
 GRACE_SECONDS = 8.0
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # two servers on one port by mistake must fail, not share
+    ("grpc.max_receive_message_length", 4 << 20),
+    ("grpc.max_concurrent_streams", 256),  # of one connection; the client queues the others
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 300_000),
+    # The grace lets an upload end, of which one call lasts ten minutes.
+    ("grpc.max_connection_age_ms", 3_600_000),
+    ("grpc.max_connection_age_grace_ms", 660_000),
+    # A client whose machine is gone keeps no connection.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+)
 
 
 @dataclass(frozen=True)
@@ -50,53 +60,49 @@ class Server:
         registrations: Sequence[Registration],
         credentials: grpc.ServerCredentials | None = None,
         methods: Mapping[str, Access] = MappingProxyType({}),
+        *,
         serves: bool = True,
-        one_core: bool = True,
+        reflection: bool = True,
+        limits: Limits = Limits(),  # noqa: B008  # it is frozen
     ) -> None:
-        """`serves`: whether it answers calls; health is answered in any case. `one_core`: its threads stay
-        together.
+        """`serves`: whether it answers calls; health is answered in any case. `reflection`: whether anybody
+        may read the contracts from it.
         """
-        self._core = OneCore() if one_core else None
         if not serves:
             registrations = []
         access = {each.service: each.access for each in registrations} | dict(methods)
-        self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix=f"{name}-rpc")
-        self._server = grpc.server(
-            self._pool,
-            interceptors=[Edge(f"{name}.recast", verifier, access)],
-            options=[
-                ("grpc.so_reuseport", 0),  # two servers on one port by mistake must fail, not share
-                ("grpc.max_receive_message_length", 4 << 20),
-                ("grpc.keepalive_permit_without_calls", 1),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-            ],
-        )
+        self._threads = HandlerThreads(name, limits)
+        self._incoming = Incoming(f"{name}.recast", verifier, access, self._threads, limits)
         for each in registrations:
-            each.add(each.servicer, self._server)
-        self._health = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._services = [each.service for each in registrations]
-        CommentedReflection(descriptor_set(), [*self._services, *VERSIONS, health.SERVICE_NAME]).register(
-            self._server
-        )
-        bound = (
-            self._server.add_secure_port(address, credentials)
-            if credentials
-            else self._server.add_insecure_port(address)
-        )
-        self.port: int = bound
+            each.add(each.servicer, self._incoming)
+        services = [each.service for each in registrations]
+        self._health = Health(services)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._incoming)
+        if reflection:
+            listed = [*services, *VERSIONS, health.SERVICE]
+            self._incoming.add_generic_rpc_handlers(CommentedReflection(descriptor_set(), listed).handlers())
+        self._server, self.port = run_in_loop(self._bind(address, credentials))
+
+    async def _bind(
+        self, address: str, credentials: grpc.ServerCredentials | None
+    ) -> tuple[grpc.aio.Server, int]:
+        server = grpc.aio.server(handlers=[self._incoming], options=_OPTIONS)
+        if credentials:
+            return server, server.add_secure_port(address, credentials)
+        return server, server.add_insecure_port(address)
 
     def start(self) -> None:
         """Serves, and says so by the health service: for the whole, and for each service."""
-        with self._core.holding() if self._core else nullcontext():
-            self._server.start()
-        for service in ("", *self._services):
-            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        run_in_loop(self._server.start())
+        run_in_loop(self._health.set_all(health_pb2.HealthCheckResponse.SERVING))
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Says NOT_SERVING, takes no new calls, lets those under way end within the grace."""
-        self._health.enter_graceful_shutdown()
-        self._server.stop(grace_seconds).wait()
-        if self._core:
-            self._core.end()
-        self._pool.shutdown(wait=False)  # gRPC leaves the threads to whoever made them
+        """Says NOT_SERVING, takes no new calls, lets those under way end within the grace.
+
+        Handlers that run longer are waited for, though their calls are cancelled: after this no handler uses
+        the database, and what a client was answered agrees with it.
+        """
+        run_in_loop(self._health.set_all(health_pb2.HealthCheckResponse.NOT_SERVING))
+        run_in_loop(self._server.stop(grace_seconds))
+        run_in_loop(self._incoming.wait_until_idle())
+        self._threads.close()

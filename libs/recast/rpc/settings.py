@@ -41,9 +41,8 @@ class ServiceSettings(BaseSettings):
     """How many pieces of long-running work this process does at once."""
     lease_seconds: float = 10.0
     """How long a piece of work stays with a worker that does not answer."""
-
-    one_core: bool = True
-    """Whether the threads that answer calls stay together on one core, which makes a call half as costly."""
+    reflection: bool = True
+    """Whether anybody may read the contracts from the running service, without a token."""
 
     @property
     def serves(self) -> bool:

@@ -13,7 +13,7 @@ from rich.text import Text
 from recast.client import SERVICES, Service, Settings
 from recast.client.tokens import mint
 from recast.contracts.services import PORTS
-from recast.rpc.ending import Ending
+from recast.rpc.shutdown import ShutdownSignal
 from recast.stack.local import LocalStack
 from recast.stack.problems import StackProblem
 
@@ -30,23 +30,23 @@ def run(root: Path, first_port: int = PORTS[SERVICES[0]], console: Console | Non
     `first_port` is that of the first service, and the others have those after it; 0 takes any free ones.
     """
     console = console or Console(soft_wrap=True)
-    ending = Ending()
+    shutdown = ShutdownSignal()
     following = {str(service): first_port + number for number, service in enumerate(SERVICES)}
     stack = LocalStack(root, ports=following if first_port else None)
     try:
-        return _run(stack, root, console, ending)
+        return _run(stack, root, console, shutdown)
     finally:
-        ending.forget()
+        shutdown.restore()
 
 
-def _run(stack: LocalStack, root: Path, console: Console, ending: Ending) -> int:
+def _run(stack: LocalStack, root: Path, console: Console, shutdown: ShutdownSignal) -> int:
     console.print(f"starting {', '.join(SERVICES)} ...", style="dim")
     # Made before the start, so that warnings of the start are shown too.
     logs = [LogFollower(service, stack.log(service)) for service in SERVICES]
     try:
         with stack:
             console.print(_welcome(stack, root), highlight=False)
-            while not ending.wait(_LOOK_SECONDS):
+            while not shutdown.wait(_LOOK_SECONDS):
                 for line in (line for log in logs for line in log.new_lines()):
                     console.print(line, highlight=False)
                 stack.check()

@@ -16,13 +16,13 @@ from sqlmodel import SQLModel
 
 from recast.database import Database
 from recast.faults import Refusal
-from recast.operations import TABLES, Operations, OperationsServicer, Work, Worker
+from recast.operations import TABLES, Operations, OperationsServicer, Waits, Work, Worker
 from recast.rpc.access import PEOPLE
 from recast.rpc.channel import connect
 from recast.rpc.identity import Caller, Signer, Verifier, create_keys
 from recast.rpc.server import Registration, Server
 
-MAX_WAITS = 2
+MAX_WAITS, MIN_SHARE = 4, 2
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def service(tmp_path: Path, keys: Path) -> Iterator[Service]:
             Registration(
                 "google.longrunning.Operations",
                 operations_pb2_grpc.add_OperationsServicer_to_server,
-                OperationsServicer(operations, MAX_WAITS),
+                OperationsServicer(operations, Waits(operations), MAX_WAITS, MIN_SHARE),
                 PEOPLE,
             )
         ],

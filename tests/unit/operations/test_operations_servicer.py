@@ -3,7 +3,6 @@
 What it does with work is held by tests/conformance/operations, which goes through a client too.
 """
 
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +16,7 @@ from google.protobuf.message import Message
 from recast.faults import RemoteRefusal
 from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
 from recast.operations import Work
+from tests.harness.expectations import until
 
 
 def succeed(_work: Work) -> Message:
@@ -124,34 +124,57 @@ class TestWait:
         name = service.record()
         assert not service.stub().WaitOperation(wait_request(name, 30), timeout=0.8).done
 
-    def test_a_change_between_look_and_wait_is_noticed(self, service: Any) -> None:
-        """A change after the look and before the wait ends the wait at once."""
-        seen = service.operations.changes
-        service.operations.notify()
+    def test_a_wait_for_ended_work_is_answered_at_once(self, service: Any) -> None:
+        """Work that has ended is not waited for."""
+        name = service.record()
+        service.finish(succeed)
+        assert service.stub().WaitOperation(pb.WaitOperationRequest(name=name)).done
+
+    def test_a_closing_service_answers_who_waits(self, service: Any) -> None:
+        """Who waits when the service is about to end is told where the work stands, and holds nothing up."""
+        name = service.record()
         begun = time.monotonic()
-        service.operations.wait_for_change(seen, 30)
-        assert time.monotonic() - begun < 25
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(service.stub().WaitOperation, wait_request(name, 30))
+            service.operations.close()
+            assert not waiting.result().done
+        assert time.monotonic() - begun < 10
 
     def test_so_many_may_wait(self, service: Any) -> None:
-        """Past the cap a caller is told TOO_MANY_WAITS and when to come back; other calls are answered."""
-        name = service.record()
-        stub = service.stub()
-        waiting = threading.Semaphore(0)
-        operations = service.operations
-        wait = operations.wait_for_change
-        operations.wait_for_change = lambda seen, seconds: (waiting.release(), wait(seen, seconds))
+        """Past its share a project gets TOO_MANY_WAITS and a time; its other calls are answered."""
+        name, stub = service.record(), service.stub()
         with ThreadPoolExecutor(service.max_waits) as pool:
             waits = [
                 pool.submit(stub.WaitOperation, wait_request(name, 30)) for _ in range(service.max_waits)
             ]
-            for _ in waits:
-                assert waiting.acquire(timeout=60)
-            while waiting.acquire(blocking=False):
-                pass
-            with pytest.raises(RemoteRefusal) as refused:
-                stub.WaitOperation(wait_request(name, 30))
-            assert (refused.value.reason, refused.value.retry_seconds) == ("TOO_MANY_WAITS", 1.0)
+            refused = until(lambda: refusal_of(stub, name), "all of them to wait")
+            assert (refused.reason, refused.retry_seconds) == ("TOO_MANY_WAITS", 1.0)
+            assert refused.facts["limit"] == str(service.max_waits)
             assert not stub.GetOperation(pb.GetOperationRequest(name=name)).done
             service.finish(succeed)
             assert all(each.result().done for each in waits)
         assert stub.WaitOperation(wait_request(name, 30)).done
+
+    def test_another_project_gets_its_share(self, service: Any) -> None:
+        """A project that came late waits although another had all waits: the oldest of those end early."""
+        mine, other = service.record(), service.record(project="other")
+        with ThreadPoolExecutor(service.max_waits + 2) as pool:
+            waits = [
+                pool.submit(service.stub().WaitOperation, wait_request(mine, 30))
+                for _ in range(service.max_waits)
+            ]
+            until(lambda: refusal_of(service.stub(), mine), "all of them to wait")
+            late = pool.submit(service.stub("other").WaitOperation, wait_request(other, 30))
+            until(lambda: any(each.done() for each in waits), "one of them to end early")
+            assert [each.result().done for each in waits if each.done()] == [False]
+            assert not late.done()
+            service.operations.close()
+
+
+def refusal_of(stub: Any, name: str) -> RemoteRefusal | None:
+    """Waits shortly; the refusal, if there is one."""
+    try:
+        stub.WaitOperation(wait_request(name, 0.01))
+    except RemoteRefusal as refusal:
+        return refusal
+    return None

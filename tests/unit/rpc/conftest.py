@@ -1,5 +1,6 @@
-"""A server on loopback behind the edge, whose handlers are functions of a test, and callers of every kind."""
+"""A server on loopback, whose handlers are functions of a test, and callers of every kind."""
 
+import inspect
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from recast.rpc.channel import connect
 from recast.rpc.identity import Caller, Signer, Verifier, create_keys
 from recast.rpc.server import Registration, Server
 
-Handler = Callable[[Any, grpc.ServicerContext], Any]
+Handler = Callable[[Any, Any], Any]
 _ANSWERS: dict[str, type[Any]] = {
     "GetBackup": csbs.GetBackupResponse,
     "ListBackups": csbs.ListBackupsResponse,
@@ -46,16 +47,21 @@ class Handlers:
         if not method[0].isupper():
             raise AttributeError(method)
 
-        def handle(request: Any, context: grpc.ServicerContext) -> Any:
+        def handle(request: Any, context: Any) -> Any:
             self.calls.append(method)
             if method in self.given:
                 return self.given[method](request, context)
             return _ANSWERS[method]()
 
-        return handle
+        async def handle_in_the_loop(request: Any, context: Any) -> Any:
+            answer = handle(request, context)
+            return await answer if inspect.isawaitable(answer) else answer
+
+        # As in the services, a method that takes a stream is async; of the others one, to be tried.
+        return handle_in_the_loop if method in {"ImportImage", "UpdateBackup"} else handle
 
 
-def _add_streams(handlers: Handlers, server: grpc.Server) -> None:
+def _add_streams(handlers: Handlers, server: Any) -> None:
     """A service that streams its answers: the contracts have none as yet."""
     handler = grpc.unary_stream_rpc_method_handler(
         handlers.Stream, Empty.FromString, StringValue.SerializeToString
@@ -104,7 +110,15 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(keys: Path) -> Iterator[Service]:
     """A server of services of several contracts."""
     handlers = Handlers()
-    running = Server(
+    running = make_server(handlers, keys)
+    running.start()
+    yield Service(f"127.0.0.1:{running.port}", handlers, keys)
+    running.stop(0)
+
+
+def make_server(handlers: Handlers, keys: Path, **settings: Any) -> Server:
+    """A server of services of several contracts, which is not started."""
+    return Server(
         "test",
         "127.0.0.1:0",
         Verifier.load(keys / "trusted.json"),
@@ -133,10 +147,8 @@ def server(keys: Path) -> Iterator[Service]:
             Registration("test.Streams", _add_streams, handlers, PEOPLE),
         ],
         methods={"recast.csbs.v1.BackupService/ListBackups": OPERATORS},
+        **settings,
     )
-    running.start()
-    yield Service(f"127.0.0.1:{running.port}", handlers, keys)
-    running.stop(0)
 
 
 @pytest.fixture

@@ -24,9 +24,11 @@ from recast.faults import Kind, RemoteRefusal
 from recast.rpc.access import PEOPLE
 from recast.rpc.channel import connect
 from recast.rpc.identity import Caller, Signer, Verifier
+from recast.rpc.limits import Limits
 from recast.rpc.process import server_credentials
 from recast.rpc.server import Registration, Server
 from recast.rpc.settings import ServiceSettings
+from tests.harness.expectations import until
 
 GET = csbs.GetBackupRequest(name="projects/demo/backups/nightly")
 HEALTH = health_pb2.HealthCheckRequest()
@@ -44,11 +46,13 @@ class Holding(csbs_grpc.BackupServiceServicer):
     def __init__(self) -> None:
         self.reached = threading.Event()
         self.let_go = threading.Event()
+        self.before_answer: Callable[[], object] = lambda: None
 
     def GetBackup(self, request: object, context: object) -> csbs.GetBackupResponse:
         """Waits, and answers."""
         self.reached.set()
         self.let_go.wait(10)
+        self.before_answer()
         return csbs.GetBackupResponse()
 
 
@@ -64,7 +68,9 @@ def make(keys: Path) -> Iterator[Callable[..., Server]]:
     """Makes servers, and stops them after the test."""
     made: list[Server] = []
 
-    def server(servicer: object, address: str = "127.0.0.1:0", credentials: Any = None) -> Server:
+    def server(
+        servicer: object, address: str = "127.0.0.1:0", credentials: Any = None, **settings: Any
+    ) -> Server:
         registration = Registration(
             "recast.csbs.v1.BackupService",
             csbs_grpc.add_BackupServiceServicer_to_server,
@@ -72,7 +78,7 @@ def make(keys: Path) -> Iterator[Callable[..., Server]]:
             PEOPLE,
         )
         verifier = Verifier.load(keys / "trusted.json")
-        made.append(Server("life", address, verifier, [registration], credentials))
+        made.append(Server("life", address, verifier, [registration], credentials, **settings))
         return made[-1]
 
     yield server
@@ -179,3 +185,138 @@ def test_a_renewed_certificate_needs_no_restart(
     second = write_certificate(tmp_path)
     assert serves(second)
     assert not serves(first)
+
+
+def test_an_answer_and_its_row_agree(make: Callable[..., Server], token: Callable[[], str]) -> None:
+    """A handler that is amid its write when the server stops ends it, and its client gets the answer."""
+    rows: list[str] = []
+    servicer = Holding()
+    servicer.before_answer = lambda: rows.append("written")
+    server = make(servicer)
+    server.start()
+    stub = csbs_grpc.BackupServiceStub(connect(f"127.0.0.1:{server.port}", token))
+    with ThreadPoolExecutor(2) as pool:
+        call = pool.submit(stub.GetBackup, GET)
+        assert servicer.reached.wait(10)
+        stopping = pool.submit(server.stop, 10)
+        servicer.let_go.set()
+        stopping.result(10)
+        assert rows == ["written"]
+        assert call.result(10) == csbs.GetBackupResponse()
+
+
+def test_a_handler_longer_than_the_grace_is_waited_for(
+    make: Callable[..., Server], token: Callable[[], str]
+) -> None:
+    """A handler that outlives the grace loses its call, but the server has not stopped before it ends."""
+    servicer = Holding()
+    server = make(servicer)
+    server.start()
+    stub = csbs_grpc.BackupServiceStub(grpc.insecure_channel(f"127.0.0.1:{server.port}"))
+    with ThreadPoolExecutor(2) as pool:
+        metadata = [("authorization", f"Bearer {token()}")]
+        call = pool.submit(lambda: stub.GetBackup(GET, metadata=metadata))
+        assert servicer.reached.wait(10)
+        stopping = pool.submit(server.stop, 0.05)
+        with pytest.raises(grpc.RpcError):
+            call.result(10)
+        assert not stopping.done()
+        servicer.let_go.set()
+        stopping.result(10)
+
+
+class Counting(csbs_grpc.BackupServiceServicer):
+    """Holds every GetBackup, and answers ListBackups."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.let_go = threading.Event()
+        self._lock = threading.Lock()
+
+    def GetBackup(self, request: object, context: object) -> csbs.GetBackupResponse:
+        """Waits, and answers."""
+        with self._lock:
+            self.running += 1
+        self.let_go.wait(20)
+        return csbs.GetBackupResponse()
+
+    def ListBackups(self, request: object, context: object) -> csbs.ListBackupsResponse:
+        """Answers."""
+        return csbs.ListBackupsResponse()
+
+
+def test_a_project_has_its_share_of_the_threads(make: Callable[..., Server], keys: Path) -> None:
+    """A project's calls past its threads wait, past its calls are refused; other projects are answered."""
+    servicer = Counting()
+    server = make(servicer, limits=Limits(threads=3, threads_of_a_project=2, calls_of_a_project=4))
+    server.start()
+
+    def stub(project: str) -> csbs_grpc.BackupServiceStub:
+        caller = Caller("me", project, "user")
+        token = Signer.load(keys / "people.pem").token(caller, now=time.time(), lifetime_seconds=60)
+        return csbs_grpc.BackupServiceStub(connect(f"127.0.0.1:{server.port}", lambda: token))
+
+    mine, other = stub("demo"), stub("other")
+    with ThreadPoolExecutor(5) as pool:
+        calls = [pool.submit(mine.GetBackup, GET) for _ in range(5)]
+        refused = until(lambda: [each for each in calls if each.done()], "one to be refused")
+        problem = refused[0].exception()
+        assert isinstance(problem, RemoteRefusal)
+        assert (problem.reason, problem.facts["caller"]) == ("TOO_MANY_CALLS", "project demo")
+        assert (problem.retry_seconds, problem.facts["limit"]) == (1.0, "4")
+        until(lambda: servicer.running == 2, "the threads to be taken")
+        other.ListBackups(csbs.ListBackupsRequest(parent="projects/other"))
+        assert servicer.running == 2
+        servicer.let_go.set()
+        assert [each.exception() for each in calls if each is not refused[0]] == [None] * 4
+    mine.ListBackups(csbs.ListBackupsRequest(parent="projects/demo"))
+
+
+def test_a_cancelled_call_s_handler_runs_to_its_end(
+    make: Callable[..., Server], token: Callable[[], str]
+) -> None:
+    """A client that goes away does not cut the transaction of its call."""
+    ended = threading.Event()
+    servicer = Holding()
+    servicer.before_answer = ended.set
+    server = make(servicer)
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = csbs_grpc.BackupServiceStub(channel)
+        call = stub.GetBackup.future(GET, metadata=[("authorization", f"Bearer {token()}")])
+        assert servicer.reached.wait(10)
+        call.cancel()
+    servicer.let_go.set()
+    assert ended.wait(10)
+
+
+def test_reflection_can_be_switched_off(make: Callable[..., Server]) -> None:
+    """A server without reflection does not serve its contracts."""
+    server = make(Holding(), reflection=False)
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        call = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        with pytest.raises(grpc.RpcError) as refused:
+            list(call(iter([]), timeout=10))
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_watch_is_told_of_the_stop(make: Callable[..., Server]) -> None:
+    """Whoever watches the health of a server sees NOT_SERVING before the server ends; an unknown service is
+    SERVICE_UNKNOWN to a watch, NOT_FOUND to a check.
+    """
+    server = make(Holding())
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        unknown = health_pb2.HealthCheckRequest(service="nobody")
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.Check(unknown)
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+        other = stub.Watch(unknown, timeout=20)
+        assert next(other).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        other.cancel()
+        watch = stub.Watch(HEALTH, timeout=20)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        server.stop(0.2)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING

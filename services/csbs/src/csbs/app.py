@@ -17,12 +17,12 @@ from csbs.workflows.restore_backup import RestoreBackup
 from recast.csbs.v1 import backup_service_pb2_grpc, image_lock_service_pb2_grpc
 from recast.database import Database
 from recast.migrations.migrate import migrate
-from recast.operations import Operations, OperationsServicer, Worker
+from recast.operations import Operations, OperationsServicer, Waits, Worker
 from recast.rpc.access import people_and, services
 from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
-from recast.rpc.server import MAX_WAITS, Registration, Server
+from recast.rpc.server import Registration, Server
 
 
 class App:
@@ -69,13 +69,13 @@ class App:
                 Registration(
                     "google.longrunning.Operations",
                     operations_pb2_grpc.add_OperationsServicer_to_server,
-                    OperationsServicer(operations, MAX_WAITS),
+                    OperationsServicer(operations, Waits(operations)),
                     people_and("ims"),
                 ),
             ],
             server_credentials(settings),
             serves=settings.serves,
-            one_core=settings.one_core,
+            reflection=settings.reflection,
         )
         self.port = self._server.port
 

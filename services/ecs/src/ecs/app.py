@@ -33,12 +33,12 @@ from recast.ecs.v1 import (
     server_service_pb2_grpc,
 )
 from recast.migrations.migrate import migrate
-from recast.operations import Operations, OperationsServicer, Worker, Workflow
+from recast.operations import Operations, OperationsServicer, Waits, Worker, Workflow
 from recast.rpc.access import OPERATORS, PEOPLE, people_and, services
 from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
-from recast.rpc.server import MAX_WAITS, Registration, Server
+from recast.rpc.server import Registration, Server
 
 
 class App:
@@ -48,6 +48,7 @@ class App:
         database = Database(settings.database_url)
         migrate(database, "ecs.storage:migrations")
         operations = self._operations = Operations(database, now, new_id)
+        waits = Waits(operations, query_seconds=0.1)  # a freeze on another host is awaited
         tokens = ServiceTokens(Signer.load(settings.signing_key_file), "ecs")
         self._channel = connect(settings.ims_target, tokens)
         images = Images(self._channel)
@@ -87,7 +88,7 @@ class App:
                 Registration(
                     "recast.ecs.v1.BackupSourceService",
                     backup_source_service_pb2_grpc.add_BackupSourceServiceServicer_to_server,
-                    BackupSources(database, operations, freezing, now),
+                    BackupSources(database, operations, waits, freezing, now),
                     services("csbs"),
                 ),
                 Registration(
@@ -99,14 +100,14 @@ class App:
                 Registration(
                     "google.longrunning.Operations",
                     operations_pb2_grpc.add_OperationsServicer_to_server,
-                    OperationsServicer(operations, MAX_WAITS),
+                    OperationsServicer(operations, waits),
                     people_and("csbs"),
                 ),
             ],
             server_credentials(settings),
             {"recast.ecs.v1.DiskService/GetDiskConnection": OPERATORS},
             serves=settings.serves,
-            one_core=settings.one_core,
+            reflection=settings.reflection,
         )
         self.port = self._server.port
 

@@ -19,13 +19,13 @@ from ims.workflows.import_image import ImportImage
 from recast.database import Database
 from recast.ims.v1 import image_service_pb2_grpc, provisioning_service_pb2_grpc
 from recast.migrations.migrate import migrate
-from recast.operations import Operations, OperationsServicer, Worker
+from recast.operations import Operations, OperationsServicer, Waits, Worker
 from recast.preparation import Inspector
 from recast.rpc.access import PEOPLE, services
 from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
-from recast.rpc.server import MAX_WAITS, Registration, Server
+from recast.rpc.server import Registration, Server
 
 
 class App:
@@ -78,13 +78,13 @@ class App:
                 Registration(
                     "google.longrunning.Operations",
                     operations_pb2_grpc.add_OperationsServicer_to_server,
-                    OperationsServicer(operations, MAX_WAITS),
+                    OperationsServicer(operations, Waits(operations)),
                     PEOPLE,
                 ),
             ],
             server_credentials(settings),
             serves=settings.serves,
-            one_core=settings.one_core,
+            reflection=settings.reflection,
         )
         self.port = self._server.port
 

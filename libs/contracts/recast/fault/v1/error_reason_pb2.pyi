@@ -47,7 +47,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_OPERATION_RUNNING: _ErrorReason.ValueType  # 11
     """The operation has not ended, so its record cannot be deleted."""
     ERROR_REASON_TOO_MANY_WAITS: _ErrorReason.ValueType  # 12
-    """As many callers are waiting as this server allows; RetryInfo says when to come back."""
+    """As many callers of the project are waiting as this server allows; RetryInfo says when to come back."""
     ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 13
     """Something that the answer needs is away; RetryInfo says when to come back."""
     ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 14
@@ -59,6 +59,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_STORE_IO_FAILED: _ErrorReason.ValueType  # 17
     """The storage beneath the chunk store, or beneath uploads, failed: it is full, read-only or broken. The work was undone;
     ask again once somebody has mended it.
+    """
+    ERROR_REASON_REQUEST_TIMEOUT: _ErrorReason.ValueType  # 18
+    """A part of the request did not arrive in time: a request is due within 5 seconds of its headers, a message of a stream
+    within 20 seconds of the one before.
+    """
+    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 19
+    """The caller's project, or its address, has as many calls under way as this server allows; RetryInfo says when to come
+    back.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -91,7 +99,7 @@ ERROR_REASON_OPERATION_NOT_FOUND: ErrorReason.ValueType  # 10
 ERROR_REASON_OPERATION_RUNNING: ErrorReason.ValueType  # 11
 """The operation has not ended, so its record cannot be deleted."""
 ERROR_REASON_TOO_MANY_WAITS: ErrorReason.ValueType  # 12
-"""As many callers are waiting as this server allows; RetryInfo says when to come back."""
+"""As many callers of the project are waiting as this server allows; RetryInfo says when to come back."""
 ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 13
 """Something that the answer needs is away; RetryInfo says when to come back."""
 ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 14
@@ -103,5 +111,13 @@ ERROR_REASON_CONFLICT: ErrorReason.ValueType  # 16
 ERROR_REASON_STORE_IO_FAILED: ErrorReason.ValueType  # 17
 """The storage beneath the chunk store, or beneath uploads, failed: it is full, read-only or broken. The work was undone;
 ask again once somebody has mended it.
+"""
+ERROR_REASON_REQUEST_TIMEOUT: ErrorReason.ValueType  # 18
+"""A part of the request did not arrive in time: a request is due within 5 seconds of its headers, a message of a stream
+within 20 seconds of the one before.
+"""
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 19
+"""The caller's project, or its address, has as many calls under way as this server allows; RetryInfo says when to come
+back.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

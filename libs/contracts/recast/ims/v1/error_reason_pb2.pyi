@@ -66,6 +66,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The image stands on no backup that could be deleted with it."""
     ERROR_REASON_PIN_ENDED: _ErrorReason.ValueType  # 21
     """The pin that is asked for was given back before; a late request does not bring it back."""
+    ERROR_REASON_TOO_MANY_UPLOADS: _ErrorReason.ValueType  # 22
+    """The project has as many uploads under way as this server allows."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why IMS says no. Stands, without its prefix, in google.rpc.ErrorInfo.reason; the domain there is `ims.recast`."""
@@ -114,4 +116,6 @@ ERROR_REASON_DELETE_BACKUP_UNSUPPORTED: ErrorReason.ValueType  # 20
 """The image stands on no backup that could be deleted with it."""
 ERROR_REASON_PIN_ENDED: ErrorReason.ValueType  # 21
 """The pin that is asked for was given back before; a late request does not bring it back."""
+ERROR_REASON_TOO_MANY_UPLOADS: ErrorReason.ValueType  # 22
+"""The project has as many uploads under way as this server allows."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -17,9 +17,9 @@ from recast.content.v1 import content_pb2
 from recast.database import Database, Transaction
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.ecs.v1 import backup_source_service_pb2_grpc as grpc_pb
-from recast.operations import OperationRow, Operations
+from recast.operations import OperationRow, Operations, Waits, operation_message
 from recast.resources import commit_change, find_replay
-from recast.rpc.call import enter_project
+from recast.rpc.call import Call, enter_project
 from recast.rpc.names import parse_name
 from recast.rpc.status import refusal_from_status
 
@@ -33,6 +33,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
 
     database: Database
     operations: Operations
+    waits: Waits
     freezing: FreezeServer | None
     now: Callable[[], datetime]
 
@@ -44,21 +45,19 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             row = servers.load(session, request.server)
             return pb.DescribeServerResponse(server=servers.message(session, row))
 
-    def FreezeServer(
-        self, request: pb.FreezeServerRequest, context: grpc.ServicerContext
+    async def FreezeServer(  # type: ignore[override]  # the context is our own
+        self, request: pb.FreezeServerRequest, context: Call
     ) -> pb.FreezeServerResponse:
         """R13: what is written after this instant is in no backup made of it, and in no image of that.
 
         Recorded, then done, then marked as done: killed anywhere, the same request finishes it, and a thaw
-        ends it.
+        ends it. The freeze of another host's server is work of that host, whose end is awaited here.
         """
-        enter_project(parse_name(request.server, "servers", "server").project)
-        begun = begin(self.database, request, self.now)
-        with self.database.read() as session:
-            host = servers.load(session, request.server).host
-        if self.freezing is not None and self.freezing.host == host:
-            return self.freezing.freeze(request, begun)
-        return begun if begun.HasField("freeze_time") else self._freeze_there(request, host)
+        answer = await context.in_thread(self._freeze, request)
+        if answer is None:
+            await self.waits.wait_until_ended(_freezing_id(request), _FREEZE_SECONDS, context)
+            answer = await context.in_thread(self._frozen_elsewhere, request)
+        return answer
 
     def ExportDisks(
         self, request: pb.ExportDisksRequest, context: grpc.ServicerContext
@@ -128,9 +127,22 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             response = pb.RestoreDisksResponse(operation=operation)
             return commit_change(tx, project, request, response, self.now())
 
-    def _freeze_there(self, request: pb.FreezeServerRequest, host: str) -> pb.FreezeServerResponse:
-        """Has the server's host freeze it, and waits for that; asked again, for the same work."""
-        project, operation_id = parse_name(request.server, "servers").project, f"freeze-{request.freeze_id}"
+    def _freeze(self, request: pb.FreezeServerRequest) -> pb.FreezeServerResponse | None:
+        """Freezes the server; None when another host has been asked to."""
+        enter_project(parse_name(request.server, "servers", "server").project)
+        begun = begin(self.database, request, self.now)
+        with self.database.read() as session:
+            host = servers.load(session, request.server).host
+        if self.freezing is not None and self.freezing.host == host:
+            return self.freezing.freeze(request, begun)
+        if begun.HasField("freeze_time"):
+            return begun
+        self._freeze_elsewhere(request, host)
+        return None
+
+    def _freeze_elsewhere(self, request: pb.FreezeServerRequest, host: str) -> None:
+        """Has the server's host freeze it; the same request again finds the same work."""
+        project, operation_id = parse_name(request.server, "servers").project, _freezing_id(request)
         with self.database.write() as tx:
             known = hosts.candidates(self.database, tx.session)
             if not any(each.name == host and each.is_alive for each in known):
@@ -146,7 +158,13 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
                     operation_id=operation_id,
                 )
                 tx.commit()
-        operation = self.operations.wait(project, operation_id, _FREEZE_SECONDS, look_seconds=0.1)
+
+    def _frozen_elsewhere(self, request: pb.FreezeServerRequest) -> pb.FreezeServerResponse:
+        """What became of the work of the server's host."""
+        project = parse_name(request.server, "servers").project
+        with self.database.read() as session:
+            row = self.operations.find(session, project, _freezing_id(request))
+            operation, host = operation_message(row), row.queue
         if not operation.done:
             raise HostAway(host=host, hint=f"{request.server} waits for it")
         if operation.HasField("error"):
@@ -196,3 +214,8 @@ def _attached(tx: Transaction, row: ServerRow) -> list[FittingDisk]:
 
 def _mapping(request: pb.RestoreDisksRequest) -> dict[str, str]:
     return {each.content_disk: each.disk for each in request.mappings}
+
+
+def _freezing_id(request: pb.FreezeServerRequest) -> str:
+    """The id of the work that another host freezes the server by."""
+    return f"freeze-{request.freeze_id}"

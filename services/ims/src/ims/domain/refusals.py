@@ -147,6 +147,15 @@ class UploadMismatch(Refusal):
     message = "the upload is not what was announced: {problem}"
 
 
+class TooManyUploads(Refusal):
+    """The project has as many uploads under way as this server allows."""
+
+    kind = Kind.RESOURCE_EXHAUSTED
+    reason = "TOO_MANY_UPLOADS"
+    message = "{project} has {limit} uploads under way, the most at once; come back when one has ended"
+    retry_seconds = 5.0
+
+
 class FileRefused(Refusal):
     """The file is not what its format says, or would have other files opened."""
 

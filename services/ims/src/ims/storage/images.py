@@ -30,6 +30,20 @@ LISTING: Listing[ImageRow] = Listing(
 )
 
 
+def new_row(project: str, image_id: str, image: pb.Image, kind: str, now: datetime) -> ImageRow:
+    """R63: the row of an image that is there, CREATING, as soon as its request is answered."""
+    return ImageRow(
+        name=f"projects/{project}/images/{image_id}",
+        project=project,
+        display_name=image.display_name,
+        description=image.description,
+        kind=kind,
+        state=ImageState.CREATING,
+        create_time=now,
+        update_time=now,
+    )
+
+
 def load(session: Session, name: str, *, lock: bool = False) -> ImageRow:
     """The row, or ImageNotFound. `lock` holds it until the transaction ends."""
     query = select(ImageRow).where(ImageRow.name == name)
@@ -50,6 +64,22 @@ def find_upload(session: Session, project: str, request_id: str) -> ImageRow | N
     """The image that an upload's request id belongs to."""
     query = select(ImageRow).where(ImageRow.project == project, ImageRow.upload_request_id == request_id)
     return session.exec(query).first()
+
+
+def unfinished_uploads(session: Session, moment: datetime) -> Sequence[ImageRow]:
+    """The images that were begun to be uploaded before a moment and have not all of their bytes."""
+    query = select(ImageRow).where(
+        ImageRow.state == ImageState.CREATING,
+        ImageRow.upload_key != "",
+        ImageRow.upload_is_complete.is_(False),  # type: ignore[attr-defined]
+        ImageRow.update_time < moment,
+    )
+    return session.exec(query).all()
+
+
+def upload_keys(session: Session) -> set[str]:
+    """The staged files that images need."""
+    return set(session.exec(select(ImageRow.upload_key).where(ImageRow.upload_key != "")))
 
 
 def live_contents(session: Session, project: str) -> list[content_pb2.Content]:

@@ -3,8 +3,9 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 _PIECE_BYTES = 1 << 20
@@ -37,6 +38,10 @@ class StagedFile:
         """fsync of the file: after this the row may say that the upload is complete."""
         os.fsync(self._fd)
 
+    def close(self) -> None:
+        """Lets other streams write the file."""
+        os.close(self._fd)
+
 
 class Staging:
     """The folder of uploads."""
@@ -56,20 +61,28 @@ class Staging:
         except FileNotFoundError:
             return 0
 
-    @contextmanager
-    def open(self, key: str) -> Iterator[StagedFile | None]:
-        """The file, for this caller alone; None when another stream is writing it."""
+    def open(self, key: str) -> StagedFile | None:
+        """The file, for this caller alone until it is closed; None when another stream is writing it."""
         fd = os.open(self.path(key), os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            try:
-                # One stream a file: two that append would mix their bytes. The lock goes with the descriptor.
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield None
-                return
-            yield StagedFile(self.path(key), fd)
-        finally:
+            # One stream a file: two that append would mix their bytes. The lock goes with the descriptor.
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return StagedFile(self.path(key), fd)
+        except BlockingIOError:
             os.close(fd)
+            return None
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def keys_before(self, moment: datetime) -> list[str]:
+        """The files that nothing was written to since."""
+        found = []
+        for path in self._folder.iterdir():
+            with suppress(FileNotFoundError):  # removed just now
+                if path.stat().st_mtime < moment.timestamp():
+                    found.append(path.name)
+        return found
 
     def sha256(self, key: str, check: Callable[[], None]) -> bytes:
         """The digest of the file; `check` is called between pieces and may raise."""

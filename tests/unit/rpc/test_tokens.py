@@ -1,4 +1,4 @@
-"""Who may call: tokens, roles and subjects at the edge of a server."""
+"""Who may call: tokens, roles and subjects."""
 
 import time
 from collections.abc import Callable

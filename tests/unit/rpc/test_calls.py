@@ -1,8 +1,8 @@
-"""What a call meets at the edge besides its token: field rules, and what becomes of errors."""
+"""A call besides its token: field rules, and the statuses of errors."""
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc
@@ -23,6 +23,7 @@ from recast.ecs.v1 import server_service_pb2_grpc as ecs_grpc
 from recast.faults import Conflict, FieldViolation, Kind, RemoteRefusal, Unavailable, Violation
 from recast.ims.v1 import image_service_pb2 as ims
 from recast.ims.v1 import image_service_pb2_grpc as ims_grpc
+from recast.rpc.call import Call
 from recast.rpc.channel import connect
 from recast.rpc.identity import Caller
 
@@ -65,8 +66,9 @@ class TestFieldRules:
         """Every request of a stream is held against its rules when it comes."""
         taken: list[str] = []
 
-        def take(requests: Iterator[ims.ImportImageRequest], _context: object) -> ims.ImportImageResponse:
-            taken.extend(request.WhichOneof("part") for request in requests)
+        async def take(requests: AsyncIterator[ims.ImportImageRequest], _context: object) -> Any:
+            async for request in requests:
+                taken.append(request.WhichOneof("part"))
             return ims.ImportImageResponse()
 
         service.handlers.given["ImportImage"] = take
@@ -165,8 +167,8 @@ class TestErrors:
     def test_an_error_within_a_sent_stream(self, service: Any, raised: Exception, reason: str) -> None:
         """An error while requests still come arrives as a refusal."""
 
-        def take(requests: Iterator[ims.ImportImageRequest], _context: object) -> ims.ImportImageResponse:
-            for _ in requests:
+        async def take(requests: AsyncIterator[ims.ImportImageRequest], _context: object) -> Any:
+            async for _ in requests:
                 raise raised
             return ims.ImportImageResponse()
 
@@ -234,15 +236,15 @@ class TestClient:
         UNAVAILABLE.
         """
 
-        def handle(_request: object, context: grpc.ServicerContext) -> csbs.GetBackupResponse:
+        async def handle(_request: object, context: Call) -> csbs.UpdateBackupResponse:
             if len(service.handlers.calls) <= times:
-                context.cancel()
-            return csbs.GetBackupResponse()
+                await context.abort(grpc.StatusCode.CANCELLED, "")
+            return csbs.UpdateBackupResponse()
 
-        service.handlers.given["GetBackup"] = handle
+        service.handlers.given["UpdateBackup"] = handle
         outcome = None
         try:
-            service.backups().GetBackup(GET)
+            service.backups().UpdateBackup(csbs.UpdateBackupRequest(backup=backup_pb2.Backup(name=GET.name)))
         except RemoteRefusal as refusal:
             outcome = refusal.kind
         assert outcome is wanted
@@ -293,8 +295,8 @@ class TestClient:
         """The server is told how long the caller waits: 20 seconds, or what the call says."""
         left: list[float] = []
 
-        def handle(_request: object, context: grpc.ServicerContext) -> csbs.GetBackupResponse:
-            left.append(context.time_remaining())
+        def handle(_request: object, context: Call) -> csbs.GetBackupResponse:
+            left.append(context.time_remaining() or 0.0)
             return csbs.GetBackupResponse()
 
         service.handlers.given["GetBackup"] = handle
@@ -304,15 +306,16 @@ class TestClient:
     def test_a_call_that_takes_too_long_is_a_refusal(self, service: Any) -> None:
         """A call whose deadline passes is DEADLINE_EXCEEDED, as a refusal."""
 
-        def handle(_request: object, context: grpc.ServicerContext) -> csbs.GetBackupResponse:
-            gone = threading.Event()
-            if context.add_callback(gone.set):
-                gone.wait(10)
+        ended = threading.Event()
+
+        def handle(*_: object) -> csbs.GetBackupResponse:
+            ended.wait(10)
             return csbs.GetBackupResponse()
 
         service.handlers.given["GetBackup"] = handle
         with pytest.raises(RemoteRefusal) as refused:
             service.backups().GetBackup(GET, timeout=0.1)
+        ended.set()
         assert refused.value.kind is Kind.DEADLINE_EXCEEDED
 
     def test_a_peer_that_is_not_there_is_unavailable(self, service: Any) -> None:
