@@ -6,9 +6,10 @@ from recast.faults import FieldViolation, Kind, Refusal, RemoteRefusal, Violatio
 
 
 class TooTall(Refusal):
-    """R99: nothing is taller than the door."""
+    """Nothing is taller than the door."""
 
     reason = "TOO_TALL"
+    rule = "R99"
     message = "{tree} is {height} tall, and the door {door}"
     in_the_way = "tree"
     vendor_code = "Door.1"

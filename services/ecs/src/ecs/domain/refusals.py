@@ -41,9 +41,10 @@ class ServerFrozen(Refusal):
 
 
 class ServerInImageCreation(Refusal):
-    """R23: a stopped server is not started while an image is made from it."""
+    """A stopped server is not started while an image is made from it."""
 
     reason = "SERVER_IN_IMAGE_CREATION"
+    rule = "R23"
     message = "server {server} is not started while image {image} is being made from it; wait for the image"
     in_the_way = "image"
     vendor_code = "Ecs.0605"
@@ -111,10 +112,11 @@ class SystemDiskBound(Refusal):
 
 
 class ImageKindUnsupported(Refusal):
-    """R50: servers are made from system-disk and full-server images, disks from data-disk images."""
+    """Servers are made from system-disk and full-server images, disks from data-disk images."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "IMAGE_KIND_UNSUPPORTED"
+    rule = "R50"
     message = "image {image} is a {kind}; {wanted}"
     in_the_way = "image"
 
@@ -248,9 +250,10 @@ class DiskOnOtherHost(Refusal):
 
 
 class HoldEnded(Refusal):
-    """A hold that was freed does not come back by a late request for it (R23)."""
+    """A hold that was freed does not come back by a late request for it."""
 
     kind = Kind.ABORTED
     reason = "HOLD_ENDED"
+    rule = ServerInImageCreation.rule
     message = "the hold of {image} on {server} for {hold} was freed before it was asked for"
     in_the_way = "server"
