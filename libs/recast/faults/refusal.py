@@ -56,7 +56,6 @@ class Refusal(Exception):
     rule: str = ""
     message: str = ""
     in_the_way: str = ""
-    vendor_code: str = ""
     retry_seconds: float | None = None
 
     def __init__(
@@ -84,9 +83,8 @@ class Refusal(Exception):
         return Violation(self.reason, self.facts.get(self.in_the_way, ""), self.text)
 
     def metadata(self) -> dict[str, str]:
-        """What travels beside the reason: the facts, the rule, and the vendor's code for the same refusal."""
-        named = {"rule": self.rule, "vendor_code": self.vendor_code}
-        return self.facts | {key: value for key, value in named.items() if value}
+        """What travels beside the reason: the facts and the rule."""
+        return self.facts | ({"rule": self.rule} if self.rule else {})
 
 
 class RemoteRefusal(Refusal):

@@ -10,7 +10,6 @@ class BackupNotFound(Refusal):
     reason = "BACKUP_NOT_FOUND"
     message = "there is no backup {backup}"
     in_the_way = "backup"
-    vendor_code = "CSBS.3001"
 
 
 class BackupIdTaken(Refusal):
@@ -29,7 +28,6 @@ class ServerNotFound(Refusal):
     reason = "SERVER_NOT_FOUND"
     message = "there is no server {server}"
     in_the_way = "server"
-    vendor_code = "CSBS.6000"
 
 
 class ServerStateForbidsBackup(Refusal):
@@ -38,7 +36,6 @@ class ServerStateForbidsBackup(Refusal):
     reason = "SERVER_STATE_FORBIDS_BACKUP"
     message = "server {server} is {state}; only a RUNNING or STOPPED server is backed up"
     in_the_way = "server"
-    vendor_code = "CSBS.6005"
 
 
 class ServerBeingBackedUp(Refusal):
@@ -47,7 +44,6 @@ class ServerBeingBackedUp(Refusal):
     reason = "SERVER_BEING_BACKED_UP"
     message = "server {server} is being backed up: {backup}; wait for it to end"
     in_the_way = "backup"
-    vendor_code = "CSBS.1001"
 
 
 class BackupNotImageReady(Refusal):
@@ -57,7 +53,6 @@ class BackupNotImageReady(Refusal):
     rule = "R02"
     message = 'backup {backup} is {state}, not AVAILABLE or marked "Image can be created"; wait until it is'
     in_the_way = "backup"
-    vendor_code = "CSBS.8001"
 
 
 class BackupNotRestorable(Refusal):
@@ -67,7 +62,6 @@ class BackupNotRestorable(Refusal):
     rule = "R05"
     message = "backup {backup} is {state}; only an AVAILABLE backup can be restored, marked or not"
     in_the_way = "backup"
-    vendor_code = "CSBS.4000"
 
 
 class BackupWithoutSystemDisk(Refusal):
@@ -77,7 +71,6 @@ class BackupWithoutSystemDisk(Refusal):
     rule = "R07"
     message = "backup {backup} holds no system disk, so no image can be made of it"
     in_the_way = "backup"
-    vendor_code = "CSBS.8009"
 
 
 class BackupHasSharedDisk(Refusal):
@@ -97,7 +90,6 @@ class BackupAlreadyHasImage(Refusal):
     rule = "R09"
     message = "image {image} stands on backup {backup} already; use it, or delete it first"
     in_the_way = "image"
-    vendor_code = "IMG.0134"
 
 
 class BackupHasImage(Refusal):
@@ -107,7 +99,6 @@ class BackupHasImage(Refusal):
     rule = "R15"
     message = "backup {backup} cannot be deleted: image {image} stands on it; delete the image first"
     in_the_way = "image"
-    vendor_code = "CSBS.8007"
 
 
 class BackupBusy(Refusal):
@@ -116,7 +107,6 @@ class BackupBusy(Refusal):
     reason = "BACKUP_BUSY"
     message = "backup {backup} is {state}; wait for that to end"
     in_the_way = "backup"
-    vendor_code = "CSBS.2003"
 
 
 class LockTokenStale(Refusal):
@@ -159,4 +149,3 @@ class RestoreTargetInvalid(Refusal):
     reason = "RESTORE_TARGET_INVALID"
     message = "{backup_disk} of {backup} cannot be written to {disk}: {problem}"
     in_the_way = "disk"
-    vendor_code = "CSBS.6014"

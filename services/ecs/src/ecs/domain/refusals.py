@@ -10,7 +10,6 @@ class ServerNotFound(Refusal):
     reason = "SERVER_NOT_FOUND"
     message = "there is no server {server}"
     in_the_way = "server"
-    vendor_code = "Ecs.0114"
 
 
 class ServerIdTaken(Refusal):
@@ -28,7 +27,6 @@ class ServerStateForbids(Refusal):
     reason = "SERVER_STATE_FORBIDS"
     message = "server {server} is {state}; {wanted}"
     in_the_way = "server"
-    vendor_code = "Ecs.0100"
 
 
 class ServerFrozen(Refusal):
@@ -37,7 +35,6 @@ class ServerFrozen(Refusal):
     reason = "SERVER_FROZEN"
     message = "server {server} is frozen for {backup}; wait for that backup to end"
     in_the_way = "backup"
-    vendor_code = "Ecs.0073"
 
 
 class ServerInImageCreation(Refusal):
@@ -47,7 +44,6 @@ class ServerInImageCreation(Refusal):
     rule = "R23"
     message = "server {server} is not started while image {image} is being made from it; wait for the image"
     in_the_way = "image"
-    vendor_code = "Ecs.0605"
 
 
 class DiskNotFound(Refusal):
@@ -74,7 +70,6 @@ class DiskStateForbids(Refusal):
     reason = "DISK_STATE_FORBIDS"
     message = "disk {disk} is {state}; {wanted}"
     in_the_way = "disk"
-    vendor_code = "Ecs.0101"
 
 
 class DiskInUse(Refusal):
@@ -91,7 +86,6 @@ class DiskAlreadyAttached(Refusal):
     reason = "DISK_ALREADY_ATTACHED"
     message = "disk {disk} is attached to {server} already"
     in_the_way = "server"
-    vendor_code = "Ecs.0057"
 
 
 class DiskNotAttached(Refusal):
@@ -100,7 +94,6 @@ class DiskNotAttached(Refusal):
     reason = "DISK_NOT_ATTACHED"
     message = "disk {disk} is not attached to {server}"
     in_the_way = "disk"
-    vendor_code = "Ecs.0111"
 
 
 class SystemDiskBound(Refusal):
@@ -127,7 +120,6 @@ class SizeBelowImage(Refusal):
     kind = Kind.INVALID_ARGUMENT
     reason = "SIZE_BELOW_IMAGE"
     message = "{disk} is asked for with {size_bytes} bytes, but what it is made from has {image_bytes}"
-    vendor_code = "Ecs.0055"
 
 
 class ImageDiskUnknown(Refusal):
@@ -144,7 +136,6 @@ class ServerNameInvalid(Refusal):
     kind = Kind.INVALID_ARGUMENT
     reason = "SERVER_NAME_INVALID"
     message = "{field} {problem}"
-    vendor_code = "Ecs.0914"
 
 
 class CountExceeded(Refusal):
@@ -153,7 +144,6 @@ class CountExceeded(Refusal):
     kind = Kind.INVALID_ARGUMENT
     reason = "COUNT_EXCEEDED"
     message = "{count} servers were asked for; one request is for at most {limit}"
-    vendor_code = "Ecs.0913"
 
 
 class ImageGone(Refusal):

@@ -11,7 +11,6 @@ class ImageNotFound(Refusal):
     rule = "R48"
     message = "there is no image {image}"
     in_the_way = "image"
-    vendor_code = "IMG.0027"
 
 
 class ImageIdTaken(Refusal):
@@ -30,7 +29,6 @@ class ImageNotNormal(Refusal):
     rule = "R37"
     message = "image {image} is {state}; it can be used when it is NORMAL"
     in_the_way = "image"
-    vendor_code = "IMG.0046"
 
 
 class ImageKindUnsupported(Refusal):
@@ -58,7 +56,6 @@ class ImageNameInvalid(Refusal):
     reason = "IMAGE_NAME_INVALID"
     rule = "R54"
     message = "image.display_name {problem}"
-    vendor_code = "IMG.0003"
 
 
 class ImageDescriptionInvalid(Refusal):
@@ -68,7 +65,6 @@ class ImageDescriptionInvalid(Refusal):
     reason = "IMAGE_DESCRIPTION_INVALID"
     rule = "R58"
     message = "image.description {problem}"
-    vendor_code = "IMG.0054"
 
 
 class DisclaimerNotAccepted(Refusal):
@@ -102,7 +98,6 @@ class ImageBusy(Refusal):
     reason = "IMAGE_BUSY"
     message = "image {image} is {state}; wait for that to end, or cancel it"
     in_the_way = "image"
-    vendor_code = "IMG.0090"
 
 
 class BackupDeletionFailed(Refusal):
@@ -112,7 +107,6 @@ class BackupDeletionFailed(Refusal):
     rule = "R44"
     message = "image {image} is deleted, but backup {backup} is not: {problem}; delete the backup by itself"
     in_the_way = "backup"
-    vendor_code = "IMG.0176"
 
 
 class DeleteBackupUnsupported(Refusal):
@@ -170,7 +164,6 @@ class VirtualSizeTooLarge(Refusal):
     kind = Kind.INVALID_ARGUMENT
     reason = "VIRTUAL_SIZE_TOO_LARGE"
     message = "{problem}"
-    vendor_code = "IMG.0055"
 
 
 class ContentDamaged(Refusal):
