@@ -16,6 +16,7 @@ from rich.markup import escape
 ROOT = Path(__file__).resolve().parents[2]
 _ROW = re.compile(r"^\| (R\d\d) \| (kept|pending) \| (.*?) \| [^|]* \| [^|]* \| ")
 _SHOWN = 3
+# A function begins its docstring with the rules that it keeps; a refusal has its rule as an attribute.
 _HOME = re.compile(r"(R\d\d(?:, R\d\d)*):")
 
 
@@ -38,10 +39,8 @@ def read_rules() -> dict[str, Rule]:
     found = (_ROW.match(line) for line in (ROOT / "RULES.md").read_text().splitlines())
     rules = {row.group(1): Rule(*row.groups()) for row in found if row}
     for path, tree in _modules("services", "libs"):
-        for name, docstring in _docstrings(tree):
-            home = _HOME.match(docstring)
-            for number in home.group(1).split(", ") if home else ():
-                rules[number].homes.append(f"{path.relative_to(ROOT)}:{name}")
+        for name, number in _homes(tree):
+            rules[number].homes.append(f"{path.relative_to(ROOT)}:{name}")
     for path, tree in _modules("tests"):
         for test, numbers in _marks(tree):
             for number in numbers:
@@ -54,6 +53,22 @@ def _modules(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
         for path in sorted((ROOT / folder).rglob("*.py")):
             if "contracts" not in path.parts:
                 yield path, ast.parse(path.read_text())
+
+
+def _homes(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Every definition that keeps a rule, with the rule's number.
+
+    A refusal that takes its rule from another, `rule = Other.rule`, is no home: the other is.
+    """
+    for name, docstring in _docstrings(tree):
+        if home := _HOME.match(docstring):
+            yield from ((name, number) for number in home.group(1).split(", "))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for statement in node.body:
+                match statement:
+                    case ast.Assign([ast.Name("rule")], ast.Constant(str(number))):
+                        yield node.name, number
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:

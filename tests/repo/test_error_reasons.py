@@ -14,6 +14,7 @@ from recast.fault.v1 import error_reason_pb2 as fault_reasons
 from recast.faults import FieldViolation, Kind, Refusal, RemoteRefusal, Violation
 from recast.ims.v1 import error_reason_pb2 as ims_reasons
 from recast.rpc.status import refusal_from_status, status_from_refusal
+from recast.rpc.vendor_codes import VENDOR_CODES
 
 ROOT = Path(__file__).resolve().parents[2]
 HOMES = {
@@ -83,6 +84,25 @@ def test_a_refusal_arrives_as_it_was_raised(refusal: type[Refusal]) -> None:
         assert arrived.retry_seconds == sent.retry_seconds
         again = refusal_from_status(status_from_refusal(arrived, "another.recast"))
         assert vars(again) == vars(arrived)
+
+
+def test_vendor_codes_are_of_reasons_that_the_contracts_have() -> None:
+    """Every row of the table of the vendor's codes names a service and a reason of its contract."""
+    reasons = {
+        (home.partition(".")[0], refusal.reason)
+        for home in HOMES
+        if home.endswith(".domain.refusals")
+        for refusal in refusals_of(home)
+    }
+    assert VENDOR_CODES.keys() - reasons == set()
+
+
+def test_a_status_has_the_vendor_s_code() -> None:
+    """A status has the vendor's code for its domain and reason; a reason that the vendor has not has none."""
+    refusal = RemoteRefusal(Kind.FAILED_PRECONDITION, "RESTORE_TARGET_INVALID", "text")
+    for domain, code in (("csbs.recast", "CSBS.6014"), ("ecs.recast", None)):
+        arrived = refusal_from_status(status_from_refusal(refusal, domain))
+        assert arrived.facts.get("vendor_code") == code
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=named)

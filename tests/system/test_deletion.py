@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from csbs.storage import backups
 from csbs.storage.chunks import BackupChunks
-from csbs.workflows import collect_chunks as collect_backups
+from ims.storage import images
 from ims.storage.chunks import ImageChunks
-from ims.workflows import collect_chunks as collect_images
 from recast.client import Service
+from recast.contentstore import CollectChunks
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.faults import Kind, Unavailable
 from recast.ims.v1 import image_service_pb2 as ims_pb
@@ -227,14 +228,11 @@ class DeletesBeforeOpening:
 
 
 @pytest.mark.parametrize(
-    ("service", "workflow", "chunks"),
-    [
-        ("csbs", collect_backups.CollectChunks, BackupChunks),
-        ("ims", collect_images.CollectChunks, ImageChunks),
-    ],
+    ("service", "chunks", "live_contents"),
+    [("csbs", BackupChunks, backups.live_contents), ("ims", ImageChunks, images.live_contents)],
 )
 def test_a_deletion_beside_a_collection_is_no_damage(
-    service: Service, workflow: Any, chunks: Any, tenant_of: Callable[[str], Tenant]
+    service: Service, chunks: Any, live_contents: Any, tenant_of: Callable[[str], Tenant]
 ) -> None:
     """What is deleted while chunks are collected makes the collection look again; what stays is whole."""
     tenant = tenant_of(f"beside-{service}")
@@ -247,8 +245,8 @@ def test_a_deletion_beside_a_collection_is_no_damage(
     delete = {"csbs": tenant.delete_backup, "ims": tenant.delete_image}[service]
     late = DeletesBeforeOpening(store, lambda: delete("goes"))
     with pytest.raises(Unavailable):
-        workflow(database, late).run(IdleWork(tenant.project))
-    workflow(database, store).run(IdleWork(tenant.project))
+        CollectChunks(database, late, live_contents).run(IdleWork(tenant.project))
+    CollectChunks(database, store, live_contents).run(IdleWork(tenant.project))
     tenant.settled(service)
     tenant.create_image("kept", "stays")
     tenant.create_server("kept", "kept")

@@ -1,4 +1,4 @@
-"""The lock of an image on a backup: one at a time, fenced by its token, never brought back (R9, R10)."""
+"""The lock of an image on a backup: one at a time, fenced by its token, never brought back (R09, R10)."""
 
 from collections.abc import Callable
 

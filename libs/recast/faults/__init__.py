@@ -1,7 +1,7 @@
 """Refusals: what a service says no with, apart from any transport.
 
 A refusal is a class with a kind, a stable reason and a message; the facts that it is raised with fill the
-message and travel beside it. Its docstring begins with the number of the rule that it keeps, if there is one.
+message and travel beside it. Its `rule` is the number of the rule that it keeps, if there is one.
 `recast.rpc` maps refusals to google.rpc.Status and back; everything that is not a refusal is a bug.
 """
 

@@ -33,10 +33,11 @@ class RoleNotAllowed(Refusal):
 
 
 class ProjectNotFound(Refusal):
-    """R61: everything is within the caller's project; what is not does not exist for it."""
+    """Everything is within the caller's project; what is not does not exist for it."""
 
     kind = Kind.NOT_FOUND
     reason = "PROJECT_NOT_FOUND"
+    rule = "R61"
     message = "there is no project {project} for this token"
     in_the_way = "project"
 

@@ -1,6 +1,5 @@
 """The refusal: one class to derive from, and the form in which a peer's refusal arrives."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -48,14 +47,15 @@ class Refusal(Exception):
     """A no that the caller can understand. Derive a class for each; its facts are keyword arguments.
 
     `message` is a format string over the facts. `in_the_way` names the fact that holds the resource which
-    stands in the way.
+    stands in the way. `rule` is the number of the rule that the refusal keeps, `R15`; empty when it keeps
+    none.
     """
 
     kind: Kind = Kind.FAILED_PRECONDITION
     reason: str = ""
+    rule: str = ""
     message: str = ""
     in_the_way: str = ""
-    vendor_code: str = ""
     retry_seconds: float | None = None
 
     def __init__(
@@ -72,14 +72,6 @@ class Refusal(Exception):
         return str(self)
 
     @property
-    def rule(self) -> str:
-        """The number of the rule that this refusal keeps, `R15`, as its docstring says; empty when it keeps
-        none.
-        """
-        found = re.search(r"\b(R\d\d)\b", type(self).__doc__ or "")
-        return found.group(1) if found else self.facts.get("rule", "")
-
-    @property
     def violations(self) -> tuple[Violation, ...]:
         """Every condition that does not hold, this refusal's own first."""
         if self._violations or self.kind is not Kind.FAILED_PRECONDITION:
@@ -91,9 +83,8 @@ class Refusal(Exception):
         return Violation(self.reason, self.facts.get(self.in_the_way, ""), self.text)
 
     def metadata(self) -> dict[str, str]:
-        """What travels beside the reason: the facts, the rule, and the vendor's code for the same refusal."""
-        named = {"rule": self.rule, "vendor_code": self.vendor_code}
-        return self.facts | {key: value for key, value in named.items() if value}
+        """What travels beside the reason: the facts and the rule."""
+        return self.facts | ({"rule": self.rule} if self.rule else {})
 
 
 class RemoteRefusal(Refusal):
@@ -119,6 +110,7 @@ class RemoteRefusal(Refusal):
         super().__init__(violations=violations, fields=fields)
         # Not by keyword, like a local refusal's: a peer's fact may have any name, `fields` too.
         self.facts = dict(metadata or {})
+        self.rule = self.facts.get("rule", "")
 
 
 def all_of(refusals: Sequence[Refusal]) -> Refusal:

@@ -6,16 +6,18 @@ runs steps whose results are remembered by name, and is fenced by an epoch: one 
 longer write. What fails for good is undone, and the undoing is resumed like the doing.
 """
 
+from recast.operations.lease import Lease, LeaseLost
 from recast.operations.registry import Operations, operation_message
 from recast.operations.servicer import OperationsServicer
 from recast.operations.tables import TABLES, OperationRow, OperationStep, State
 from recast.operations.waits import Waits
-from recast.operations.work import Interrupted, LeaseLost, Work, Workflow
+from recast.operations.work import Interrupted, Work, Workflow
 from recast.operations.worker import Worker
 
 __all__ = [
     "TABLES",
     "Interrupted",
+    "Lease",
     "LeaseLost",
     "OperationRow",
     "OperationStep",

@@ -7,7 +7,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from recast.faults import Refusal, TooManyWaits
 from recast.longrunning.v1 import operation_metadata_pb2
-from recast.operations.work import Interrupted, LeaseLost, Work
+from recast.operations.lease import LeaseLost
+from recast.operations.work import Interrupted, Work
 from recast.rpc.status import refusal_from_status
 
 _LOOK = Duration(nanos=250_000_000)  # how late a cancel may be noticed

@@ -1,4 +1,4 @@
-"""What a workflow is, and the handle through which it does its steps."""
+"""What a workflow is, and what it sees of its operation: `Work`."""
 
 import json
 import threading
@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, overload
 
 from google.protobuf.message import Message
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import select, text
 
 from recast.database import Transaction
 from recast.faultpoints import reach, within
 from recast.faults import Cancelled, Refusal, Unavailable
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
+from recast.operations.lease import Lease, LeaseLost
 from recast.operations.registry import Operations, operation_name
 from recast.operations.tables import OperationRow, OperationStep, OperationUse
 
@@ -20,13 +21,10 @@ _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
 _USE: Any = OperationUse.__table__  # type: ignore[attr-defined]
 _DECIDED = ":decided"  # remembered like a step once the point of no return is passed
 _PARKED_SECONDS = 60.0  # parts wake what waits for them; after this it looks by itself
-_PROGRESS_SECONDS = 0.25  # often enough to look alive, seldom enough not to load the database
+_PROGRESS_SECONDS = 2.0  # often enough to look alive, seldom enough not to load the database
+_CANCEL_SECONDS = 0.25  # how late a cancel may be noticed by work that checks often
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
-
-
-class LeaseLost(Exception):
-    """This worker's lease was taken over; what it does must have no effect any more."""
 
 
 class Parked(Exception):
@@ -63,37 +61,42 @@ class Workflow(Protocol):
 
 
 class Work:
-    """One leased operation, in the hands of a workflow. `id` is the idempotency key for effects elsewhere."""
+    """One operation, in the hands of a workflow. `id` is the idempotency key for effects elsewhere."""
 
     def __init__(
-        self, operations: Operations, row: OperationRow, stopping: threading.Event, held_until: float
+        self,
+        operations: Operations,
+        lease: Lease,
+        stopping: threading.Event,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`held_until`: by `time.monotonic`, when the lease ends unless it is renewed."""
-        self._operations = operations
-        self._database = operations.database
-        self._epoch = row.epoch
-        self._stopping = stopping
-        self._held_until = held_until
-        self._row = row
-        self._looked = self._shown = 0.0
-        self._step = ""
-        self._undoing = row.error is not None
-        self._percent = pb.OperationMetadata.FromString(row.progress).progress_percent
-        self._results = self._load_results()
-        self.is_decided = _DECIDED in self._results
-        """Past the point of no return: what is left is finished, not undone, and a cancel comes too late."""
-        self.is_last_try = False
-        """Undoing is given up after this: it must leave what somebody can go on from."""
+        """`stopping` is set when the process shuts down."""
+        row = lease.row
         self.id = row.id
+        self._verb = row.verb
         self.project = row.project
         self.target = row.target
         self.request = row.request
-        self.lost = threading.Event()
+        self._operations = operations
+        self._database = operations.database
+        self._lease = lease
+        self._stopping = stopping
+        self._monotonic = monotonic
+        self._cancel_read = self._progress_written = float("-inf")
+        self._step = row.step
+        self._progress = pb.OperationMetadata.FromString(row.progress)
+        self._results = self._load_results()
+        self.is_decided = _DECIDED in self._results
+        """Past the point of no return: what is left is finished, not undone, and a cancel comes too late."""
+        self.is_undoing = row.error is not None
+        """Being taken back: a cancel changes nothing any more."""
+        self.is_last_try = False
+        """Undoing is given up after this: it must leave what somebody can go on from."""
 
     def _load_results(self) -> dict[str, bytes]:
         with self._database.read() as session:
             rows = session.connection().execute(
-                text("SELECT name, result FROM operation_step WHERE operation_id = :id"), {"id": self._row.id}
+                text("SELECT name, result FROM operation_step WHERE operation_id = :id"), {"id": self.id}
             )
             return {name: bytes(result) for name, result in rows}
 
@@ -109,8 +112,8 @@ class Work:
             return _decode(self._results[name], of)
         self.check()
         self._step = name
-        self._show()
-        with within(f"{self._row.verb}/{name}"):
+        self._write_progress()
+        with within(f"{self._verb}/{name}"):
             reach("begin")
             encoded = _encode(action(), of)
             reach("done")
@@ -128,7 +131,7 @@ class Work:
         """
         if name not in self._results:
             self.check()
-            with within(f"{self._row.verb}/{name}"), self._database.write() as tx:
+            with within(f"{self._verb}/{name}"), self._database.write() as tx:
                 encoded = _encode(action(tx), None)
                 if decides and _DECIDED not in self._results:
                     self._remember(tx, _DECIDED, _encode(True, None))
@@ -141,22 +144,6 @@ class Work:
     def decide(self) -> None:
         """Passes the point of no return: for work that was decided when it was recorded, like a deletion."""
         self.is_decided = True
-
-    def renew(self, lease_seconds: float) -> None:
-        """Holds the lease for longer; marks the work as lost when it is another's, or was given back."""
-        begun = time.monotonic()
-        with self._database.write() as tx:
-            until = text(f"{self._database.now_sql()} + {lease_seconds}")
-            renewed = tx.session.connection().execute(
-                update(_TABLE)
-                .where(_TABLE.c.id == self.id, _TABLE.c.epoch == self._epoch, _TABLE.c.lease_until > 0)
-                .values(lease_until=until)
-            )
-            tx.commit()
-        if renewed.rowcount == 1:
-            self._held_until = begun + lease_seconds
-        else:
-            self.lost.set()
 
     def use(self, resource: str, *, exclusive: bool = False) -> None:
         """Holds a resource until this operation ends, however it ends; UNAVAILABLE, so tried again, while
@@ -175,25 +162,9 @@ class Work:
             ).first()
             if others is not None:
                 raise Unavailable(problem=f"{resource} is in use by operation {others.operation_id}")
-            self._fence(tx)
+            self._lease.write_in(tx)
             tx.session.merge(OperationUse(resource=resource, operation_id=self.id, exclusive=exclusive))
             tx.commit()
-
-    def end(self, **values: object) -> None:
-        """Writes the end, and lets go of everything that was used. For the worker."""
-        with self._database.write() as tx:
-            # The request goes with the end: it may hold the key of a chunk store.
-            self._fence(
-                tx, ended=True, request=b"", lease_until=0.0, end_time=self._operations.now(), **values
-            )
-            tx.session.connection().execute(delete(_USE).where(_USE.c.operation_id == self.id))
-            if self._row.parent:
-                tx.session.connection().execute(
-                    update(_TABLE).where(_TABLE.c.id == self._row.parent).values(not_before=0.0)
-                )
-                tx.after_commit(self._operations.bell.ring)
-            tx.commit()
-        self._operations.notify()
 
     def done(self, name: str) -> bool:
         """Whether a step is remembered. A step that is not may still have had its effect."""
@@ -205,40 +176,41 @@ class Work:
 
     def check(self) -> None:
         """Raises when the work is to stop: cancelled (unless too late), shut down, or taken over."""
-        # A lease that could not be renewed is given up before another may have it: what is done outside the
-        # database is not fenced.
-        if self.lost.is_set() or time.monotonic() > self._held_until:
-            raise LeaseLost(self.id)
+        self._lease.check()
         if self._stopping.is_set():
             raise Interrupted(self.id)
-        if time.monotonic() - self._looked >= _PROGRESS_SECONDS and self.is_cancelled():
+        if self._monotonic() - self._cancel_read >= _CANCEL_SECONDS and self.is_cancelled():
             raise self.cancelled()
 
     def is_cancelled(self) -> bool:
         """Whether somebody asked for the end of this work, in time; looks now."""
-        if self._undoing or self.is_decided:
+        if self.is_undoing or self.is_decided:
             return False
-        self._looked = time.monotonic()
+        self._cancel_read = self._monotonic()
         with self._database.read() as session:
             query = text("SELECT cancel_requested, epoch FROM operation WHERE id = :id")
             row = session.connection().execute(query, {"id": self.id}).one_or_none()
-        if row is None or row.epoch != self._epoch:
+        if row is None or row.epoch != self._lease.row.epoch:
             raise LeaseLost(self.id)
         return bool(row.cancel_requested)
 
     def cancelled(self) -> Cancelled:
         """The refusal that cancelled work ends with."""
-        return Cancelled(operation=operation_name(self._row))
+        return Cancelled(operation=operation_name(self._lease.row))
 
     def progress(self, disks: list[pb.DiskProgress]) -> None:
         """Shows how far each disk is, and checks. The percentage does not go back."""
         self.check()
         done, total = sum(each.done_bytes for each in disks), sum(each.total_bytes for each in disks)
-        self._percent = max(self._percent, min(99, done * 100 // total if total else 0))
-        shown = pb.OperationMetadata(
-            progress_percent=self._percent, done_bytes=done, total_bytes=total, disks=disks
+        percent = max(self._progress.progress_percent, min(99, done * 100 // total if total else 0))
+        self._progress = pb.OperationMetadata(
+            progress_percent=percent, done_bytes=done, total_bytes=total, disks=disks
         )
-        self._show(progress=shown.SerializeToString())
+        self._write_progress()
+
+    def last_progress(self) -> pb.OperationMetadata:
+        """The progress as it was given last, also when it was not written: its other fields are empty."""
+        return self._progress
 
     def parts(self) -> list[OperationRow]:
         """The parts of this work, all ended, in the order of their recording.
@@ -249,14 +221,14 @@ class Work:
         parking.
         """
         with self._database.write() as tx:
-            self._fence(tx)
+            self._lease.write_in(tx)
             query = select(OperationRow).where(_TABLE.c.parent == self.id)
             rows = tx.session.scalars(query.order_by(_TABLE.c.create_time, _TABLE.c.id)).all()
             ended = sum(row.ended for row in rows)
             if ended == len(rows):
                 return list(rows)
             shown = pb.OperationMetadata(progress_percent=ended * 100 // len(rows))
-            self._fence(
+            self._lease.write_in(
                 tx,
                 lease_until=0.0,
                 not_before=text(f"{self._database.now_sql()} + {_PARKED_SECONDS}"),
@@ -273,20 +245,17 @@ class Work:
         if self._stopping.wait(seconds):
             raise Interrupted(self.id)
 
-    def _show(self, **values: object) -> None:
-        """Writes what people look at, but not at every step: most take no time worth a commit."""
-        if time.monotonic() - self._shown >= _PROGRESS_SECONDS:
-            self._shown = time.monotonic()
-            self._write(step=self._step, **values)
+    def _write_progress(self) -> None:
+        """Writes the step and the progress for people, but not each: most take no time worth a commit.
 
-    def _write(self, **values: object) -> None:
-        with self._database.write() as tx:
-            self._fence(tx, **values)
-            tx.commit()
-        self._operations.notify()
+        The end, and a lease that is given back, write the last.
+        """
+        if self._monotonic() - self._progress_written >= _PROGRESS_SECONDS:
+            self._progress_written = self._monotonic()
+            self._lease.write(step=self._step, progress=self._progress.SerializeToString())
 
     def _remember(self, tx: Transaction, name: str, encoded: bytes) -> None:
-        self._fence(tx, step=name)
+        self._lease.write_in(tx, step=name)
         tx.session.add(OperationStep(operation_id=self.id, name=name, result=encoded))
 
         def now_known() -> None:
@@ -294,20 +263,6 @@ class Work:
             self._operations.notify()
 
         tx.after_commit(now_known)
-
-    def _fence(self, tx: Transaction, **values: object) -> None:
-        """Writes to the row only while this worker's epoch is the row's; LeaseLost otherwise, and the
-        transaction is void.
-        """
-        if self.lost.is_set():
-            raise LeaseLost(self.id)
-        written = tx.session.connection().execute(
-            update(_TABLE)
-            .where(_TABLE.c.id == self.id, _TABLE.c.epoch == self._epoch)
-            .values(update_time=self._operations.now(), **values)
-        )
-        if written.rowcount != 1:
-            raise LeaseLost(self.id)
 
 
 def _encode(result: object, of: type[Message] | None) -> bytes:

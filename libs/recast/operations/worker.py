@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -13,10 +13,10 @@ from sqlalchemy import Select, literal, select, text, update
 
 from recast.faultpoints import within
 from recast.faults import Cancelled, Internal, Kind, Refusal
-from recast.longrunning.v1 import operation_metadata_pb2 as pb
+from recast.operations.lease import Lease, LeaseLost
 from recast.operations.registry import Operations
 from recast.operations.tables import OperationRow, State
-from recast.operations.work import Interrupted, LeaseLost, Parked, Work, Workflow
+from recast.operations.work import Interrupted, Parked, Work, Workflow
 from recast.rpc.identity import acting_for
 from recast.rpc.status import refusal_from_status, status_from_refusal
 
@@ -46,18 +46,20 @@ class Worker:
         queues: tuple[str, ...] = ("",),
         threads: int = 8,
         lease_seconds: float = 10.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._operations = operations
         self._database = operations.database
         self._workflows = workflows
         self._domain = domain
         self._queues = queues
-        self._lease = lease_seconds
+        self._lease_seconds = lease_seconds
+        self._monotonic = monotonic
         self._name = operations.new_id()
         self._stopping = threading.Event()
         # Not by id: one operation may be here twice for a moment, given back by a thread, taken by another.
-        self._active: set[Work] = set()
-        self._lock = threading.Lock()  # guards _active, between the running threads and the renewing one
+        self._leases: set[Lease] = set()
+        self._lock = threading.Lock()  # guards _leases, between the running threads and the renewing one
         self._threads = [
             threading.Thread(target=self._loop, name=f"{domain}-work-{n}") for n in range(threads)
         ]
@@ -89,26 +91,25 @@ class Worker:
 
         Tests drive the worker by it.
         """
-        begun = time.monotonic()
-        row = self._claim()
-        if row is None:
+        lease = self.claim()
+        if lease is None:
             return False
-        work = Work(self._operations, row, self._stopping, begun + self._lease)
+        row = lease.row
         with self._lock:
-            self._active.add(work)
+            self._leases.add(lease)
         try:
             bound = structlog.contextvars.bound_contextvars(
                 operation=row.id, verb=row.verb, project=row.project
             )
             with bound, acting_for(row.project), within(row.verb):
-                self._run(row, work)
+                self._run(lease)
         except LeaseLost:
             log.warning("lease lost")
         except Parked:
             pass  # its lease is given back; its parts' end has it run again
         finally:
             with self._lock:
-                self._active.remove(work)
+                self._leases.remove(lease)
             self._operations.notify()
         return True
 
@@ -146,7 +147,9 @@ class Worker:
             .order_by(_TABLE.c.create_time)
         )
 
-    def _claim(self) -> OperationRow | None:
+    def claim(self) -> Lease | None:
+        """Claims the oldest operation that there is for this worker; None when there is none."""
+        begun = self._monotonic()
         # Most polls find nothing: they take no write lock.
         with self._database.read() as session:
             waiting = session.connection().execute(self._claimable().limit(2)).all()
@@ -160,7 +163,7 @@ class Worker:
             values = {
                 "epoch": _TABLE.c.epoch + 1,
                 "worker": self._name,
-                "lease_until": text(f"{self._database.now_sql()} + {self._lease}"),
+                "lease_until": text(f"{self._database.now_sql()} + {self._lease_seconds}"),
                 "update_time": self._operations.now(),
             }
             tx.session.connection().execute(update(_TABLE).where(_TABLE.c.id == found.id).values(**values))
@@ -170,114 +173,108 @@ class Worker:
             tx.commit()
         if len(waiting) > 1:
             self._operations.bell.ring()  # another thread takes the next
-        return row
+        return Lease(self._operations, row, self._lease_seconds, begun, self._monotonic)
 
-    def _run(self, row: OperationRow, work: Work) -> None:
+    def _run(self, lease: Lease) -> None:
+        row, work = lease.row, Work(self._operations, lease, self._stopping, self._monotonic)
         workflow = self._workflows[row.verb]
         try:
             if row.error is None:
-                failure = self._do(workflow, row, work)
+                failure = self._do(workflow, lease, work)
                 if failure is None:
                     return
-                row.error, row.failures = self._begin_undo(work, failure), 0
-            self._undo(workflow, row, work)
+                row.error, row.failures = self._begin_undo(lease, work, failure), 0
+            self._undo(workflow, lease, work)
         except Refusal as refusal:
-            self._later(row, work, refusal)
+            self._retry_later(lease, work, refusal)
         except Interrupted:
-            work._write(lease_until=0.0)
+            lease.give_back(progress=work.last_progress().SerializeToString())
 
-    def _do(self, workflow: Workflow, row: OperationRow, work: Work) -> Refusal | None:
+    def _do(self, workflow: Workflow, lease: Lease, work: Work) -> Refusal | None:
         """Runs work to its end; gives the refusal for which it must be undone. Raises what is tried again."""
         try:
             result = workflow.run(work)
             if isinstance(result, Refusal):
                 status = status_from_refusal(result, self._domain).SerializeToString()
-                work.end(state=State.FAILED, error=status)
+                self._end(lease, work, State.FAILED, error=status)
             else:
-                self._end(work, State.SUCCEEDED, response=result)
+                self._succeed(lease, work, result)
         except (LeaseLost, Interrupted, Parked):
             raise
         except Exception as problem:  # a bug in a workflow ends its work too, it must not run in circles
-            refusal = problem if isinstance(problem, Refusal) else Internal(request_id=row.id)
+            refusal = problem if isinstance(problem, Refusal) else Internal(request_id=work.id)
             if refusal is not problem:
                 log.exception("bug")
             if refusal.kind in _TRY_AGAIN and work.is_cancelled():
                 return work.cancelled()  # whatever is away may stay away: a cancel does not wait for it
-            if refusal.kind in _TRY_AGAIN or (work.is_decided and row.failures < _MAX_LATE_FAILURES):
+            if refusal.kind in _TRY_AGAIN or (work.is_decided and lease.row.failures < _MAX_LATE_FAILURES):
                 raise refusal from problem
             return refusal
         return None
 
-    def _begin_undo(self, work: Work, refusal: Refusal) -> bytes:
+    def _begin_undo(self, lease: Lease, work: Work, refusal: Refusal) -> bytes:
         log.info("undoing", reason=refusal.reason, text=refusal.text)
         status: bytes = status_from_refusal(refusal, self._domain).SerializeToString()
-        work._write(state=State.UNDOING, error=status, failures=0)
-        work._undoing = True
+        lease.write(state=State.UNDOING, error=status, failures=0)
+        work.is_undoing = True
         return status
 
-    def _undo(self, workflow: Workflow, row: OperationRow, work: Work) -> None:
-        assert row.error is not None
-        error = refusal_from_status(status_pb2.Status.FromString(row.error))
-        work.is_last_try = row.failures + 1 >= _MAX_FAILED_UNDOS
+    def _undo(self, workflow: Workflow, lease: Lease, work: Work) -> None:
+        assert lease.row.error is not None
+        error = refusal_from_status(status_pb2.Status.FromString(lease.row.error))
+        work.is_last_try = lease.row.failures + 1 >= _MAX_FAILED_UNDOS
         try:
             result = workflow.undo(work, error)
         except (LeaseLost, Interrupted, Parked):
             raise
         except Exception as problem:  # tried again a few times, and then left to `recast doctor`
-            refusal = problem if isinstance(problem, Refusal) else Internal(request_id=row.id)
+            refusal = problem if isinstance(problem, Refusal) else Internal(request_id=work.id)
             if refusal.kind in _TRY_AGAIN or not work.is_last_try:
                 log.warning("undo failed", exc_info=refusal is not problem)
-                self._later(row, work, refusal)
+                self._retry_later(lease, work, refusal)
                 return
             log.exception("undo given up")
             result = None
         if result is not None:
-            self._end(work, State.SUCCEEDED, response=result)
+            self._succeed(lease, work, result)
             return
-        self._end(work, State.CANCELLED if error.reason == Cancelled.reason else State.FAILED)
+        self._end(lease, work, State.CANCELLED if error.reason == Cancelled.reason else State.FAILED)
 
-    def _later(self, row: OperationRow, work: Work, refusal: Refusal) -> None:
+    def _retry_later(self, lease: Lease, work: Work, refusal: Refusal) -> None:
         """Gives the work back, to be tried again after a while.
 
         What is only away does not count as a failure.
         """
-        backoff = min(_MAX_BACKOFF_SECONDS, 0.2 * 2 ** min(row.retries, 8))
-        work._write(
-            lease_until=0.0,
-            not_before=text(f"{self._database.now_sql()} + {backoff}"),
+        row = lease.row
+        lease.give_back(
+            min(_MAX_BACKOFF_SECONDS, 0.2 * 2 ** min(row.retries, 8)),
             retries=row.retries + 1,
             failures=row.failures + (refusal.kind not in _TRY_AGAIN),
             last_retry_reason=refusal.text[:500],
+            progress=work.last_progress().SerializeToString(),
         )
 
-    def _end(self, work: Work, state: State, response: Message | None = None) -> None:
-        values: dict[str, object] = {}
-        if response is not None:
-            packed = any_pb2.Any()
-            packed.Pack(response)
-            values["response"] = packed.SerializeToString()
-        if state is State.SUCCEEDED:
-            values["error"] = None  # undoing may have found that all was done
-            shown = pb.OperationMetadata.FromString(self._progress_of(work))
-            shown.progress_percent = 100
-            shown.done_bytes = shown.total_bytes
-            for disk in shown.disks:
-                disk.done_bytes = disk.total_bytes
-            values["progress"] = shown.SerializeToString()
-        work.end(state=state, **values)
+    def _succeed(self, lease: Lease, work: Work, result: Message) -> None:
+        packed = any_pb2.Any()
+        packed.Pack(result)
+        progress = work.last_progress()
+        progress.progress_percent = 100
+        progress.done_bytes = progress.total_bytes
+        for disk in progress.disks:
+            disk.done_bytes = disk.total_bytes
+        # No error: undoing may have found that all was done.
+        self._end(lease, work, State.SUCCEEDED, response=packed.SerializeToString(), error=None)
 
-    def _progress_of(self, work: Work) -> bytes:
-        with self._database.read() as session:
-            query = select(_TABLE.c.progress).where(_TABLE.c.id == work.id)
-            return bytes(session.connection().execute(query).scalar_one())
+    def _end(self, lease: Lease, work: Work, state: State, **values: object) -> None:
+        lease.end(state=state, progress=work.last_progress().SerializeToString(), **values)
 
     def _renew(self) -> None:
-        """Renews every lease, three times in its length, and tells the work whose lease is gone."""
-        while not self._idle.wait(self._lease / 3):
+        """Renews every lease, three times in its length."""
+        while not self._idle.wait(self._lease_seconds / 3):
             with self._lock:
-                active = list(self._active)
-            for work in active:
+                leases = list(self._leases)
+            for lease in leases:
                 try:
-                    work.renew(self._lease)
+                    lease.renew()
                 except Exception:  # a database that is away for a moment costs a renewal, not the thread
                     log.warning("lease not renewed", exc_info=True)

@@ -9,6 +9,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from recast.faults import FieldViolation, Kind, Refusal, RemoteRefusal, Violation
+from recast.rpc.vendor_codes import vendor_code
 
 # A status travels in the call's trailers, and clients refuse trailers of more than 8 KiB unless told
 # otherwise; without a limit a long refusal would arrive as no refusal at all. 4,000 bytes are 5,400 on the
@@ -31,6 +32,8 @@ def status_from_refusal(refusal: Refusal, domain: str) -> status_pb2.Status:
 
 def _status(refusal: Refusal, domain: str, most: int) -> status_pb2.Status:
     metadata = {key: _cut(value) for key, value in refusal.metadata().items()}
+    if code := vendor_code(domain, refusal.reason):
+        metadata["vendor_code"] = code
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=refusal.reason, domain=domain, metadata=metadata)
     ]

@@ -9,9 +9,9 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
 
-from recast.faults import Refusal, Unavailable
+from recast.faults import Conflict, Refusal, Unavailable
 from recast.longrunning.v1.operation_metadata_pb2 import DiskProgress
-from recast.operations import LeaseLost, State, Work
+from recast.operations import Lease, LeaseLost, State, Work
 
 
 class TestSteps:
@@ -166,6 +166,22 @@ class TestSteps:
         assert bench.metadata(operation).progress_percent == 100
         assert bench.metadata(operation).done_bytes == 100
 
+    def test_progress_is_written_every_two_seconds(self, bench: Any) -> None:
+        """Progress is written at once, then not before two seconds have passed, and the last at the end."""
+        seconds, seen = [100.0], []
+
+        def run(work: Work) -> Message | Refusal:
+            for done_bytes, at in ((10, 100.0), (20, 101.9), (30, 102.0), (40, 103.9)):
+                seconds[0] = at
+                work.progress([DiskProgress(disk="d", done_bytes=done_bytes, total_bytes=100)])
+                seen.append(bench.metadata(work.id).done_bytes)
+            return Conflict(resource="x")
+
+        operation = bench.record()
+        bench.worker(run, monotonic=lambda: seconds[0]).run_once()
+        assert seen == [10, 10, 30, 30]
+        assert (bench.metadata(operation).done_bytes, bench.metadata(operation).progress_percent) == (40, 40)
+
 
 class TestLeases:
     """Leases and fencing."""
@@ -177,9 +193,8 @@ class TestLeases:
             lambda bench, work: work.transact("late", lambda tx: bench.effect(tx, "late")),
             lambda _bench, work: work.progress([DiskProgress(disk="d", done_bytes=1, total_bytes=2)]),
             lambda _bench, work: work.use("projects/demo/late"),
-            lambda _bench, work: work.end(state=State.SUCCEEDED),
         ],
-        ids=["step", "transact", "progress", "use", "end"],
+        ids=["step", "transact", "progress", "use"],
     )
     @pytest.mark.parametrize("has_looked", [False, True])
     def test_a_stale_worker_leaves_no_trace(
@@ -204,6 +219,26 @@ class TestLeases:
         assert (
             bench.effects() == bench.names("operation_step") == bench.names("operation_use", "resource") == []
         )
+
+    @pytest.mark.parametrize(
+        "write",
+        [
+            lambda lease: lease.end(state=State.SUCCEEDED),
+            lambda lease: lease.give_back(),
+            lambda lease: lease.write(step="late"),
+        ],
+        ids=["end", "give back", "write"],
+    )
+    def test_a_lost_lease_writes_nothing(self, bench: Any, write: Callable[[Lease], None]) -> None:
+        """A lease whose operation was taken over ends nothing and gives nothing back."""
+        operation = bench.record()
+        lease = bench.worker(bench.nothing).claim()
+        bench.expire(operation)
+        bench.kill_at(operation, bench.die)
+        before = bench.row(operation).model_dump()
+        with pytest.raises(LeaseLost):
+            write(lease)
+        assert bench.row(operation).model_dump() == before
 
     def test_work_is_lost_amid_a_step(self, bench: Any) -> None:
         """What a step gives after a take-over is not remembered, and the new owner's end stands."""
@@ -244,49 +279,37 @@ class TestLeases:
 
     def test_a_lease_is_renewed(self, bench: Any) -> None:
         """A renewal makes the lease end later."""
-
-        def run(work: Work) -> Message:
-            before = bench.row(work.id).lease_until
-            work.renew(100.0)
-            assert bench.row(work.id).lease_until > before + 50
-            return Empty()
-
         operation = bench.record()
-        bench.worker(run).run_once()
-        assert bench.row(operation).state == State.SUCCEEDED
+        lease = bench.worker(bench.nothing, lease_seconds=100.0).claim()
+        bench.execute(f"UPDATE operation SET lease_until = lease_until - 60 WHERE id = '{operation}'")
+        before = bench.row(operation).lease_until
+        lease.renew()
+        assert bench.row(operation).lease_until > before + 50
+        lease.check()
 
     def test_a_renewal_does_not_take_back_what_was_given_back(self, bench: Any) -> None:
         """A renewal that comes after the lease was given back changes nothing."""
-        held: list[Work] = []
-
-        def run(work: Work) -> Message:
-            held.append(work)
-            raise Unavailable(problem="later")
-
         operation = bench.record()
-        bench.worker(run).run_once()
+        lease = bench.worker(bench.nothing).claim()
+        lease.give_back(60.0)
         before = bench.row(operation).model_dump()
-        held[0].renew(100.0)
-        assert held[0].lost.is_set()
+        lease.renew()
+        with pytest.raises(LeaseLost):
+            lease.check()
         assert bench.row(operation).model_dump() == before
 
     def test_a_renewal_does_not_touch_another_s_lease(self, bench: Any) -> None:
-        """A renewal that comes after a take-over changes nothing, and tells the old owner."""
-        held: list[Work] = []
-
-        def run(work: Work) -> Message:
-            held.append(work)
-            return bench.die(work)
-
+        """A renewal that comes after a take-over changes nothing, and the old owner's lease is lost."""
         operation = bench.record()
-        bench.kill_at(operation, run)
+        lease = bench.worker(bench.nothing).claim()
+        bench.expire(operation)
         with pytest.raises(bench.Killed):
             bench.worker(bench.die).run_once()
         before = bench.row(operation).model_dump()
-        held[0].renew(100.0)
+        lease.renew()
         assert bench.row(operation).model_dump() == before
         with pytest.raises(LeaseLost):
-            held[0].check()
+            lease.check()
 
     def test_a_lease_that_could_not_be_renewed_is_given_up(self, bench: Any) -> None:
         """Work whose lease ran out stops at its next check, before it knows whether another has it."""

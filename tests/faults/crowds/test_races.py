@@ -61,7 +61,7 @@ def _stage(replicas: Replicas, rounds: int) -> Stage:
     return Stage(replicas, tenant, clients, rounds)
 
 
-# One image of a backup (R9), no deletion of a locked backup (R15).
+# One image of a backup (R09), no deletion of a locked backup (R15).
 
 
 def _make_image(tenant: Tenant, client: Recast, image_id: str, backup_id: str) -> Any:

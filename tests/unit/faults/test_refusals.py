@@ -6,12 +6,12 @@ from recast.faults import FieldViolation, Kind, Refusal, RemoteRefusal, Violatio
 
 
 class TooTall(Refusal):
-    """R99: nothing is taller than the door."""
+    """Nothing is taller than the door."""
 
     reason = "TOO_TALL"
+    rule = "R99"
     message = "{tree} is {height} tall, and the door {door}"
     in_the_way = "tree"
-    vendor_code = "Door.1"
 
 
 class NoSuchDoor(Refusal):
@@ -36,15 +36,14 @@ def test_a_fact_that_the_message_needs_must_be_given() -> None:
         TooTall(tree="t", height=3)
 
 
-def test_the_metadata_holds_facts_rule_and_code() -> None:
-    """Beside the reason travel the facts, the number of the rule, and the vendor's code."""
+def test_the_metadata_holds_the_facts_and_the_rule() -> None:
+    """Beside the reason travel the facts and the number of the rule."""
     assert TooTall(tree="t", height=3, door=2, more="kept").metadata() == {
         "tree": "t",
         "height": "3",
         "door": "2",
         "more": "kept",
         "rule": "R99",
-        "vendor_code": "Door.1",
     }
     assert NoSuchDoor(door="d").metadata() == {"door": "d"}
 

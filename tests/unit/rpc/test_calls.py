@@ -108,14 +108,14 @@ class TestErrors:
         """A refusal that a handler got from a peer reaches the client as the peer's, domain and all."""
 
         def refuse(*_: object) -> csbs.GetBackupResponse:
-            facts = {"server": "s"}
+            facts = {"server": "s", "vendor_code": "Ecs.0114"}
             raise RemoteRefusal(Kind.NOT_FOUND, "SERVER_NOT_FOUND", "no", domain="ecs.recast", metadata=facts)
 
         service.handlers.given["GetBackup"] = refuse
         with pytest.raises(RemoteRefusal) as refused:
             service.backups().GetBackup(GET)
         assert (refused.value.reason, refused.value.domain) == ("SERVER_NOT_FOUND", "ecs.recast")
-        assert refused.value.facts == {"server": "s"}
+        assert refused.value.facts == {"server": "s", "vendor_code": "Ecs.0114"}
 
     def test_a_bug_tells_nothing_but_its_number(self, service: Any, logs: list[Any]) -> None:
         """A bug is INTERNAL with the request's id and without its own text; the log has it by that id."""

@@ -9,11 +9,12 @@ from csbs.handlers.backups import Backups
 from csbs.handlers.image_locks import ImageLocks
 from csbs.peers.ecs import Servers
 from csbs.settings import Settings
+from csbs.storage import backups
 from csbs.storage.chunks import BackupChunks
-from csbs.workflows.collect_chunks import CollectChunks
 from csbs.workflows.create_backup import CreateBackup
-from csbs.workflows.delete_backup import COLLECT_CHUNKS, DeleteBackup
+from csbs.workflows.delete_backup import DeleteBackup
 from csbs.workflows.restore_backup import RestoreBackup
+from recast.contentstore import COLLECT_CHUNKS, CollectChunks
 from recast.csbs.v1 import backup_service_pb2_grpc, image_lock_service_pb2_grpc
 from recast.database import Database
 from recast.migrations.migrate import migrate
@@ -43,7 +44,7 @@ class App:
                 "CreateBackup": CreateBackup(database, servers, chunks, now),
                 "DeleteBackup": DeleteBackup(database, operations, chunks, now),
                 "RestoreBackup": RestoreBackup(database, servers, chunks, now),
-                COLLECT_CHUNKS: CollectChunks(database, chunks),
+                COLLECT_CHUNKS: CollectChunks(database, chunks, backups.live_contents),
             },
             domain="csbs.recast",
             threads=settings.worker_threads,

@@ -10,12 +10,13 @@ from ims.handlers.provisioning import Provisioning
 from ims.peers.csbs import Backups
 from ims.peers.ecs import SourceServers
 from ims.settings import Settings
+from ims.storage import images
 from ims.storage.chunks import ImageChunks
 from ims.storage.staging import Staging
-from ims.workflows.collect_chunks import CollectChunks
 from ims.workflows.create_image import CreateImage
-from ims.workflows.delete_image import COLLECT_CHUNKS, DeleteImage
+from ims.workflows.delete_image import DeleteImage
 from ims.workflows.import_image import ImportImage
+from recast.contentstore import COLLECT_CHUNKS, CollectChunks
 from recast.database import Database
 from recast.ims.v1 import image_service_pb2_grpc, provisioning_service_pb2_grpc
 from recast.migrations.migrate import migrate
@@ -52,7 +53,7 @@ class App:
                     database, backups, servers, self._inspector, settings.preparation == "enforce", now
                 ),
                 "DeleteImage": DeleteImage(database, operations, backups, chunks, staging, now),
-                COLLECT_CHUNKS: CollectChunks(database, chunks),
+                COLLECT_CHUNKS: CollectChunks(database, chunks, images.live_contents),
             },
             domain="ims.recast",
             threads=settings.worker_threads,

@@ -31,8 +31,8 @@ class _BackupStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BackupSta
     BACKUP_STATE_UNSPECIFIED: _BackupState.ValueType  # 0
     """Not said."""
     BACKUP_STATE_CREATING: _BackupState.ValueType  # 1
-    """Being made, from the moment the request is answered (R3). The worker moves it to AVAILABLE or ERROR. With `image_ready`
-    set it can be made an image of (R4), but never be restored (R5).
+    """Being made, from the moment the request is answered (R03). The worker moves it to AVAILABLE or ERROR. With `image_ready`
+    set it can be made an image of (R04), but never be restored (R05).
     """
     BACKUP_STATE_AVAILABLE: _BackupState.ValueType  # 2
     """Whole and durable. RestoreBackup and DeleteBackup move it on."""
@@ -49,8 +49,8 @@ class BackupState(_BackupState, metaclass=_BackupStateEnumTypeWrapper):
 BACKUP_STATE_UNSPECIFIED: BackupState.ValueType  # 0
 """Not said."""
 BACKUP_STATE_CREATING: BackupState.ValueType  # 1
-"""Being made, from the moment the request is answered (R3). The worker moves it to AVAILABLE or ERROR. With `image_ready`
-set it can be made an image of (R4), but never be restored (R5).
+"""Being made, from the moment the request is answered (R03). The worker moves it to AVAILABLE or ERROR. With `image_ready`
+set it can be made an image of (R04), but never be restored (R05).
 """
 BACKUP_STATE_AVAILABLE: BackupState.ValueType  # 2
 """Whole and durable. RestoreBackup and DeleteBackup move it on."""
@@ -91,7 +91,7 @@ class BackupDisk(_message.Message):
     size_bytes: _builtins.int
     """The disk's size in bytes."""
     shared: _builtins.bool
-    """Whether the disk was shared when it was backed up (R8)."""
+    """Whether the disk was shared when it was backed up (R08)."""
     data_bytes: _builtins.int
     """Bytes of the disk that are not zero, in whole chunks. Known when the backup is AVAILABLE."""
     stored_bytes: _builtins.int
@@ -157,7 +157,7 @@ class Backup(_message.Message):
     state: Global___BackupState.ValueType
     """Where the backup stands."""
     image_ready: _builtins.bool
-    """"Image can be created": every disk is frozen at one instant, so the content is decided (R4)."""
+    """"Image can be created": every disk is frozen at one instant, so the content is decided (R04)."""
     incremental: _builtins.bool
     """Whether only what changed since an earlier backup was read. A backup is whole all the same."""
     size_bytes: _builtins.int
@@ -165,7 +165,7 @@ class Backup(_message.Message):
     stored_bytes: _builtins.int
     """Bytes that this backup added to the chunk store."""
     image: _builtins.str
-    """The image that stands on this backup; empty when there is none (R9, R15)."""
+    """The image that stands on this backup; empty when there is none (R09, R15)."""
     etag: _builtins.str
     """Changes when `update_time` does; give it back to write only what you have read."""
     @_builtins.property

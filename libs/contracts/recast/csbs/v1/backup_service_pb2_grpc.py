@@ -73,7 +73,7 @@ class BackupServiceServicer:
 
     def CreateBackup(self, request, context):
         """Backs a server up: freezes all its disks at one instant, then copies them. The answer comes at once, with the backup
-        CREATING (R3); the operation ends when it is AVAILABLE.
+        CREATING (R03); the operation ends when it is AVAILABLE.
 
         Example: {"parent": "projects/demo", "backup_id": "weekly", "backup": {"server": "projects/demo/servers/web", "display_name": "weekly"}, "validate_only": true}
         """
@@ -119,7 +119,7 @@ class BackupServiceServicer:
 
     def RestoreBackup(self, request, context):
         """Writes a backup back to its server's disks. What they held is lost. The server is stopped for it, and started again when
-        `power_on` is set. Refused unless the backup is AVAILABLE (R5).
+        `power_on` is set. Refused unless the backup is AVAILABLE (R05).
 
         Example: {"name": "projects/demo/backups/spare", "power_on": false, "validate_only": true}
         """

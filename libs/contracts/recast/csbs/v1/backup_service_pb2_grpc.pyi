@@ -35,7 +35,7 @@ class BackupServiceStub:
     def __new__(cls, channel: _aio.Channel) -> BackupServiceAsyncStub: ...
     CreateBackup: _grpc.UnaryUnaryMultiCallable[_backup_service_pb2.CreateBackupRequest, _backup_service_pb2.CreateBackupResponse]
     """Backs a server up: freezes all its disks at one instant, then copies them. The answer comes at once, with the backup
-    CREATING (R3); the operation ends when it is AVAILABLE.
+    CREATING (R03); the operation ends when it is AVAILABLE.
 
     Example: {"parent": "projects/demo", "backup_id": "weekly", "backup": {"server": "projects/demo/servers/web", "display_name": "weekly"}, "validate_only": true}
     """
@@ -61,7 +61,7 @@ class BackupServiceStub:
     """
     RestoreBackup: _grpc.UnaryUnaryMultiCallable[_backup_service_pb2.RestoreBackupRequest, _backup_service_pb2.RestoreBackupResponse]
     """Writes a backup back to its server's disks. What they held is lost. The server is stopped for it, and started again when
-    `power_on` is set. Refused unless the backup is AVAILABLE (R5).
+    `power_on` is set. Refused unless the backup is AVAILABLE (R05).
 
     Example: {"name": "projects/demo/backups/spare", "power_on": false, "validate_only": true}
     """
@@ -73,7 +73,7 @@ class BackupServiceAsyncStub(BackupServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateBackup: _aio.UnaryUnaryMultiCallable[_backup_service_pb2.CreateBackupRequest, _backup_service_pb2.CreateBackupResponse]  # type: ignore[assignment]
     """Backs a server up: freezes all its disks at one instant, then copies them. The answer comes at once, with the backup
-    CREATING (R3); the operation ends when it is AVAILABLE.
+    CREATING (R03); the operation ends when it is AVAILABLE.
 
     Example: {"parent": "projects/demo", "backup_id": "weekly", "backup": {"server": "projects/demo/servers/web", "display_name": "weekly"}, "validate_only": true}
     """
@@ -99,7 +99,7 @@ class BackupServiceAsyncStub(BackupServiceStub):
     """
     RestoreBackup: _aio.UnaryUnaryMultiCallable[_backup_service_pb2.RestoreBackupRequest, _backup_service_pb2.RestoreBackupResponse]  # type: ignore[assignment]
     """Writes a backup back to its server's disks. What they held is lost. The server is stopped for it, and started again when
-    `power_on` is set. Refused unless the backup is AVAILABLE (R5).
+    `power_on` is set. Refused unless the backup is AVAILABLE (R05).
 
     Example: {"name": "projects/demo/backups/spare", "power_on": false, "validate_only": true}
     """
@@ -114,7 +114,7 @@ class BackupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_backup_service_pb2.CreateBackupResponse, _abc.Awaitable[_backup_service_pb2.CreateBackupResponse]]:
         """Backs a server up: freezes all its disks at one instant, then copies them. The answer comes at once, with the backup
-        CREATING (R3); the operation ends when it is AVAILABLE.
+        CREATING (R03); the operation ends when it is AVAILABLE.
 
         Example: {"parent": "projects/demo", "backup_id": "weekly", "backup": {"server": "projects/demo/servers/web", "display_name": "weekly"}, "validate_only": true}
         """
@@ -170,7 +170,7 @@ class BackupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_backup_service_pb2.RestoreBackupResponse, _abc.Awaitable[_backup_service_pb2.RestoreBackupResponse]]:
         """Writes a backup back to its server's disks. What they held is lost. The server is stopped for it, and started again when
-        `power_on` is set. Refused unless the backup is AVAILABLE (R5).
+        `power_on` is set. Refused unless the backup is AVAILABLE (R05).
 
         Example: {"name": "projects/demo/backups/spare", "power_on": false, "validate_only": true}
         """

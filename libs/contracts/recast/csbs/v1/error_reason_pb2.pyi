@@ -29,15 +29,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SERVER_NOT_FOUND: _ErrorReason.ValueType  # 2
     """The server to back up or to restore is not there (vendor CSBS.6000)."""
     ERROR_REASON_BACKUP_NOT_IMAGE_READY: _ErrorReason.ValueType  # 3
-    """The backup is neither AVAILABLE nor CREATING and marked "Image can be created" (R2, R6; vendor CSBS.8001, IMG.0132)."""
+    """The backup is neither AVAILABLE nor CREATING and marked "Image can be created" (R02, R06; vendor CSBS.8001, IMG.0132)."""
     ERROR_REASON_BACKUP_NOT_RESTORABLE: _ErrorReason.ValueType  # 4
-    """The backup's state does not allow a restore (R5; vendor CSBS.4000)."""
+    """The backup's state does not allow a restore (R05; vendor CSBS.4000)."""
     ERROR_REASON_BACKUP_WITHOUT_SYSTEM_DISK: _ErrorReason.ValueType  # 5
-    """The backup does not hold a system disk (R7; vendor CSBS.8009)."""
+    """The backup does not hold a system disk (R07; vendor CSBS.8009)."""
     ERROR_REASON_BACKUP_HAS_SHARED_DISK: _ErrorReason.ValueType  # 6
-    """The backup holds a shared disk (R8)."""
+    """The backup holds a shared disk (R08)."""
     ERROR_REASON_BACKUP_ALREADY_HAS_IMAGE: _ErrorReason.ValueType  # 7
-    """Another image stands on the backup (R9; vendor IMG.0134)."""
+    """Another image stands on the backup (R09; vendor IMG.0134)."""
     ERROR_REASON_BACKUP_HAS_IMAGE: _ErrorReason.ValueType  # 8
     """An image stands on the backup, so it cannot be deleted (R15; vendor CSBS.8007)."""
     ERROR_REASON_BACKUP_BUSY: _ErrorReason.ValueType  # 9
@@ -67,15 +67,15 @@ ERROR_REASON_BACKUP_NOT_FOUND: ErrorReason.ValueType  # 1
 ERROR_REASON_SERVER_NOT_FOUND: ErrorReason.ValueType  # 2
 """The server to back up or to restore is not there (vendor CSBS.6000)."""
 ERROR_REASON_BACKUP_NOT_IMAGE_READY: ErrorReason.ValueType  # 3
-"""The backup is neither AVAILABLE nor CREATING and marked "Image can be created" (R2, R6; vendor CSBS.8001, IMG.0132)."""
+"""The backup is neither AVAILABLE nor CREATING and marked "Image can be created" (R02, R06; vendor CSBS.8001, IMG.0132)."""
 ERROR_REASON_BACKUP_NOT_RESTORABLE: ErrorReason.ValueType  # 4
-"""The backup's state does not allow a restore (R5; vendor CSBS.4000)."""
+"""The backup's state does not allow a restore (R05; vendor CSBS.4000)."""
 ERROR_REASON_BACKUP_WITHOUT_SYSTEM_DISK: ErrorReason.ValueType  # 5
-"""The backup does not hold a system disk (R7; vendor CSBS.8009)."""
+"""The backup does not hold a system disk (R07; vendor CSBS.8009)."""
 ERROR_REASON_BACKUP_HAS_SHARED_DISK: ErrorReason.ValueType  # 6
-"""The backup holds a shared disk (R8)."""
+"""The backup holds a shared disk (R08)."""
 ERROR_REASON_BACKUP_ALREADY_HAS_IMAGE: ErrorReason.ValueType  # 7
-"""Another image stands on the backup (R9; vendor IMG.0134)."""
+"""Another image stands on the backup (R09; vendor IMG.0134)."""
 ERROR_REASON_BACKUP_HAS_IMAGE: ErrorReason.ValueType  # 8
 """An image stands on the backup, so it cannot be deleted (R15; vendor CSBS.8007)."""
 ERROR_REASON_BACKUP_BUSY: ErrorReason.ValueType  # 9

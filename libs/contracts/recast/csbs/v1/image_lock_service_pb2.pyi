@@ -104,7 +104,7 @@ class EligibilityViolation(_message.Message):
     reason: _error_reason_pb2.ErrorReason.ValueType
     """The stable reason."""
     rule: _builtins.str
-    """The rule's number: `R8`."""
+    """The rule's number: `R08`."""
     resource: _builtins.str
     """The resource that stands in the way: the backup, a disk, another image."""
     description: _builtins.str

@@ -67,7 +67,7 @@ class ImageLockServiceServicer:
     """
 
     def CheckImageEligibility(self, request, context):
-        """Says whether an image can be made of a backup now, and if not, every rule that stands in the way (R2, R7, R8, R9).
+        """Says whether an image can be made of a backup now, and if not, every rule that stands in the way (R02, R07, R08, R09).
 
         Example: {"backup": "projects/demo/backups/nightly"}
         """
@@ -76,7 +76,7 @@ class ImageLockServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LockBackup(self, request, context):
-        """Locks a backup for one image. Of many callers one wins; the others are told which image won (R9, R10). The same request
+        """Locks a backup for one image. Of many callers one wins; the others are told which image won (R09, R10). The same request
         again gets the same lock; once it was released, it is refused for ever.
 
         Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "request_id": "0f0e1c52-5f6b-4f0a-9a77-3a3a0c1f5f01"}

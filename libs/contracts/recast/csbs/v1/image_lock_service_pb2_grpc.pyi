@@ -34,12 +34,12 @@ class ImageLockServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ImageLockServiceAsyncStub: ...
     CheckImageEligibility: _grpc.UnaryUnaryMultiCallable[_image_lock_service_pb2.CheckImageEligibilityRequest, _image_lock_service_pb2.CheckImageEligibilityResponse]
-    """Says whether an image can be made of a backup now, and if not, every rule that stands in the way (R2, R7, R8, R9).
+    """Says whether an image can be made of a backup now, and if not, every rule that stands in the way (R02, R07, R08, R09).
 
     Example: {"backup": "projects/demo/backups/nightly"}
     """
     LockBackup: _grpc.UnaryUnaryMultiCallable[_image_lock_service_pb2.LockBackupRequest, _image_lock_service_pb2.LockBackupResponse]
-    """Locks a backup for one image. Of many callers one wins; the others are told which image won (R9, R10). The same request
+    """Locks a backup for one image. Of many callers one wins; the others are told which image won (R09, R10). The same request
     again gets the same lock; once it was released, it is refused for ever.
 
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "request_id": "0f0e1c52-5f6b-4f0a-9a77-3a3a0c1f5f01"}
@@ -66,12 +66,12 @@ class ImageLockServiceAsyncStub(ImageLockServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CheckImageEligibility: _aio.UnaryUnaryMultiCallable[_image_lock_service_pb2.CheckImageEligibilityRequest, _image_lock_service_pb2.CheckImageEligibilityResponse]  # type: ignore[assignment]
-    """Says whether an image can be made of a backup now, and if not, every rule that stands in the way (R2, R7, R8, R9).
+    """Says whether an image can be made of a backup now, and if not, every rule that stands in the way (R02, R07, R08, R09).
 
     Example: {"backup": "projects/demo/backups/nightly"}
     """
     LockBackup: _aio.UnaryUnaryMultiCallable[_image_lock_service_pb2.LockBackupRequest, _image_lock_service_pb2.LockBackupResponse]  # type: ignore[assignment]
-    """Locks a backup for one image. Of many callers one wins; the others are told which image won (R9, R10). The same request
+    """Locks a backup for one image. Of many callers one wins; the others are told which image won (R09, R10). The same request
     again gets the same lock; once it was released, it is refused for ever.
 
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "request_id": "0f0e1c52-5f6b-4f0a-9a77-3a3a0c1f5f01"}
@@ -101,7 +101,7 @@ class ImageLockServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_lock_service_pb2.CheckImageEligibilityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_lock_service_pb2.CheckImageEligibilityResponse, _abc.Awaitable[_image_lock_service_pb2.CheckImageEligibilityResponse]]:
-        """Says whether an image can be made of a backup now, and if not, every rule that stands in the way (R2, R7, R8, R9).
+        """Says whether an image can be made of a backup now, and if not, every rule that stands in the way (R02, R07, R08, R09).
 
         Example: {"backup": "projects/demo/backups/nightly"}
         """
@@ -112,7 +112,7 @@ class ImageLockServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_lock_service_pb2.LockBackupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_lock_service_pb2.LockBackupResponse, _abc.Awaitable[_image_lock_service_pb2.LockBackupResponse]]:
-        """Locks a backup for one image. Of many callers one wins; the others are told which image won (R9, R10). The same request
+        """Locks a backup for one image. Of many callers one wins; the others are told which image won (R09, R10). The same request
         again gets the same lock; once it was released, it is refused for ever.
 
         Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "request_id": "0f0e1c52-5f6b-4f0a-9a77-3a3a0c1f5f01"}

@@ -37,7 +37,7 @@ class _ImageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageKind.V
     IMAGE_KIND_ISO: _ImageKind.ValueType  # 3
     """An ISO file."""
     IMAGE_KIND_FULL_SERVER: _ImageKind.ValueType  # 4
-    """A whole server, system disk and data disks: it is the content of a backup, locked (R1, R12)."""
+    """A whole server, system disk and data disks: it is the content of a backup, locked (R01, R12)."""
 
 class ImageKind(_ImageKind, metaclass=_ImageKindEnumTypeWrapper):
     """What an image is of (R49)."""
@@ -51,7 +51,7 @@ IMAGE_KIND_DATA_DISK: ImageKind.ValueType  # 2
 IMAGE_KIND_ISO: ImageKind.ValueType  # 3
 """An ISO file."""
 IMAGE_KIND_FULL_SERVER: ImageKind.ValueType  # 4
-"""A whole server, system disk and data disks: it is the content of a backup, locked (R1, R12)."""
+"""A whole server, system disk and data disks: it is the content of a backup, locked (R01, R12)."""
 Global___ImageKind: _TypeAlias = ImageKind  # noqa: Y015
 
 class _ImageState:

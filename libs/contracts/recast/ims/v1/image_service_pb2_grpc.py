@@ -88,7 +88,7 @@ class ImageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateImage(self, request, context):
-        """Makes a full-server image of a backup, or of a server by way of a new backup (R1, R53). Copies nothing.
+        """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing.
 
         Example: {"parent": "projects/demo", "image_id": "spare-image", "image": {"display_name": "spare image"}, "backup": "projects/demo/backups/spare", "disclaimer_accepted": true, "validate_only": true}
         """

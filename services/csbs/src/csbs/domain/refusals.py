@@ -10,7 +10,6 @@ class BackupNotFound(Refusal):
     reason = "BACKUP_NOT_FOUND"
     message = "there is no backup {backup}"
     in_the_way = "backup"
-    vendor_code = "CSBS.3001"
 
 
 class BackupIdTaken(Refusal):
@@ -29,7 +28,6 @@ class ServerNotFound(Refusal):
     reason = "SERVER_NOT_FOUND"
     message = "there is no server {server}"
     in_the_way = "server"
-    vendor_code = "CSBS.6000"
 
 
 class ServerStateForbidsBackup(Refusal):
@@ -38,7 +36,6 @@ class ServerStateForbidsBackup(Refusal):
     reason = "SERVER_STATE_FORBIDS_BACKUP"
     message = "server {server} is {state}; only a RUNNING or STOPPED server is backed up"
     in_the_way = "server"
-    vendor_code = "CSBS.6005"
 
 
 class ServerBeingBackedUp(Refusal):
@@ -47,61 +44,61 @@ class ServerBeingBackedUp(Refusal):
     reason = "SERVER_BEING_BACKED_UP"
     message = "server {server} is being backed up: {backup}; wait for it to end"
     in_the_way = "backup"
-    vendor_code = "CSBS.1001"
 
 
 class BackupNotImageReady(Refusal):
-    """R02: a backup is made an image of when AVAILABLE, or CREATING and marked "Image can be created"."""
+    """A backup is made an image of when AVAILABLE, or CREATING and marked "Image can be created"."""
 
     reason = "BACKUP_NOT_IMAGE_READY"
+    rule = "R02"
     message = 'backup {backup} is {state}, not AVAILABLE or marked "Image can be created"; wait until it is'
     in_the_way = "backup"
-    vendor_code = "CSBS.8001"
 
 
 class BackupNotRestorable(Refusal):
-    """R05: a backup that is not AVAILABLE, marked or not, cannot be restored."""
+    """A backup that is not AVAILABLE, marked or not, cannot be restored."""
 
     reason = "BACKUP_NOT_RESTORABLE"
+    rule = "R05"
     message = "backup {backup} is {state}; only an AVAILABLE backup can be restored, marked or not"
     in_the_way = "backup"
-    vendor_code = "CSBS.4000"
 
 
 class BackupWithoutSystemDisk(Refusal):
-    """R07: a backup that an image is made of holds the system disk."""
+    """A backup that an image is made of holds the system disk."""
 
     reason = "BACKUP_WITHOUT_SYSTEM_DISK"
+    rule = "R07"
     message = "backup {backup} holds no system disk, so no image can be made of it"
     in_the_way = "backup"
-    vendor_code = "CSBS.8009"
 
 
 class BackupHasSharedDisk(Refusal):
-    """R08: a backup that an image is made of holds no disk that was shared when it was backed up."""
+    """A backup that an image is made of holds no disk that was shared when it was backed up."""
 
     reason = "BACKUP_HAS_SHARED_DISK"
+    rule = "R08"
     message = "disk {disk} was shared when {backup} was made; detach it and back the server up again"
     in_the_way = "disk"
 
 
 class BackupAlreadyHasImage(Refusal):
-    """R09: one image a backup, at a time."""
+    """One image a backup, at a time."""
 
     kind = Kind.ALREADY_EXISTS
     reason = "BACKUP_ALREADY_HAS_IMAGE"
+    rule = "R09"
     message = "image {image} stands on backup {backup} already; use it, or delete it first"
     in_the_way = "image"
-    vendor_code = "IMG.0134"
 
 
 class BackupHasImage(Refusal):
-    """R15: a backup that an image stands on cannot be deleted by hand."""
+    """A backup that an image stands on cannot be deleted by hand."""
 
     reason = "BACKUP_HAS_IMAGE"
+    rule = "R15"
     message = "backup {backup} cannot be deleted: image {image} stands on it; delete the image first"
     in_the_way = "image"
-    vendor_code = "CSBS.8007"
 
 
 class BackupBusy(Refusal):
@@ -110,13 +107,13 @@ class BackupBusy(Refusal):
     reason = "BACKUP_BUSY"
     message = "backup {backup} is {state}; wait for that to end"
     in_the_way = "backup"
-    vendor_code = "CSBS.2003"
 
 
 class LockTokenStale(Refusal):
-    """R10: an owner that was late is refused, whatever it still believes."""
+    """An owner that was late is refused, whatever it still believes."""
 
     reason = "LOCK_TOKEN_STALE"
+    rule = "R10"
     message = (
         "token {token} of {image} on {backup} is not the current one; the lock is another's, or nobody's"
     )
@@ -124,10 +121,11 @@ class LockTokenStale(Refusal):
 
 
 class LockReleased(Refusal):
-    """A lock that was released does not come back by a late duplicate of its request (R10)."""
+    """A lock that was released does not come back by a late duplicate of its request."""
 
     kind = Kind.ABORTED
     reason = "LOCK_RELEASED"
+    rule = LockTokenStale.rule
     message = (
         "the lock of {image} on {backup} that this request asked for was released; ask with a new request"
     )
@@ -151,4 +149,3 @@ class RestoreTargetInvalid(Refusal):
     reason = "RESTORE_TARGET_INVALID"
     message = "{backup_disk} of {backup} cannot be written to {disk}: {problem}"
     in_the_way = "disk"
-    vendor_code = "CSBS.6014"

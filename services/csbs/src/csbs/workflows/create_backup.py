@@ -14,6 +14,7 @@ from csbs.storage import backups
 from csbs.storage.chunks import BackupChunks
 from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
+from recast.contentstore import partition_name
 from recast.contracts.times import put_time
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.database import Database, Transaction
@@ -50,7 +51,7 @@ class CreateBackup:
             row = backups.load(session, work.target)
         frozen = work.step("freeze", lambda: self._freeze(work, server), ecs_pb.FreezeServerResponse)
         work.transact("mark", lambda tx: self._mark(tx, work.target, frozen))
-        work.use(f"projects/{work.project}/chunks")  # from here on no chunk of the project is collected
+        work.use(partition_name(work.project))  # from here on no chunk of the project is collected
         plan = work.step("plan", lambda: self._plan(work.id, row, frozen), ecs_pb.ExportDisksRequest)
         store = self._chunks.location(work.project)
         written = self._servers.export(work, server, store, plan.disks)

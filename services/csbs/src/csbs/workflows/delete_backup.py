@@ -16,13 +16,11 @@ from csbs.storage.chunks import BackupChunks
 from csbs.storage.tables import BackupRow
 from csbs.workflows.create_backup import DOMAIN
 from recast.content.v1 import content_pb2
-from recast.csbs.v1 import backup_service_pb2 as pb
+from recast.contentstore import record_collection
 from recast.database import Database, Transaction
 from recast.faults import Refusal
 from recast.operations import Operations, Work
 from recast.rpc.status import status_from_refusal
-
-COLLECT_CHUNKS = "CollectChunks"
 
 
 class DeleteBackup:
@@ -43,7 +41,7 @@ class DeleteBackup:
         # as well.
         indexes = work.transact("remove", lambda tx: self._remove(tx, work.target))
         work.step("indexes", lambda: self._delete_indexes(work, indexes))
-        work.transact("collect", lambda tx: self._collect(tx, work))
+        work.transact("collect", lambda tx: record_collection(tx, self._operations, work.project))
         return Empty()
 
     def undo(self, work: Work, error: Refusal) -> None:
@@ -72,14 +70,3 @@ class DeleteBackup:
         with self._chunks.open(work.project, work.target) as store:
             for index in indexes:
                 store.delete_index(index)
-
-    def _collect(self, tx: Transaction, work: Work) -> None:
-        project = f"projects/{work.project}"
-        if self._operations.waiting(tx.session, f"{project}/chunks") is None:
-            self._operations.record(
-                tx,
-                project=work.project,
-                verb=COLLECT_CHUNKS,
-                target=f"{project}/chunks",
-                request=pb.DeleteBackupRequest(),
-            )

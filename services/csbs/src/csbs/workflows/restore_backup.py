@@ -13,6 +13,7 @@ from csbs.peers.ecs import Servers
 from csbs.storage import backups
 from csbs.storage.chunks import BackupChunks
 from recast.content.v1 import content_pb2
+from recast.contentstore import partition_name
 from recast.csbs.v1 import backup_service_pb2 as pb
 from recast.database import Database, Transaction
 from recast.ecs.v1 import backup_source_service_pb2 as ecs_pb
@@ -39,7 +40,7 @@ class RestoreBackup:
             return backups.current(session, work.target)
 
     def _restore(self, work: Work) -> None:
-        work.use(f"projects/{work.project}/chunks")
+        work.use(partition_name(work.project))
         self._servers.restore(work, self._request(work))
         work.transact("end", lambda tx: self._end(tx, work.target), decides=True)
 

@@ -10,7 +10,6 @@ class ServerNotFound(Refusal):
     reason = "SERVER_NOT_FOUND"
     message = "there is no server {server}"
     in_the_way = "server"
-    vendor_code = "Ecs.0114"
 
 
 class ServerIdTaken(Refusal):
@@ -28,7 +27,6 @@ class ServerStateForbids(Refusal):
     reason = "SERVER_STATE_FORBIDS"
     message = "server {server} is {state}; {wanted}"
     in_the_way = "server"
-    vendor_code = "Ecs.0100"
 
 
 class ServerFrozen(Refusal):
@@ -37,16 +35,15 @@ class ServerFrozen(Refusal):
     reason = "SERVER_FROZEN"
     message = "server {server} is frozen for {backup}; wait for that backup to end"
     in_the_way = "backup"
-    vendor_code = "Ecs.0073"
 
 
 class ServerInImageCreation(Refusal):
-    """R23: a stopped server is not started while an image is made from it."""
+    """A stopped server is not started while an image is made from it."""
 
     reason = "SERVER_IN_IMAGE_CREATION"
+    rule = "R23"
     message = "server {server} is not started while image {image} is being made from it; wait for the image"
     in_the_way = "image"
-    vendor_code = "Ecs.0605"
 
 
 class DiskNotFound(Refusal):
@@ -73,7 +70,6 @@ class DiskStateForbids(Refusal):
     reason = "DISK_STATE_FORBIDS"
     message = "disk {disk} is {state}; {wanted}"
     in_the_way = "disk"
-    vendor_code = "Ecs.0101"
 
 
 class DiskInUse(Refusal):
@@ -90,7 +86,6 @@ class DiskAlreadyAttached(Refusal):
     reason = "DISK_ALREADY_ATTACHED"
     message = "disk {disk} is attached to {server} already"
     in_the_way = "server"
-    vendor_code = "Ecs.0057"
 
 
 class DiskNotAttached(Refusal):
@@ -99,7 +94,6 @@ class DiskNotAttached(Refusal):
     reason = "DISK_NOT_ATTACHED"
     message = "disk {disk} is not attached to {server}"
     in_the_way = "disk"
-    vendor_code = "Ecs.0111"
 
 
 class SystemDiskBound(Refusal):
@@ -111,10 +105,11 @@ class SystemDiskBound(Refusal):
 
 
 class ImageKindUnsupported(Refusal):
-    """R50: servers are made from system-disk and full-server images, disks from data-disk images."""
+    """Servers are made from system-disk and full-server images, disks from data-disk images."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "IMAGE_KIND_UNSUPPORTED"
+    rule = "R50"
     message = "image {image} is a {kind}; {wanted}"
     in_the_way = "image"
 
@@ -125,7 +120,6 @@ class SizeBelowImage(Refusal):
     kind = Kind.INVALID_ARGUMENT
     reason = "SIZE_BELOW_IMAGE"
     message = "{disk} is asked for with {size_bytes} bytes, but what it is made from has {image_bytes}"
-    vendor_code = "Ecs.0055"
 
 
 class ImageDiskUnknown(Refusal):
@@ -142,7 +136,6 @@ class ServerNameInvalid(Refusal):
     kind = Kind.INVALID_ARGUMENT
     reason = "SERVER_NAME_INVALID"
     message = "{field} {problem}"
-    vendor_code = "Ecs.0914"
 
 
 class CountExceeded(Refusal):
@@ -151,7 +144,6 @@ class CountExceeded(Refusal):
     kind = Kind.INVALID_ARGUMENT
     reason = "COUNT_EXCEEDED"
     message = "{count} servers were asked for; one request is for at most {limit}"
-    vendor_code = "Ecs.0913"
 
 
 class ImageGone(Refusal):
@@ -248,9 +240,10 @@ class DiskOnOtherHost(Refusal):
 
 
 class HoldEnded(Refusal):
-    """A hold that was freed does not come back by a late request for it (R23)."""
+    """A hold that was freed does not come back by a late request for it."""
 
     kind = Kind.ABORTED
     reason = "HOLD_ENDED"
+    rule = ServerInImageCreation.rule
     message = "the hold of {image} on {server} for {hold} was freed before it was asked for"
     in_the_way = "server"

@@ -9,16 +9,9 @@ from pathlib import Path
 
 from ecs.domain.batch import base_name
 from ecs.domain.refusals import ContentDamaged, DiskIoFailed
-from recast.chunkstore import (
-    ChunkStore,
-    ChunkStoreError,
-    IndexRef,
-    Progress,
-    StoreIoError,
-    StoreUnavailable,
-    open_objects,
-)
+from recast.chunkstore import IndexRef, Progress
 from recast.content.v1 import content_pb2
+from recast.contentstore import open_content, store_refusals
 from recast.diskimage import (
     BaseInUse,
     BaseNotFound,
@@ -29,8 +22,8 @@ from recast.diskimage import (
     DiskImageError,
     NewDisk,
 )
-from recast.faultpoints import pointed, reach
-from recast.faults import StoreIoFailed, Unavailable
+from recast.faultpoints import reach
+from recast.faults import Unavailable
 
 
 @contextmanager
@@ -40,24 +33,14 @@ def disk_faults(content: str = "") -> Iterator[None]:
     What may pass is UNAVAILABLE, so it is tried again.
     """
     try:
-        yield
+        with store_refusals(lambda damage: ContentDamaged(content=content, problem=damage)):
+            yield
     except DiskBusy as busy:
         raise Unavailable(problem=f"the disk is busy: {busy}") from busy
     except BaseNotFound as evicted:  # between being brought and being built on; it is brought again
         raise Unavailable(problem=f"the cache had to make room: {evicted}") from evicted
-    except StoreUnavailable as away:
-        raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
-    except StoreIoError as problem:
-        raise StoreIoFailed(problem=problem) from problem
-    except ChunkStoreError as damage:
-        raise ContentDamaged(content=content, problem=damage) from damage
     except (DiskImageError, OSError) as problem:
         raise DiskIoFailed(problem=problem) from problem
-
-
-def open_store(location: content_pb2.ContentStore) -> ChunkStore:
-    """The chunk store that a peer's content is in."""
-    return ChunkStore.over(pointed(open_objects(location.url)), project=location.project, key=location.key)
 
 
 class Host:
@@ -120,7 +103,7 @@ class Host:
         """
         name = base_name(disk.index.digest)
         if not self._disks.has_base(name):
-            with open_store(location) as store:
+            with open_content(location) as store:
                 index = store.read_index(IndexRef(disk.index.id, disk.index.digest))
                 self._make_room(index.data_bytes, keep)
                 self._disks.new_base(

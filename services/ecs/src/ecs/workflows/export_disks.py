@@ -6,11 +6,12 @@ Nothing to undo: CSBS owns the store.
 from google.protobuf.message import Message
 
 from ecs.storage import disks
-from ecs.storage.host import Host, disk_faults, open_store
+from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import DiskRow
 from ecs.workflows.disk_progress import DiskProgress
 from recast.chunkstore import ChunkStore, DiskIndex, IndexCorrupt, IndexMissing, IndexRef, Progress
 from recast.content.v1 import content_pb2
+from recast.contentstore import open_content
 from recast.database import Database
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.faults import Refusal
@@ -52,7 +53,7 @@ class ExportDisks:
         folder = self._host.disk(row.folder)
         with (
             disk_faults(disk.disk),
-            open_store(request.store) as store,
+            open_content(request.store) as store,
             folder.frozen_reader(request.freeze_id) as source,
         ):
             parent = _parent(store, disk)

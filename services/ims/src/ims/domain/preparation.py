@@ -19,7 +19,7 @@ class Finding:
 
 
 def decide_preparation(backup: str, findings: Sequence[Finding], *, enforce: bool) -> None:
-    """Refuses when a required item is missing (R22).
+    """R20, R21: refuses when a required item is missing, of Linux or of Windows.
 
     What could not be read does not refuse: it is on the image.
     """

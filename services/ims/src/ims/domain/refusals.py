@@ -4,13 +4,13 @@ from recast.faults import Kind, Refusal
 
 
 class ImageNotFound(Refusal):
-    """R48: a private image is there for its owner alone."""
+    """A private image is there for its owner alone."""
 
     kind = Kind.NOT_FOUND
     reason = "IMAGE_NOT_FOUND"
+    rule = "R48"
     message = "there is no image {image}"
     in_the_way = "image"
-    vendor_code = "IMG.0027"
 
 
 class ImageIdTaken(Refusal):
@@ -23,59 +23,63 @@ class ImageIdTaken(Refusal):
 
 
 class ImageNotNormal(Refusal):
-    """R37: an image is used when it is NORMAL, not before."""
+    """An image is used when it is NORMAL, not before."""
 
     reason = "IMAGE_NOT_NORMAL"
+    rule = "R37"
     message = "image {image} is {state}; it can be used when it is NORMAL"
     in_the_way = "image"
-    vendor_code = "IMG.0046"
 
 
 class ImageKindUnsupported(Refusal):
-    """R49: there are four kinds of image, and each way of making one is for some of them."""
+    """There are four kinds of image, and each way of making one is for some of them."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "IMAGE_KIND_UNSUPPORTED"
+    rule = "R49"
     message = "{problem}"
 
 
 class ImageSourceInvalid(Refusal):
-    """R53: an image is made of exactly one source."""
+    """An image is made of exactly one source."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "IMAGE_SOURCE_INVALID"
+    rule = "R53"
     message = "an image is made of exactly one source: set `backup` or `server`"
 
 
 class ImageNameInvalid(Refusal):
-    """R54: an image has a name, well formed."""
+    """An image has a name, well formed."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "IMAGE_NAME_INVALID"
+    rule = "R54"
     message = "image.display_name {problem}"
-    vendor_code = "IMG.0003"
 
 
 class ImageDescriptionInvalid(Refusal):
-    """R58: the description may be left out; what is given is well formed."""
+    """The description may be left out; what is given is well formed."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "IMAGE_DESCRIPTION_INVALID"
+    rule = "R58"
     message = "image.description {problem}"
-    vendor_code = "IMG.0054"
 
 
 class DisclaimerNotAccepted(Refusal):
-    """R59: the Image Disclaimer is read and agreed to first."""
+    """The Image Disclaimer is read and agreed to first."""
 
     reason = "DISCLAIMER_NOT_ACCEPTED"
+    rule = "R59"
     message = "the Image Disclaimer (DISCLAIMER.md) was not agreed to; read it, and set disclaimer_accepted"
 
 
 class SourceNotConfigured(Refusal):
-    """R22, R20, R21: an image of a server that was not prepared is refused, with every missing item."""
+    """An image of a server that was not prepared is refused, with every missing item."""
 
     reason = "SOURCE_NOT_CONFIGURED"
+    rule = "R22"
     message = "the server of {backup} was not prepared to be cloned: {missing}"
     in_the_way = "backup"
 
@@ -94,16 +98,15 @@ class ImageBusy(Refusal):
     reason = "IMAGE_BUSY"
     message = "image {image} is {state}; wait for that to end, or cancel it"
     in_the_way = "image"
-    vendor_code = "IMG.0090"
 
 
 class BackupDeletionFailed(Refusal):
-    """R44: the image goes first; when its backup cannot follow, that is said."""
+    """The image goes first; when its backup cannot follow, that is said."""
 
     reason = "BACKUP_DELETION_FAILED"
+    rule = "R44"
     message = "image {image} is deleted, but backup {backup} is not: {problem}; delete the backup by itself"
     in_the_way = "backup"
-    vendor_code = "IMG.0176"
 
 
 class DeleteBackupUnsupported(Refusal):
@@ -170,7 +173,6 @@ class VirtualSizeTooLarge(Refusal):
     kind = Kind.INVALID_ARGUMENT
     reason = "VIRTUAL_SIZE_TOO_LARGE"
     message = "{problem}"
-    vendor_code = "IMG.0055"
 
 
 class ContentDamaged(Refusal):

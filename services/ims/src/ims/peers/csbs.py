@@ -14,14 +14,12 @@ from recast.operations import Work
 from recast.operations.peer import follow
 
 NOT_READY = "BACKUP_NOT_IMAGE_READY"
-# Which fact names what stands in the way, and the vendor's code, as in CSBS's own refusals: the check's
-# answer
-# does not carry them.
+# Which fact names what stands in the way, as in CSBS's own refusals: the check's answer does not carry it.
 _FACTS = {
-    "BACKUP_ALREADY_HAS_IMAGE": ("image", "IMG.0134"),
-    NOT_READY: ("backup", "CSBS.8001"),
-    "BACKUP_WITHOUT_SYSTEM_DISK": ("backup", "CSBS.8009"),
-    "BACKUP_HAS_SHARED_DISK": ("disk", ""),
+    "BACKUP_ALREADY_HAS_IMAGE": "image",
+    NOT_READY: "backup",
+    "BACKUP_WITHOUT_SYSTEM_DISK": "backup",
+    "BACKUP_HAS_SHARED_DISK": "disk",
 }
 
 
@@ -93,14 +91,12 @@ def _refusal(answer: pb.CheckImageEligibilityResponse) -> RemoteRefusal:
     ]
     first = answer.violations[0]
     reason = _reason(first.reason)
-    named, vendor_code = _FACTS.get(reason, ("", ""))
     state = backup_pb2.BackupState.Name(answer.backup.state).removeprefix("BACKUP_STATE_")
     metadata = {
         "rule": first.rule,
         "backup": answer.backup.name,
         "state": state,
-        named: first.resource,
-        "vendor_code": vendor_code,
+        _FACTS.get(reason, ""): first.resource,
     }
     return RemoteRefusal(
         Kind.ALREADY_EXISTS if reason == "BACKUP_ALREADY_HAS_IMAGE" else Kind.FAILED_PRECONDITION,

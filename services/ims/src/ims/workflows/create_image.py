@@ -16,8 +16,9 @@ from ims.peers.ecs import SourceServers
 from ims.storage import images
 from ims.storage.chunks import storage_faults
 from ims.storage.tables import ImageRow
-from recast.chunkstore import ChunkStore, IndexRef
+from recast.chunkstore import IndexRef
 from recast.content.v1 import content_pb2
+from recast.contentstore import open_content
 from recast.database import Database, Transaction
 from recast.faults import Kind, Refusal
 from recast.ims.v1 import image_pb2, image_service_pb2
@@ -191,10 +192,9 @@ def image_from_report(report: Report) -> image_pb2.Image:
 def _inspect(inspector: Inspector, image: str, content: content_pb2.Content) -> image_pb2.Image:
     """Reads the system disk's own bytes: a few megabytes of them, whatever its size."""
     system = next(disk for disk in content.disks if disk.role == content_pb2.DISK_ROLE_SYSTEM)
-    location = content.store
     with (
         storage_faults(image),
-        ChunkStore.open(location.url, project=location.project, key=location.key) as store,
+        open_content(content.store) as store,
     ):
         index = store.read_index(IndexRef(system.index.id, system.index.digest))
         return image_from_report(inspector.inspect(store.reader(index)))

@@ -19,13 +19,12 @@ from ims.storage.staging import Staging
 from ims.storage.tables import ImagePinRow, ImageRow
 from ims.workflows.create_image import DOMAIN
 from recast.content.v1 import content_pb2
+from recast.contentstore import record_collection
 from recast.database import Database, Transaction
 from recast.faults import Kind, Refusal
 from recast.ims.v1 import image_service_pb2 as pb
 from recast.operations import Operations, Work
 from recast.rpc.status import status_from_refusal
-
-COLLECT_CHUNKS = "CollectChunks"
 
 
 class DeleteImage:
@@ -57,7 +56,7 @@ class DeleteImage:
         index = work.transact("remove", lambda tx: self._remove(tx, work.target))
         if index:
             work.step("index", lambda: self._delete_index(work, index))
-            work.transact("collect", lambda tx: self._collect(tx, work.project))
+            work.transact("collect", lambda tx: record_collection(tx, self._operations, work.project))
         if backup and pb.DeleteImageRequest.FromString(work.request).delete_backup:
             try:
                 self._backups.delete(work, backup)
@@ -101,9 +100,3 @@ class DeleteImage:
     def _delete_index(self, work: Work, index: str) -> None:
         with self._chunks.open(work.project, work.target) as store:
             store.delete_index(index)
-
-    def _collect(self, tx: Transaction, project: str) -> None:
-        target = f"projects/{project}/chunks"
-        if self._operations.waiting(tx.session, target) is None:
-            request = pb.DeleteImageRequest()
-            self._operations.record(tx, project=project, verb=COLLECT_CHUNKS, target=target, request=request)

@@ -17,6 +17,7 @@ from ims.storage.tables import ImageRow
 from ims.workflows.create_image import DOMAIN, image_from_report, register_content
 from recast.chunkstore import WrittenDisk
 from recast.content.v1 import content_pb2
+from recast.contentstore import partition_name
 from recast.database import Database, Transaction
 from recast.diskimage import ImageFormat, ImportRefused, IsTooLarge, inspect_image, open_imported
 from recast.faults import Refusal, StoreIoFailed
@@ -59,7 +60,7 @@ class ImportImage:
         header = image_service_pb2.ImportImageHeader.FromString(row.upload_header)
         with storage_faults(row.name):
             work.step("judge", lambda: self._judge(work, row, header))
-        work.use(f"projects/{work.project}/chunks")  # from here on no chunk of the project is collected
+        work.use(partition_name(work.project))  # from here on no chunk of the project is collected
         with storage_faults(row.name):
             content = work.step("write", lambda: self._write(work, row, header), content_pb2.Content)
             report = work.step("inspect", lambda: self._inspect(work, row), image_pb2.Image)

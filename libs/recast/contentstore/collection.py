@@ -1,29 +1,43 @@
-"""CollectChunks: deletes the chunks of a project that no imported image needs.
+"""CollectChunks: deletes the chunks of a project that no content needs.
 
 Alone in the project's partition while it runs.
 """
 
+from collections.abc import Callable, Sequence
+
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
+from sqlmodel import Session
 
-from ims.storage import images
-from ims.storage.chunks import ImageChunks
 from recast.chunkstore import IndexMissing, IndexRef
-from recast.database import Database
+from recast.content.v1 import content_pb2
+from recast.contentstore.store import ContentStore, partition_name
+from recast.database import Database, Transaction
 from recast.faults import Refusal, Unavailable
-from recast.operations import Work
+from recast.operations import Operations, Work
+
+COLLECT_CHUNKS = "CollectChunks"
 
 
 class CollectChunks:
-    """The workflow. It waits while an image is being written, and imports wait while it runs."""
+    """The workflow. It waits while content is being written, and writers wait while it runs.
 
-    def __init__(self, database: Database, chunks: ImageChunks) -> None:
+    `live_contents` gives all content of a project that its service has a row of.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        chunks: ContentStore,
+        live_contents: Callable[[Session, str], Sequence[content_pb2.Content]],
+    ) -> None:
         self._database = database
         self._chunks = chunks
+        self._live_contents = live_contents
 
     def run(self, work: Work) -> Message:
         """See the module."""
-        work.use(f"projects/{work.project}/chunks", exclusive=True)
+        work.use(partition_name(work.project), exclusive=True)
         live = self._live(work.project)
         kept = {ref.id for ref in live}
         with self._chunks.open(work.project, work.target) as store:
@@ -36,13 +50,20 @@ class CollectChunks:
                 # now. With its row still there the index is lost, and nothing may be swept.
                 if self._live(work.project) == live:
                     raise
-                raise Unavailable(problem="an image was deleted meanwhile") from missing
+                raise Unavailable(problem="content was deleted meanwhile") from missing
         return Empty()
 
     def _live(self, project: str) -> list[IndexRef]:
         with self._database.read() as session:
-            contents = images.live_contents(session, project)
+            contents = self._live_contents(session, project)
         return [IndexRef(disk.index.id, disk.index.digest) for content in contents for disk in content.disks]
 
     def undo(self, work: Work, error: Refusal) -> None:
         """Nothing: what was collected is not missed, and what was not is collected next time."""
+
+
+def record_collection(tx: Transaction, operations: Operations, project: str) -> None:
+    """Records a collection after content was deleted, unless one is recorded that has not begun."""
+    target = partition_name(project)
+    if operations.waiting(tx.session, target) is None:
+        operations.record(tx, project=project, verb=COLLECT_CHUNKS, target=target, request=Empty())
