@@ -6,11 +6,10 @@ libs of the two formats. It changes nothing.
 
 from recast.doctor.examination import examine
 from recast.doctor.findings import REMEDIES, Code, Counts, InProgress, Problem, Report
-from recast.doctor.installation import CannotLook, Installation, Store
+from recast.doctor.installation import Installation, Store, Unreadable
 
 __all__ = [
     "REMEDIES",
-    "CannotLook",
     "Code",
     "Counts",
     "InProgress",
@@ -18,5 +17,6 @@ __all__ = [
     "Problem",
     "Report",
     "Store",
+    "Unreadable",
     "examine",
 ]

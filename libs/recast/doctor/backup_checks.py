@@ -24,10 +24,10 @@ def _check_content(backup: Backup, findings: Findings) -> None:
     if not backup.contents:
         findings.add(Code.BACKUP_CONTENT_MISSING, backup.name, f"it is {backup.state} and holds no content")
         return
-    shown = [(disk.id, disk.disk, disk.size_bytes) for disk in backup.shown]
+    described = [(disk.id, disk.disk, disk.size_bytes) for disk in backup.described]
     held = [(disk.id, disk.source_disk, disk.size_bytes) for disk in backup.contents]
-    if shown != held:
-        what = f"it shows {_brief(shown)}, and holds the content of {_brief(held)}"
+    if described != held:
+        what = f"it shows {_brief(described)}, and holds the content of {_brief(held)}"
         findings.add(Code.BACKUP_CONTENT_WRONG, backup.name, what)
 
 

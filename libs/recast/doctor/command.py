@@ -14,7 +14,7 @@ from rich.text import Text
 
 from recast.doctor.examination import examine
 from recast.doctor.findings import Counts, Report
-from recast.doctor.installation import CannotLook, Installation
+from recast.doctor.installation import Installation, Unreadable
 
 CLEAN, PROBLEMS, CANNOT_LOOK = 0, 1, 2
 # Where output is no terminal each problem is one line, however long.
@@ -26,7 +26,7 @@ def run(root: Path, *, deep: bool, at_rest: bool, as_json: bool, out: Console | 
     out = out or Console(width=None if sys.stdout.isatty() else _UNLIMITED_WIDTH)
     try:
         report = examine(Installation.local(root), deep=deep, at_rest=at_rest)
-    except CannotLook as problem:
+    except Unreadable as problem:
         Console(stderr=True).print(
             f"cannot look: {problem}", style="red", markup=False, highlight=False, soft_wrap=True
         )

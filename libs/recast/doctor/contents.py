@@ -26,7 +26,7 @@ from recast.chunkstore import (
 )
 from recast.content.v1 import content_pb2
 from recast.doctor.findings import Code, Findings
-from recast.doctor.installation import CannotLook, Store
+from recast.doctor.installation import Store, Unreadable
 from recast.doctor.snapshots import Snapshots
 
 _SETTINGS = "recast-chunkstore.json"
@@ -80,20 +80,20 @@ class OpenStore:
 
     @classmethod
     def open(cls, service: str, store: Store, stack: ExitStack) -> Self:
-        """Opens a store until `stack` ends. CannotLook when it does not answer, or its key is not there."""
+        """Opens a store until `stack` ends. Unreadable when it does not answer, or its key is not there."""
         try:
             master_key = store.key_file.read_bytes()
         except OSError as problem:
-            raise CannotLook(f"the key of {service}'s chunk store cannot be read: {problem}") from problem
+            raise Unreadable(f"the key of {service}'s chunk store cannot be read: {problem}") from problem
         if len(master_key) != _KEY_BYTES:
-            raise CannotLook(f"{store.key_file} has {len(master_key)} bytes; a key has {_KEY_BYTES}")
+            raise Unreadable(f"{store.key_file} has {len(master_key)} bytes; a key has {_KEY_BYTES}")
         try:
             objects = _open_if_there(store.url)
             if objects is not None:
                 stack.callback(objects.close)
             return cls(objects, master_key)
         except (StoreUnavailable, StoreIoError) as away:
-            raise CannotLook(f"the chunk store of {service} does not answer: {away}") from away
+            raise Unreadable(f"the chunk store of {service} does not answer: {away}") from away
 
     @property
     def is_there(self) -> bool:

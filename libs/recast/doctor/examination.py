@@ -12,7 +12,7 @@ from recast.doctor.contents import OpenStore, check_store, sealed_contents
 from recast.doctor.disk_checks import Disks
 from recast.doctor.file_checks import check_secrets, check_staging
 from recast.doctor.findings import Findings, Report
-from recast.doctor.installation import CannotLook, Installation
+from recast.doctor.installation import Installation, Unreadable
 from recast.doctor.operation_checks import check_operations, check_states
 from recast.doctor.server_checks import check_attachments, check_freezes, check_holds, check_servers
 from recast.doctor.snapshots import Snapshots, read_databases
@@ -28,24 +28,24 @@ def examine(
     at_rest: bool = False,
     pause: Callable[[float], None] = time.sleep,
 ) -> Report:
-    """Looks at everything, and changes nothing. CannotLook when a part of it cannot be reached.
+    """Looks at everything, and changes nothing. Unreadable when a part of it cannot be reached.
 
     The services may be running: the databases and files are not seen at one instant, so a problem counts only
     if it is still there after a moment. What belongs to work that has not ended is no problem. `deep` reads
     every byte that is kept. `at_rest` says that all work has ended: then nothing may be under way, and what
     is found at once counts.
     """
-    report = _look(installation, deep=deep, at_rest=at_rest)
+    report = _examine_once(installation, deep=deep, at_rest=at_rest)
     if at_rest or not report.problems:
         return report
     pause(_MOMENT_SECONDS)
-    again = _look(installation, deep=deep, at_rest=at_rest)
+    again = _examine_once(installation, deep=deep, at_rest=at_rest)
     # The very same: a resource at work may be seen half-way twice, but not twice at one point.
     confirmed = [problem for problem in again.problems if problem in report.problems]
     return replace(again, problems=tuple(confirmed))
 
 
-def _look(installation: Installation, *, deep: bool, at_rest: bool) -> Report:
+def _examine_once(installation: Installation, *, deep: bool, at_rest: bool) -> Report:
     """Databases first: what they count on is then looked for in the stores and on the disks."""
     findings = Findings()
     seen = read_databases(installation)
@@ -80,7 +80,7 @@ def _check_bytes(
         for sealed in contents
     }
     if not all((installation.ecs_data / name).is_dir() for name in ("bases", "disks")):
-        raise CannotLook(f"{installation.ecs_data} is not the data folder of an ECS host")
+        raise Unreadable(f"{installation.ecs_data} is not the data folder of an ECS host")
     by_base = {base: sealed for base, (_, sealed) in stores.items()}
     bases = check_bases(seen, installation.ecs_data, by_base, findings)
     disks = Disks(seen, installation.ecs_data, installation.ecs_host).check(findings)

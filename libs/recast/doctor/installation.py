@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Self
 
 
-class CannotLook(Exception):
+class Unreadable(Exception):
     """A part of the installation cannot be reached at all, so nothing can be said of it."""
 
 
@@ -37,11 +37,11 @@ class Installation:
 
     @classmethod
     def local(cls, root: Path) -> Self:
-        """What `python -m recast.stack --root ...` keeps under its root. CannotLook if there is none."""
+        """What `python -m recast.stack --root ...` keeps under its root. Unreadable if there is none."""
         root = root.absolute()
         data, keys = root / "data", root / "keys"
         if not data.is_dir():
-            raise CannotLook(f"{root} is not the root of a stack: it has no folder data")
+            raise Unreadable(f"{root} is not the root of a stack: it has no folder data")
         stores = {
             service: Store((root / "store" / service).as_uri(), keys / f"{service}-store.key")
             for service in ("csbs", "ims")

@@ -65,7 +65,7 @@ class Backup:
     create_time: datetime
 
     @property
-    def shown(self) -> Sequence[backup_pb2.BackupDisk]:
+    def described(self) -> Sequence[backup_pb2.BackupDisk]:
         """Its disks as people see them."""
         return backup_pb2.Backup.FromString(self.disks).disks
 

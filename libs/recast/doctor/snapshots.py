@@ -30,7 +30,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from recast.doctor.installation import CannotLook, Installation
+from recast.doctor.installation import Installation, Unreadable
 from recast.doctor.rows import (
     Attachment,
     Backup,
@@ -101,7 +101,7 @@ class Snapshots:
 
 
 def read_databases(installation: Installation) -> Snapshots:
-    """Reads all three. CannotLook when one is not there, or not what the doctor knows."""
+    """Reads all three. Unreadable when one is not there, or not what the doctor knows."""
     return Snapshots(
         read_csbs(installation.csbs_database),
         read_ims(installation.ims_database),
@@ -159,7 +159,7 @@ def _reading(service: str, url: str) -> Iterator[Connection]:
             yield connection
     except SQLAlchemyError as problem:
         reason = str(getattr(problem, "orig", None) or problem).partition("\n")[0]
-        raise CannotLook(f"the database of {service} ({parsed!r}) cannot be read: {reason}") from problem
+        raise Unreadable(f"the database of {service} ({parsed!r}) cannot be read: {reason}") from problem
     finally:
         engine.dispose()
 

@@ -14,12 +14,12 @@ NAME = "move-database"
 
 def run_command(service: str, arguments: Sequence[str], tables: Iterable[Any]) -> int:
     """Moves the database of a service as the command line says; gives the exit code."""
-    asked = _parse(service, arguments)
+    given = _parse(service, arguments)
     variable = f"RECAST_{service.upper()}_DATABASE_URL"
     begun = time.monotonic()
     try:
-        target = asked.to or asked.to_file.read_text().strip()
-        moved = move(asked.source, target, f"{service}.storage:migrations", tables, _Progress())
+        target = given.to or given.to_file.read_text().strip()
+        moved = move(given.source, target, f"{service}.storage:migrations", tables, _Progress())
     except (MoveRefused, OSError) as refusal:
         sys.stderr.write(f"{service}: nothing was moved: {refusal}\n")
         return 1

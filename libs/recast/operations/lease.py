@@ -104,6 +104,6 @@ class Lease:
                 tx.session.connection().execute(
                     update(_TABLE).where(_TABLE.c.id == self.row.parent).values(not_before=0.0)
                 )
-                tx.after_commit(self._operations.bell.ring)
+                tx.after_commit(self._operations.wakeup.notify)
             tx.commit()
         self._operations.notify()

@@ -16,8 +16,8 @@ from recast.contracts.times import put_time
 from recast.database import Database, Transaction
 from recast.faults import OperationNotFound, OperationRunning
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
-from recast.operations.bell import Bell
 from recast.operations.tables import OperationRow, State
+from recast.operations.wakeup import Wakeup
 
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
 
@@ -29,7 +29,7 @@ class Operations:
         self.database = database
         self.now = now
         self.new_id = new_id
-        self.bell = Bell()
+        self.wakeup = Wakeup()
         """Rung when this process recorded work: its worker need not sleep out its poll."""
         self._changed = threading.Condition()
         self.changes = 0
@@ -68,7 +68,7 @@ class Operations:
             update_time=now,
         )
         tx.session.add(row)
-        tx.after_commit(self.bell.ring)
+        tx.after_commit(self.wakeup.notify)
         return operation_message(row)
 
     def find(self, session: Session, project: str, operation_id: str) -> OperationRow:
@@ -88,7 +88,7 @@ class Operations:
             .where(or_(_TABLE.c.id == row.id, _TABLE.c.parent == row.id), _TABLE.c.ended.is_(False))
             .values(cancel_requested=True, not_before=0.0, update_time=self.now())
         )
-        tx.after_commit(self.bell.ring)
+        tx.after_commit(self.wakeup.notify)
 
     def delete(self, tx: Transaction, row: OperationRow) -> None:
         """Forgets ended work, and its parts with it."""

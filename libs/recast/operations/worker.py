@@ -63,7 +63,7 @@ class Worker:
         self._threads = [
             threading.Thread(target=self._loop, name=f"{domain}-work-{n}") for n in range(threads)
         ]
-        self._lookout = threading.Lock()  # held by the idle thread that looks; the others wait for the bell
+        self._poll_lock = threading.Lock()  # held by the idle thread that polls; the others wait for a wakeup
         self._idle = threading.Event()  # set when no thread runs work any more
         self._renewer = threading.Thread(target=self._renew, name=f"{domain}-leases")
 
@@ -75,7 +75,7 @@ class Worker:
     def begin_to_stop(self) -> None:
         """Takes no more work; what is under way ends at its next check. Returns at once."""
         self._stopping.set()
-        self._operations.bell.close()
+        self._operations.wakeup.close()
 
     def stop(self) -> None:
         """Lets every workflow reach its next check, gives the leases back, and returns."""
@@ -123,13 +123,13 @@ class Worker:
                 self._stopping.wait(_POLL_SECONDS)
 
     def _rest(self) -> None:
-        """Waits for the bell. One idle thread looks now and then for what nobody rings for; it is enough."""
-        is_lookout = self._lookout.acquire(blocking=False)
+        """Waits for a wakeup. One idle thread polls for work that other processes recorded."""
+        is_polling = self._poll_lock.acquire(blocking=False)
         try:
-            self._operations.bell.wait(_POLL_SECONDS if is_lookout else _REST_SECONDS)
+            self._operations.wakeup.wait(_POLL_SECONDS if is_polling else _REST_SECONDS)
         finally:
-            if is_lookout:
-                self._lookout.release()
+            if is_polling:
+                self._poll_lock.release()
 
     def _claimable(self) -> Select[Any]:
         """The ids of what this worker may take, the oldest first."""
@@ -172,7 +172,7 @@ class Worker:
                 row.state = State.RUNNING
             tx.commit()
         if len(waiting) > 1:
-            self._operations.bell.ring()  # another thread takes the next
+            self._operations.wakeup.notify()  # another thread takes the next
         return Lease(self._operations, row, self._lease_seconds, begun, self._monotonic)
 
     def _run(self, lease: Lease) -> None:

@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import start_http_server
 from pydantic import ValidationError
 
-from recast.rpc.settings import ServiceSettings, told
+from recast.rpc.settings import ServiceSettings, problems_text
 from recast.rpc.shutdown import ShutdownSignal
 
 log = structlog.get_logger()
@@ -48,7 +48,7 @@ def read_settings(service: str, kind: type[S]) -> S:
     try:
         return kind(**given)
     except ValidationError as problems:
-        sys.exit(told(service, problems))
+        sys.exit(problems_text(service, problems))
 
 
 def configure_logs(settings: ServiceSettings) -> None:

@@ -68,7 +68,7 @@ class ServiceSettings(BaseSettings):
         return self
 
 
-def told(service: str, problems: ValidationError) -> str:
+def problems_text(service: str, problems: ValidationError) -> str:
     """What is wrong with a service's settings, a line each, for people."""
     prefix = f"RECAST_{service.upper()}_"
     lines = []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recast.client import SERVICES
-from recast.doctor import CannotLook, Installation, examine
+from recast.doctor import Installation, Unreadable, examine
 from recast.doctor.command import CANNOT_LOOK, main
 from recast.stack.layout import Layout, environment_of
 
@@ -47,7 +47,7 @@ def test_folder_that_is_no_root_is_told_from_a_clean_one(
 
 def test_missing_database_is_not_made(layout: Layout) -> None:
     """A database that is not there is named, and looking does not make it."""
-    with pytest.raises(CannotLook, match=r"the database of csbs .* cannot be read: unable to open"):
+    with pytest.raises(Unreadable, match=r"the database of csbs .* cannot be read: unable to open"):
         examine(Installation.local(layout.root))
     assert list(layout.data.iterdir()) == []
 
@@ -55,5 +55,5 @@ def test_missing_database_is_not_made(layout: Layout) -> None:
 def test_file_that_is_no_database_of_ours_is_named(layout: Layout) -> None:
     """A database without our tables cannot be looked at."""
     (layout.data / "csbs.db").touch()
-    with pytest.raises(CannotLook, match=r"the database of csbs .* no such table"):
+    with pytest.raises(Unreadable, match=r"the database of csbs .* no such table"):
         examine(Installation.local(layout.root))

@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from recast.client.cli.flow import flowing
+from recast.client.cli.help_text import reflowed
 
 __all__ = ["build", "main"]
 
@@ -69,8 +69,8 @@ def build(words: Sequence[str]) -> typer.Typer:
     """The command line, complete for the groups that `words` names."""
     app = typer.Typer(
         name="recast",
-        help=flowing(_HELP),
-        epilog=flowing(_EPILOG),
+        help=reflowed(_HELP),
+        epilog=reflowed(_EPILOG),
         no_args_is_help=True,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from recast.client.cli.arguments import pair, update_mask
 from recast.client.cli.command import command, group
 from recast.client.cli.options import (
     BackupId,
@@ -20,7 +21,6 @@ from recast.client.cli.options import (
     Work,
 )
 from recast.client.cli.session import Session
-from recast.client.cli.words import pair, update_mask
 from recast.csbs.v1.backup_pb2 import Backup
 from recast.csbs.v1.backup_service_pb2 import (
     CreateBackupRequest,

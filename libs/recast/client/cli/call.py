@@ -13,9 +13,9 @@ from google.protobuf import descriptor_pb2, json_format, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
+from recast.client.cli.arguments import ArgumentInvalid
 from recast.client.cli.command import command
 from recast.client.cli.session import Session
-from recast.client.cli.words import ArgumentInvalid
 from recast.contracts import descriptor_set
 from recast.contracts.services import SERVICES, Service
 from recast.csbs.v1 import backup_service_pb2, image_lock_service_pb2
@@ -108,10 +108,10 @@ def _find(text: str) -> MethodDescriptor:
     return found
 
 
-def _target(method: MethodDescriptor, asked: Service | None) -> Service:
+def _target(method: MethodDescriptor, chosen: Service | None) -> Service:
     """The service that serves a method, read off its package; Operations are served by each."""
-    if asked:
-        return asked
+    if chosen:
+        return chosen
     for each in SERVICES:
         if f".{each}." in method.full_name:
             return each

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_type_hints
 import typer
 
 from recast.client.cli.failure import report
-from recast.client.cli.flow import flowing
+from recast.client.cli.help_text import reflowed
 from recast.client.cli.options import Common
 from recast.client.cli.session import Session
 from recast.contracts.services import Service
@@ -59,7 +59,7 @@ def command(
         run.__name__ = function.__name__
         run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # what Typer reads
         run.__annotations__ = {each.name: each.annotation for each in options}
-        app.command(name, help=flowing(f"{help or ''}\n\n{function.__doc__}"), rich_help_panel=panel)(run)
+        app.command(name, help=reflowed(f"{help or ''}\n\n{function.__doc__}"), rich_help_panel=panel)(run)
         return function
 
     return register

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from recast.client.cli.arguments import size_bytes
 from recast.client.cli.command import command, group
 from recast.client.cli.options import (
     Change,
@@ -18,7 +19,6 @@ from recast.client.cli.options import (
     Work,
 )
 from recast.client.cli.session import Session
-from recast.client.cli.words import size_bytes
 from recast.ecs.v1.disk_pb2 import Disk
 from recast.ecs.v1.disk_service_pb2 import (
     AttachDiskRequest,

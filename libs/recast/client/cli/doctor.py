@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from recast.client.cli.flow import flowing
-from recast.client.cli.options import Shown
+from recast.client.cli.help_text import reflowed
+from recast.client.cli.options import AnswerFormat
 
 _CANNOT_LOOK = 2
 
 
 def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
     """Adds the command."""
-    parent.command(name, help=flowing(f"{help_line}\n\n{doctor.__doc__}"), rich_help_panel=panel)(doctor)
+    parent.command(name, help=reflowed(f"{help_line}\n\n{doctor.__doc__}"), rich_help_panel=panel)(doctor)
 
 
 def doctor(
@@ -22,7 +22,9 @@ def doctor(
     at_rest: Annotated[
         bool, typer.Option("--at-rest", help="All work has ended: nothing may be in progress.")
     ] = False,
-    output: Annotated[Shown, typer.Option("--output", "-o", help="How to show it.")] = Shown.table,
+    output: Annotated[
+        AnswerFormat, typer.Option("--output", "-o", help="How to show it.")
+    ] = AnswerFormat.table,
 ) -> None:
     """It reads the databases, stores and disks of this machine past the services, which may run or not; and
     changes nothing. Exits with 0 when nothing is wrong, 1 when something is, 2 when it cannot look.
@@ -33,4 +35,4 @@ def doctor(
     except ModuleNotFoundError as missing:
         typer.echo(f"cannot look: {missing}; install recast-doctor where the services are", err=True)
         raise typer.Exit(_CANNOT_LOOK) from None
-    raise typer.Exit(run(root, deep=deep, at_rest=at_rest, as_json=output is Shown.json))
+    raise typer.Exit(run(root, deep=deep, at_rest=at_rest, as_json=output is AnswerFormat.json))

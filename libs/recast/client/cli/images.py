@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recast.client.cli.arguments import ArgumentInvalid, update_mask
 from recast.client.cli.command import command, group
 from recast.client.cli.options import (
     Change,
@@ -24,7 +25,6 @@ from recast.client.cli.options import (
 )
 from recast.client.cli.progress import upload_bar
 from recast.client.cli.session import INTERRUPTED, Session
-from recast.client.cli.words import ArgumentInvalid, update_mask
 from recast.ims.v1.image_pb2 import DiskFormat, Image, ImageKind
 from recast.ims.v1.image_service_pb2 import (
     CreateImageRequest,

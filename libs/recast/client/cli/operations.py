@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 from google.longrunning import operations_pb2
 
+from recast.client.cli.arguments import ArgumentInvalid
 from recast.client.cli.command import command, group
 from recast.client.cli.options import Paging
 from recast.client.cli.session import Session
-from recast.client.cli.words import ArgumentInvalid
 from recast.contracts.services import SERVICES, Service
 from recast.faults import Kind, RemoteRefusal
 

@@ -14,7 +14,7 @@ from recast.contracts.services import Service
 _EVERYWHERE = "Connection and output"
 
 
-class Shown(StrEnum):
+class AnswerFormat(StrEnum):
     """How an answer that has no name is shown."""
 
     table = "table"

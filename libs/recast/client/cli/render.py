@@ -85,7 +85,7 @@ def human_size(size: int) -> str:
 
 
 def table(headings: Row, rows: Iterable[Row]) -> Text:
-    """Aligned columns; the last is not padded, nothing is cut: what is shown can be copied."""
+    """Aligned columns; the last is not padded, nothing is cut: what is rendered can be copied."""
     lines = [headings, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     text = Text()
@@ -145,16 +145,16 @@ def card(message: Message) -> Text:
             lines.append((field.name, _cell(field, message, short=False)))
     width = max((len(name) for name, _ in lines), default=0)
     text = Text()
-    for name, shown in lines:
+    for name, rendered in lines:
         text.append(name.ljust(width + 2), style="dim")
-        text.append(f"{shown}\n")
+        text.append(f"{rendered}\n")
     if not lines:
         tables = tables[1:]  # nothing stands above the first heading
     return _with_states(text.append_text(tables))
 
 
 def _says_something(field: Any, message: Message) -> bool:
-    """Whether a field is shown: when it is set; a yes or no always, because no is an answer too."""
+    """Whether a field is rendered: when it is set; a yes or no always, because no is an answer too."""
     if field.is_repeated:
         return len(getattr(message, field.name)) > 0
     if field.has_presence:
@@ -222,7 +222,7 @@ def _message_cell(value: Any) -> str:
         return value.ToDatetime(datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     if isinstance(value, status_pb2.Status):
         return status_line(value)
-    # A message in a cell is shown by what names it.
+    # A message in a cell is rendered by what names it.
     return str(getattr(value, "name", "") or getattr(value, "id", ""))
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from recast.client.cli import render
+from recast.client.cli.arguments import assignments, size_bytes, update_mask
 from recast.client.cli.command import command, group
 from recast.client.cli.options import (
     Change,
@@ -23,7 +24,6 @@ from recast.client.cli.options import (
     Work,
 )
 from recast.client.cli.session import Session
-from recast.client.cli.words import assignments, size_bytes, update_mask
 from recast.ecs.v1.server_pb2 import Server
 from recast.ecs.v1.server_service_pb2 import (
     ChangeServerOsRequest,

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from recast.client.cli import render
+from recast.client.cli.arguments import full_name
 from recast.client.cli.options import Common, Output, Paging, Work
 from recast.client.cli.progress import work_bars
-from recast.client.cli.words import full_name
 from recast.client.connection import Recast
 from recast.client.paging import pages
 from recast.client.settings import Settings
@@ -55,12 +55,11 @@ class Session:
     def recast_for(self, role: str, service: Service | None) -> Recast:
         """A client whose token, when nothing else was asked for or given, is for this role or service."""
         settings = Settings.from_environment(os.environ)
-        asked = self._common.as_service
         token = token_source(
             settings,
             self.project,
             role=self._common.role,
-            service=asked,
+            service=self._common.as_service,
             default_role=role,
             default_service=service,
         )

@@ -10,10 +10,10 @@ import typer
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from recast.client.cli.arguments import ArgumentInvalid, pair
 from recast.client.cli.command import command, group
 from recast.client.cli.options import OfBackup, PowerOn, ServerId, Work
 from recast.client.cli.session import Session
-from recast.client.cli.words import ArgumentInvalid, pair
 from recast.content.v1.content_pb2 import Content, ContentStore
 from recast.ecs.v1.backup_source_service_pb2 import (
     DescribeServerRequest,

@@ -9,8 +9,8 @@ import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
 
-from recast.client.cli.flow import flowing
-from recast.client.cli.options import Shown
+from recast.client.cli.help_text import reflowed
+from recast.client.cli.options import AnswerFormat
 from recast.client.cli.render import table
 from recast.client.settings import Settings
 from recast.contracts.services import SERVICES
@@ -21,17 +21,19 @@ _UNAVAILABLE = 5
 
 def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
     """Adds the command."""
-    parent.command(name, help=flowing(f"{help_line}\n\n{status.__doc__}"), rich_help_panel=panel)(status)
+    parent.command(name, help=reflowed(f"{help_line}\n\n{status.__doc__}"), rich_help_panel=panel)(status)
 
 
 def status(
-    output: Annotated[Shown, typer.Option("--output", "-o", help="How to show it.")] = Shown.table,
+    output: Annotated[
+        AnswerFormat, typer.Option("--output", "-o", help="How to show it.")
+    ] = AnswerFormat.table,
 ) -> None:
     """Needs no token; exits with 5 unless all three answer."""
     endpoints = Settings.from_environment(os.environ).endpoints
     found = {service: _health(endpoints[service]) for service in SERVICES}
     rows = [(service, endpoints[service], found[service]) for service in SERVICES]
-    if output is Shown.json:
+    if output is AnswerFormat.json:
         typer.echo(
             json.dumps([dict(zip(("service", "endpoint", "health"), row, strict=True)) for row in rows])
         )

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from recast.client.cli.failure import report
-from recast.client.cli.flow import flowing
+from recast.client.cli.help_text import reflowed
 from recast.client.cli.options import Role
 from recast.client.settings import Settings
 from recast.client.tokens import LIFETIME_SECONDS, mint
@@ -17,7 +17,7 @@ from recast.faults import Refusal
 
 def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
     """Adds the command."""
-    parent.command(name, help=flowing(f"{help_line}\n\n{token.__doc__}"), rich_help_panel=panel)(token)
+    parent.command(name, help=reflowed(f"{help_line}\n\n{token.__doc__}"), rich_help_panel=panel)(token)
 
 
 def token(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recast.client.cli.words import ArgumentInvalid, assignments, full_name, pair, size_bytes
+from recast.client.cli.arguments import ArgumentInvalid, assignments, full_name, pair, size_bytes
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Help texts as Rich shows them: paragraphs flow to the terminal's width, examples stay as they are."""
 
 
-def flowing(text: str) -> str:
+def reflowed(text: str) -> str:
     """Joins the lines of each paragraph; one that begins with a backspace (`\\b`, as Click has it) keeps its
     lines,
 
