@@ -79,15 +79,13 @@ class HeldCalls:
             for number in range(self.count):
                 if number % _CALLS_OF_A_CONNECTION == 0:
                     self._channels.append(grpc.aio.insecure_channel(self.target, options=_OPTIONS))
-                self._tasks.append(event_loop().create_task(self._hold(kind, self._channels[-1])))
-        await asyncio.sleep(0)
+                channel = self._channels[-1]
+                self._tasks.append(event_loop().create_task(self._hold(kind, channel, kind(channel))))
         for channel in self._channels:  # a connection carries the headers of calls in their order
             await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
 
-    async def _hold(self, kind: Open, channel: grpc.aio.Channel) -> None:
-        code = grpc.StatusCode.DEADLINE_EXCEEDED
-        while code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            call = kind(channel)
+    async def _hold(self, kind: Open, channel: grpc.aio.Channel, call: Any) -> None:
+        while True:
             self.open += 1
             try:
                 code = await call.code()
@@ -95,6 +93,9 @@ class HeldCalls:
                 self.open -= 1
                 call.cancel()
             self.ended[code.name] += 1
+            if code is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                return
+            call = kind(channel)
 
     async def end(self) -> None:
         """Cancels every call and closes the connections."""
