@@ -23,6 +23,10 @@ _OPTIONS = (
     ("grpc.so_reuseport", 0),  # two servers on one port by mistake must fail, not share
     ("grpc.max_receive_message_length", 4 << 20),
     ("grpc.max_concurrent_streams", 256),  # of one connection; the client queues the others
+    # Calls that the loop has not taken up. Above the first number gRPC cancels calls at random, whoever made
+    # them: its own limit, 1,000, is less than what a burst on four connections brings.
+    ("grpc.server.max_pending_requests", 16_384),
+    ("grpc.server.max_pending_requests_hard_limit", 32_768),
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 300_000),
     # The grace lets an upload end, of which one call lasts ten minutes.

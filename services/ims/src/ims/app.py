@@ -1,8 +1,10 @@
 """The composition root of IMS: the only module that builds adapters and registers servicers."""
 
+import threading
 from collections.abc import Callable
 from datetime import datetime
 
+import structlog
 from google.longrunning import operations_pb2_grpc
 
 from ims.handlers.images import Images
@@ -15,6 +17,7 @@ from ims.storage.chunks import ImageChunks
 from ims.storage.staging import Staging
 from ims.workflows.create_image import CreateImage
 from ims.workflows.delete_image import DeleteImage
+from ims.workflows.expire_uploads import ExpireUploads
 from ims.workflows.import_image import ImportImage
 from recast.contentstore import COLLECT_CHUNKS, CollectChunks
 from recast.database import Database
@@ -27,6 +30,9 @@ from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
 from recast.rpc.server import Registration, Server
+
+log = structlog.get_logger()
+_HOUR_SECONDS = 3600.0
 
 
 class App:
@@ -42,6 +48,8 @@ class App:
         backups, servers = Backups(self._channels[0]), SourceServers(self._channels[1])
         chunks = ImageChunks(settings.store_url, settings.store_key_file.read_bytes())
         staging = Staging(settings.staging_dir)
+        self._expiry = ExpireUploads(database, operations, staging, now)
+        self._stopping = threading.Event()
         self._inspector = Inspector()
         self._worker = Worker(
             operations,
@@ -94,6 +102,7 @@ class App:
         if self._works:
             self._inspector.prepare()
             self._worker.start()
+            threading.Thread(target=self._expire_uploads, name="expire-uploads", daemon=True).start()
         self._server.start()
 
     def stop(self) -> None:
@@ -101,6 +110,7 @@ class App:
 
         Both at once: calls may take their whole grace, work its last write to the storage.
         """
+        self._stopping.set()
         self._operations.close()
         self._worker.begin_to_stop()
         self._server.stop()
@@ -109,3 +119,11 @@ class App:
         self._inspector.close()
         for channel in self._channels:
             channel.close()
+
+    def _expire_uploads(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._expiry.run()
+            except Exception:  # a database or a folder that is away: the next hour's run makes up for it
+                log.exception("uploads were not expired")
+            self._stopping.wait(_HOUR_SECONDS)
