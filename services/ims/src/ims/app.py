@@ -1,7 +1,7 @@
 """The composition root of IMS: the only module that builds adapters and registers servicers."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from google.longrunning import operations_pb2_grpc
 
@@ -13,6 +13,7 @@ from ims.settings import Settings
 from ims.storage import images
 from ims.storage.chunks import ImageChunks
 from ims.storage.staging import Staging
+from ims.storage.tables import EndedPinRow
 from ims.workflows.create_image import CreateImage
 from ims.workflows.delete_image import DeleteImage
 from ims.workflows.import_image import ImportImage
@@ -20,7 +21,7 @@ from recast.contentstore import COLLECT_CHUNKS, CollectChunks
 from recast.database import Database
 from recast.ims.v1 import image_service_pb2_grpc, provisioning_service_pb2_grpc
 from recast.migrations.migrate import migrate
-from recast.operations import Operations, OperationsServicer, Waits, Worker
+from recast.operations import Expiries, Operations, OperationsServicer, Schedule, Waits, Worker
 from recast.preparation import Inspector
 from recast.rpc.access import PEOPLE, services
 from recast.rpc.channel import connect
@@ -59,6 +60,11 @@ class App:
             threads=settings.worker_threads,
             lease_seconds=settings.lease_seconds,
         )
+        self._schedule = Schedule(database, now)
+        expiries = Expiries(self._schedule, database, now)
+        expiries.add_request_ids(timedelta(days=settings.request_id_days))
+        expiries.add_operations(timedelta(days=settings.operation_days))
+        expiries.add(EndedPinRow, "create_time", timedelta(days=settings.tombstone_days))
         self._server = Server(
             "ims",
             settings.address,
@@ -94,6 +100,7 @@ class App:
         if self._works:
             self._inspector.prepare()
             self._worker.start()
+            self._schedule.start()
         self._server.start()
 
     def stop(self) -> None:
@@ -103,9 +110,11 @@ class App:
         """
         self._operations.close()
         self._worker.begin_to_stop()
+        self._schedule.begin_to_stop()
         self._server.stop()
         if self._works:
             self._worker.stop()
+            self._schedule.stop()
         self._inspector.close()
         for channel in self._channels:
             channel.close()
