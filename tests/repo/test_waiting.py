@@ -14,8 +14,7 @@ EXCEPTIONS = {
     "faults/network/wires.py:_delay": "the delay of a call is the fault itself",
     "e2e/breaking.py:endure": "the length of the fault, past a lease, is the fault itself",
 }
-# Benchmarks measure time. The code beneath the other two is being rewritten, and its tests with it.
-ELSEWHERE = ("bench", "conformance/unitofwork", "unit/rpc")
+ELSEWHERE = ("bench",)  # benchmarks measure time
 
 
 def waits_in(source: str) -> Iterator[tuple[str, str]]:

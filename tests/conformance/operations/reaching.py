@@ -6,15 +6,12 @@ from typing import Protocol
 
 from google.longrunning import operations_pb2 as pb
 from google.longrunning import operations_pb2_grpc
-from google.protobuf.duration_pb2 import Duration
 
-from recast.operations import Operations, OperationsServicer, operation_message
+from recast.operations import Operations, OperationsServicer, Waits, operation_message
 from recast.rpc.access import PEOPLE
 from recast.rpc.channel import connect
 from recast.rpc.identity import Verifier
 from recast.rpc.server import Registration, Server
-
-_MAX_WAITS = 4
 
 
 class Reach(Protocol):
@@ -22,9 +19,6 @@ class Reach(Protocol):
 
     def get(self, operation: str) -> pb.Operation:
         """Where work stands; OPERATION_NOT_FOUND."""
-
-    def wait(self, operation: str, seconds: float) -> pb.Operation:
-        """Where work stands once it has ended, or after the time."""
 
     def cancel(self, operation: str) -> None:
         """Asks for the end of work."""
@@ -43,10 +37,6 @@ class InProcess:
         """Where work stands."""
         with self._operations.database.read() as session:
             return operation_message(self._operations.find(session, "demo", operation))
-
-    def wait(self, operation: str, seconds: float) -> pb.Operation:
-        """Where work stands once it has ended, or after the time."""
-        return self._operations.wait("demo", operation, seconds)
 
     def cancel(self, operation: str) -> None:
         """Asks for the end of work."""
@@ -71,13 +61,6 @@ class ByClient:
         """Where work stands."""
         return self._stub.GetOperation(pb.GetOperationRequest(name=_name(operation)))
 
-    def wait(self, operation: str, seconds: float) -> pb.Operation:
-        """Where work stands once it has ended, or after the time."""
-        timeout = Duration()
-        timeout.FromNanoseconds(int(seconds * 1e9))
-        request = pb.WaitOperationRequest(name=_name(operation), timeout=timeout)
-        return self._stub.WaitOperation(request, timeout=seconds + 20)
-
     def cancel(self, operation: str) -> None:
         """Asks for the end of work."""
         self._stub.CancelOperation(pb.CancelOperationRequest(name=_name(operation)))
@@ -95,7 +78,7 @@ def _name(operation: str) -> str:
 def served(operations: Operations, verifier: Verifier, token: str) -> Iterator[ByClient]:
     """A client of the project of the token, and the server that it reaches."""
     add = operations_pb2_grpc.add_OperationsServicer_to_server
-    servicer = OperationsServicer(operations, _MAX_WAITS)
+    servicer = OperationsServicer(operations, Waits(operations))
     registration = Registration("google.longrunning.Operations", add, servicer, PEOPLE)
     server = Server("test", "127.0.0.1:0", verifier, [registration])
     server.start()

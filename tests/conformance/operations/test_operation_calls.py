@@ -1,7 +1,5 @@
-"""What callers do with work: look at it, wait for it, cancel it, forget it."""
+"""What callers do with work: get it, cancel it, delete it. Only a server can wait for it."""
 
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -46,41 +44,6 @@ class TestGet:
             with pytest.raises(Refusal) as refused:
                 call("unknown")
             assert refused.value.reason == "OPERATION_NOT_FOUND"
-
-
-class TestWait:
-    """Waiting for work."""
-
-    def test_a_wait_ends_with_the_work(self, bench: Any) -> None:
-        """A wait is answered when the work has ended, long before its time is over."""
-        operation = bench.record()
-        begun = time.monotonic()
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(bench.reach.wait, operation, 50)
-            bench.worker(bench.nothing).run_once()
-            assert waiting.result().done
-        assert time.monotonic() - begun < 25
-
-    def test_a_wait_ends_after_its_time(self, bench: Any) -> None:
-        """A wait for work that goes on is answered after its time with where the work stands."""
-        operation, begun = bench.record(), time.monotonic()
-        assert not bench.reach.wait(operation, 0.15).done
-        assert time.monotonic() - begun >= 0.15
-
-    def test_ended_work_is_not_waited_for(self, bench: Any) -> None:
-        """Work that has ended is answered at once."""
-        operation = bench.record()
-        bench.worker(bench.nothing).run_once()
-        assert bench.reach.wait(operation, 50).done
-
-    def test_a_closing_service_answers_its_waits(self, bench: Any) -> None:
-        """A wait when the service is about to end is told where the work stands, and holds nothing up."""
-        operation, begun = bench.record(), time.monotonic()
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(bench.reach.wait, operation, 50)
-            bench.operations.close()
-            assert not waiting.result().done
-        assert time.monotonic() - begun < 25
 
 
 class TestCancelAndDelete:

@@ -124,6 +124,21 @@ class TestWait:
         name = service.record()
         assert not service.stub().WaitOperation(wait_request(name, 30), timeout=0.8).done
 
+    def test_a_wait_ends_with_the_work(self, service: Any) -> None:
+        """A wait is answered when the work has ended, long before its time is over."""
+        name, begun = service.record(), time.monotonic()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(service.stub().WaitOperation, wait_request(name, 50))
+            service.finish(succeed)
+            assert waiting.result().done
+        assert time.monotonic() - begun < 25
+
+    def test_a_wait_ends_after_its_time(self, service: Any) -> None:
+        """A wait for work that goes on is answered after its time with where the work stands."""
+        name, begun = service.record(), time.monotonic()
+        assert not service.stub().WaitOperation(wait_request(name, 0.15)).done
+        assert time.monotonic() - begun >= 0.15
+
     def test_a_wait_for_ended_work_is_answered_at_once(self, service: Any) -> None:
         """Work that has ended is not waited for."""
         name = service.record()
@@ -144,9 +159,7 @@ class TestWait:
         """Past its share a project gets TOO_MANY_WAITS and a time; its other calls are answered."""
         name, stub = service.record(), service.stub()
         with ThreadPoolExecutor(service.max_waits) as pool:
-            waits = [
-                pool.submit(stub.WaitOperation, wait_request(name, 30)) for _ in range(service.max_waits)
-            ]
+            waits = [pool.submit(wait_in_a_place, stub, name) for _ in range(service.max_waits)]
             refused = until(lambda: refusal_of(stub, name), "all of them to wait")
             assert (refused.reason, refused.retry_seconds) == ("TOO_MANY_WAITS", 1.0)
             assert refused.facts["limit"] == str(service.max_waits)
@@ -159,16 +172,27 @@ class TestWait:
         """A project that came late waits although another had all waits: the oldest of those end early."""
         mine, other = service.record(), service.record(project="other")
         with ThreadPoolExecutor(service.max_waits + 2) as pool:
-            waits = [
-                pool.submit(service.stub().WaitOperation, wait_request(mine, 30))
-                for _ in range(service.max_waits)
-            ]
+            waits = [pool.submit(wait_in_a_place, service.stub(), mine) for _ in range(service.max_waits)]
             until(lambda: refusal_of(service.stub(), mine), "all of them to wait")
             late = pool.submit(service.stub("other").WaitOperation, wait_request(other, 30))
             until(lambda: any(each.done() for each in waits), "one of them to end early")
             assert [each.result().done for each in waits if each.done()] == [False]
             assert not late.done()
             service.operations.close()
+
+
+def wait_in_a_place(stub: Any, name: str) -> Any:
+    """Waits long, as soon as there is a place: the short waits of `refusal_of` take one for a moment."""
+
+    def answered() -> Any:
+        try:
+            return stub.WaitOperation(wait_request(name, 50))
+        except RemoteRefusal as refusal:
+            if refusal.reason != "TOO_MANY_WAITS":
+                raise
+            return None
+
+    return until(answered, "a place to wait", seconds=120)
 
 
 def refusal_of(stub: Any, name: str) -> RemoteRefusal | None:
