@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from google.longrunning import operations_pb2_grpc
 from sqlmodel import col
 
+from ecs.domain.freeze import FreezeState
 from ecs.domain.server import ServerEvent
 from ecs.handlers.backup_sources import BackupSources
 from ecs.handlers.disks import Disks
@@ -14,7 +15,6 @@ from ecs.handlers.image_sources import ImageSources
 from ecs.handlers.servers import Servers
 from ecs.peers.ims import Images
 from ecs.settings import Settings
-from ecs.storage.freezes import FreezeState
 from ecs.storage.host import Host
 from ecs.storage.hosts import Reporter
 from ecs.storage.tables import EndedHoldRow, FreezeRow
