@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLES = {
     "csbs": {"backup": "csbs.domain.backup", "image_lock": "csbs.domain.image_lock"},
     "ims": {"image": "ims.domain.image"},
-    "ecs": {"server": "ecs.domain.server", "disk": "ecs.domain.disk"},
+    "ecs": {"server": "ecs.domain.server", "disk": "ecs.domain.disk", "freeze": "ecs.domain.freeze"},
 }
 
 

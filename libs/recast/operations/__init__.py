@@ -6,8 +6,10 @@ runs steps whose results are remembered by name, and is fenced by an epoch: one 
 longer write. What fails for good is undone, and the undoing is resumed like the doing.
 """
 
+from recast.operations.expiry import Expiries
 from recast.operations.lease import Lease, LeaseLost
 from recast.operations.registry import Operations, operation_message
+from recast.operations.schedule import Schedule
 from recast.operations.servicer import OperationsServicer
 from recast.operations.tables import TABLES, OperationRow, OperationStep, State
 from recast.operations.waits import Waits
@@ -16,6 +18,7 @@ from recast.operations.worker import Worker
 
 __all__ = [
     "TABLES",
+    "Expiries",
     "Interrupted",
     "Lease",
     "LeaseLost",
@@ -23,6 +26,7 @@ __all__ = [
     "OperationStep",
     "Operations",
     "OperationsServicer",
+    "Schedule",
     "State",
     "Waits",
     "Work",

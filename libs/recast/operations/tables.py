@@ -1,4 +1,4 @@
-"""The rows of long-running work."""
+"""The rows of long-running and of recurring work."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -87,4 +87,17 @@ class OperationUse(SQLModel, table=True):
     exclusive: bool
 
 
-TABLES: tuple[Any, ...] = (OperationRow, OperationStep, OperationUse)
+class ScheduleRow(SQLModel, table=True):
+    """A piece of recurring work. Times go by the processes' clocks."""
+
+    __tablename__ = "schedule"
+
+    name: str = Field(primary_key=True)
+    due_time: datetime = Field(sa_type=UtcDateTime)
+    """When it is to run next; while it runs, when it may be made up because its process was killed."""
+    interval_seconds: float
+    last_run_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the last run that ended well began."""
+
+
+TABLES: tuple[Any, ...] = (OperationRow, OperationStep, OperationUse, ScheduleRow)

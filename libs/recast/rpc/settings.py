@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -43,6 +43,12 @@ class ServiceSettings(BaseSettings):
     """How long a piece of work stays with a worker that does not answer."""
     reflection: bool = True
     """Whether anybody may read the contracts from the running service, without a token."""
+    request_id_days: int = Field(default=7, ge=1)
+    """How long a request id is known: the same request has no second effect within that time."""
+    operation_days: int = Field(default=30, ge=1)
+    """How long an operation that ended can be read."""
+    tombstone_days: int = Field(default=30, ge=7)
+    """How long the id of a released reservation, or of another service's request, is refused or replayed."""
 
     @property
     def serves(self) -> bool:

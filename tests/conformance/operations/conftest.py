@@ -24,6 +24,7 @@ from recast.database import Database, Transaction
 from recast.faults import Refusal
 from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
 from recast.operations import TABLES, OperationRow, Operations, Work, Worker
+from recast.resources import RequestReplay
 from recast.rpc.identity import Caller, Signer, Verifier, create_keys
 from tests.conformance.operations.reaching import InProcess, Reach, served
 
@@ -44,7 +45,7 @@ class Effect(SQLModel, table=True):
     name: str
 
 
-_TABLES = [table.__table__ for table in (*TABLES, Effect)]
+_TABLES = [table.__table__ for table in (*TABLES, RequestReplay, Effect)]  # type: ignore[attr-defined]
 
 
 def _undo_nothing(_work: Work, _error: Refusal) -> None:

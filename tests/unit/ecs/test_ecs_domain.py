@@ -7,15 +7,18 @@ import pytest
 
 from ecs.domain import batch, refusals
 from ecs.domain import disk as disks
+from ecs.domain import freeze as freezes
 from ecs.domain import server as servers
 from ecs.domain.batch import AskedDisk, ImageDisk
 from ecs.domain.disk import Disk, DiskEvent, DiskState
+from ecs.domain.freeze import Freeze, FreezeEvent, FreezeState
 from ecs.domain.refusals import (
     CountExceeded,
     DiskAlreadyAttached,
     DiskInUse,
     DiskNotAttached,
     DiskStateForbids,
+    FreezeNotFound,
     ImageDiskUnknown,
     ImageKindUnsupported,
     RestoreTargetInvalid,
@@ -93,6 +96,45 @@ def test_a_disk_advances_by_the_table_alone(state: DiskState, event: DiskEvent) 
         return
     with pytest.raises(DiskStateForbids):
         disks.advance(disk(state), event)
+
+
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(FreezeState, FreezeEvent)))
+@pytest.mark.rule("R13")
+def test_a_freeze_advances_by_the_table_alone(state: FreezeState, event: FreezeEvent) -> None:
+    """Every pair of state and event that is not in the table is refused."""
+    wanted = freezes.TRANSITIONS.get((state, event))
+    if wanted is not None:
+        assert freezes.advance(Freeze("s", "f", state), event) is wanted
+        return
+    with pytest.raises(FreezeNotFound):
+        freezes.advance(Freeze("s", "f", state), event)
+
+
+def test_every_state_of_a_freeze_is_reached_and_thawed_is_a_tombstone() -> None:
+    """From FREEZING every state is reached, every event happens, and THAWED has no exit."""
+    assert {FreezeState.FREEZING, *freezes.TRANSITIONS.values()} == set(FreezeState)
+    assert {event for _, event in freezes.TRANSITIONS} == set(FreezeEvent)
+    exits = {before for (before, _), after in freezes.TRANSITIONS.items() if before is not after}
+    assert exits == set(FreezeState) - {FreezeState.THAWED}
+
+
+@pytest.mark.parametrize(
+    ("check", "allowed"),
+    [
+        (freezes.check_not_thawed, {FreezeState.FREEZING, FreezeState.FROZEN}),
+        (freezes.check_frozen, {FreezeState.FROZEN}),
+    ],
+)
+@pytest.mark.parametrize("state", FreezeState)
+def test_a_freeze_is_repeated_and_read_in_its_states_alone(
+    check: Any, allowed: set[FreezeState], state: FreezeState
+) -> None:
+    """A freeze is repeated until it was thawed, and its disks are read while it is FROZEN."""
+    if state in allowed:
+        check(Freeze("s", "f", state))
+        return
+    with pytest.raises(FreezeNotFound):
+        check(Freeze("s", "f", state))
 
 
 @pytest.mark.rule("R23")

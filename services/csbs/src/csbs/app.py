@@ -1,16 +1,19 @@
 """The composition root of CSBS: the only module that builds adapters and registers servicers."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from google.longrunning import operations_pb2_grpc
+from sqlmodel import col
 
+from csbs.domain.image_lock import LockState
 from csbs.handlers.backups import Backups
 from csbs.handlers.image_locks import ImageLocks
 from csbs.peers.ecs import Servers
 from csbs.settings import Settings
 from csbs.storage import backups
 from csbs.storage.chunks import BackupChunks
+from csbs.storage.tables import ImageLockRow
 from csbs.workflows.create_backup import CreateBackup
 from csbs.workflows.delete_backup import DeleteBackup
 from csbs.workflows.restore_backup import RestoreBackup
@@ -18,12 +21,15 @@ from recast.contentstore import COLLECT_CHUNKS, CollectChunks
 from recast.csbs.v1 import backup_service_pb2_grpc, image_lock_service_pb2_grpc
 from recast.database import Database
 from recast.migrations.migrate import migrate
-from recast.operations import Operations, OperationsServicer, Waits, Worker
+from recast.operations import Expiries, Operations, OperationsServicer, Schedule, Waits, Worker
 from recast.rpc.access import people_and, services
 from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
 from recast.rpc.server import Registration, Server
+
+# What IMS sends with request ids of its own operations.
+WORK_REQUESTS = ("recast.csbs.v1.CreateBackupRequest", "recast.csbs.v1.DeleteBackupRequest")
 
 
 class App:
@@ -50,6 +56,14 @@ class App:
             threads=settings.worker_threads,
             lease_seconds=settings.lease_seconds,
         )
+        self._schedule = Schedule(database, now)
+        expiries = Expiries(self._schedule, database, now)
+        tombstone_age = timedelta(days=settings.tombstone_days)
+        expiries.add_request_ids(timedelta(days=settings.request_id_days), WORK_REQUESTS, tombstone_age)
+        expiries.add_operations(timedelta(days=settings.operation_days))
+        # Of the time that the lock was taken: its request is that old, whenever it was released.
+        is_released = col(ImageLockRow.state) == LockState.RELEASED
+        expiries.add(ImageLockRow, "create_time", tombstone_age, is_released)
         self._server = Server(
             "csbs",
             settings.address,
@@ -84,6 +98,7 @@ class App:
         """Works and serves."""
         if self._works:
             self._worker.start()
+            self._schedule.start()
         self._server.start()
 
     def stop(self) -> None:
@@ -93,7 +108,9 @@ class App:
         """
         self._operations.close()
         self._worker.begin_to_stop()
+        self._schedule.begin_to_stop()
         self._server.stop()
         if self._works:
             self._worker.stop()
+            self._schedule.stop()
         self._channel.close()

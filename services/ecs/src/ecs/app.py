@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from google.longrunning import operations_pb2_grpc
+from sqlmodel import col
 
+from ecs.domain.freeze import FreezeState
 from ecs.domain.server import ServerEvent
 from ecs.handlers.backup_sources import BackupSources
 from ecs.handlers.disks import Disks
@@ -15,6 +17,7 @@ from ecs.peers.ims import Images
 from ecs.settings import Settings
 from ecs.storage.host import Host
 from ecs.storage.hosts import Reporter
+from ecs.storage.tables import EndedHoldRow, FreezeRow
 from ecs.workflows.change_os import ChangeServerOs
 from ecs.workflows.change_power import ChangePower
 from ecs.workflows.create_disk import CreateDisk
@@ -33,12 +36,17 @@ from recast.ecs.v1 import (
     server_service_pb2_grpc,
 )
 from recast.migrations.migrate import migrate
-from recast.operations import Operations, OperationsServicer, Waits, Worker, Workflow
+from recast.operations import Expiries, Operations, OperationsServicer, Schedule, Waits, Worker, Workflow
 from recast.rpc.access import OPERATORS, PEOPLE, people_and, services
 from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
 from recast.rpc.server import Registration, Server
+
+# What CSBS sends with request ids of its own operations.
+WORK_REQUESTS = tuple(
+    f"recast.ecs.v1.{name}Request" for name in ("ExportDisks", "ThawServer", "RestoreDisks")
+)
 
 
 class App:
@@ -57,6 +65,8 @@ class App:
         if settings.works:
             host = Host(settings.host, settings.data_dir, settings.cache_max_bytes)
             freezing = FreezeServer(database, host, now)
+            schedule = Schedule(database, now)
+            _add_expiries(Expiries(schedule, database, now), settings)
             self._on_host = _OnHost(
                 Worker(
                     operations,
@@ -67,6 +77,7 @@ class App:
                     lease_seconds=settings.lease_seconds,
                 ),
                 Reporter(database, host.name, settings.data_dir),
+                schedule,
             )
         self._server = Server(
             "ecs",
@@ -116,6 +127,7 @@ class App:
         if self._on_host:
             self._on_host.worker.start()
             self._on_host.reporter.start()
+            self._on_host.schedule.start()
         self._server.start()
 
     def stop(self) -> None:
@@ -126,9 +138,11 @@ class App:
         self._operations.close()
         if self._on_host:
             self._on_host.worker.begin_to_stop()
+            self._on_host.schedule.begin_to_stop()
         self._server.stop()
         if self._on_host:
             self._on_host.worker.stop()
+            self._on_host.schedule.stop()
             self._on_host.reporter.stop()
         self._channel.close()
 
@@ -139,6 +153,17 @@ class _OnHost:
 
     worker: Worker
     reporter: Reporter
+    schedule: Schedule
+
+
+def _add_expiries(expiries: Expiries, settings: Settings) -> None:
+    tombstone_age = timedelta(days=settings.tombstone_days)
+    expiries.add_request_ids(timedelta(days=settings.request_id_days), WORK_REQUESTS, tombstone_age)
+    expiries.add_operations(timedelta(days=settings.operation_days))
+    expiries.add(EndedHoldRow, "create_time", tombstone_age)
+    # Of the time of the freeze: its request is that old, whenever it was thawed.
+    is_thawed = col(FreezeRow.state) == FreezeState.THAWED
+    expiries.add(FreezeRow, "create_time", tombstone_age, is_thawed)
 
 
 def _workflows(

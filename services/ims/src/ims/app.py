@@ -1,10 +1,8 @@
 """The composition root of IMS: the only module that builds adapters and registers servicers."""
 
-import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-import structlog
 from google.longrunning import operations_pb2_grpc
 
 from ims.handlers.images import Images
@@ -15,6 +13,7 @@ from ims.settings import Settings
 from ims.storage import images
 from ims.storage.chunks import ImageChunks
 from ims.storage.staging import Staging
+from ims.storage.tables import EndedPinRow
 from ims.workflows.create_image import CreateImage
 from ims.workflows.delete_image import DeleteImage
 from ims.workflows.expire_uploads import ExpireUploads
@@ -23,16 +22,13 @@ from recast.contentstore import COLLECT_CHUNKS, CollectChunks
 from recast.database import Database
 from recast.ims.v1 import image_service_pb2_grpc, provisioning_service_pb2_grpc
 from recast.migrations.migrate import migrate
-from recast.operations import Operations, OperationsServicer, Waits, Worker
+from recast.operations import Expiries, Operations, OperationsServicer, Schedule, Waits, Worker
 from recast.preparation import Inspector
 from recast.rpc.access import PEOPLE, services
 from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
 from recast.rpc.server import Registration, Server
-
-log = structlog.get_logger()
-_HOUR_SECONDS = 3600.0
 
 
 class App:
@@ -48,8 +44,6 @@ class App:
         backups, servers = Backups(self._channels[0]), SourceServers(self._channels[1])
         chunks = ImageChunks(settings.store_url, settings.store_key_file.read_bytes())
         staging = Staging(settings.staging_dir)
-        self._expiry = ExpireUploads(database, operations, staging, now)
-        self._stopping = threading.Event()
         self._inspector = Inspector()
         self._worker = Worker(
             operations,
@@ -67,6 +61,14 @@ class App:
             threads=settings.worker_threads,
             lease_seconds=settings.lease_seconds,
         )
+        self._schedule = Schedule(database, now)
+        self._schedule.add(
+            "uploads", timedelta(hours=1), ExpireUploads(database, operations, staging, now).run
+        )
+        expiries = Expiries(self._schedule, database, now)
+        expiries.add_request_ids(timedelta(days=settings.request_id_days))
+        expiries.add_operations(timedelta(days=settings.operation_days))
+        expiries.add(EndedPinRow, "create_time", timedelta(days=settings.tombstone_days))
         self._server = Server(
             "ims",
             settings.address,
@@ -102,7 +104,7 @@ class App:
         if self._works:
             self._inspector.prepare()
             self._worker.start()
-            threading.Thread(target=self._expire_uploads, name="expire-uploads", daemon=True).start()
+            self._schedule.start()
         self._server.start()
 
     def stop(self) -> None:
@@ -110,20 +112,13 @@ class App:
 
         Both at once: calls may take their whole grace, work its last write to the storage.
         """
-        self._stopping.set()
         self._operations.close()
         self._worker.begin_to_stop()
+        self._schedule.begin_to_stop()
         self._server.stop()
         if self._works:
             self._worker.stop()
+            self._schedule.stop()
         self._inspector.close()
         for channel in self._channels:
             channel.close()
-
-    def _expire_uploads(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._expiry.run()
-            except Exception:  # a database or a folder that is away: the next hour's run makes up for it
-                log.exception("uploads were not expired")
-            self._stopping.wait(_HOUR_SECONDS)

@@ -6,11 +6,11 @@ from datetime import datetime
 
 import grpc
 
-from ecs.domain.refusals import DiskNotAttached, FreezeNotFound, HostAway
+from ecs.domain.freeze import FreezeEvent, check_frozen
+from ecs.domain.refusals import DiskNotAttached, HostAway
 from ecs.domain.restore import FittingDisk, check_restore
 from ecs.domain.server import ServerEvent, check_free, check_thawed
 from ecs.storage import disks, freezes, hosts, servers
-from ecs.storage.freezes import FreezeState
 from ecs.storage.tables import DiskRow, ServerRow
 from ecs.workflows.freeze_server import FreezeServer, begin
 from recast.content.v1 import content_pb2
@@ -67,9 +67,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             if answer := find_replay(tx.session, project, request, pb.ExportDisksResponse):
                 return answer
             row = servers.load(tx.session, request.server)
-            freeze = freezes.find(tx.session, row.name, request.freeze_id)
-            if freeze is None or freeze.state != FreezeState.FROZEN:
-                raise FreezeNotFound(server=row.name, freeze=request.freeze_id)
+            check_frozen(freezes.value(freezes.load(tx.session, row.name, request.freeze_id)))
             frozen = freezes.frozen_disks(tx.session, row.name, request.freeze_id)
             for disk in request.disks:
                 if disk.disk not in frozen:
@@ -93,7 +91,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
                 freeze = freezes.add(
                     tx, request.server, request.freeze_id, "", pb.FreezeServerResponse(), self.now()
                 )
-                freeze.state = FreezeState.THAWED
+                freezes.move(tx, freeze, FreezeEvent.THAWED)
             operation = self.operations.record(
                 tx,
                 project=project,

@@ -53,6 +53,7 @@ class ImageSources(grpc_pb.ImageSourceServiceServicer):
                 row.touch(self.now())
                 tx.session.add(row)
             if request.hold_id:
-                tx.session.merge(EndedHoldRow(hold_id=request.hold_id, server=request.server))
+                ended = EndedHoldRow(hold_id=request.hold_id, server=request.server, create_time=self.now())
+                tx.session.merge(ended)
             tx.commit()
             return pb.FreeServerResponse()

@@ -2,28 +2,32 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 
 from sqlmodel import Session
 
+from ecs.domain.freeze import Freeze, FreezeEvent, FreezeState, advance
+from ecs.domain.refusals import FreezeNotFound
 from ecs.storage.tables import FreezeRow
 from recast.database import Transaction
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 
 
-class FreezeState(StrEnum):
-    """Where a freeze stands."""
-
-    FREEZING = "FREEZING"
-    """Recorded, its disks are being frozen. FreezeServer, repeated, and ThawServer move it on."""
-    FROZEN = "FROZEN"
-    """ThawServer moves it on."""
-    THAWED = "THAWED"
-
-
 def find(session: Session, server: str, freeze_id: str) -> FreezeRow | None:
-    """The freeze, if it was ever asked for."""
+    """The freeze, if it was ever recorded."""
     return session.get(FreezeRow, (server, freeze_id))
+
+
+def load(session: Session, server: str, freeze_id: str) -> FreezeRow:
+    """The freeze; FreezeNotFound when it was never recorded."""
+    row = find(session, server, freeze_id)
+    if row is None:
+        raise FreezeNotFound(server=server, freeze=freeze_id)
+    return row
+
+
+def value(row: FreezeRow) -> Freeze:
+    """The freeze as the domain's value."""
+    return Freeze(row.server, row.freeze_id, FreezeState(row.state))
 
 
 def add(
@@ -42,8 +46,14 @@ def add(
     return row
 
 
+def move(tx: Transaction, row: FreezeRow, event: FreezeEvent) -> None:
+    """Moves a freeze on; FreezeNotFound for the freezing of one that was thawed."""
+    row.state = advance(value(row), event)
+    tx.session.add(row)
+
+
 def frozen_disks(session: Session, server: str, freeze_id: str) -> Sequence[str]:
-    """The disks of a freeze; none when it was never asked for."""
+    """The disks of a freeze; none when it was never recorded."""
     row = find(session, server, freeze_id)
     answer = pb.FreezeServerResponse.FromString(row.answer if row else b"")
     return [disk.disk for disk in answer.disks]
@@ -53,5 +63,4 @@ def mark_thawed(tx: Transaction, server: str, freeze_id: str) -> None:
     """Ends a freeze."""
     row = find(tx.session, server, freeze_id)
     if row is not None:
-        row.state = FreezeState.THAWED
-        tx.session.add(row)
+        move(tx, row, FreezeEvent.THAWED)

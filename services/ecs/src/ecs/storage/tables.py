@@ -90,6 +90,7 @@ class EndedHoldRow(SQLModel, table=True):
 
     hold_id: str = Field(primary_key=True)
     server: str = Field(primary_key=True)
+    create_time: datetime = Field(sa_type=UtcDateTime)
 
 
 class FreezeRow(SQLModel, table=True):

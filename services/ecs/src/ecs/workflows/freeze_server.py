@@ -8,10 +8,10 @@ from datetime import datetime
 
 from google.protobuf.message import Message
 
+from ecs.domain.freeze import FreezeEvent, FreezeState, check_not_thawed
 from ecs.domain.refusals import FreezeInTheWay, FreezeNotFound
 from ecs.domain.server import decide_freeze
 from ecs.storage import disks, freezes, servers
-from ecs.storage.freezes import FreezeState
 from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import DiskRow
 from recast.contracts.times import put_time
@@ -53,25 +53,25 @@ class FreezeServer:
             with disk_faults(disk.disk):
                 self._host.freeze(folder, request.freeze_id)
         put_time(answer.freeze_time, self._now())
-        if not self._end(request, answer):
+        try:
+            return self._end(request, answer)
+        except FreezeNotFound:
             self._take_back(answer, request.freeze_id)
-            raise FreezeNotFound(server=request.server, freeze=request.freeze_id)
-        return answer
+            raise
 
-    def _end(self, request: pb.FreezeServerRequest, answer: pb.FreezeServerResponse) -> bool:
-        """Marks the freeze as done; False when it was thawed meanwhile."""
+    def _end(
+        self, request: pb.FreezeServerRequest, answer: pb.FreezeServerResponse
+    ) -> pb.FreezeServerResponse:
+        """Marks the freeze as done and gives its answer; FreezeNotFound when it was thawed meanwhile."""
         with self._database.write() as tx:
-            freeze = freezes.find(tx.session, request.server, request.freeze_id)
-            if freeze is None or freeze.state == FreezeState.THAWED:
-                return False
+            freeze = freezes.load(tx.session, request.server, request.freeze_id)
             if freeze.state == FreezeState.FROZEN:
                 # By the same request, sent twice at once: one instant counts.
-                answer.CopyFrom(pb.FreezeServerResponse.FromString(freeze.answer))
-                return True
-            freeze.state, freeze.answer = FreezeState.FROZEN, answer.SerializeToString()
-            tx.session.add(freeze)
+                return pb.FreezeServerResponse.FromString(freeze.answer)
+            freezes.move(tx, freeze, FreezeEvent.FROZEN)
+            freeze.answer = answer.SerializeToString()
             tx.commit()
-        return True
+        return answer
 
     def _take_back(self, frozen: pb.FreezeServerResponse, freeze_id: str) -> None:
         """A thaw overtook this freeze, and may have passed disks that were frozen after it."""
@@ -91,8 +91,7 @@ def begin(
         row = servers.load(tx.session, request.server, lock=True)
         freeze = freezes.find(tx.session, row.name, request.freeze_id)
         if freeze is not None:
-            if freeze.state == FreezeState.THAWED:
-                raise FreezeNotFound(server=row.name, freeze=request.freeze_id)
+            check_not_thawed(freezes.value(freeze))
             return pb.FreezeServerResponse.FromString(freeze.answer)
         decide_freeze(servers.value(tx.session, row))
         if frozen := servers.frozen_with(tx.session, row.name):

@@ -71,6 +71,6 @@ class Provisioning(grpc_pb.ProvisioningServiceServicer):
             pin = tx.session.get(ImagePinRow, (request.image, request.pin_id))
             if pin is not None:
                 tx.session.delete(pin)
-            tx.session.merge(EndedPinRow(pin_id=request.pin_id, image=request.image))
+            tx.session.merge(EndedPinRow(pin_id=request.pin_id, image=request.image, create_time=self.now()))
             tx.commit()
             return pb.UnpinImageResponse()

@@ -75,6 +75,7 @@ class EndedPinRow(SQLModel, table=True):
 
     pin_id: str = Field(primary_key=True)
     image: str = Field(primary_key=True)
+    create_time: datetime = Field(sa_type=UtcDateTime)
 
 
 TABLES = (ImageRow, ImagePinRow, EndedPinRow, RequestReplay, *OPERATION_TABLES)

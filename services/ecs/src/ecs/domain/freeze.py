@@ -1,0 +1,62 @@
+"""The states of a freeze: used once under its id, and never frozen again once it was thawed."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from ecs.domain.refusals import FreezeNotFound
+
+
+class FreezeState(StrEnum):
+    """Where a freeze stands."""
+
+    FREEZING = "FREEZING"
+    """Recorded, its disks are being frozen. FreezeServer, repeated, and ThawServer move it on."""
+    FROZEN = "FROZEN"
+    """ThawServer moves it on."""
+    THAWED = "THAWED"
+    """A tombstone."""
+
+
+class FreezeEvent(StrEnum):
+    """What happens to a freeze."""
+
+    FROZEN = "every disk frozen"
+    THAWED = "thawed"
+
+
+_S, _E = FreezeState, FreezeEvent
+TRANSITIONS: dict[tuple[FreezeState, FreezeEvent], FreezeState] = {
+    (_S.FREEZING, _E.FROZEN): _S.FROZEN,
+    (_S.FROZEN, _E.FROZEN): _S.FROZEN,
+    (_S.FREEZING, _E.THAWED): _S.THAWED,
+    (_S.FROZEN, _E.THAWED): _S.THAWED,
+    (_S.THAWED, _E.THAWED): _S.THAWED,
+}
+
+
+class Freeze(NamedTuple):
+    """A freeze of a server's disks at one instant."""
+
+    server: str
+    freeze_id: str
+    state: FreezeState
+
+
+def advance(freeze: Freeze, event: FreezeEvent) -> FreezeState:
+    """The state after the event; freezing what was thawed is refused."""
+    try:
+        return TRANSITIONS[freeze.state, event]
+    except KeyError:
+        raise FreezeNotFound(server=freeze.server, freeze=freeze.freeze_id) from None
+
+
+def check_not_thawed(freeze: Freeze) -> None:
+    """Refuses to repeat a freeze that was thawed since."""
+    if freeze.state is FreezeState.THAWED:
+        raise FreezeNotFound(server=freeze.server, freeze=freeze.freeze_id)
+
+
+def check_frozen(freeze: Freeze) -> None:
+    """Refuses to read disks that do not all stand at the instant of the freeze."""
+    if freeze.state is not FreezeState.FROZEN:
+        raise FreezeNotFound(server=freeze.server, freeze=freeze.freeze_id)
