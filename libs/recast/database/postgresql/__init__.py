@@ -23,7 +23,11 @@ _UNIQUE_VIOLATION = "23505"
 
 
 def open_engine(url: URL) -> Engine:
-    """An engine; ImportError when the driver is not installed."""
+    """An engine; ImportError when the driver is not installed.
+
+    A connection is not tested before its use, which would cost as much as a read. After a restart of the
+    server one call is UNAVAILABLE, callers try it again, and the pool opens new connections.
+    """
     patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
     return create_engine(
         url,
@@ -37,7 +41,6 @@ def open_engine(url: URL) -> Engine:
         pool_size=16,
         max_overflow=48,
         pool_use_lifo=True,
-        pool_pre_ping=True,  # the server may have been restarted since the connection was used
     )
 
 

@@ -3,6 +3,8 @@
 from datetime import datetime
 
 from google.rpc import status_pb2
+from sqlalchemy import bindparam
+from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
 from csbs.domain.backup import Backup, BackupDisk, BackupEvent, BackupState, advance
@@ -27,6 +29,8 @@ LISTING: Listing[BackupRow] = Listing(
     },
     tie_breaker="name",
 )
+# Built once: the call that is made most often spends half of its time on building its statement otherwise.
+_SERIALIZED = sql_select(col(BackupRow.serialized)).where(col(BackupRow.name) == bindparam("backup"))
 
 
 def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
@@ -87,7 +91,7 @@ def move(tx: Transaction, row: BackupRow, event: BackupEvent, now: datetime) -> 
 
 def get(session: Session, name: str) -> pb.Backup:
     """A backup as callers see it, or BackupNotFound."""
-    serialized = session.exec(select(BackupRow.serialized).where(BackupRow.name == name)).first()
+    serialized = session.connection().execute(_SERIALIZED, {"backup": name}).scalar()
     if serialized is None:
         raise BackupNotFound(backup=name)
     return _read(session, name, serialized)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from google.rpc import status_pb2
+from sqlalchemy import bindparam
+from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
 from ims.domain.image import Image, ImageEvent, ImageKind, ImageState, advance
@@ -27,6 +29,10 @@ LISTING: Listing[ImageRow] = Listing(
         "create_time": Field(ImageRow.create_time, parse=datetime.fromisoformat, sortable=True),
     },
     tie_breaker="name",
+)
+# Built once: the call that is made most often spends half of its time on building its statement otherwise.
+_SERIALIZED = sql_select(col(ImageRow.serialized), col(ImageRow.upload_key)).where(
+    col(ImageRow.name) == bindparam("image")
 )
 
 
@@ -129,8 +135,7 @@ def current(session: Session, name: str) -> pb.Image:
 
 def get(session: Session, name: str, uploaded: Callable[[str], int]) -> pb.Image:
     """An image as callers see it, or ImageNotFound. `uploaded` gives the bytes of a staged file."""
-    query = select(ImageRow.serialized, ImageRow.upload_key).where(ImageRow.name == name)
-    found = session.exec(query).first()
+    found = session.connection().execute(_SERIALIZED, {"image": name}).first()
     if found is None:
         raise ImageNotFound(image=name)
     serialized, upload_key = found
