@@ -27,6 +27,8 @@ from tests.harness.project import Tenant
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 ENGINES = ("sqlite", "postgresql")
+THAWED = ("etag", "update_time", "allocated_bytes", "frozen_for")
+"""What the end of the pending backup changes of its server and disks, at whatever moment."""
 VERSIONS = sorted(path.parent.name for path in GOLDEN.glob("*/installation.tar.xz"))
 
 
@@ -104,9 +106,10 @@ def test_the_lists_are_what_they_were(opened: Opened) -> None:
         before = opened.expected[name]
         assert len(found) == len(before)
         for was, now in zip(before, found, strict=True):
-            if was.get("name", "").endswith("/pending"):
+            if was["name"].endswith("/pending"):
                 continue  # its work went on as soon as the services ran
-            assert now == now | was
+            is_thawed = "/web" in was["name"] and name in ("servers", "disks")
+            assert now == now | {key: was[key] for key in was if not (is_thawed and key in THAWED)}
 
 
 def test_the_disks_hold_their_bytes(opened: Opened) -> None:
