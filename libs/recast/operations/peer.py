@@ -34,7 +34,10 @@ def follow(
             operation = _look(work, operations, name)
             metadata = operation_metadata_pb2.OperationMetadata()
             operation.metadata.Unpack(metadata)
-            work.progress(list(metadata.disks))
+            if metadata.disks:
+                work.progress(list(metadata.disks))
+            else:  # a freeze or a thaw tells of no disks: what was shown before stays
+                work.check()
             if operation.done:
                 break
     except (LeaseLost, Interrupted):

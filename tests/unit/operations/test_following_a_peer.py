@@ -18,11 +18,11 @@ from recast.rpc.status import status_from_refusal
 PEER = "projects/demo/operations/theirs"
 
 
-def operation(done: bool = False, **result: Any) -> pb.Operation:
+def operation(done: bool = False, *, has_disks: bool = True, **result: Any) -> pb.Operation:
     """A peer's operation, half done."""
-    disk = DiskProgress(disk="d", done_bytes=50, total_bytes=100)
+    disks = [DiskProgress(disk="d", done_bytes=50, total_bytes=100)] if has_disks else []
     message = pb.Operation(name=PEER, done=done, **result)
-    message.metadata.Pack(OperationMetadata(disks=[disk]))
+    message.metadata.Pack(OperationMetadata(disks=disks))
     return message
 
 
@@ -105,6 +105,21 @@ def test_a_peer_s_work_is_found_again(service: Any) -> None:
     assert worker.run_once()
     state, shown = state_of(service, name)
     assert (len(begun), state, shown.disks[0].disk) == (1, State.SUCCEEDED, "d")
+
+
+def test_a_peer_s_work_without_disks_leaves_the_progress(service: Any) -> None:
+    """Work that follows an export, then a thaw without disks, ends with the export's progress."""
+    peer = PeerOperations(iter([operation(done=True), operation(done=True, has_disks=False)]))
+    name = service.record()
+
+    def run(work: Work) -> Message:
+        for step in ("export", "thaw"):
+            follow(work, peer, step, lambda: pb.Operation(name=PEER))
+        return Empty()
+
+    service.finish(run)
+    shown = state_of(service, name)[1]
+    assert (shown.progress_percent, shown.done_bytes, shown.total_bytes) == (100, 100, 100)
 
 
 def test_a_peer_s_failure_is_one_s_own(service: Any) -> None:
