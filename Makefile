@@ -69,7 +69,7 @@ test: setup postgres ## Run the tests (under three minutes)
 	$(PYTEST) --databases postgresql $(addprefix tests/system/test_,$(MAIN_FLOWS))
 
 .PHONY: test-long
-test-long: setup postgres ## Run the tests that take over 10 s: the demo as a program, databases that are moved
+test-long: setup postgres ## Run the tests that take over 10 s or start services: the demo, the examples, moved databases
 	$(PYTEST) tests/system/long
 
 .PHONY: test-all

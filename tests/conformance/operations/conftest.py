@@ -209,13 +209,13 @@ def logs() -> Iterator[list[Any]]:
         yield kept
 
 
-_ENGINES = {"sqlite": "sqlite", "postgresql": "postgresql", "client": "sqlite"}
-
-
-@pytest.fixture(scope="module", params=_ENGINES)
-def way(request: pytest.FixtureRequest) -> str:
-    """How work is kept and reached: on each engine within the process, and through a gRPC client."""
-    return str(request.param)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs each test on both engines; those of a module with `BY_CLIENT`, which look at work as its callers
+    do, through a gRPC client too.
+    """
+    if "way" in metafunc.fixturenames:
+        by_client = ["client"] if getattr(metafunc.module, "BY_CLIENT", False) else []
+        metafunc.parametrize("way", ["sqlite", "postgresql", *by_client], scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,7 @@ def database(
     way: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
     """The engines. A module's tests share one: to make its tables costs more than a test."""
-    if _ENGINES[way] == "sqlite":
+    if way != "postgresql":
         database = Database(f"sqlite:///{tmp_path_factory.mktemp('operations')}/test.db")
     else:
         database = Database(request.getfixturevalue("postgresql").emptied())

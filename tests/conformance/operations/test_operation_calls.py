@@ -8,6 +8,8 @@ from google.protobuf.empty_pb2 import Empty
 from recast.faults import Conflict, Refusal
 from recast.longrunning.v1.operation_metadata_pb2 import OPERATION_STATE_SUCCEEDED
 
+BY_CLIENT = True
+
 
 def refuse_to_go_on(work: Any) -> Empty:
     """A run that a cancel ends."""

@@ -12,6 +12,8 @@ from recast.faults import Conflict, Kind, OperationRunning, Refusal, RemoteRefus
 from recast.operations import State, Work
 from recast.rpc.status import refusal_from_status
 
+BY_CLIENT = True
+
 
 def fail(_work: Work) -> Message:
     """A run that fails for good."""

@@ -10,6 +10,8 @@ from google.protobuf.wrappers_pb2 import StringValue
 from recast.faults import Conflict
 from recast.operations import Work
 
+BY_CLIENT = True
+
 
 def join(work: Work) -> Message:
     """The run of work that only waits for its parts: how each ended."""

@@ -182,10 +182,10 @@ class TestWorkers:
             return Empty()
 
         operation = bench.record()
-        bench.start(run, threads=1, lease_seconds=1.5)
+        bench.start(run, threads=1, lease_seconds=1.0)
         assert begun.wait(60)
         first = bench.row(operation).lease_until
-        wait_until(bench, lambda: bench.row(operation).lease_until > first + 1.5)
+        wait_until(bench, lambda: bench.row(operation).lease_until > first + 1.0)
         let_go.set()
         wait_until(bench, lambda: bench.row(operation).ended)
         assert (bench.row(operation).state, bench.row(operation).epoch) == (State.SUCCEEDED, 1)
