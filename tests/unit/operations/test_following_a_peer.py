@@ -146,13 +146,13 @@ def test_many_waits_at_the_peer_are_no_failure(service: Any) -> None:
 def test_a_cancel_is_passed_on(service: Any) -> None:
     """A cancel of one's own work, noticed while the peer's is followed, is one of the peer's."""
     name = service.record()
-    peer = PeerOperations(repeat(operation()))
 
-    def run(work: Work) -> Message:
-        work.step("first", lambda: cancel(service, name))
-        return following(peer, [])(work)
+    def answers() -> Iterator[pb.Operation]:
+        cancel(service, name)
+        yield from repeat(operation())
 
-    service.finish(run)
+    peer = PeerOperations(answers())
+    service.finish(following(peer, []))
     assert state_of(service, name)[0] == State.CANCELLED
     assert peer.asked[-1] == "cancel"
 
