@@ -9,9 +9,8 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlmodel import Session
 
+from recast.database import postgresql, sqlite
 from recast.database.engines import open_engine
-from recast.database.postgresql import is_unique_violation
-from recast.database.sqlite import WriteQueue
 from recast.database.transaction import FAILED, Transaction
 from recast.faults import Conflict, Unavailable
 
@@ -30,7 +29,7 @@ class Database:
         snapshots = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._snapshots = self.engine.execution_options(**snapshots)
         self._writes = self.engine.execution_options(is_write=True)
-        self._queue = WriteQueue() if self.is_sqlite else None
+        self._queue = sqlite.WriteQueue() if self.is_sqlite else None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -54,7 +53,9 @@ class Database:
             try:
                 yield transaction
             except IntegrityError as problem:
-                if not is_unique_violation(problem):  # on SQLite nobody wrote since this write began
+                if not postgresql.is_unique_violation(
+                    problem
+                ):  # on SQLite nobody wrote since this write began
                     raise
                 raise Conflict(resource="the resource") from problem
             finally:
@@ -69,9 +70,7 @@ class Database:
 
     def now_sql(self) -> str:
         """An SQL expression for the database's own clock, in seconds since 1970, with a fraction."""
-        if self.is_sqlite:
-            return "((julianday('now') - 2440587.5) * 86400.0)"
-        return "extract(epoch from clock_timestamp())"
+        return sqlite.CLOCK if self.is_sqlite else postgresql.CLOCK
 
     def is_reachable(self) -> bool:
         """Whether a trivial query is answered."""

@@ -31,6 +31,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from recast.database import Database, DatabaseUnusable
+from recast.database.sqlite import CLOCK
 from recast.migrations.migrate import (
     check_revision,
     lock_migrations,
@@ -44,8 +45,6 @@ _BATCH = 1000
 _REPORT_EVERY = 5000
 _DIGEST_BYTES = 16
 _MODULUS = 1 << (8 * _DIGEST_BYTES)
-
-
 _SOURCE = "the source must be a SQLite file: --from sqlite:////absolute/path.db"
 
 
@@ -162,13 +161,13 @@ def _check_empty(target: Connection) -> None:
 
 def _check_leases(source: Connection) -> None:
     """No process has the file open, but one beyond this machine, or one just killed, may still be at work."""
-    now = "((julianday('now') - 2440587.5) * 86400.0)"
-    query = f"SELECT verb, target, lease_until - {now} FROM operation WHERE NOT ended AND lease_until > {now}"
+    seconds = f"lease_until - {CLOCK}"
+    query = f"SELECT verb, target, {seconds} FROM operation WHERE NOT ended AND {seconds} > 0"
     found = source.execute(text(query)).first()
     if found is not None:
-        verb, target, seconds = found
+        verb, target, left = found
         raise MoveRefused(
-            f"a worker has {verb} of {target} for another {seconds:.1f} s: stop it, or wait until then"
+            f"a worker has {verb} of {target} for another {left:.1f} s: stop it, or wait until then"
         )
 
 

@@ -1,6 +1,5 @@
 """Recording, reading and ending operations; how they look from outside."""
 
-import threading
 from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
@@ -30,10 +29,7 @@ class Operations:
         self.now = now
         self.new_id = new_id
         self.wakeup = Wakeup()
-        """Rung when this process recorded work: its worker need not sleep out its poll."""
-        self._changed = threading.Condition()
-        self.changes = 0
-        """How often this process changed an operation. Read it before looking, and wait for the next."""
+        """Notified when this process recorded work: its worker need not sleep out its poll."""
         self.listeners: list[Callable[[], None]] = []
         """Called by `notify`, in whatever thread it is called."""
         self.is_closing = False
@@ -113,9 +109,6 @@ class Operations:
 
     def notify(self) -> None:
         """Tells the waits of this process that an operation changed; they read it for themselves."""
-        with self._changed:
-            self.changes += 1
-            self._changed.notify_all()
         for listener in self.listeners:
             listener()
 
@@ -123,14 +116,6 @@ class Operations:
         """Ends all waits, so that the server need not wait for them."""
         self.is_closing = True
         self.notify()
-
-    def wait_for_change(self, seen: int, seconds: float) -> None:
-        """Returns when there are more `changes` than seen, or after the time: replicas change some, too.
-
-        A change between the look and the wait is one of them: it does not cost the whole wait.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self.changes != seen, seconds)
 
 
 def operation_name(row: OperationRow) -> str:

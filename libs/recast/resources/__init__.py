@@ -3,7 +3,7 @@
 from recast.resources.filters import Field
 from recast.resources.listing import Listing, Page
 from recast.resources.replay import RequestReplay, commit_change, find_replay
-from recast.resources.resource import ResourceRow, listing_index
+from recast.resources.resource import ResourceRow, listing_index, lock_row
 
 __all__ = [
     "Field",
@@ -14,4 +14,5 @@ __all__ = [
     "commit_change",
     "find_replay",
     "listing_index",
+    "lock_row",
 ]

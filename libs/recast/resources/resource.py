@@ -1,11 +1,12 @@
 """What the row of every resource has."""
 
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field, Session, SQLModel, select
 
-from recast.database import UtcDateTime
+from recast.database import UtcDateTime, lock_name
 from recast.faults import EtagMismatch
 
 
@@ -43,3 +44,14 @@ class ResourceRow(SQLModel):
         """Counts a change. Every function that changes what callers see of a row ends with it."""
         self.version += 1
         self.update_time = now
+
+
+Row = TypeVar("Row", bound=ResourceRow)
+
+
+def lock_row(session: Session, table: type[Row], name: str) -> Row | None:
+    """The row, which other writes wait for until this one ends; where it is gone, they wait for its name."""
+    row = session.exec(select(table).where(table.name == name).with_for_update()).first()
+    if row is None:
+        lock_name(session, name)
+    return row

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,8 @@ from sqlalchemy import func, text
 from sqlalchemy.exc import IntegrityError, StatementError, UnboundExecutionError
 from sqlmodel import Field, Session, SQLModel, select
 
-from recast.csbs.v1 import backup_service_pb2 as pb
 from recast.database import Database, UtcDateTime
-from recast.faults import Conflict, RequestIdReused, Unavailable
-from recast.resources import RequestReplay, commit_change, find_replay
+from recast.faults import Conflict, Unavailable
 from tests.harness.expectations import until
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -77,7 +74,7 @@ class DatabaseSuite:
     @pytest.fixture(autouse=True)
     def _tables(self, database: Database) -> None:
         with database.write() as tx:
-            tables = [Tally.__table__, RequestReplay.__table__]
+            tables = [Tally.__table__]
             SQLModel.metadata.create_all(tx.session.connection(), tables=tables)
             tx.commit()
 
@@ -295,84 +292,6 @@ class DatabaseSuite:
         assert abs(first - time.time()) < 60
         assert 0 < later - first < 30
 
-    # Replay.
-
-    def test_the_same_request_gets_the_same_answer(self, database: Database) -> None:
-        """A request id that was seen before, with the same body, is answered with the first answer."""
-        request = pb.DeleteBackupRequest(name="projects/demo/backups/a", request_id="r1")
-        first = pb.DeleteBackupResponse()
-        first.backup.name = "as it was"
-        with database.write() as tx:
-            assert find_replay(tx.session, "demo", request, pb.DeleteBackupResponse) is None
-            commit_change(tx, "demo", request, first, NOW)
-        with database.write() as tx:
-            assert find_replay(tx.session, "demo", request, pb.DeleteBackupResponse) == first
-        with database.read() as session:
-            assert find_replay(session, "demo", request, pb.DeleteBackupResponse) == first
-
-    def test_another_body_under_the_same_id_is_refused(self, database: Database) -> None:
-        """A request id that was seen before with another body is refused."""
-        self._remember(database, pb.DeleteBackupRequest(name="projects/demo/backups/a", request_id="r1"))
-        other = pb.DeleteBackupRequest(name="projects/demo/backups/b", request_id="r1")
-        with pytest.raises(RequestIdReused), database.write() as tx:
-            find_replay(tx.session, "demo", other, pb.DeleteBackupResponse)
-
-    @pytest.mark.parametrize(
-        ("project", "request_"),
-        [
-            ("other", pb.DeleteBackupRequest(request_id="r1")),
-            ("demo", pb.DeleteBackupRequest(request_id="r2")),
-            ("demo", pb.CreateBackupRequest(request_id="r1")),
-            ("demo", pb.DeleteBackupRequest()),
-        ],
-        ids=["another project", "another id", "another method", "no id"],
-    )
-    def test_what_is_another_request_is_not_replayed(
-        self, database: Database, project: str, request_: pb.DeleteBackupRequest
-    ) -> None:
-        """An answer belongs to one project, one method and one id, and a request without an id has none."""
-        self._remember(database, pb.DeleteBackupRequest(request_id="r1"))
-        self._remember(database, pb.DeleteBackupRequest())
-        with database.write() as tx:
-            assert find_replay(tx.session, project, request_, pb.DeleteBackupResponse) is None
-
-    def test_an_answer_that_was_only_validated_is_not_replayed(self, database: Database) -> None:
-        """With validate_only nothing is written: no change, and no answer."""
-        request = pb.DeleteBackupRequest(request_id="r1", validate_only=True)
-        with database.write() as tx:
-            tx.session.add(Tally(name="a"))
-            commit_change(tx, "demo", request, pb.DeleteBackupResponse(), NOW)
-        request.validate_only = False
-        with database.read() as session:
-            assert find_replay(session, "demo", request, pb.DeleteBackupResponse) is None
-            assert count(session) == 0
-
-    def test_two_equal_requests_at_once_have_one_effect(self, database: Database) -> None:
-        """Of equal requests that arrive together one has its effect, and all get its answer."""
-        request = pb.DeleteBackupRequest(name="projects/demo/backups/a", request_id="r1")
-        together = threading.Barrier(4)
-
-        def handle(number: int) -> str:
-            together.wait()
-            with database.write() as tx:
-                if found := find_replay(tx.session, "demo", request, pb.DeleteBackupResponse):
-                    return found.backup.name
-                answer = pb.DeleteBackupResponse()
-                answer.backup.name = f"answer {number}"
-                tx.session.add(Tally(name=f"effect {number}"))
-                return commit_change(tx, "demo", request, answer, NOW).backup.name
-
-        with ThreadPoolExecutor(4) as pool:
-            answers = set(pool.map(handle, range(4)))
-        with database.read() as session:
-            assert count(session) == 1
-        assert len(answers) == 1
-
-    @staticmethod
-    def _remember(database: Database, request: pb.DeleteBackupRequest) -> None:
-        with database.write() as tx:
-            commit_change(tx, "demo", request, pb.DeleteBackupResponse(), NOW)
-
 
 class TestSqliteDatabase(DatabaseSuite):
     """A SQLite file."""
@@ -413,15 +332,6 @@ class TestPostgresqlDatabase(DatabaseSuite):
 
         with pytest.raises(Conflict):
             write_late()
-
-    def test_a_read_of_a_request_id_does_not_wait_for_its_writer(self, database: Database) -> None:
-        """A look for an earlier answer outside a write is answered while the first request is under way."""
-        request = pb.DeleteBackupRequest(request_id="r1")
-        with database.write() as tx:
-            find_replay(tx.session, "demo", request, pb.DeleteBackupResponse)
-            with database.read() as session:
-                session.connection().execute(text("SET LOCAL lock_timeout = '100ms'"))
-                assert find_replay(session, "demo", request, pb.DeleteBackupResponse) is None
 
 
 @pytest.mark.parametrize("url", ["sqlite:////nowhere/x.db", "postgresql+psycopg://nobody@/x?host=/nowhere"])

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from recast.faults import Conflict, Refusal, Unavailable
 from recast.operations import State, Work
+from tests.harness.expectations import until
 
 R = "projects/demo/chunks"
 
@@ -29,16 +30,6 @@ def uses(exclusive: bool, then: Callable[[Work], Message | Refusal]) -> Callable
 def refuse(_work: Work) -> Message:
     """A run that fails for good."""
     raise Conflict(resource="x")
-
-
-def wait_until(bench: Any, has_come: Callable[[], bool]) -> None:
-    """Returns when it has come, looking at each change that the workers tell of."""
-    for _ in range(400):
-        seen = bench.operations.changes
-        if has_come():
-            return
-        bench.operations.wait_for_change(seen, 0.05)
-    raise AssertionError("it did not come")
 
 
 class TestUse:
@@ -165,8 +156,9 @@ class TestWorkers:
 
         operations = [bench.record() for _ in range(30)]
         workers = [bench.start(run, threads=3) for _ in range(2)]
-        wait_until(
-            bench, lambda: len(bench.effects()) == 30 and all(bench.row(each).ended for each in operations)
+        until(
+            lambda: len(bench.effects()) == 30 and all(bench.row(each).ended for each in operations),
+            "the end of all work",
         )
         for worker in workers:
             worker.stop()
@@ -185,9 +177,9 @@ class TestWorkers:
         bench.start(run, threads=1, lease_seconds=1.0)
         assert begun.wait(60)
         first = bench.row(operation).lease_until
-        wait_until(bench, lambda: bench.row(operation).lease_until > first + 1.0)
+        until(lambda: bench.row(operation).lease_until > first + 1.0, "two renewals")
         let_go.set()
-        wait_until(bench, lambda: bench.row(operation).ended)
+        until(lambda: bench.row(operation).ended, "the end of the work")
         assert (bench.row(operation).state, bench.row(operation).epoch) == (State.SUCCEEDED, 1)
 
     def test_a_stopped_worker_gives_its_work_back(self, bench: Any) -> None:
@@ -241,7 +233,7 @@ class TestWorkers:
         for _ in range(5):
             begun = bench.clock()
             operation = bench.record()
-            wait_until(bench, lambda operation=operation: bench.row(operation).ended)
+            until(lambda operation=operation: bench.row(operation).ended, "the end of the work")
             assert bench.clock() - begun < 5
 
     def test_work_that_was_begun_does_not_spare_the_next(self, bench: Any) -> None:

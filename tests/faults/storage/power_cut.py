@@ -120,7 +120,10 @@ class Disk:
         for path, status in there:
             inside = path.relative_to(root)
             is_folder = stat.S_ISDIR(status.st_mode)
-            node = Folder() if is_folder else File(status.st_mode & 0o7777, before / inside)
+            source = (
+                None if path.name.endswith(_SHARED_MEMORY) else before / inside
+            )  # of which there is no copy
+            node = Folder() if is_folder else File(status.st_mode & 0o7777, source)
             node = self._inodes.setdefault(status.st_ino, node)
             folder = self._folder(inside.parent)
             folder.now[inside.name] = node

@@ -6,10 +6,9 @@ from sqlalchemy import URL, Engine, create_engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
-_OPTIONS = (
-    # A replica that froze within a transaction must not keep its row locks.
-    "-c idle_in_transaction_session_timeout=10000 -c timezone=UTC"
-)
+CLOCK = "extract(epoch from clock_timestamp())"  # SQL: seconds since 1970, with a fraction
+# A replica that froze within a transaction must not keep its row locks.
+_OPTIONS = "-c idle_in_transaction_session_timeout=10000 -c timezone=UTC"
 # A server that fell silent is given up after about ten seconds; libpq waits a quarter of an hour. A URL may
 # say otherwise.
 _PATIENCE = {

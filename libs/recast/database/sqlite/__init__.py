@@ -14,6 +14,7 @@ from sqlalchemy import URL, Engine, create_engine, event
 
 from recast.faults import Unavailable
 
+CLOCK = "((julianday('now') - 2440587.5) * 86400.0)"  # SQL: seconds since 1970, with a fraction
 _BUSY_SECONDS = 10
 """How long SQLite waits for a writer of another process."""
 _QUEUE_SECONDS = 15.0

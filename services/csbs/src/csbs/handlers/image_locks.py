@@ -19,6 +19,7 @@ from recast.csbs.v1 import image_lock_service_pb2 as pb
 from recast.csbs.v1 import image_lock_service_pb2_grpc as grpc_pb
 from recast.database import Database
 from recast.faults import Refusal, all_of
+from recast.resources import lock_row
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
 
@@ -75,7 +76,7 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
             locks = image_locks.find(tx.session, row.name, token=request.token)
             lock = current(locks, row.name, request.image, request.token)
             lock = lock._replace(state=advance(lock, LockEvent.CONFIRMED))
-            image_locks.move(tx, lock, lock.state)
+            image_locks.save(tx, lock)
             tx.commit()
         return pb.ConfirmLockResponse(lock=_message(lock))
 
@@ -84,7 +85,7 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
     ) -> pb.ReleaseLockResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
-            image_locks.lock_backup(tx, request.backup)
+            lock_row(tx.session, BackupRow, request.backup)
             locks = image_locks.find(
                 tx.session, request.backup, request_id=request.request_id, token=request.token
             )
@@ -93,7 +94,7 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
             meant.sort(key=lambda each: each.state is LockState.RELEASED)
             if meant:
                 lock = meant[0]
-                image_locks.move(tx, lock, advance(lock, LockEvent.RELEASED))
+                image_locks.save(tx, lock._replace(state=advance(lock, LockEvent.RELEASED)))
             else:
                 # A release that overtakes its own LockBackup leaves the tombstone that refuses it.
                 lock = _tombstone(request, self.now())

@@ -5,7 +5,7 @@ from sqlmodel import Session, col, or_, select
 from csbs.domain.image_lock import ImageLock, LockState
 from csbs.storage import backups
 from csbs.storage.tables import BackupRow, ImageLockRow
-from recast.database import Transaction, lock_name
+from recast.database import Transaction
 
 
 def find(session: Session, backup: str, *, request_id: str = "", token: int = 0) -> list[ImageLock]:
@@ -23,13 +23,6 @@ def find(session: Session, backup: str, *, request_id: str = "", token: int = 0)
         )
         for row in rows
     ]
-
-
-def lock_backup(tx: Transaction, name: str) -> None:
-    """Keeps a backup and its locks from other writes until the end of this one, also when it is gone."""
-    query = select(BackupRow).where(BackupRow.name == name).with_for_update()
-    if tx.session.exec(query).first() is None:
-        lock_name(tx.session, name)
 
 
 def take(tx: Transaction, row: BackupRow, lock: ImageLock) -> ImageLock:
@@ -59,13 +52,13 @@ def add(tx: Transaction, lock: ImageLock) -> None:
     )
 
 
-def move(tx: Transaction, lock: ImageLock, state: LockState) -> None:
+def save(tx: Transaction, lock: ImageLock) -> None:
     """Writes the state of a lock; a release frees the backup that it held."""
     row = tx.session.get_one(ImageLockRow, (lock.backup, lock.request_id))
-    held = row.state != LockState.RELEASED
-    row.state = state
+    is_release = lock.state is LockState.RELEASED and row.state != LockState.RELEASED
+    row.state = lock.state
     tx.session.add(row)
     backup = tx.session.get(BackupRow, lock.backup)
-    if held and state is LockState.RELEASED and backup is not None and backup.image == lock.image:
+    if is_release and backup is not None and backup.image == lock.image:
         backup.image = ""
         backups.save(tx, backup)

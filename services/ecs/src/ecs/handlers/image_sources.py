@@ -8,10 +8,11 @@ import grpc
 
 from ecs.domain.refusals import HoldEnded
 from ecs.storage import servers
-from ecs.storage.tables import EndedHoldRow, ImageHoldRow
+from ecs.storage.tables import EndedHoldRow, ImageHoldRow, ServerRow
 from recast.database import Database
 from recast.ecs.v1 import image_source_service_pb2 as pb
 from recast.ecs.v1 import image_source_service_pb2_grpc as grpc_pb
+from recast.resources import lock_row
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
 
@@ -46,7 +47,7 @@ class ImageSources(grpc_pb.ImageSourceServiceServicer):
     ) -> pb.FreeServerResponse:
         enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:
-            row = servers.hold(tx.session, request.server)
+            row = lock_row(tx.session, ServerRow, request.server)
             hold = tx.session.get(ImageHoldRow, (request.server, request.image))
             if row is not None and hold is not None and hold.hold_id in {"", request.hold_id}:
                 tx.session.delete(hold)

@@ -37,11 +37,6 @@ def load(session: Session, name: str, *, lock: bool = False) -> ServerRow:
     return row
 
 
-def hold(session: Session, name: str) -> ServerRow | None:
-    """The row, if there is one, kept from everybody else until the transaction ends."""
-    return session.exec(select(ServerRow).where(ServerRow.name == name).with_for_update()).first()
-
-
 def holds(session: Session, server: str) -> Sequence[str]:
     """The images that are being made from a server."""
     query = select(ImageHoldRow.image).where(ImageHoldRow.server == server)

@@ -11,12 +11,13 @@ from ims.domain.refusals import PinEnded
 from ims.peers.csbs import Backups
 from ims.storage import images
 from ims.storage.chunks import ImageChunks
-from ims.storage.tables import EndedPinRow, ImagePinRow
+from ims.storage.tables import EndedPinRow, ImagePinRow, ImageRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
 from recast.database import Database
 from recast.ims.v1 import provisioning_service_pb2 as pb
 from recast.ims.v1 import provisioning_service_pb2_grpc as grpc_pb
+from recast.resources import lock_row
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
 
@@ -67,7 +68,7 @@ class Provisioning(grpc_pb.ProvisioningServiceServicer):
     ) -> pb.UnpinImageResponse:
         enter_project(parse_name(request.image, "images", "image").project)
         with self.database.write() as tx:
-            images.lock_row(tx.session, request.image)
+            lock_row(tx.session, ImageRow, request.image)
             pin = tx.session.get(ImagePinRow, (request.image, request.pin_id))
             if pin is not None:
                 tx.session.delete(pin)

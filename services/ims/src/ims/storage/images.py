@@ -13,7 +13,7 @@ from ims.domain.refusals import ImageNotFound
 from ims.storage.tables import ImagePinRow, ImageRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
-from recast.database import Transaction, lock_name
+from recast.database import Transaction
 from recast.ims.v1 import image_pb2 as pb
 from recast.ims.v1 import image_service_pb2
 from recast.resources import Field, Listing
@@ -57,13 +57,6 @@ def load(session: Session, name: str, *, lock: bool = False) -> ImageRow:
     if row is None:
         raise ImageNotFound(image=name)
     return row
-
-
-def lock_row(session: Session, name: str) -> None:
-    """Keeps an image and its pins from other writes until the end of this one, also when it is gone."""
-    query = select(ImageRow).where(ImageRow.name == name).with_for_update()
-    if session.exec(query).first() is None:
-        lock_name(session, name)
 
 
 def find_upload(session: Session, project: str, request_id: str) -> ImageRow | None:
