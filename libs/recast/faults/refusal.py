@@ -112,6 +112,10 @@ class RemoteRefusal(Refusal):
         self.facts = dict(metadata or {})
         self.rule = self.facts.get("rule", "")
 
+    def violation(self) -> Violation:
+        """The first violation that the refusal arrived with: only it names the resource."""
+        return self._violations[0] if self._violations else super().violation()
+
 
 def all_of(refusals: Sequence[Refusal]) -> Refusal:
     """One refusal that says all of them: the first, with every one as a violation.

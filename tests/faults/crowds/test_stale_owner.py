@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pytest
 
 from recast.client import Service
-from recast.csbs.v1 import image_lock_service_pb2 as pb
 from recast.faults import Kind, RemoteRefusal
+from recast.imagelock.v1 import image_lock_service_pb2 as pb
 from recast.longrunning.v1.operation_metadata_pb2 import OPERATION_STATE_CANCELLED
 from tests.faults.crowds.replicas import Only, Replicas
 from tests.faults.crowds.tenants import make_tenant, start_server

@@ -14,11 +14,10 @@ from csbs.storage.chunks import BackupChunks
 from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
-from recast.csbs.v1 import error_reason_pb2
-from recast.csbs.v1 import image_lock_service_pb2 as pb
-from recast.csbs.v1 import image_lock_service_pb2_grpc as grpc_pb
 from recast.database import Database
-from recast.faults import Refusal, all_of
+from recast.faults import all_of
+from recast.imagelock.v1 import image_lock_service_pb2 as pb
+from recast.imagelock.v1 import image_lock_service_pb2_grpc as grpc_pb
 from recast.resources import lock_row
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
@@ -36,19 +35,6 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
     require_available: bool
     now: Callable[[], datetime]
 
-    def CheckImageEligibility(
-        self, request: pb.CheckImageEligibilityRequest, context: grpc.ServicerContext
-    ) -> pb.CheckImageEligibilityResponse:
-        enter_project(parse_name(request.backup, "backups", "backup").project)
-        with self.database.read() as session:
-            row = backups.load(session, request.backup)
-        obstacles = self._obstacles(row)
-        return pb.CheckImageEligibilityResponse(
-            backup=backups.message(row),
-            eligible=not obstacles,
-            violations=[_violation(each) for each in obstacles],
-        )
-
     def LockBackup(
         self, request: pb.LockBackupRequest, context: grpc.ServicerContext
     ) -> pb.LockBackupResponse:
@@ -58,14 +44,12 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
             locks = image_locks.find(tx.session, row.name, request_id=request.request_id)
             lock = find_again(locks, row.name, request.image, request.request_id)
             if lock is None:
-                if obstacles := self._obstacles(row):
+                if obstacles := image_obstacles(backups.value(row), require_available=self.require_available):
                     raise all_of(obstacles)
                 wanted = ImageLock(row.name, request.image, 0, request.request_id, LockState.HELD, self.now())
                 lock = image_locks.take(tx, row, wanted)
                 tx.commit()
-        return pb.LockBackupResponse(
-            backup=backups.message(row), lock=_message(lock), content=self._content(row, project)
-        )
+        return pb.LockBackupResponse(lock=_message(lock), content=self._content(row, project))
 
     def ConfirmLock(
         self, request: pb.ConfirmLockRequest, context: grpc.ServicerContext
@@ -115,10 +99,7 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         content = self._content(row, project)
         if content is None:
             raise BackupNotImageReady(backup=row.name, state=row.state)
-        return pb.GetBackupContentResponse(backup=backups.message(row), content=content)
-
-    def _obstacles(self, row: BackupRow) -> list[Refusal]:
-        return image_obstacles(backups.value(row), require_available=self.require_available)
+        return pb.GetBackupContentResponse(content=content)
 
     def _content(self, row: BackupRow, project: str) -> content_pb2.Content | None:
         """What the backup's disks are, with the key of the store; None while it is being made."""
@@ -147,12 +128,3 @@ def _message(lock: ImageLock) -> pb.ImageLock:
 
 def _released(lock: ImageLock) -> pb.ImageLock:
     return pb.ImageLock(backup=lock.backup, image=lock.image, token=lock.token, state=pb.LOCK_STATE_RELEASED)
-
-
-def _violation(obstacle: Refusal) -> pb.EligibilityViolation:
-    return pb.EligibilityViolation(
-        reason=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{obstacle.reason}"),
-        rule=obstacle.rule,
-        resource=obstacle.violation().resource,
-        description=obstacle.text,
-    )
