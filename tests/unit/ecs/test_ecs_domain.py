@@ -9,7 +9,7 @@ from ecs.domain import batch
 from ecs.domain import disk as disks
 from ecs.domain import freeze as freezes
 from ecs.domain import server as servers
-from ecs.domain.batch import AskedDisk, ImageDisk
+from ecs.domain.batch import ImageDisk, RequestedDisk
 from ecs.domain.disk import Disk, DiskEvent, DiskState
 from ecs.domain.freeze import Freeze, FreezeEvent, FreezeState
 from ecs.domain.refusals import (
@@ -48,10 +48,10 @@ def disk(state: DiskState = DiskState.AVAILABLE, **changes: Any) -> Disk:
     return Disk("d", state, **{"is_system": False, "shared": False} | changes)
 
 
-def asked(**changes: Any) -> AskedDisk:
+def requested(**changes: Any) -> RequestedDisk:
     """A data disk that a request asks for."""
     given = {"image_disk": "", "image": "", "size_bytes": 0, "shared": False, "display_name": ""} | changes
-    return AskedDisk(**given)
+    return RequestedDisk(**given)
 
 
 @pytest.mark.parametrize(("states", "events", "table", "contract"), TABLES)
@@ -261,7 +261,7 @@ def test_a_batch_has_room_for_its_numbers_and_at_most_a_hundred() -> None:
 
 @pytest.mark.rule("R12", "R39")
 def test_every_disk_of_the_image_comes_in_its_place_and_what_is_added_after_the_last() -> None:
-    """The image's disks keep their places, gaps too; named ones are as asked; others are added behind."""
+    """The image's disks keep their places, gaps too; named ones are as requested; others are added behind."""
     extra = ImageDisk(
         "data", "data-1", is_system=False, position=1, display_name="seed", size_bytes=512, base="bx"
     )
@@ -269,9 +269,9 @@ def test_every_disk_of_the_image_comes_in_its_place_and_what_is_added_after_the_
         [THIRD, SYSTEM, FIRST],
         4096,
         [
-            asked(size_bytes=512),
-            asked(image_disk="data-3", size_bytes=1024, shared=True),
-            asked(image="data"),
+            requested(size_bytes=512),
+            requested(image_disk="data-3", size_bytes=1024, shared=True),
+            requested(image="data"),
         ],
         {"data": extra},
     )
@@ -289,11 +289,11 @@ def test_every_disk_of_the_image_comes_in_its_place_and_what_is_added_after_the_
     ("system_bytes", "ask", "field"),
     [
         (1024, [], "system_disk.size_bytes"),
-        (0, [asked(image_disk="data-1", size_bytes=512)], "data_disks[0].size_bytes"),
-        (0, [asked(size_bytes=512), asked(image="data", size_bytes=512)], "data_disks[1].size_bytes"),
+        (0, [requested(image_disk="data-1", size_bytes=512)], "data_disks[0].size_bytes"),
+        (0, [requested(size_bytes=512), requested(image="data", size_bytes=512)], "data_disks[1].size_bytes"),
     ],
 )
-def test_sizes_only_grow(system_bytes: int, ask: list[AskedDisk], field: str) -> None:
+def test_sizes_only_grow(system_bytes: int, ask: list[RequestedDisk], field: str) -> None:
     """A disk below the size of what it is made from is refused, and its field named (V2)."""
     data = {
         "data": ImageDisk(
@@ -309,7 +309,7 @@ def test_sizes_only_grow(system_bytes: int, ask: list[AskedDisk], field: str) ->
 def test_a_request_names_the_images_data_disks_each_once(names: list[str]) -> None:
     """A disk that the image does not have, its system disk, or one named twice, is refused (V3)."""
     with pytest.raises(ImageDiskUnknown):
-        batch.plan_disks([SYSTEM, FIRST], 0, [asked(image_disk=name) for name in names], {})
+        batch.plan_disks([SYSTEM, FIRST], 0, [requested(image_disk=name) for name in names], {})
 
 
 @pytest.mark.rule("R49", "R50")

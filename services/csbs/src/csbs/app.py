@@ -30,7 +30,7 @@ from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
 from recast.rpc.server import Registration, Server
 
-# What IMS sends with request ids of its own operations.
+# The requests that IMS sends with request ids of its own operations.
 WORK_REQUESTS = ("recast.csbs.v1.CreateBackupRequest", "recast.csbs.v1.DeleteBackupRequest")
 
 
@@ -63,7 +63,7 @@ class App:
         tombstone_age = timedelta(days=settings.tombstone_days)
         expiries.add_request_ids(timedelta(days=settings.request_id_days), WORK_REQUESTS, tombstone_age)
         expiries.add_operations(timedelta(days=settings.operation_days))
-        # Of the time that the lock was taken: its request is that old, whenever it was released.
+        # The age counts from the lock, not from its release: a late duplicate of its request is as old.
         is_released = col(ImageLockRow.state) == LockState.RELEASED
         expiries.add(ImageLockRow, "create_time", tombstone_age, is_released)
         self._server = Server(
@@ -103,16 +103,16 @@ class App:
         self.port = self._server.port
 
     def start(self) -> None:
-        """Works and serves."""
+        """Starts the worker, the schedule and the server."""
         if self._works:
             self._worker.start()
             self._schedule.start()
         self._server.start()
 
     def stop(self) -> None:
-        """Takes no new calls, lets work reach its next check, and ends.
+        """Takes no new calls, lets running calls end and running work reach its next check, and returns.
 
-        Both at once: calls may take their whole grace, work its last write to the storage.
+        Server and worker stop concurrently: a call may take its whole grace, work its last write to storage.
         """
         self._operations.close()
         self._worker.begin_to_stop()

@@ -19,7 +19,7 @@ from recast.rpc.names import parse_name
 
 @dataclass(frozen=True)
 class ImageSources(grpc_pb.ImageSourceServiceServicer):
-    """What its RPCs need."""
+    """The RPCs, and the collaborators that they need."""
 
     database: Database
     now: Callable[[], datetime]

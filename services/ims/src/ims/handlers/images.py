@@ -27,7 +27,7 @@ from recast.rpc.names import parse_name, parse_parent
 
 @dataclass(frozen=True)
 class Images(grpc_pb.ImageServiceServicer):
-    """What its RPCs need."""
+    """The RPCs, and the collaborators that they need."""
 
     database: Database
     operations: Operations
