@@ -19,6 +19,7 @@ NAMES = {
     "recast.operations": ["Bell"],
     "recast.doctor": ["CannotLook"],
     "ecs.domain.batch": ["AskedDisk"],
+    "recast.preparation.checks": ["ask_all"],
 }
 
 
