@@ -22,7 +22,7 @@ DOES_IO = (
     "subprocess",
     "time",
 )
-PURE = ("faults",)
+PURE = ("faults", "reservations")
 # Libs for those who test with containers: nobody else may need an engine.
 CONTAINERS = ("docker", "testcontainers", "recast.testing")
 

@@ -145,10 +145,10 @@ def test_a_pin_does_not_come_back(stage: Stage, figure: Callable[[str], None]) -
     until(lambda: replicas.log("ecs").count(_LOST) > lost, "the end of the old owner")
     query = "SELECT pin_id FROM image_pin WHERE image = :image"
     assert not replicas.rows("ims", query, image=tenant.image("pinned"))
-    assert '"PIN_ENDED"' in replicas.log("ims")
+    assert '"PIN_RELEASED"' in replicas.log("ims")
     other.delete_image("pinned")
     assert replicas.problems() == []
-    figure("PIN_ENDED refused the pin of the old owner")
+    figure("PIN_RELEASED refused the pin of the old owner")
 
 
 @pytest.mark.rule("R10")

@@ -14,7 +14,6 @@ from csbs.domain.refusals import (
     BackupBusy,
     BackupHasImage,
     BackupNotRestorable,
-    LockReleased,
     LockTokenStale,
     RestoreTargetInvalid,
     ServerStateForbidsBackup,
@@ -147,27 +146,6 @@ def test_a_backups_name_is_well_formed(name: str) -> None:
         backups.check_texts(name, "<")
     assert [each.field for each in caught.value.fields] == ["backup.display_name", "backup.description"]
     backups.check_texts("n_-1" * 63, "d" * 255)
-
-
-@pytest.mark.rule("R10")
-def test_the_same_request_finds_its_lock_and_no_other() -> None:
-    """A request finds the lock that it took; after a release, or for another image, it is refused."""
-    held = lock(LockState.HELD)
-    assert locks.find_again([held], "b", "i", "r") is held
-    assert locks.find_again([held], "b", "i", "another") is None
-    for found, image in ((lock(LockState.RELEASED), "i"), (held, "another")):
-        with pytest.raises(LockReleased):
-            locks.find_again([found], "b", image, "r")
-
-
-@pytest.mark.rule("R10")
-def test_only_the_current_token_counts() -> None:
-    """A token is the current one when it is of this image, not released, and the same."""
-    held = lock(LockState.HELD)
-    assert locks.current([held], "b", "i", 1) is held
-    for found, image, token in ((held, "i", 2), (held, "j", 1), (lock(LockState.RELEASED), "i", 1)):
-        with pytest.raises(LockTokenStale):
-            locks.current([found], "b", image, token)
 
 
 def test_a_restore_goes_where_the_disks_came_from_unless_mapped() -> None:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import grpc
+from sqlmodel import Session
 
 from csbs.domain.backup import SEALED, image_obstacles
-from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance, current, find_again
-from csbs.domain.refusals import BackupNotImageReady
+from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance
+from csbs.domain.refusals import BackupNotImageReady, LockReleased, LockTokenStale
 from csbs.storage import backups, image_locks
 from csbs.storage.chunks import BackupChunks
 from csbs.storage.tables import BackupRow
@@ -18,6 +19,7 @@ from recast.database import Database
 from recast.faults import all_of
 from recast.imagelock.v1 import image_lock_service_pb2 as pb
 from recast.imagelock.v1 import image_lock_service_pb2_grpc as grpc_pb
+from recast.reservations import Release, held, plan_release, take
 from recast.resources import lock_row
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
@@ -41,8 +43,8 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
             row = backups.load(tx.session, request.backup, lock=True)
-            locks = image_locks.find(tx.session, row.name, request_id=request.request_id)
-            lock = find_again(locks, row.name, request.image, request.request_id)
+            found = image_locks.find_by_request(tx.session, row.name, request.request_id)
+            lock = take(found, request.image, LockReleased(backup=row.name, image=request.image))
             if lock is None:
                 if obstacles := image_obstacles(backups.value(row), require_available=self.require_available):
                     raise all_of(obstacles)
@@ -56,9 +58,8 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
     ) -> pb.ConfirmLockResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
-            row = backups.load(tx.session, request.backup, lock=True)
-            locks = image_locks.find(tx.session, row.name, token=request.token)
-            lock = current(locks, row.name, request.image, request.token)
+            backups.load(tx.session, request.backup, lock=True)
+            lock = _held(tx.session, request)
             lock = lock._replace(state=advance(lock, LockEvent.CONFIRMED))
             image_locks.save(tx, lock)
             tx.commit()
@@ -70,21 +71,14 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
             lock_row(tx.session, BackupRow, request.backup)
-            locks = image_locks.find(
-                tx.session, request.backup, request_id=request.request_id, token=request.token
-            )
-            meant = [each for each in locks if each.image == request.image and _is_meant(each, request)]
-            # A backup of this name before may have left a tombstone of the same token.
-            meant.sort(key=lambda each: each.state is LockState.RELEASED)
-            if meant:
-                lock = meant[0]
+            by_request = image_locks.find_by_request(tx.session, request.backup, request.request_id)
+            found = _find_by_token(tx.session, request) if request.token else by_request
+            lock = found if found and found.image == request.image else _tombstone(request, self.now())
+            plan = plan_release(found, request.image)
+            if plan is Release.RELEASED:
                 image_locks.save(tx, lock._replace(state=advance(lock, LockEvent.RELEASED)))
-            else:
-                # A release that overtakes its own LockBackup leaves the tombstone that refuses it.
-                lock = _tombstone(request, self.now())
-                is_anothers = any(each.request_id == request.request_id for each in locks)
-                if request.request_id and not is_anothers:
-                    image_locks.add(tx, lock)
+            elif plan is Release.TOMBSTONE and request.request_id and by_request is None:
+                image_locks.add(tx, lock)
             tx.commit()
         return pb.ReleaseLockResponse(lock=_released(lock))
 
@@ -94,8 +88,7 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.read() as session:
             row = backups.load(session, request.backup)
-            locks = image_locks.find(session, row.name, token=request.token)
-        current(locks, row.name, request.image, request.token)
+            _held(session, request)
         content = self._content(row, project)
         if content is None:
             raise BackupNotImageReady(backup=row.name, state=row.state)
@@ -110,8 +103,16 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         return content
 
 
-def _is_meant(lock: ImageLock, request: pb.ReleaseLockRequest) -> bool:
-    return lock.token == request.token if request.token else lock.request_id == request.request_id
+def _held(session: Session, request: pb.ConfirmLockRequest | pb.GetBackupContentRequest) -> ImageLock:
+    """The lock that the token of the request names, when it is in force."""
+    stale = LockTokenStale(backup=request.backup, image=request.image, token=request.token)
+    return held(_find_by_token(session, request), request.image, stale)
+
+
+def _find_by_token(
+    session: Session, request: pb.ConfirmLockRequest | pb.GetBackupContentRequest | pb.ReleaseLockRequest
+) -> ImageLock | None:
+    return image_locks.find_by_token(session, request.backup, request.image, request.token)
 
 
 def _tombstone(request: pb.ReleaseLockRequest, now: datetime) -> ImageLock:
