@@ -22,7 +22,7 @@ DOES_IO = (
     "subprocess",
     "time",
 )
-PURE = ("faults",)
+PURE = ("faults", "reservations")
 # Packages that need a container engine; only recast.testing may import them.
 CONTAINERS = ("docker", "testcontainers", "recast.testing")
 

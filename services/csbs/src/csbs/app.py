@@ -8,6 +8,7 @@ from sqlmodel import col
 
 from csbs.domain.image_lock import LockState
 from csbs.handlers.backups import Backups
+from csbs.handlers.image_eligibility import ImageEligibility
 from csbs.handlers.image_locks import ImageLocks
 from csbs.peers.ecs import Servers
 from csbs.settings import Settings
@@ -18,8 +19,9 @@ from csbs.workflows.create_backup import CreateBackup
 from csbs.workflows.delete_backup import DeleteBackup
 from csbs.workflows.restore_backup import RestoreBackup
 from recast.contentstore import COLLECT_CHUNKS, CollectChunks
-from recast.csbs.v1 import backup_service_pb2_grpc, image_lock_service_pb2_grpc
+from recast.csbs.v1 import backup_service_pb2_grpc
 from recast.database import Database
+from recast.imagelock.v1 import image_eligibility_service_pb2_grpc, image_lock_service_pb2_grpc
 from recast.migrations.migrate import migrate
 from recast.operations import Expiries, Operations, OperationsServicer, Schedule, Waits, Worker
 from recast.rpc.access import people_and, services
@@ -76,7 +78,13 @@ class App:
                     people_and("ims"),
                 ),
                 Registration(
-                    "recast.csbs.v1.ImageLockService",
+                    "recast.imagelock.v1.ImageEligibilityService",
+                    image_eligibility_service_pb2_grpc.add_ImageEligibilityServiceServicer_to_server,
+                    ImageEligibility(database, settings.require_available),
+                    people_and("ims"),
+                ),
+                Registration(
+                    "recast.imagelock.v1.ImageLockService",
                     image_lock_service_pb2_grpc.add_ImageLockServiceServicer_to_server,
                     ImageLocks(database, chunks, settings.require_available, now),
                     services("ims"),

@@ -1,5 +1,6 @@
 """Backups in the database: their rows, and the domain value and the message of a row."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from google.rpc import status_pb2
@@ -40,6 +41,12 @@ def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
     if row is None:
         raise BackupNotFound(backup=name)
     return row
+
+
+def find(session: Session, names: Collection[str]) -> dict[str, BackupRow]:
+    """The rows of these names, by name; a name without a row is left out."""
+    rows = session.exec(select(BackupRow).where(col(BackupRow.name).in_(names)))
+    return {row.name: row for row in rows}
 
 
 def unfinished_backup_of(session: Session, project: str, server: str) -> str:

@@ -239,11 +239,11 @@ class DiskOnOtherHost(Refusal):
     in_the_way = "disk"
 
 
-class HoldEnded(Refusal):
-    """A late duplicate of a request does not renew its hold, once that was freed."""
+class HoldReleased(Refusal):
+    """A late duplicate of a request does not renew its hold, once that was released."""
 
     kind = Kind.ABORTED
-    reason = "HOLD_ENDED"
+    reason = "HOLD_RELEASED"
     rule = ServerInImageCreation.rule
-    message = "the hold {hold} of {image} on {server} was freed before this request arrived"
+    message = "the hold {hold} of {image} on {server} was released before this request arrived"
     in_the_way = "server"

@@ -27,7 +27,7 @@ def load(session: Session, server: str, freeze_id: str) -> FreezeRow:
 
 def value(row: FreezeRow) -> Freeze:
     """The freeze as the domain's value."""
-    return Freeze(row.server, row.freeze_id, FreezeState(row.state))
+    return Freeze(row.server, row.freeze_id, row.backup, FreezeState(row.state))
 
 
 def add(

@@ -10,10 +10,11 @@ from ecs.domain.disk import device_name
 from ecs.domain.refusals import ServerNotFound
 from ecs.domain.server import Server, ServerEvent, ServerState, advance
 from ecs.storage import disks
-from ecs.storage.tables import AttachmentRow, DiskRow, ImageHoldRow, ServerRow
+from ecs.storage.tables import AttachmentRow, DiskRow, EndedHoldRow, ImageHoldRow, ServerRow
 from recast.contracts.times import put_time
 from recast.database import Transaction
 from recast.ecs.v1 import server_pb2 as pb
+from recast.reservations import Reservation
 from recast.resources import Field, Listing
 
 LISTING: Listing[ServerRow] = Listing(
@@ -41,6 +42,14 @@ def holds(session: Session, server: str) -> Sequence[str]:
     """The images that are being made from a server."""
     query = select(ImageHoldRow.image).where(ImageHoldRow.server == server)
     return session.exec(query.order_by(col(ImageHoldRow.image))).all()
+
+
+def find_hold(session: Session, server: str, image: str, hold_id: str) -> Reservation | None:
+    """The hold of an image under an id, or its tombstone. Holds of before migration 0003 have no id."""
+    if session.get(EndedHoldRow, (hold_id, server)) is not None:
+        return Reservation(image, is_released=True)
+    hold = session.get(ImageHoldRow, (server, image))
+    return Reservation(hold.image) if hold and hold.hold_id in {"", hold_id} else None
 
 
 def frozen_with(session: Session, server: str) -> ServerRow | None:

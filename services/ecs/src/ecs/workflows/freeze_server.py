@@ -8,7 +8,7 @@ from datetime import datetime
 
 from google.protobuf.message import Message
 
-from ecs.domain.freeze import FreezeEvent, FreezeState, check_not_thawed
+from ecs.domain.freeze import FreezeEvent, FreezeState
 from ecs.domain.refusals import FreezeInTheWay, FreezeNotFound
 from ecs.domain.server import decide_freeze
 from ecs.storage import disks, freezes, servers
@@ -19,6 +19,7 @@ from recast.database import Database
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Work
+from recast.reservations import take
 
 
 class FreezeServer:
@@ -90,8 +91,8 @@ def begin(
     with database.write() as tx:
         row = servers.load(tx.session, request.server, lock=True)
         freeze = freezes.find(tx.session, row.name, request.freeze_id)
-        if freeze is not None:
-            check_not_thawed(freezes.value(freeze))
+        thawed = FreezeNotFound(server=row.name, freeze=request.freeze_id)
+        if freeze is not None and take(freezes.value(freeze), request.backup, thawed):
             return pb.FreezeServerResponse.FromString(freeze.answer)
         decide_freeze(servers.value(tx.session, row))
         if frozen := servers.frozen_with(tx.session, row.name):

@@ -186,10 +186,10 @@ class ContentDamaged(Refusal):
     in_the_way = "image"
 
 
-class PinEnded(Refusal):
-    """A late duplicate of a request does not renew its pin, once that was removed."""
+class PinReleased(Refusal):
+    """A late duplicate of a request does not renew its pin, once that was released."""
 
     kind = Kind.ABORTED
-    reason = "PIN_ENDED"
-    message = "the pin {pin} of {image} was removed before this request arrived"
+    reason = "PIN_RELEASED"
+    message = "the pin {pin} of {image} was released before this request arrived"
     in_the_way = "image"

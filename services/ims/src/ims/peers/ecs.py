@@ -6,7 +6,7 @@ from recast.ecs.v1 import image_source_service_pb2 as pb
 from recast.ecs.v1 import image_source_service_pb2_grpc as grpc_pb
 from recast.faults import Kind, Refusal
 
-_ENDED = "HOLD_ENDED"
+_RELEASED = "HOLD_RELEASED"
 
 
 class SourceServers:
@@ -23,7 +23,7 @@ class SourceServers:
         try:
             self._source.HoldServer(pb.HoldServerRequest(server=server, image=image, hold_id=hold_id))
         except Refusal as refusal:
-            if refusal.kind is not Kind.NOT_FOUND and refusal.reason != _ENDED:
+            if refusal.kind is not Kind.NOT_FOUND and refusal.reason != _RELEASED:
                 raise
             return False
         return True

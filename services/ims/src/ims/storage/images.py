@@ -10,12 +10,13 @@ from sqlmodel import Session, col, select
 
 from ims.domain.image import Image, ImageEvent, ImageKind, ImageState, advance
 from ims.domain.refusals import ImageNotFound
-from ims.storage.tables import ImagePinRow, ImageRow
+from ims.storage.tables import EndedPinRow, ImagePinRow, ImageRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
 from recast.database import Transaction
 from recast.ims.v1 import image_pb2 as pb
 from recast.ims.v1 import image_service_pb2
+from recast.reservations import Reservation
 from recast.resources import Field, Listing
 
 LISTING: Listing[ImageRow] = Listing(
@@ -90,6 +91,14 @@ def live_contents(session: Session, project: str) -> list[content_pb2.Content]:
 def pins(session: Session, image: str) -> Sequence[ImagePinRow]:
     """The pins of the readers of an image."""
     return session.exec(select(ImagePinRow).where(ImagePinRow.image == image)).all()
+
+
+def find_pin(session: Session, image: str, pin_id: str) -> Reservation | None:
+    """The pin under an id, or its tombstone."""
+    if session.get(EndedPinRow, (pin_id, image)) is not None:
+        return Reservation("", is_released=True)
+    pin = session.get(ImagePinRow, (image, pin_id))
+    return Reservation(pin.holder) if pin else None
 
 
 def value(session: Session, row: ImageRow) -> Image:
