@@ -20,7 +20,7 @@ from recast.rpc.status import status_from_refusal
 
 @dataclass(frozen=True)
 class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
-    """What its RPC needs. `require_available` is the strict reading of R06."""
+    """The RPC, and the collaborators that it needs. `require_available` is the strict reading of R06."""
 
     database: Database
     require_available: bool
@@ -60,5 +60,5 @@ def _check_projects(request: pb.CheckImageEligibilityRequest, project: str) -> N
 
 
 def _statuses(refusals: list[Refusal]) -> list[status_pb2.Status]:
-    """Each with the violation of its own that it has in LockBackup's refusal."""
+    """The status of each refusal, with its violation as in the refusal of LockBackup."""
     return [status_from_refusal(all_of([refusal]), "csbs.recast") for refusal in refusals]

@@ -1,4 +1,4 @@
-"""The images of IMS: their disks, and pins that keep them while they are read."""
+"""The images of IMS: their disks, and pins that prevent their deletion while they are read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,9 +57,9 @@ class Images:
         return ResolvedImage(image, kind, answer.content)
 
     def pin(self, image: str, pin_id: str, holder: str) -> None:
-        """Keeps the image's bytes until they are unpinned."""
+        """Prevents the deletion of the image until the pin is released."""
         self._provisioning.PinImage(pb.PinImageRequest(image=image, pin_id=pin_id, holder=holder))
 
     def unpin(self, image: str, pin_id: str) -> None:
-        """Removes the pin."""
+        """Releases the pin."""
         self._provisioning.UnpinImage(pb.UnpinImageRequest(image=image, pin_id=pin_id))

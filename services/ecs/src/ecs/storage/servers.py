@@ -45,7 +45,7 @@ def holds(session: Session, server: str) -> Sequence[str]:
 
 
 def find_hold(session: Session, server: str, image: str, hold_id: str) -> Reservation | None:
-    """The hold of an image under an id, or its tombstone. Holds of before migration 0003 have no id."""
+    """The hold of an image under an id, or its tombstone. Holds from before migration 0003 have no id."""
     if session.get(EndedHoldRow, (hold_id, server)) is not None:
         return Reservation(image, is_released=True)
     hold = session.get(ImageHoldRow, (server, image))

@@ -84,7 +84,7 @@ class ImageHoldRow(SQLModel, table=True):
 
 
 class EndedHoldRow(SQLModel, table=True):
-    """The tombstone of a freed hold: it refuses a late duplicate of the request to hold."""
+    """The tombstone of a released hold: it refuses a late duplicate of the request to hold."""
 
     __tablename__ = "ended_hold"
 

@@ -186,7 +186,7 @@ def bring_bases(work: Work, host: Host, resolved: dict[str, ResolvedImage], plan
 
 
 def unpin(work: Work, images: Images, wanted: Iterable[str]) -> None:
-    """Removes every pin of the work."""
+    """Releases every pin of the work."""
     for image in wanted:
         work.step(f"unpin {image}", lambda image=image: images.unpin(image, work.id))  # type: ignore[misc]
 

@@ -16,9 +16,9 @@ class SourceServers:
         self._source = grpc_pb.ImageSourceServiceStub(channel)
 
     def hold(self, server: str, image: str, hold_id: str) -> bool:
-        """Keeps a stopped server stopped (R23).
+        """Holds a server: a stopped server cannot be started (R23).
 
-        False when the server was deleted, or `hold_id` was freed already.
+        False when the server was deleted, or the hold was released already.
         """
         try:
             self._source.HoldServer(pb.HoldServerRequest(server=server, image=image, hold_id=hold_id))

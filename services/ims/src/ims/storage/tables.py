@@ -35,9 +35,7 @@ class ImageRow(ResourceRow, table=True):
     source_backup: str = ""
     source_server: str = ""
     held_server: str = ""
-    """The server that is held, which keeps it stopped, until the image is made (R23); empty for a finished
-    backup.
-    """
+    """The server that stays stopped until the image is made (R23); empty for a finished backup."""
     lock_token: int = 0
     """The fencing token of the lock on the backup; 0 until the lock is held."""
     lock_request_id: str = ""
@@ -71,7 +69,7 @@ class ImagePinRow(SQLModel, table=True):
 
 
 class EndedPinRow(SQLModel, table=True):
-    """The tombstone of a removed pin: it refuses a late duplicate of the request to pin."""
+    """The tombstone of a released pin: it refuses a late duplicate of the request to pin."""
 
     __tablename__ = "ended_pin"
 
