@@ -178,7 +178,7 @@ def _run(
         ) from None
     with child:
         try:
-            stdout, stderr = _outcome(child, timeout, watch)
+            output, errors = _outcome(child, timeout, watch)
         except subprocess.TimeoutExpired:
             child.kill()
             raise DiskImageError(f"qemu-img {arguments[0]} had not ended after {timeout:.0f} s") from None
@@ -186,8 +186,8 @@ def _run(
             child.kill()
             raise
     if child.returncode in accept:
-        return "" if stdout is None else stdout.decode()
-    raise _failure(str(arguments[0]), child.returncode, stderr.decode(errors="replace"))
+        return "" if output is None else output.decode()
+    raise _failure(str(arguments[0]), child.returncode, errors.decode(errors="replace"))
 
 
 def _outcome(

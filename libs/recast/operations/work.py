@@ -243,7 +243,7 @@ class Work:
             raise Interrupted(self.id)
 
     def _write_progress(self) -> None:
-        """Writes the step and the progress for people, every 2 s at most: most steps are too short for a commit.
+        """Writes the step and the progress, every 2 s at most: most steps are shorter than a commit.
 
         The end of the work, or giving back the lease, writes the last.
         """
