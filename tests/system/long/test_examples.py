@@ -76,6 +76,14 @@ def test_every_rpc_has_an_example_that_works(stack: LocalStack) -> None:
     assert sent >= 45
 
 
+def test_a_service_closes_its_database_at_the_end(stack: LocalStack) -> None:
+    """After a service has ended, SQLite has merged its write-ahead log: no connection was left open."""
+    stack.stop()
+    assert [
+        path.name for path in (stack.root / "data").iterdir() if path.suffix != ".db" and path.is_file()
+    ] == []
+
+
 def _call(channel: object, path: str, descriptor: object, request: Message) -> Message:
     answer_type = message_factory.GetMessageClass(descriptor.output_type)  # type: ignore[attr-defined]
     make = channel.stream_unary if descriptor.client_streaming else channel.unary_unary  # type: ignore[attr-defined]
