@@ -37,7 +37,7 @@ class Patient:
     def examine(
         self, *, deep: bool = False, at_rest: bool = False, pause: Callable[[float], None] = lambda _: None
     ) -> Report:
-        """Asks the doctor, who need not wait for a second look: nothing moves here by itself."""
+        """The doctor's report; without a pause before the second check: nothing moves here by itself."""
         return examine(Installation.local(self.root), deep=deep, at_rest=at_rest, pause=pause)
 
     # Rows.

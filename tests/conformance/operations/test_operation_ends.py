@@ -142,9 +142,8 @@ class TestUndo:
         assert bench.row(operation).state == State.FAILED
 
     def test_an_undoing_that_fails_is_tried_again_and_given_up(self, bench: Any) -> None:
-        """An undoing that fails is tried five times, and knows its last try; then the work ends FAILED with
-        its
-        first refusal.
+        """An undoing that fails is tried five times, and knows its last try; then the work ends
+        FAILED with its first refusal.
         """
         tries: list[bool] = []
 

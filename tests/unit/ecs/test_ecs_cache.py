@@ -30,8 +30,7 @@ class Noise:
 
 def test_the_bases_of_one_work_do_not_evict_each_other(tmp_path: Path) -> None:
     """In a cache too small for any base a disk can still be made on each of the two bases of one work; the
-    next
-    work's base evicts them.
+    next work's base evicts them.
     """
     location = content_pb2.ContentStore(url=(tmp_path / "store").as_uri(), project="demo", key=KEY)
     with ChunkStore.open(location.url, project="demo", key=KEY) as store:
