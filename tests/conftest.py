@@ -51,8 +51,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _third_of(items: list[pytest.Item], third: Third) -> Iterator[pytest.Item]:
     """A third of the tests of each folder, by test and not by file.
 
-    Most of the time is that of the tests and not of what they share, and a file holds rows of similar tests:
-    so the thirds take equally long. Tests that go on from each other stay together.
+    Most of the time is that of the tests and not of their setup, and a file holds rows of similar tests: so
+    the thirds take equally long. Tests that go on from each other stay together.
     """
     for _, there in groupby(items, key=lambda item: item.path.parent):
         units: dict[str, list[pytest.Item]] = {}

@@ -24,7 +24,11 @@ class NeverCame(AssertionError):
 
 
 def until(
-    condition: Callable[[], T], what: str = "it", *, seconds: float = PATIENCE_SECONDS, pause: float = 0.01
+    condition: Callable[[], T],
+    awaited: str = "the condition",
+    *,
+    seconds: float = PATIENCE_SECONDS,
+    pause: float = 0.01,
 ) -> T:
     """The first true value of `condition`; NeverCame when there is none within `seconds`.
 
@@ -35,7 +39,7 @@ def until(
     deadline = time.monotonic() + seconds
     while not (seen := condition()):
         if time.monotonic() > deadline:
-            raise NeverCame(f"{what} did not come about in {seconds:g} s")
+            raise NeverCame(f"{awaited} did not come about in {seconds:g} s")
         time.sleep(pause)
     return seen
 

@@ -175,15 +175,15 @@ class ChunkStoreSuite:
 
     def test_collect_removes_exactly_the_unlisted_chunks(self, store: ChunkStore) -> None:
         """After a disk is deleted, collect removes its own chunks, and none that another disk has."""
-        kept = store.write_disk(BytesDisk(distinct_chunks(3)), "kept")
+        live = store.write_disk(BytesDisk(distinct_chunks(3)), "live")
         store.write_disk(BytesDisk(distinct_chunks(8)), "deleted")
         store.delete_index("deleted")
-        collected = store.collect([kept.ref])
+        collected = store.collect([live.ref])
         assert (collected.chunks_deleted, collected.chunks_kept, collected.unlisted) == (5, 3, ())
         assert collected.bytes_deleted > 0
-        assert store.verify_disk(kept.ref, deep=True) == []
-        assert (store.usage().chunks, store.usage().bytes) == (3, kept.stored_bytes)
-        assert store.collect([kept.ref]).chunks_deleted == 0
+        assert store.verify_disk(live.ref, deep=True) == []
+        assert (store.usage().chunks, store.usage().bytes) == (3, live.stored_bytes)
+        assert store.collect([live.ref]).chunks_deleted == 0
 
     def test_collect_leaves_other_projects_alone(self, store: ChunkStore, objects: Objects) -> None:
         """A collection of everything in one project touches nothing of another."""

@@ -203,6 +203,6 @@ def test_a_user_without_the_right_to_create_tables_is_refused(
 
 def test_a_file_that_is_no_database_is_refused(opened: Callable[[str], Database], tmp_path: Path) -> None:
     """A file of something else is left alone."""
-    (tmp_path / "x.db").write_text("something else, and long enough to be looked at" * 100)
+    (tmp_path / "x.db").write_text("something else, and longer than a header" * 100)
     with pytest.raises(DatabaseUnusable, match="file is not a database"):
         migrate(opened(f"sqlite:///{tmp_path}/x.db"), CSBS)

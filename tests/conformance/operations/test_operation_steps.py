@@ -1,4 +1,4 @@
-"""What survives a kill, and the fencing of a worker that lost its lease."""
+"""The record of steps that survives a kill, and the fencing of a worker that lost its lease."""
 
 import json
 from collections.abc import Callable

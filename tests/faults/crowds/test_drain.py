@@ -102,7 +102,9 @@ def test_one_process_drains(tmp_path_factory: pytest.TempPathFactory, figure: Ca
             for made in load.failed
             if any(made.begun < moment - _ON_THE_WIRE_SECONDS < moment < made.ended for moment in signalled)
         ]
-        figure(f"{len(load.made)} calls, {len(load.failed)} while away, {len(cut)} cut; {_summary(ends)}")
+        figure(
+            f"{len(load.made)} calls, {len(load.failed)} failed meanwhile, {len(cut)} cut; {_summary(ends)}"
+        )
         assert kinds.keys() <= {Kind.UNAVAILABLE}
         assert not cut
         assert all(code == 0 and seconds < _END_SECONDS for seconds, code in ends)

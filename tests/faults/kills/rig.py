@@ -97,8 +97,8 @@ class Rig:
             self.revive()
             return None
 
-        what = f"the end of {name} of {service}"
-        return cast(operations_pb2.Operation, until(ended, what, seconds=self.patience, pause=0.02))
+        description = f"the end of {name} of {service}"
+        return cast(operations_pb2.Operation, until(ended, description, seconds=self.patience, pause=0.02))
 
     def run(self, service: Service, call: Callable[[], Any]) -> operations_pb2.Operation:
         """Begins work and follows it to its end."""

@@ -82,7 +82,7 @@ class Answer:
     trailing: tuple[Any, ...]
 
     def equals(self, other: "Answer") -> bool:
-        """Whether a caller could not tell them apart."""
+        """Whether a caller gets the same from both."""
         return (self.code, self.text, self.body) == (other.code, other.text, other.body)
 
 

@@ -239,7 +239,7 @@ class Disk:
                 if is_lenient:
                     return Folder()  # of a file that has no name any more: its records go by its inode
                 node.now[name] = Folder()
-                node.sync()  # above what is watched: it was there before
+                node.sync()  # above the watched folders: it was there before
             node = node.now[name]
         assert isinstance(node, Folder)
         return node

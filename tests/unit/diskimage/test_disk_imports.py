@@ -91,7 +91,7 @@ def test_compressed_qcow2_is_read(plain, tmp_path):
 
 
 def test_raw_file_is_rounded_up_to_sectors(tmp_path):
-    """A raw file of any length becomes a disk of whole sectors, zeros at the end, holes kept."""
+    """A raw file of any length becomes a disk of whole sectors, zeros at the end, with its holes."""
     path = tmp_path / "odd.raw"
     with path.open("wb") as file:
         file.write(b"x" * 4096)

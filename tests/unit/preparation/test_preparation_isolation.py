@@ -93,7 +93,7 @@ def test_child_crashes() -> None:
 
 
 def test_an_inspector_reports_as_inspect_does(make_disk: MakeDisk, file_reader: MakeReader) -> None:
-    """An inspector with a child kept ready reports the same, disk after disk, and leaves no child behind."""
+    """An inspector with a waiting child reports the same, disk after disk, and leaves no child behind."""
     path = make_disk().path
     inspector = Inspector()
     inspector.prepare()
