@@ -1,4 +1,4 @@
-# Recast. `make` lists the targets; each sets up what it needs.
+# Recast. `make` lists the targets; each installs its requirements.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -8,17 +8,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-# A service is a folder of services/; a test holds recast.contracts.services against it.
+# A service is a folder of services/; a test compares recast.contracts.services with it.
 SERVICES := $(notdir $(patsubst %/pyproject.toml,%,$(wildcard services/*/pyproject.toml)))
 PROJECTS := libs/contracts libs $(addprefix services/,$(SERVICES))
-# Where the packages of our own stand, for mypy.
+# The folders of our own packages, for mypy.
 SOURCES := libs/recast $(foreach each,$(SERVICES),services/$(each)/src)
-# What `make test` also runs on PostgreSQL: bytes from end to end, and work that fails.
+# The tests that `make test` also runs on PostgreSQL: bytes from end to end, and failing work.
 MAIN_FLOWS := bytes.py batches.py
-# A third of the slow tests (THIRD=2/3), of which some files run whole (WHOLE=tests/...): what CI asks for.
+# For CI: a third of the slow tests (THIRD=2/3), and some files completely (WHOLE=tests/...).
 PART = $(if $(THIRD),--third $(THIRD)) $(addprefix --whole=,$(filter %.py,$(WHOLE)))
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
-# Without this a shell's own settings for pip would decide where from, and whether hashes count.
+# An empty variable, to write a space in `subst`.
 EMPTY :=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -73,23 +73,23 @@ test-long: setup postgres ## Run the tests that take over 10 s or start services
 	$(PYTEST) tests/system/long
 
 .PHONY: test-all
-test-all: check test-long test-postgresql demo test-e2e test-crash test-faults ## Run everything, whole (an hour)
+test-all: check test-long test-postgresql demo test-e2e test-crash test-faults ## Run every test (an hour)
 
 .PHONY: test-postgresql
 test-postgresql: setup postgres ## Run the three services' tests on PostgreSQL
 	$(PYTEST) --databases postgresql tests/system tests/system/long
 
 .PHONY: test-crash
-test-crash: setup ## End each service at every point of every kind of work, and check that nothing is lost (KILLS=500)
+test-crash: setup ## Kill each service at every point of every kind of work, and check that nothing is lost (KILLS=500)
 	$(BIN)/python -m tests.faults.kills.kills --kills $(or $(KILLS),500) $(if $(THIRD),--third $(THIRD)) $(if $(REPORT),--report $(REPORT))
 
 .PHONY: test-faults
-test-faults: setup postgres ## Break disks, wires and power, race, retry and cancel, and check that nothing is lost
+test-faults: setup postgres ## Inject faults into disks, network and power; race, retry and cancel; check that nothing is lost
 	@scripts/need build-essential cc
 	$(PYTEST) tests/faults $(PART)
 
 .PHONY: test-model
-test-model: setup ## Hold the services against their model by drawn requests (SEED=1 STEPS=10000)
+test-model: setup ## Compare the services with their model by random requests (SEED=1 STEPS=10000)
 	$(BIN)/python -m tests.faults.model --seed $(or $(SEED),1) --steps $(or $(STEPS),10000)
 
 .PHONY: test-e2e
@@ -122,16 +122,16 @@ types: setup ## Check the types
 	MYPYPATH=libs:libs/contracts:$(subst $(EMPTY) ,:,$(foreach each,$(SERVICES),services/$(each)/src)) $(BIN)/mypy $(SOURCES)
 
 .PHONY: layers
-layers: setup ## Check who may import whom
+layers: setup ## Check the imports between packages
 	$(BIN)/python scripts/linter_config.py --check
 	$(BIN)/lint-imports
 
 .PHONY: linter-config
-linter-config: setup ## Write .importlinter anew, of the lists of libs and services
+linter-config: setup ## Generate .importlinter from the lists of libs and services
 	$(BIN)/python scripts/linter_config.py
 
 .PHONY: generate
-generate: setup ## Write the Python of the contracts anew
+generate: setup ## Generate the Python code of the contracts
 	$(BIN)/python libs/contracts/generate.py
 
 .PHONY: contracts
@@ -147,7 +147,7 @@ seed: setup ## Put the demo's data into the services that `make up` runs
 	$(BIN)/python -m tests.demo.seed
 
 .PHONY: rules
-rules: setup ## Print the 64 rules: where each is kept, what proves it
+rules: setup ## Print the 64 rules, with the definition and the tests of each
 	@$(BIN)/python -m tests.repo.rules_matrix
 
 .PHONY: bench
@@ -155,7 +155,7 @@ bench: setup ## Measure speed and memory beside peers, in one run (REPORT=file.j
 	$(BIN)/python -m tests.bench.bench $(if $(REPORT),--report $(REPORT))
 
 .PHONY: bench-load
-bench-load: setup postgres ## Measure calls a second beside their limits, and pages of 1,000,000 (REPORT=file.json)
+bench-load: setup postgres ## Measure calls a second against their limits, and pages of 1,000,000 (REPORT=file.json)
 	@scripts/need nghttp2-client h2load
 	$(BIN)/python -m tests.bench.load --backups $(or $(BACKUPS),1000000) $(if $(REPORT),--report $(REPORT)) \
 		$(if $(SOAK_MINUTES),--soak-minutes $(SOAK_MINUTES))
@@ -166,5 +166,5 @@ lock: setup ## Pin the newest versions of requirements.in, with hashes
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock requirements.in
 
 .PHONY: clean
-clean: ## Remove what was built; data under .recast/ stays
+clean: ## Remove all build results; data under .recast/ stays
 	rm -rf $(VENV) .build .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,9 +1,9 @@
-"""What an image needs of this repository: a project's libs and, of the lock file, what they are built on.
+"""The files that an image needs of this repository: a project with its libs, and their part of the lock file.
 
-`python docker/needs.py services/csbs FOLDER`, with the standard library alone, writes requirements.lock (what
-runs), build.lock (what builds the projects) and projects/ (their sources). For a package's name instead of a
-project's folder it writes that package's part of the lock file. One lock file is the one source of versions
-and hashes: nothing here names a version.
+`python docker/needs.py services/csbs FOLDER`, with the standard library alone, writes requirements.lock (the
+dependencies at run time), build.lock (the build dependencies) and projects/ (the sources). For the name of a
+package instead of the folder of a project it writes that package's part of the lock file. The lock file is
+the only source of versions and hashes.
 """
 
 import re
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 BUILD = ("hatchling",)
-# Our own projects, by name: what a service stands on.
+# The folders of the projects that a service depends on, by name.
 _OWN = {"recast": "libs", "recast-contracts": "libs/contracts"}
 
 
@@ -27,15 +27,15 @@ def normal(requirement: str) -> str:
 
 
 def extras_of(requirement: str) -> list[str]:
-    """The extras that a requirement asks for: `recast[chunkstore,rpc]`."""
+    """The extras of a requirement like `recast[chunkstore,rpc]`."""
     found = re.search(r"\[(.*?)\]", requirement)
     return [normal(each) for each in found[1].split(",")] if found else []
 
 
 def projects_of(root: Path, first: str) -> dict[str, set[str]]:
-    """The project `first` and every one of ours that it stands on, each with the names that it requires.
+    """The project `first` and every project of ours that it depends on, each with the names that it requires.
 
-    Of a project that is asked for by extras, what these require is required too.
+    The requirements of extras are included.
     """
     found: dict[str, set[str]] = {}
     waiting: list[tuple[str, list[str]]] = [(first, [])]
@@ -54,25 +54,25 @@ def projects_of(root: Path, first: str) -> dict[str, set[str]]:
 
 
 def entries(lock: str) -> Iterator[tuple[str, str, set[str]]]:
-    """Each package of a lock file: its name, its lines, and who requires it."""
+    """Each package of a lock file: its name, its lines, and the packages that require it."""
     for entry in re.findall(r"^[a-z0-9].*\n(?:[ \t].*\n)*", lock, flags=re.MULTILINE):
-        asking = re.findall(r"^ +#(?: via)? +([a-z0-9][a-z0-9._-]*)$", entry, flags=re.MULTILINE)
-        yield normal(entry), entry, {normal(each) for each in asking}
+        dependents = re.findall(r"^ +#(?: via)? +([a-z0-9][a-z0-9._-]*)$", entry, flags=re.MULTILINE)
+        yield normal(entry), entry, {normal(each) for each in dependents}
 
 
 def part_of(lock: str, names: Iterable[str]) -> str:
     """The entries of `names`, and of all that they require. ValueError for a name that is not locked."""
-    locked = {name: (entry, asking) for name, entry, asking in entries(lock)}
+    locked = {name: (entry, dependents) for name, entry, dependents in entries(lock)}
     wanted = set(names)
     if missing := wanted - locked.keys():
         raise ValueError(f"not in the lock file: {', '.join(sorted(missing))}")
-    while more := {name for name, (_, asking) in locked.items() if asking & wanted} - wanted:
+    while more := {name for name, (_, dependents) in locked.items() if dependents & wanted} - wanted:
         wanted |= more
     return "".join(locked[name][0] for name in sorted(wanted))
 
 
 def main(first: str, folder: Path) -> None:
-    """Writes what the project's folder, or the package, called `first` needs."""
+    """Writes the needs of the project in the folder `first`, or of the package of that name."""
     root = Path(__file__).resolve().parents[1]
     lock = (root / "requirements.lock").read_text()
     projects = projects_of(root, first) if (root / first).is_dir() else {}
@@ -81,7 +81,7 @@ def main(first: str, folder: Path) -> None:
     (folder / "requirements.lock").write_text(part_of(lock, required or [first]))
     (folder / "build.lock").write_text(part_of(lock, BUILD if projects else ()))
     for each in projects:
-        # libs/contracts stands within libs, and is a project by itself.
+        # libs/contracts is in libs, and is a project by itself.
         beside = shutil.ignore_patterns("contracts" if each == "libs" else "", "__pycache__")
         shutil.copytree(root / each, folder / "projects" / Path(each).name, ignore=beside)
 

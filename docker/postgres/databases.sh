@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A database and a role for each service, once, when the server is made: none reads another's. Runs in
-# /docker-entrypoint-initdb.d; a role's password is the one in its service's database URL.
+# Makes a database and a role for each service, when the server is made; no role can read another database. Runs in
+# /docker-entrypoint-initdb.d; the password of a role is in the database URL of its service.
 set -euo pipefail
 for url in /run/secrets/*-database-url; do
   service=$(basename "$url" -database-url)

@@ -8,12 +8,12 @@ from google.protobuf.message import Message
 
 from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as backups
-from recast.csbs.v1 import image_lock_service_pb2 as locks
 from recast.ecs.v1 import backup_source_service_pb2 as sources
 from recast.ecs.v1 import disk_pb2, server_pb2
 from recast.ecs.v1 import disk_service_pb2 as disks
 from recast.ecs.v1 import server_service_pb2 as servers
 from recast.faults import Kind
+from recast.imagelock.v1 import image_lock_service_pb2 as locks
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as images
 from tests.harness.project import Tenant

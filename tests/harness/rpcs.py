@@ -13,14 +13,16 @@ from google.protobuf.message import Message
 from recast.client import Recast, Service
 from recast.content.v1 import content_pb2
 from recast.contracts import descriptor_set
+from recast.contracts.services import services_serving
 from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as backups
-from recast.csbs.v1 import image_lock_service_pb2 as locks
 from recast.ecs.v1 import backup_source_service_pb2 as sources
 from recast.ecs.v1 import disk_pb2, server_pb2
 from recast.ecs.v1 import disk_service_pb2 as disks
 from recast.ecs.v1 import image_source_service_pb2 as holds
 from recast.ecs.v1 import server_service_pb2 as servers
+from recast.imagelock.v1 import image_eligibility_service_pb2 as eligibility
+from recast.imagelock.v1 import image_lock_service_pb2 as locks
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as images
 from recast.ims.v1 import provisioning_service_pb2 as provisioning
@@ -29,7 +31,8 @@ from tests.harness.project import Tenant
 # Who may call a service, or one method of it: roles of people, and services by name.
 ACCESS: Mapping[str, frozenset[str]] = {
     "recast.csbs.v1.BackupService": frozenset({"user", "operator", "ims"}),
-    "recast.csbs.v1.ImageLockService": frozenset({"ims"}),
+    "recast.imagelock.v1.ImageEligibilityService": frozenset({"user", "operator", "ims"}),
+    "recast.imagelock.v1.ImageLockService": frozenset({"ims"}),
     "recast.ims.v1.ImageService": frozenset({"user", "operator"}),
     "recast.ims.v1.ProvisioningService": frozenset({"ecs"}),
     "recast.ecs.v1.ServerService": frozenset({"user", "operator"}),
@@ -55,7 +58,7 @@ class Rpc:
     @property
     def service(self) -> Service:
         """The service that serves it."""
-        return self.method.containing_service.full_name.split(".")[1]
+        return services_serving(self.method.full_name)[0]
 
     @property
     def allowed(self) -> frozenset[str]:
@@ -165,7 +168,7 @@ def requests(tenant: Tenant) -> dict[str, Message]:
         backups.UpdateBackupRequest(backup=backup_pb2.Backup(name=free, description="new")),
         backups.DeleteBackupRequest(name=free),
         backups.RestoreBackupRequest(name=free),
-        locks.CheckImageEligibilityRequest(backup=free),
+        eligibility.CheckImageEligibilityRequest(parent=t.parent, backups=[free]),
         locks.LockBackupRequest(backup=free, image=t.image("x"), request_id="lock"),
         locks.ConfirmLockRequest(backup=used, image=whole, token=1),
         locks.ReleaseLockRequest(backup=free, image=t.image("x"), request_id="release"),

@@ -12,16 +12,17 @@ from recast.csbs.v1 import error_reason_pb2 as csbs_reasons
 from recast.ecs.v1 import error_reason_pb2 as ecs_reasons
 from recast.fault.v1 import error_reason_pb2 as fault_reasons
 from recast.faults import FieldViolation, Kind, Refusal, RemoteRefusal, Violation
+from recast.imagelock.v1 import error_reason_pb2 as imagelock_reasons
 from recast.ims.v1 import error_reason_pb2 as ims_reasons
 from recast.rpc.status import refusal_from_status, status_from_refusal
 from recast.rpc.vendor_codes import VENDOR_CODES
 
 ROOT = Path(__file__).resolve().parents[2]
 HOMES = {
-    "recast.faults.generic": fault_reasons,
-    "csbs.domain.refusals": csbs_reasons,
-    "ims.domain.refusals": ims_reasons,
-    "ecs.domain.refusals": ecs_reasons,
+    "recast.faults.generic": [fault_reasons],
+    "csbs.domain.refusals": [csbs_reasons, imagelock_reasons],
+    "ims.domain.refusals": [ims_reasons],
+    "ecs.domain.refusals": [ecs_reasons],
 }
 
 
@@ -52,7 +53,7 @@ def named(refusal: type[Refusal]) -> str:
 def test_refusals_and_reasons_are_the_same(home: str) -> None:
     """Every refusal's reason stands in the contract, and every reason of the contract is some refusal's."""
     prefix = "ERROR_REASON_"
-    promised = {name.removeprefix(prefix) for name, _ in HOMES[home].ErrorReason.items()}
+    promised = {name.removeprefix(prefix) for module in HOMES[home] for name, _ in module.ErrorReason.items()}
     assert {refusal.reason for refusal in refusals_of(home)} | {"UNSPECIFIED"} == promised
 
 

@@ -18,6 +18,12 @@ NAMES = {
     "recast.resources": ["remember_replay", "keep_shown", "by_bytes", "joined"],
     "recast.operations": ["Bell"],
     "recast.doctor": ["CannotLook"],
+    "csbs.domain.image_lock": ["find_again", "current"],
+    "ims.domain.refusals": ["PinEnded"],
+    "ecs.domain.refusals": ["HoldEnded"],
+    "ecs.domain.freeze": ["check_not_thawed"],
+    "ecs.domain.batch": ["AskedDisk"],
+    "recast.preparation.checks": ["ask_all"],
 }
 
 

@@ -4,11 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from recast.csbs.v1 import error_reason_pb2
-from recast.csbs.v1 import image_lock_service_pb2 as pb
-from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.faults import Kind
-from tests.harness.expectations import refused, state_of
+from recast.imagelock.v1 import image_lock_service_pb2 as pb
+from tests.harness.expectations import refused
 from tests.harness.project import Tenant
 
 
@@ -41,10 +39,6 @@ class Locks:
         """GetBackupContent."""
         request = pb.GetBackupContentRequest(backup=self.backup, image=self._image(image), token=token)
         return self._stub.GetBackupContent(request)
-
-    def check(self) -> pb.CheckImageEligibilityResponse:
-        """CheckImageEligibility."""
-        return self._stub.CheckImageEligibility(pb.CheckImageEligibilityRequest(backup=self.backup))
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +142,6 @@ def test_a_stale_token_is_refused(locks_on: Callable[[str], Locks]) -> None:
 
 
 @pytest.mark.rule("R10")
-@pytest.mark.rule("R10")
 def test_a_token_that_nobody_can_have_is_stale(locks_on: Callable[[str], Locks]) -> None:
     """However large: it is refused by its rule, and a release by it changes nothing."""
     locks = locks_on("huge-token")
@@ -185,51 +178,3 @@ def test_a_late_release_leaves_anothers_lock_alone(main: Tenant, locks_on: Calla
     locks.release("first", first, "r1")
     locks.release("first", request_id="r2")  # not its own request: another image's
     assert main.get_backup("lock-repeated").image == main.image("second")
-
-
-@pytest.mark.rule("R02", "R07", "R08", "R09")
-def test_the_check_names_every_rule_in_the_way(main: Tenant) -> None:
-    """CheckImageEligibility lists every rule that stands in the way at once, each with its resource."""
-    main.create_server("check", data_disks=[ecs_pb.DataDiskSpec(size_bytes=512, shared=True)])
-    shown = main.create_backup("check", "check")
-    locks = Locks(main, "check")
-    del shown.disks[0]
-    locks_before = locks.check()
-    assert [error_reason_pb2.ErrorReason.Name(each.reason) for each in locks_before.violations] == [
-        "ERROR_REASON_BACKUP_HAS_SHARED_DISK"
-    ]
-    main.cloud.execute(
-        "csbs",
-        "UPDATE backup SET state = 'ERROR', image = :image, disks = :disks WHERE name = :name",
-        image=main.image("holder"),
-        disks=type(shown)(disks=shown.disks).SerializeToString(),
-        name=locks.backup,
-    )
-    answer = locks.check()
-    assert not answer.eligible
-    found = [
-        (
-            error_reason_pb2.ErrorReason.Name(each.reason).removeprefix("ERROR_REASON_"),
-            each.rule,
-            each.resource,
-        )
-        for each in answer.violations
-    ]
-    assert found == [
-        ("BACKUP_ALREADY_HAS_IMAGE", "R09", main.image("holder")),
-        ("BACKUP_NOT_IMAGE_READY", "R02", locks.backup),
-        ("BACKUP_WITHOUT_SYSTEM_DISK", "R07", locks.backup),
-        ("BACKUP_HAS_SHARED_DISK", "R08", main.disk("check-data-1")),
-    ]
-    assert all(each.description for each in answer.violations)
-    with refused("BACKUP_ALREADY_HAS_IMAGE", Kind.ALREADY_EXISTS) as seen:
-        main.start_image("check", "check")
-    assert [each.reason for each in seen[0].violations] == [reason for reason, _, _ in found]
-
-
-@pytest.mark.rule("R02")
-def test_an_eligible_backup_has_nothing_in_the_way(main: Tenant, locks_on: Callable[[str], Locks]) -> None:
-    """A backup that an image can be made of is told so, and shown."""
-    answer = locks_on("lock-eligible").check()
-    assert (answer.eligible, list(answer.violations), state_of(answer.backup)) == (True, [], "AVAILABLE")
-    assert answer.backup == main.get_backup("lock-eligible")

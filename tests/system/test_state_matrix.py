@@ -17,11 +17,11 @@ from ecs.domain.disk import DiskState
 from ecs.domain.server import ServerState
 from ims.domain.image import ImageState
 from recast.csbs.v1 import backup_service_pb2 as backups
-from recast.csbs.v1 import image_lock_service_pb2 as locks
 from recast.ecs.v1 import backup_source_service_pb2 as sources
 from recast.ecs.v1 import disk_service_pb2 as disks
 from recast.ecs.v1 import server_service_pb2 as servers
 from recast.faults import RemoteRefusal
+from recast.imagelock.v1 import image_lock_service_pb2 as locks
 from recast.ims.v1 import image_service_pb2 as images
 from tests.harness.project import Tenant
 from tests.harness.rpcs import RPCS, requests

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from recast.csbs.v1 import image_lock_service_pb2 as lock_pb
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.faults import Kind
+from recast.imagelock.v1 import image_lock_service_pb2 as lock_pb
 from recast.ims.v1 import image_pb2
 from tests.harness.expectations import file_digest, refused, state_of, until
 from tests.harness.project import Tenant

@@ -1,6 +1,6 @@
-"""Keeps the content of disks as deduplicated, compressed, checksummed chunks in an object store.
+"""Stores the content of disks as deduplicated, compressed, checksummed chunks in an object store.
 
-FORMAT.md, beside this package, states the invariants, the format, and who must hold which lock.
+FORMAT.md, beside this package, states the invariants, the format, and the locks that each caller must hold.
 """
 
 from .chunk import CHUNK_BYTES

@@ -1,4 +1,4 @@
-"""How far an unfinished write of a disk got, so that the same write, begun again, goes on from there."""
+"""The checkpoint of an unfinished write of a disk, from which a repeat of the write resumes."""
 
 import struct
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Checkpoint:
     """The size of the whole disk."""
     chunk_bytes: int
     ids: bytes
-    """32 bytes a position, all zero for a hole; as many positions as are done."""
+    """32 bytes a position, all zero for a hole; for the positions written so far."""
     stored_bytes: int
     """Newly put for chunks so far, compressed."""
     chunks_new: int
@@ -32,7 +32,7 @@ class Checkpoint:
 
     @property
     def positions(self) -> int:
-        """How many positions are done."""
+        """The number of positions written."""
         return len(self.ids) // CHUNK_ID_BYTES
 
 
@@ -52,14 +52,14 @@ def encode_checkpoint(key: bytes, index_id: str, checkpoint: Checkpoint) -> byte
 
 
 def decode_checkpoint(key: bytes, index_id: str, stored: Buffer) -> Checkpoint | None:
-    """Parse a checkpoint; None when it is torn, of another write or another version: it only saves work."""
+    """Parse a checkpoint; None when it is torn, or of another write or version: it only saves work."""
     body = memoryview(stored)[_DIGEST_BYTES:]
     if len(body) < _HEADER.size or _digest(key, index_id, body) != stored[:_DIGEST_BYTES]:
         return None
     magic, version, _, chunk_bytes, size_bytes, stored_bytes, chunks_new = _HEADER.unpack_from(body)
     if (magic, version) != (_MAGIC, _VERSION):
         return None
-    # The digest vouches for the frame: we wrote it.
+    # The digest authenticates the frame.
     ids = zstandard.ZstdDecompressor().decompress(body[_HEADER.size :])
     return Checkpoint(size_bytes, chunk_bytes, ids, stored_bytes, chunks_new)
 

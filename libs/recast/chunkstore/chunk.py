@@ -1,4 +1,4 @@
-"""One chunk: its id, its encoding as an object, and the check that an object is what its name says."""
+"""One chunk: its id, its encoding as an object, and the check of an object against its name."""
 
 import threading
 
@@ -66,7 +66,7 @@ class ChunkCodec:
         if stored[0] != _ZSTD:
             raise ChunkCorrupt(f"chunk {name}: unknown encoding {stored[0]:#04x}")
         try:
-            # The frame's own claim is checked first: it would be allocated before a byte is decoded.
+            # The frame's claimed length is checked first: the decoder would allocate it.
             claimed = zstandard.get_frame_parameters(stored).content_size
             if claimed != length:
                 raise ChunkCorrupt(f"chunk {name}: frame of {claimed} bytes, not {length}")

@@ -14,12 +14,12 @@ _BATCH = 1000  # the most that one DeleteObjects request of S3 takes
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a collection came to."""
+    """The result of a collection."""
 
     chunks_deleted: int
     bytes_deleted: int
     """Stored bytes of the chunks deleted."""
-    chunks_kept: int
+    chunks_retained: int
     leftovers_removed: int
     """Staged files of killed puts."""
     unlisted: tuple[str, ...]
@@ -27,27 +27,27 @@ class Collected:
 
 
 def collect(store: ProjectObjects, live: Iterable[IndexRef], progress: Progress | None) -> Collected:
-    """Mark and sweep; see ChunkStore.collect. `progress` counts indexes, and is told while marking only."""
+    """Mark and sweep; see ChunkStore.collect. `progress` counts indexes, and is called while marking only."""
     named, unlisted = _mark(store, list(live), progress)
-    # Nobody is writing: what they were for has ended, and chunks that they count on may go (F11).
+    # No write runs: the checkpoints' writes have ended, and their chunks may be deleted (F11).
     checkpoints = [name for name, _ in store.objects.list(store.layout.checkpoints_prefix)]
     for start in range(0, len(checkpoints), _BATCH):
         store.objects.delete(checkpoints[start : start + _BATCH])
-    # Neither they nor an index must come back, by a power cut, after chunks of it are gone (F9).
+    # After a power cut no checkpoint or index may reappear once its chunks are deleted (F9).
     store.objects.barrier()
     leftovers = store.objects.remove_leftovers(store.layout.chunks_prefix)
     leftovers += store.objects.remove_leftovers(store.layout.indexes_prefix)
     leftovers += store.objects.remove_leftovers(store.layout.checkpoints_prefix)
-    chunks_deleted = bytes_deleted = chunks_kept = 0
+    chunks_deleted = bytes_deleted = chunks_retained = 0
 
     def garbage() -> Iterator[str]:
-        nonlocal chunks_deleted, bytes_deleted, chunks_kept
+        nonlocal chunks_deleted, bytes_deleted, chunks_retained
         for name, size in store.objects.list(store.layout.chunks_prefix):
             chunk_id = store.layout.chunk_id_of(name)
             if chunk_id is None:
                 continue
             if chunk_id in named:
-                chunks_kept += 1
+                chunks_retained += 1
             else:
                 chunks_deleted += 1
                 bytes_deleted += size
@@ -56,13 +56,13 @@ def collect(store: ProjectObjects, live: Iterable[IndexRef], progress: Progress 
     names = garbage()
     while batch := list(islice(names, _BATCH)):
         store.objects.delete(batch)
-    return Collected(chunks_deleted, bytes_deleted, chunks_kept, leftovers, unlisted)
+    return Collected(chunks_deleted, bytes_deleted, chunks_retained, leftovers, unlisted)
 
 
 def _mark(
     store: ProjectObjects, live: list[IndexRef], progress: Progress | None
 ) -> tuple[set[bytes], tuple[str, ...]]:
-    """Return the ids of all chunks to keep, about 100 bytes each, and the indexes that are not live."""
+    """Return the ids of all chunks to retain, about 100 bytes each, and the indexes that are not live."""
     named: set[bytes] = set()
     for done, ref in enumerate(live):
         if progress:
@@ -74,7 +74,7 @@ def _mark(
         try:
             index = store.load_unsealed_index(index_id)
         except IndexCorrupt:
-            continue  # torn by a power cut before it could be sealed: nobody can hold a ref to it
+            continue  # torn by a power cut before it could be sealed: no ref to it exists
         if index is not None:
             named.update(chunk_id for _, chunk_id in index.data_chunks())
     if progress:

@@ -1,4 +1,4 @@
-"""What can go wrong with a store; every message names the object."""
+"""The errors of a store; every message names the object."""
 
 
 class ChunkStoreError(Exception):
@@ -22,15 +22,15 @@ class IndexCorrupt(ChunkStoreError):
 
 
 class StoreVersionUnknown(ChunkStoreError):
-    """The settings object is of another version, or is none of ours."""
+    """The settings object is of another version, or unreadable."""
 
 
 class StoreUnavailable(ChunkStoreError):
-    """The store could not be reached or did not carry out a request; it may later. Nothing is durable."""
+    """The store could not be reached or failed a request; a retry may succeed. Nothing is durable."""
 
 
 class StoreIoError(ChunkStoreError):
-    """The store's own storage failed: full, read-only, an I/O error. Waiting mends nothing, somebody has to.
+    """The store's own storage failed: full, read-only, an I/O error. An operator must repair it.
 
     Nothing is durable.
     """

@@ -1,4 +1,4 @@
-"""The index of a disk: which chunk stands at which position."""
+"""The index of a disk: the chunk at each position."""
 
 import struct
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ _MAGIC = b"RECASTIX"
 _VERSION = 1
 _ZSTD_LEVEL = 1
 
-_BLOCK = 4096  # positions that are looked at together, to pass over holes at the speed of memcmp
+_BLOCK = 4096  # positions compared together, to skip holes at the speed of memcmp
 _EMPTY_BLOCK = bytes(_BLOCK * CHUNK_ID_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
 class IndexRef:
-    """Names an index and fixes its content; the caller's database keeps it, and that seals the index."""
+    """Names an index and fixes its content; an index is sealed when the caller's database holds its ref."""
 
     id: str
     digest: bytes
@@ -53,7 +53,7 @@ class DiskIndex:
         return None if chunk_id == HOLE else chunk_id
 
     def length_at(self, position: int) -> int:
-        """Return the plain bytes of a position: the chunk size, but for a last one that is short."""
+        """Return the plain bytes of a position: the chunk size, or less for the last one."""
         return min(self.chunk_bytes, self.size_bytes - position * self.chunk_bytes)
 
     def data_chunks(self) -> Iterator[tuple[int, bytes]]:
@@ -97,7 +97,7 @@ def encode_index(size_bytes: int, chunk_bytes: int, ids: Buffer) -> bytes:
 
 
 def digest_index(key: bytes, stored: Buffer) -> bytes:
-    """Return the digest that an IndexRef keeps; `key` is the project's index key."""
+    """Return the digest that an IndexRef holds; `key` is the project's index key."""
     return blake3(stored, key=key).digest()
 
 

@@ -1,4 +1,4 @@
-"""The names of objects: where a project's chunks and indexes lie in the store."""
+"""The names of a project's objects in the store."""
 
 import re
 
@@ -9,7 +9,7 @@ _CHUNK_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 def checked_segment(what: str, value: str) -> str:
-    """Return `value` if it may stand in an object's name, else raise ValueError that names `what`."""
+    """Return `value` if it may be part of an object's name, else raise ValueError that names `what`."""
     if not _SEGMENT.fullmatch(value):
         raise ValueError(f"{what} {value!r} does not match {_SEGMENT.pattern}")
     return value
@@ -38,13 +38,13 @@ class ProjectLayout:
         return f"{self.checkpoints_prefix}/{checked_segment('index id', index_id)}"
 
     def chunk_id_of(self, name: str) -> bytes | None:
-        """Return the id of the chunk of this name; None for a name that is not ours."""
+        """Return the id of the chunk of this name; None for a foreign name."""
         digits = name.rpartition("/")[2]
         if not _CHUNK_NAME.fullmatch(digits) or name != self.chunk(bytes.fromhex(digits)):
             return None
         return bytes.fromhex(digits)
 
     def index_id_of(self, name: str) -> str | None:
-        """Return the id of the index of this name; None for a name that is not ours."""
+        """Return the id of the index of this name; None for a foreign name."""
         index_id = name.removeprefix(f"{self.indexes_prefix}/")
         return index_id if _SEGMENT.fullmatch(index_id) else None

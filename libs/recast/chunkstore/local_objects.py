@@ -1,4 +1,4 @@
-"""Objects in a directory: obstore's local store, and the four things about durability it leaves to us."""
+"""Objects in a directory: obstore's local store, with durability added."""
 
 import ctypes
 import os
@@ -26,16 +26,16 @@ class LocalObjects(ObstoreObjects):
             # Two threads: compression is the limit, and more only wait for the same cores and the same disk.
             super().__init__(LocalStore(prefix=root), concurrency=2, puts_are_durable=False)
             self._root = root
-            # Opened before the first put: a failed write-back is told only to descriptors that were open by
-            # then. One opened at the barrier could miss an error that another process has already been told.
+            # Opened before the first put: a failed write-back is reported only to descriptors open by then.
+            # One opened at the barrier could miss an error already reported elsewhere.
             self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         self._close = weakref.finalize(self, os.close, self._root_fd)
 
     def read_back(self, name: str) -> memoryview | None:
-        """Return what the device holds: clean pages are dropped first.
+        """Return the device's bytes: clean pages are dropped first.
 
-        After a failed write-back the kernel takes the lost pages for clean, and would show bytes that are on
-        no disk. Dirty pages stay, and fall under our own barrier.
+        After a failed write-back the kernel treats the lost pages as clean, and would return bytes that are
+        on no disk. Dirty pages stay, and are covered by our own barrier.
         """
         with self._failing("read", name):
             try:
@@ -63,7 +63,7 @@ class LocalObjects(ObstoreObjects):
     def barrier(self) -> None:
         """Flush the whole file system: one call for all files and all their directories."""
         libc = ctypes.CDLL(None, use_errno=True)
-        if libc.syncfs(self._root_fd) != 0:  # ctypes gives up the GIL for the call
+        if libc.syncfs(self._root_fd) != 0:  # ctypes releases the GIL during the call
             error = ctypes.get_errno()
             raise StoreIoError(f"syncfs {self._root}: {os.strerror(error)}")
 

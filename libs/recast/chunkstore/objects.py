@@ -1,4 +1,4 @@
-"""The role of an object store, and its implementation over obstore for memory and S3."""
+"""The interface of an object store, and its implementation over obstore for memory and S3."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ class Objects(Protocol):
     """
 
     concurrency: int
-    """How many threads calling at once pay off."""
+    """The number of concurrent calls that pays off."""
     puts_are_durable: bool
     """Whether a put that returned survives a power cut, whole. If not, only `barrier` makes it so."""
 
@@ -34,7 +34,7 @@ class Objects(Protocol):
         ...
 
     def read_back(self, name: str) -> memoryview | None:
-        """Return what the device holds, not what a cache believes; None if there is none."""
+        """Return an object's bytes from the device, not from a cache; None if there is none."""
         ...
 
     def size(self, name: str) -> int | None:
@@ -58,15 +58,15 @@ class Objects(Protocol):
         ...
 
     def barrier(self) -> None:
-        """Return once everything put, replaced and deleted before, by whomever, is durable."""
+        """Return once every earlier put, replace and delete, of any process, is durable."""
         ...
 
     def remove_leftovers(self, prefix: str) -> int:
-        """Remove what killed puts left below a folder, and return how many; nobody may be putting."""
+        """Remove the leftovers of killed puts below a folder, and return how many; no put may be running."""
         ...
 
     def close(self) -> None:
-        """Give up what is held; the object is of no use afterwards."""
+        """Release all resources; the object must not be used afterwards."""
         ...
 
 
@@ -74,7 +74,7 @@ class Objects(Protocol):
 def failing_as(kind: type[ChunkStoreError], doing: str, name: str) -> Iterator[None]:
     """Turn every failure of the store into an error of one kind.
 
-    A missing object is for the block itself to catch; what is missing otherwise is the bucket.
+    The block itself must catch a missing object; any other missing error is about the bucket.
     """
     try:
         yield
@@ -88,17 +88,17 @@ class ObstoreObjects:
     concurrency: int
     puts_are_durable: bool
     failure: type[ChunkStoreError] = StoreUnavailable
-    """What a failing request comes to: a store across a network may be back later."""
+    """The error of a failed request: a store across a network may recover."""
 
     def __init__(self, store: Any, *, concurrency: int, puts_are_durable: bool) -> None:
-        # Any: obstore's union of stores exists only in its stubs, and names backends we do not open.
+        # Any: obstore's union of stores exists only in its stubs, and names backends not opened here.
         self._store = store
         self.concurrency = concurrency
         self.puts_are_durable = puts_are_durable
 
     @classmethod
     def in_memory(cls) -> "ObstoreObjects":
-        """Make an empty store in memory. It is treated like files, so that tests take the stricter path."""
+        """Make an empty store in memory. Its puts count as not durable, so tests take the stricter path."""
         return cls(MemoryStore(), concurrency=2, puts_are_durable=False)
 
     @classmethod
@@ -107,9 +107,9 @@ class ObstoreObjects:
         `options_from_environment`).
 
         Three options are ours: `allow_http=true` permits an endpoint without TLS; `timeout` is that of one
-        request; `max_retries` is how often obstore repeats what failed by the network or a 5xx, for three
-        minutes at most: every request here may be repeated. `conditional_put=disabled` is for stores that
-        do not know If-None-Match.
+        request; `max_retries` is how often obstore repeats a request that failed by the network or a 5xx, for
+        three minutes at most: every request here may be repeated. `conditional_put=disabled` is for stores
+        without If-None-Match.
         """
         try:
             environment = options_from_environment(os.environ)
@@ -125,7 +125,7 @@ class ObstoreObjects:
             store = S3Store.from_url(url, config=config, client_options=client, retry_config=retry)
         except (BaseError, ValueError) as error:
             raise StoreUnavailable(f"open {url}: {str(error).partition(chr(10))[0]}") from error
-        return cls(store, concurrency=8, puts_are_durable=True)  # the wait for a PUT is hidden by others
+        return cls(store, concurrency=8, puts_are_durable=True)  # other PUTs fill the latency of each
 
     def _failing(self, doing: str, name: str) -> AbstractContextManager[None]:
         return failing_as(self.failure, doing, name)
@@ -139,7 +139,7 @@ class ObstoreObjects:
                 return None
 
     def read_back(self, name: str) -> memoryview | None:
-        """Return an object's bytes: nothing is cached between us and the store."""
+        """Return an object's bytes: there is no cache."""
         return self.get(name)
 
     def size(self, name: str) -> int | None:
@@ -158,7 +158,7 @@ class ObstoreObjects:
             except AlreadyExistsError:
                 return False
             except NotImplementedError:
-                # Conditional puts are off. Who loses a race now puts equal bytes over durable ones: no harm.
+                # Conditional puts are off. The loser of a race puts equal bytes over durable ones: harmless.
                 if self.size(name) is not None:
                     return False
                 self.replace(name, data)
@@ -177,7 +177,7 @@ class ObstoreObjects:
             try:
                 obstore.delete(self._store, names)
             except FileNotFoundError:
-                # The bulk ended at a missing one, with others still there.
+                # The bulk request stopped at a missing object, with others left.
                 for name in names:
                     self._delete_one(name)
 
@@ -198,8 +198,8 @@ class ObstoreObjects:
         """Nothing to wait for."""
 
     def remove_leftovers(self, prefix: str) -> int:
-        """Nothing is ever left: a PUT is one request, never a multipart upload."""
+        """A put leaves nothing: it is one request, never a multipart upload."""
         return 0
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""

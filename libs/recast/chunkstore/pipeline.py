@@ -1,4 +1,4 @@
-"""Work on a stream of items by a few threads, with a bounded number of them in memory."""
+"""Maps a function over a stream of items in threads, with a bounded number of items in memory."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -14,11 +14,11 @@ _READ_AHEAD = 4  # items beyond one a thread: enough that no thread waits while 
 def in_order(
     work: Callable[[Item], Result], items: Iterable[Item], *, threads: int
 ) -> Generator[Result, None, None]:
-    """Yield work(item) for each item, in order; items are drawn by the calling thread, worked on by others.
+    """Yield work(item) for each item, in order; the calling thread draws items, others work on them.
 
     At most `threads` + 4 items are in flight. The first failure, of `work` or of `items`, is raised here.
-    However it ends, no thread is left running: use it within `contextlib.closing`, for a traceback would
-    otherwise keep an abandoned generator, and its threads, alive.
+    No thread is left running: use it within `contextlib.closing`, for a traceback would otherwise keep an
+    abandoned generator, and its threads, alive.
     """
     flight: deque[Future[Result]] = deque()
     executor = ThreadPoolExecutor(threads, thread_name_prefix="chunkstore")

@@ -1,4 +1,4 @@
-"""What one project has in the store: chunks and indexes, saved and loaded by the rules of FORMAT.md."""
+"""The objects of one project: chunks and indexes, saved and loaded by the invariants of FORMAT.md."""
 
 from .checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
 from .chunk import ChunkCodec
@@ -30,17 +30,17 @@ class ProjectObjects:
         return self.codec.decode(stored, chunk_id, length, name), len(stored)
 
     def save_chunk(self, chunk_id: bytes, data: bytes) -> int:
-        """See to it that a chunk is in the store, whole; return the bytes put, 0 if it was there.
+        """Ensure that a whole chunk is in the store; return the bytes put, 0 if it existed.
 
-        It is durable after the next barrier. A name that is taken is counted on only when its bytes were read
-        back (F6): a power cut leaves names of torn files. Right bytes are never put over (F4).
+        It is durable after the next barrier. An existing object is used only after its bytes were read back
+        (F6): a power cut leaves torn files. Right bytes are never replaced (F4).
         """
         name = self.layout.chunk(chunk_id)
         if self._is_whole(name, chunk_id, len(data)):
             return 0
         stored = self.codec.encode(data)
         if not self.objects.put_new(name, stored):
-            # Taken: by wrong bytes, or since we looked by another writer.
+            # The name is taken: by wrong bytes, or by another writer since the check.
             if self._is_whole(name, chunk_id, len(data)):
                 return 0
             self.objects.replace(name, stored)
@@ -57,7 +57,7 @@ class ProjectObjects:
         return decode_index(ref, stored, name)
 
     def load_unsealed_index(self, index_id: str) -> DiskIndex | None:
-        """Return an index as the device holds it, though no ref vouches for it; None if there is none."""
+        """Return an index from the device, without a ref to check it by; None if there is none."""
         name = self.layout.index(index_id)
         stored = self.objects.read_back(name)
         if stored is None:
@@ -68,7 +68,7 @@ class ProjectObjects:
     def save_index(self, index_id: str, size_bytes: int, ids: bytes) -> IndexRef:
         """Put an index; it is durable after the next barrier.
 
-        An equal one stays as it is: it may be sealed already, and this call a late duplicate (F4).
+        An equal one stays: it may be sealed already, and this call a late duplicate (F4).
         """
         name = self.layout.index(index_id)
         stored = encode_index(size_bytes, self.chunk_bytes, ids)
@@ -76,7 +76,7 @@ class ProjectObjects:
             try:
                 found = self.load_unsealed_index(index_id)
             except IndexCorrupt:
-                found = None  # torn by a power cut: what an attempt that ended there left
+                found = None  # torn by a power cut during an earlier attempt
             if found and (found.size_bytes, found.chunk_bytes, found.ids) == (
                 size_bytes,
                 self.chunk_bytes,
@@ -87,18 +87,18 @@ class ProjectObjects:
         return IndexRef(index_id, digest_index(self._index_key, stored))
 
     def load_checkpoint(self, index_id: str) -> Checkpoint | None:
-        """Return how far an earlier write of this index got; None if that is not known."""
+        """Return the checkpoint of an earlier write of this index; None if there is none."""
         stored = self.objects.get(self.layout.checkpoint(index_id))
         return None if stored is None else decode_checkpoint(self._index_key, index_id, stored)
 
     def save_checkpoint(self, index_id: str, checkpoint: Checkpoint) -> None:
-        """Keep how far a write got. First a barrier: what a checkpoint names is durable (F11)."""
+        """Save a checkpoint, after a barrier: the chunks that it names must be durable (F11)."""
         self.objects.barrier()
         stored = encode_checkpoint(self._index_key, index_id, checkpoint)
         self.objects.replace(self.layout.checkpoint(index_id), stored)
 
     def delete_checkpoint(self, index_id: str) -> None:
-        """Forget how far a write got, if that is known."""
+        """Delete the checkpoint of a write, if there is one."""
         self.objects.delete([self.layout.checkpoint(index_id)])
 
     def _is_whole(self, name: str, chunk_id: bytes, length: int) -> bool:

@@ -1,4 +1,4 @@
-"""Reads one disk: any bytes of it, or all of it into a file."""
+"""Reads one disk: any range, or all of it into a file."""
 
 import os
 import threading
@@ -14,9 +14,9 @@ from .source import Progress
 
 
 class DiskContentReader:
-    """The content of a disk in the store, read as needed; a DiskSource. Safe to use from several threads.
+    """The content of a disk in the store, read on demand; a DiskSource. Safe to use from several threads.
 
-    It keeps the last few decoded chunks, `cache_chunks` of them.
+    It caches the last `cache_chunks` decoded chunks.
     """
 
     def __init__(self, store: ProjectObjects, index: DiskIndex, cache_chunks: int) -> None:
@@ -34,11 +34,11 @@ class DiskContentReader:
 
     @property
     def bytes_read(self) -> int:
-        """The bytes of objects fetched from the store so far, compressed as they are."""
+        """The bytes of objects fetched from the store so far, compressed."""
         return self._bytes_read
 
     def data_extents(self) -> Iterator[tuple[int, int]]:
-        """Yield (offset, length) in bytes of what may hold data, ascending, in whole chunks."""
+        """Yield (offset, length) in bytes of the ranges that may hold data, ascending, in whole chunks."""
         return self._index.data_extents()
 
     def pread(self, offset: int, length: int) -> bytes:
@@ -48,7 +48,7 @@ class DiskContentReader:
         parts = []
         while length > 0:
             position, start = divmod(offset, self._index.chunk_bytes)
-            part = self._chunk(position)[start : start + length]  # a whole chunk is not copied by this
+            part = self._chunk(position)[start : start + length]  # slicing a whole chunk copies nothing
             parts.append(part)
             offset += len(part)
             length -= len(part)
@@ -63,7 +63,7 @@ class DiskContentReader:
             if position in self._cache:
                 self._cache.move_to_end(position)
                 return self._cache[position]
-        # Two threads may load the same chunk at once: wasted work, but never a wait on one another.
+        # Two threads may load the same chunk at once: wasted work, but no thread waits for another.
         data, stored_bytes = self._store.load_chunk(chunk_id, length)
         plain = bytes(data)
         with self._lock:

@@ -6,7 +6,7 @@ Run = tuple[int, int]
 
 
 def runs_touched(extents: Iterable[tuple[int, int]], chunk_bytes: int, size_bytes: int) -> list[Run]:
-    """Return the positions that (offset, length) extents touch; what lies past the disk is cut."""
+    """Return the positions that (offset, length) extents touch; extents are cut at the disk's end."""
     touched: list[Run] = []
     for offset, length in sorted(extents):
         end_byte = min(offset + length, size_bytes)
@@ -23,12 +23,12 @@ def runs_touched(extents: Iterable[tuple[int, int]], chunk_bytes: int, size_byte
 
 
 def count_bytes(runs: Iterable[Run], chunk_bytes: int, size_bytes: int) -> int:
-    """Return how many bytes of a disk the runs are."""
+    """Return the bytes of a disk that the runs cover."""
     return sum(min(end * chunk_bytes, size_bytes) - first * chunk_bytes for first, end in runs)
 
 
 def runs_in_both(left: list[Run], right: list[Run]) -> Iterator[Run]:
-    """Yield the positions that stand in both."""
+    """Yield the runs of positions in both."""
     i = j = 0
     while i < len(left) and j < len(right):
         first, end = max(left[i][0], right[j][0]), min(left[i][1], right[j][1])

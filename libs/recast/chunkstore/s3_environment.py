@@ -1,4 +1,4 @@
-"""What the environment (`AWS_*`) says of an S3 that obstore does not read: plain HTTP, a credentials file."""
+"""The options of the environment (`AWS_*`) that obstore does not read: plain HTTP, a credentials file."""
 
 import configparser
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ _KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 def options_from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """`allow_http` by AWS_ALLOW_HTTP; credentials by AWS_SHARED_CREDENTIALS_FILE, profile AWS_PROFILE
-    (`default`), the file of AWS's own tools. As with those, AWS_ACCESS_KEY_ID comes before the file.
+    (`default`), the file of AWS's own tools. As with those, AWS_ACCESS_KEY_ID takes precedence over the file.
 
-    It is read anew for each store that is opened, so a key is changed without a restart. ValueError for a
+    The file is read each time a store is opened, so a key can change without a restart. ValueError for a
     file that cannot be read or holds no such profile.
     """
     options = {"allow_http": environ["AWS_ALLOW_HTTP"]} if environ.get("AWS_ALLOW_HTTP") else {}

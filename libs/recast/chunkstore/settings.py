@@ -1,4 +1,4 @@
-"""The store's settings object: which format the store has, and how large its chunks are."""
+"""The store's settings object: the store's format and the size of its chunks."""
 
 import json
 
@@ -12,7 +12,7 @@ _VERSION = 1
 
 
 def open_settings(objects: Objects, chunk_bytes: int) -> int:
-    """Return the store's chunk size; an empty store is first given `chunk_bytes`, durably."""
+    """Return the store's chunk size; an empty store gets `chunk_bytes`, durably."""
     if not is_legal_chunk_size(chunk_bytes):
         raise ValueError(f"chunks of {chunk_bytes} bytes: not a power of two from 4 KiB to 64 MiB")
     stored: Buffer | None = objects.get(SETTINGS_NAME)

@@ -1,17 +1,17 @@
-"""The roles a caller plays: a disk to be read, and somebody who watches."""
+"""The interfaces that a caller implements: a disk to read, and a progress callback."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 Progress = Callable[[int, int], None]
-"""Told (bytes done, bytes total) by the calling thread, after each chunk and once before the first.
+"""Called with (bytes done, bytes total) by the calling thread, after each chunk and once before the first.
 
-It may raise to abort: the worker threads are joined, no index is written, and the exception goes on.
+It may raise to abort: the worker threads are joined, no index is written, and the exception propagates.
 """
 
 
 class DiskSource(Protocol):
-    """A disk that can be read; it must not change while it is."""
+    """A disk to read; it must not change meanwhile."""
 
     @property
     def size_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""The chunk store of one project: the library's front."""
+"""The chunk store of one project: the library's API."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from .writer import DiskWriter, WrittenDisk
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a project's chunks take."""
+    """The storage that a project's chunks use."""
 
     chunks: int
     bytes: int
@@ -30,7 +30,7 @@ class Usage:
 
 
 def open_objects(url: str, options: Mapping[str, str] | None = None) -> Objects:
-    """Open `file:///absolute/path`, `s3://bucket/prefix` or `memory://` (empty, and nobody else's).
+    """Open `file:///absolute/path`, `s3://bucket/prefix` or `memory://` (empty, not shared).
 
     `options`: see ObstoreObjects.in_s3. ValueError for any other URL.
     """
@@ -45,7 +45,7 @@ def open_objects(url: str, options: Mapping[str, str] | None = None) -> Objects:
 
 
 class ChunkStore:
-    """Keeps the disks of one project. Safe to use from several threads and processes; locks as in FORMAT.md.
+    """Stores the disks of one project. Safe to use from several threads and processes; locks as in FORMAT.md.
 
     Every method raises StoreUnavailable when the store does not answer, StoreIoError when its storage fails.
     """
@@ -65,7 +65,7 @@ class ChunkStore:
     ) -> Self:
         """Open the store at a URL (see open_objects), and make it if there is none.
 
-        `key` is `project_key(master, project)`. `chunk_bytes` counts only when the store is made here.
+        `key` is `project_key(master, project)`. `chunk_bytes` applies only when the store is made here.
         StoreVersionUnknown if the store is of another version.
         """
         return cls.over(open_objects(url, options), project=project, key=key, chunk_bytes=chunk_bytes)
@@ -92,17 +92,17 @@ class ChunkStore:
     ) -> WrittenDisk:
         """Store a disk's content; when this returns, it is durable.
 
-        With `parent`, a sealed index of an earlier state, chunks that stand there at the same position are
-        neither put nor checked. With `changed` besides, (offset, length) extents in bytes, only chunks that
-        an extent touches are read, whole; all others are the parent's. The disk may have grown or shrunk:
-        what lies beyond the smaller size counts as changed. `changed` without `parent` means nothing.
+        With `parent`, a sealed index of an earlier state, its chunks at the same position are neither
+        put nor checked. With `changed` too, (offset, length) extents in bytes, only chunks that an extent
+        touches are read, whole; all others are the parent's. The disk may have grown or shrunk: the range
+        beyond the smaller size counts as changed. `changed` without `parent` is ignored.
 
         Caller: hold the project's shared store lock from before `read_index(parent)` until the ref is
-        committed. Repeating a call after a kill, with the same id, replaces what was left and comes to an
-        equal result; it goes on from the last checkpoint: every 64 MiB read, or every 32nd of what is to be
-        read if that is more. `resumed_after`: exceptions of `progress` after which the call will be made
-        again; what was read until then is kept. On any error no index was sealed; chunks may be left, and a
-        repeat makes use of them.
+        committed. A repeat of a killed call, with the same id, replaces its leftovers and has an equal
+        result; it resumes from the last checkpoint: one after every 64 MiB read, or every 32nd of the bytes
+        to read if that is more. `resumed_after`: exceptions of `progress` after which the call will be
+        repeated; a checkpoint is saved then. On any error no index was sealed; a repeat reuses the chunks
+        that are left.
         """
         writer = DiskWriter(self._store, source, parent)
         return writer.write(index_id, changed, progress, resumed_after)
@@ -112,30 +112,30 @@ class ChunkStore:
         return self._store.load_index(ref)
 
     def restore_disk(self, index: DiskIndex, fd: int, *, progress: Progress | None = None) -> None:
-        """Write a disk into a file, sized by the caller and all holes: zero chunks are not written.
+        """Write a disk into an all-zero file sized by the caller: zero chunks are not written.
 
         Every chunk is checked before it is written; ChunkMissing and ChunkCorrupt end the restore, OSError
-        is the file's. Chunks are written out of order; the caller syncs.
+        is an error of the file. Chunks are written out of order; the caller syncs.
         """
         restore_disk(self._store, index, fd, progress)
 
     def reader(self, index: DiskIndex, *, cache_chunks: int = 16) -> DiskContentReader:
-        """Return a reader of a disk's content, a DiskSource; it fetches chunks as they are needed."""
+        """Return a reader of a disk's content, a DiskSource; it fetches chunks on demand."""
         return DiskContentReader(self._store, index, cache_chunks)
 
     def verify_disk(
         self, ref: IndexRef, *, deep: bool, progress: Progress | None = None
     ) -> list[DiskProblem]:
-        """Return everything that keeps a disk from being restored, the index included; empty if it can be.
+        """Return every problem that prevents a disk's restore, the index included; empty if there is none.
 
         Shallow: every chunk is there, and not empty. Deep: every chunk decodes, and hashes to its name.
         """
         return verify_disk(self._store, ref, deep=deep, progress=progress)
 
     def delete_index(self, index_id: str) -> None:
-        """Delete an index, and how far its write got, if they are there; chunks stay until `collect`.
+        """Delete an index and its checkpoint, if they exist; chunks stay until `collect`.
 
-        Caller: first drop the ref.
+        Caller: first delete the ref.
         """
         layout = self._store.layout
         self._store.objects.delete([layout.index(index_id), layout.checkpoint(index_id)])
@@ -148,8 +148,8 @@ class ChunkStore:
         """Delete the project's chunks that no index names.
 
         `live` is every ref that the caller's database holds. If one of them cannot be read, IndexMissing or
-        IndexCorrupt is raised before anything was deleted. Indexes that are not in `live` are not deleted,
-        and their chunks are kept too; `Collected.unlisted` names them. Caller: hold the project's exclusive
+        IndexCorrupt is raised before any deletion. Indexes that are not in `live` are not deleted, and their
+        chunks are retained too; `Collected.unlisted` names them. Caller: hold the project's exclusive
         store lock. `progress` counts indexes, and can abort only before the first deletion.
         """
         return collect(self._store, live, progress)
@@ -164,7 +164,7 @@ class ChunkStore:
         return Usage(len(sizes), sum(sizes))
 
     def close(self) -> None:
-        """Give up what the store holds open."""
+        """Release the store's resources."""
         self._store.objects.close()
 
     def __enter__(self) -> Self:

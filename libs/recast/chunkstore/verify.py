@@ -1,4 +1,4 @@
-"""Checks that a disk could be restored."""
+"""Checks that a disk can be restored."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class DiskProblem:
 def verify_disk(
     store: ProjectObjects, ref: IndexRef, *, deep: bool, progress: Progress | None
 ) -> list[DiskProblem]:
-    """Return what is wrong with a disk, by position; see ChunkStore.verify_disk."""
+    """Return the problems of a disk, by position; see ChunkStore.verify_disk."""
     try:
         index = store.load_index(ref)
     except (IndexMissing, IndexCorrupt) as error:
@@ -55,7 +55,7 @@ def verify_disk(
 
 
 def _first_positions(index: DiskIndex) -> dict[bytes, int]:
-    """Return each chunk's first position, so that one which stands at many is looked at once."""
+    """Return each chunk's first position: a chunk at many positions is checked once."""
     first: dict[bytes, int] = {}
     for position, chunk_id in index.data_chunks():
         first.setdefault(chunk_id, position)

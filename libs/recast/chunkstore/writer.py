@@ -15,33 +15,33 @@ from .project_objects import ProjectObjects
 from .runs import Run, count_bytes, runs_in_both, runs_touched
 from .source import DiskSource, Progress
 
-# A write that is killed reads at most so much again, or one part in so many if that is more: each checkpoint
-# waits for the storage.
+# The most that a repeat of a killed write reads again, in bytes or as a part of the whole, whichever is more:
+# each checkpoint waits for the storage.
 _CHECKPOINT_BYTES = 64 << 20
 _MOST_CHECKPOINTS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenDisk:
-    """What writing a disk came to; durable. All sizes in bytes."""
+    """The result of writing a disk; durable. All sizes in bytes."""
 
     ref: IndexRef
     size_bytes: int
     data_bytes: int
-    """Plain bytes of the chunks that are no holes."""
+    """Plain bytes of the chunks, without holes."""
     read_bytes: int
-    """Read from the source, by this attempt and those that it went on from."""
+    """Read from the source, by this attempt and the attempts that it resumed."""
     stored_bytes: int
-    """Newly put for chunks, compressed; by the same."""
+    """Newly put for chunks, compressed, by the same attempts."""
     chunks_new: int
     """Chunks put."""
     chunks_reused: int
-    """Positions that needed no put: the parent's, found in the store, or met before in this disk."""
+    """Positions that needed no put: the parent's, found in the store, or seen before in this disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """Which positions are read, and what stands at all others."""
+    """The positions to read, and the chunk ids of all others."""
 
     ids: bytearray
     """32 bytes a position: the parent's where nothing changed, else zero."""
@@ -57,19 +57,19 @@ def plan_read(
     parent: DiskIndex | None,
     changed: Iterable[tuple[int, int]] | None,
 ) -> ReadPlan:
-    """Decide what to read of a disk. Extents are (offset, length) in bytes."""
+    """Decide the positions to read of a disk. Extents are (offset, length) in bytes."""
     count = count_positions(size_bytes, chunk_bytes)
     ids = bytearray(count * CHUNK_ID_BYTES)
     renewed: list[Run] = [(0, count)]
     if parent is not None and changed is not None:
         extents = list(changed)
         if parent.size_bytes != size_bytes:
-            # From the smaller end on: chunks beyond it, and a last chunk that was short or has become so.
+            # From the smaller end on: chunks beyond it, and a last chunk that was or became short.
             smaller = min(parent.size_bytes, size_bytes)
             extents.append((smaller // chunk_bytes * chunk_bytes, max(parent.size_bytes, size_bytes)))
         renewed = runs_touched(extents, chunk_bytes, size_bytes)
-        kept = min(len(ids), len(parent.ids))
-        ids[:kept] = parent.ids[:kept]
+        common = min(len(ids), len(parent.ids))
+        ids[:common] = parent.ids[:common]
         for first, end in renewed:
             ids[first * CHUNK_ID_BYTES : end * CHUNK_ID_BYTES] = bytes((end - first) * CHUNK_ID_BYTES)
     runs = list(runs_in_both(runs_touched(data_extents, chunk_bytes, size_bytes), renewed))
@@ -86,8 +86,8 @@ class DiskWriter:
         self._source = source
         self._size_bytes = source.size_bytes
         self._parent = parent
-        self._met: set[bytes] = set()  # about 100 bytes each: 100 MB for a TiB of new chunks
-        self._met_lock = threading.Lock()  # two workers may meet the same chunk at once; one of them puts it
+        self._seen: set[bytes] = set()  # about 100 bytes each: 100 MB for a TiB of new chunks
+        self._seen_lock = threading.Lock()  # two workers may read the same chunk at once; one of them puts it
         # Positions before this are final, chunks named there put.
         self._done = self._stored_bytes = self._chunks_new = 0
         self._has_checkpoint = False
@@ -101,11 +101,11 @@ class DiskWriter:
     ) -> WrittenDisk:
         """Write the disk and return once it is durable; see ChunkStore.write_disk."""
         objects = self._store.objects
-        self._store.layout.index(index_id)  # an id that cannot be is refused before the work, not after
+        self._store.layout.index(index_id)  # an invalid id is refused before the work
         plan = plan_read(
             self._size_bytes, self._store.chunk_bytes, self._source.data_extents(), self._parent, changed
         )
-        self._take_up(index_id, plan)
+        self._resume(index_id, plan)
         self._write_chunks(index_id, plan, progress, resumed_after)
         objects.barrier()
         ids = bytes(plan.ids)
@@ -124,8 +124,8 @@ class DiskWriter:
             chunks_reused=sum(1 for _ in index.data_chunks()) - self._chunks_new,
         )
 
-    def _take_up(self, index_id: str, plan: ReadPlan) -> None:
-        """Go on from the checkpoint of an earlier attempt: what that one read is not read again."""
+    def _resume(self, index_id: str, plan: ReadPlan) -> None:
+        """Take the positions of an earlier attempt's checkpoint, which are not read again."""
         found = self._store.load_checkpoint(index_id)
         self._has_checkpoint = found is not None
         disk = (self._size_bytes, self._store.chunk_bytes)
@@ -137,8 +137,8 @@ class DiskWriter:
             found.stored_bytes,
             found.chunks_new,
         )
-        # Durable, by the checkpoint's own barrier: where they stand again they need no look.
-        self._met.update(chunk_id for (chunk_id,) in struct.iter_unpack(f"{CHUNK_ID_BYTES}s", found.ids))
+        # Durable, by the checkpoint's own barrier: at other positions they need no check.
+        self._seen.update(chunk_id for (chunk_id,) in struct.iter_unpack(f"{CHUNK_ID_BYTES}s", found.ids))
 
     def _write_chunks(
         self,
@@ -164,17 +164,17 @@ class DiskWriter:
                 self._done = position + 1
                 read += length
                 if read >= next_checkpoint:
-                    self._keep(index_id, plan)
+                    self._save_checkpoint(index_id, plan)
                     next_checkpoint = read + apart
                 try:
                     if progress:
                         progress(read, plan.read_bytes)
                 except resumed_after:
-                    # Only here: after an error of the store nothing it holds may be called durable.
-                    self._keep(index_id, plan)
+                    # Only here: after an error of the store none of its objects may be called durable.
+                    self._save_checkpoint(index_id, plan)
                     raise
 
-    def _keep(self, index_id: str, plan: ReadPlan) -> None:
+    def _save_checkpoint(self, index_id: str, plan: ReadPlan) -> None:
         ids = bytes(plan.ids[: self._done * CHUNK_ID_BYTES])
         checkpoint = Checkpoint(
             self._size_bytes, self._store.chunk_bytes, ids, self._stored_bytes, self._chunks_new
@@ -183,7 +183,7 @@ class DiskWriter:
         self._has_checkpoint = True
 
     def _read(self, runs: list[Run]) -> Iterator[tuple[int, bytes]]:
-        """Yield (position, bytes); drawn by the calling thread, so that the disk is read in sequence."""
+        """Yield (position, bytes); the calling thread iterates, so that the disk is read in sequence."""
         chunk_bytes = self._store.chunk_bytes
         for first, end in runs:
             for position in range(first, end):
@@ -201,20 +201,20 @@ class DiskWriter:
         if codec.is_zero(data):
             return position, len(data), HOLE, 0
         chunk_id = codec.id_of(data)
-        if self._is_parents(position, chunk_id) or not self._is_first_met(chunk_id):
+        if self._is_parents(position, chunk_id) or not self._is_first_seen(chunk_id):
             return position, len(data), chunk_id, 0
         return position, len(data), chunk_id, self._store.save_chunk(chunk_id, data)
 
     def _is_parents(self, position: int, chunk_id: bytes) -> bool:
-        """Tell whether the sealed parent has this chunk here. Only here: a set of all its ids would cost more
-        memory than the chunks that moved cost reads.
+        """Tell whether the sealed parent has this chunk at this position. Other positions are not searched: a
+        set of all its ids would cost more memory than moved chunks cost reads.
         """
         parent = self._parent
         return parent is not None and position < parent.chunk_count and parent.id_at(position) == chunk_id
 
-    def _is_first_met(self, chunk_id: bytes) -> bool:
-        with self._met_lock:
-            if chunk_id in self._met:
+    def _is_first_seen(self, chunk_id: bytes) -> bool:
+        with self._seen_lock:
+            if chunk_id in self._seen:
                 return False
-            self._met.add(chunk_id)
+            self._seen.add(chunk_id)
             return True

@@ -16,11 +16,12 @@ from recast.client.upload import OnBytes, import_image
 from recast.client.waiting import OnProgress, wait_for_end
 from recast.contracts.services import Service
 from recast.csbs.v1.backup_service_pb2_grpc import BackupServiceStub
-from recast.csbs.v1.image_lock_service_pb2_grpc import ImageLockServiceStub
 from recast.ecs.v1.backup_source_service_pb2_grpc import BackupSourceServiceStub
 from recast.ecs.v1.disk_service_pb2_grpc import DiskServiceStub
 from recast.ecs.v1.image_source_service_pb2_grpc import ImageSourceServiceStub
 from recast.ecs.v1.server_service_pb2_grpc import ServerServiceStub
+from recast.imagelock.v1.image_eligibility_service_pb2_grpc import ImageEligibilityServiceStub
+from recast.imagelock.v1.image_lock_service_pb2_grpc import ImageLockServiceStub
 from recast.ims.v1.image_service_pb2 import ImportImageHeader, ImportImageResponse
 from recast.ims.v1.image_service_pb2_grpc import ImageServiceStub
 from recast.ims.v1.provisioning_service_pb2_grpc import ProvisioningServiceStub
@@ -55,6 +56,7 @@ class Recast:
         self._sleep = sleep
         self._clock = clock
         self.backups = BackupServiceStub(self._channels["csbs"])
+        self.eligibility = ImageEligibilityServiceStub(self._channels["csbs"])
         self.locks = ImageLockServiceStub(self._channels["csbs"])
         self.images = ImageServiceStub(self._channels["ims"])
         self.provisioning = ProvisioningServiceStub(self._channels["ims"])

@@ -1,6 +1,6 @@
 """A service's access to the chunk store: each project has its own partition of it, under its own key.
 
-The chunk store's errors become refusals, and the chunks that no content of a project needs are collected.
+The chunk store's errors become refusals, and unreferenced chunks of a project are collected.
 """
 
 from recast.contentstore.collection import COLLECT_CHUNKS, CollectChunks, record_collection

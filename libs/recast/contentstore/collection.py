@@ -1,7 +1,4 @@
-"""CollectChunks: deletes the chunks of a project that no content needs.
-
-Alone in the project's partition while it runs.
-"""
+"""CollectChunks: deletes the unreferenced chunks of a project, with exclusive use of its partition."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,7 +19,7 @@ COLLECT_CHUNKS = "CollectChunks"
 class CollectChunks:
     """The workflow. It waits while content is being written, and writers wait while it runs.
 
-    `live_contents` gives all content of a project that its service has a row of.
+    `live_contents` returns all content of a project that has a row in the service's database.
     """
 
     def __init__(
@@ -39,15 +36,17 @@ class CollectChunks:
         """See the module."""
         work.use(partition_name(work.project), exclusive=True)
         live = self._live(work.project)
-        kept = {ref.id for ref in live}
+        live_ids = {ref.id for ref in live}
         with self._chunks.open(work.project, work.target) as store:
-            for orphan in [index for index in store.list_indexes() if index not in kept]:
-                store.delete_index(orphan)  # nobody writes now: what has no row was left by work that failed
+            for orphan in [index for index in store.list_indexes() if index not in live_ids]:
+                store.delete_index(
+                    orphan
+                )  # no writer runs: an index without a row is left over from failed work
             try:
                 store.collect(live, progress=lambda _done, _total: work.check())
             except IndexMissing as missing:
-                # A deletion takes the row, then the index, and waits for nobody: what is live is another set
-                # now. With its row still there the index is lost, and nothing may be swept.
+                # A deletion removes the row, then the index, without waiting: the live set may have
+                # changed. If the row still exists the index is lost, and nothing may be swept.
                 if self._live(work.project) == live:
                     raise
                 raise Unavailable(problem="content was deleted meanwhile") from missing
@@ -59,11 +58,11 @@ class CollectChunks:
         return [IndexRef(disk.index.id, disk.index.digest) for content in contents for disk in content.disks]
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Nothing: what was collected is not missed, and what was not is collected next time."""
+        """Nothing to undo: collected chunks were garbage, and the next collection deletes the rest."""
 
 
 def record_collection(tx: Transaction, operations: Operations, project: str) -> None:
-    """Records a collection after content was deleted, unless one is recorded that has not begun."""
+    """Records a collection after content was deleted, unless one is waiting already."""
     target = partition_name(project)
     if operations.waiting(tx.session, target) is None:
         operations.record(tx, project=project, verb=COLLECT_CHUNKS, target=target, request=Empty())

@@ -1,4 +1,4 @@
-"""Opening a project's partition, and what a chunk store's errors are as refusals."""
+"""Opening a project's partition, and mapping a chunk store's errors to refusals."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -19,14 +19,14 @@ from recast.faults import Refusal, StoreIoFailed, Unavailable
 
 @contextmanager
 def store_refusals(damaged: Callable[[ChunkStoreError], Refusal]) -> Iterator[None]:
-    """Raises a chunk store's errors as refusals. What may pass is UNAVAILABLE, so work tries it again.
+    """Raises a chunk store's errors as refusals. Transient errors become UNAVAILABLE, so that work retries.
 
-    `damaged` gives the service's own refusal of content that is not what was written.
+    `damaged` returns the service's own refusal for damaged content.
     """
     try:
         yield
-    except StoreUnavailable as away:
-        raise Unavailable(problem=f"the chunk store does not answer: {away}") from away
+    except StoreUnavailable as error:
+        raise Unavailable(problem=f"the chunk store does not answer: {error}") from error
     except StoreIoError as problem:
         raise StoreIoFailed(problem=problem) from problem
     except ChunkStoreError as damage:
@@ -34,12 +34,12 @@ def store_refusals(damaged: Callable[[ChunkStoreError], Refusal]) -> Iterator[No
 
 
 def open_content(location: content_pb2.ContentStore) -> ChunkStore:
-    """The partition that a service told its peer of, with the key that came with it."""
+    """Opens the partition at the location, and with the key, that a peer sent."""
     return ChunkStore.over(pointed(open_objects(location.url)), project=location.project, key=location.key)
 
 
 def partition_name(project: str) -> str:
-    """The name by which operations use a project's partition: shared while they write, alone to collect."""
+    """The name of a project's partition for `Work.use`: shared to write, exclusive to collect."""
     return f"projects/{project}/chunks"
 
 
@@ -52,16 +52,16 @@ class ContentStore(ABC):
 
     @abstractmethod
     def damaged(self, content: str, problem: object) -> Refusal:
-        """The service's refusal of content that is not what was written; `content` is a resource name."""
+        """The service's refusal for damaged content; `content` is a resource name."""
 
     def location(self, project: str) -> content_pb2.ContentStore:
-        """Where a project's chunks are, with its key: what another service needs to read or write them."""
+        """The location and key of a project's chunks, for a peer to read or write them."""
         key = project_key(self._master_key, project)
         return content_pb2.ContentStore(url=self._url, project=project, key=key)
 
     @contextmanager
     def open(self, project: str, content: str) -> Iterator[ChunkStore]:
-        """The project's partition. What it fails with inside the block is a refusal about `content`."""
+        """Opens the project's partition. Its errors inside the block become refusals about `content`."""
         with (
             store_refusals(lambda damage: self.damaged(content, damage)),
             open_content(self.location(project)) as store,

@@ -1,7 +1,7 @@
 """The files of a disk: layers of qcow2 on a raw base, made, checked, mapped and read by way of qemu-img.
 
 `DiskHost` is the data folder of one ECS host, `DiskFolder` one disk in it, `DiskReader` the bytes of a disk
-at one instant; `inspect_image` judges a file that somebody sent. Layout and order of writing: FORMAT.md.
+at one instant; `inspect_image` checks an uploaded file. Layout and order of writing: FORMAT.md.
 """
 
 from recast.diskimage.disk_folder import DiskFolder

@@ -34,14 +34,14 @@ class Bases:
         return sorted(name for name in found if name is not None)
 
     def allocated_bytes(self, name: str) -> int:
-        """Return what a base takes on the storage. Raises BaseNotFound."""
+        """Return the bytes of storage that a base uses. Raises BaseNotFound."""
         try:
             return self.file(name).stat().st_blocks * 512
         except FileNotFoundError:
             raise BaseNotFound(name) from None
 
     def new(self, name: str, size_bytes: int, fill: Callable[[int], None]) -> None:
-        """Make a base of `size_bytes`; `fill(fd)` writes what is not zero. An existing one stays as it is."""
+        """Make a base of `size_bytes`; `fill(fd)` writes the data that is not zero. An existing one stays."""
         checked_size(size_bytes)
 
         def fill_base(_path: Path, fd: int) -> None:
@@ -53,21 +53,21 @@ class Bases:
         make_once(self.file(name), fill_base, "new_base", self._step)
 
     def delete(self, name: str, users: Callable[[], list[str]]) -> None:
-        """Remove a base, its templates and what a killed attempt to make them left.
+        """Remove a base, its templates and the leftovers of killed attempts to make them.
 
-        `users` returns the disks whose chains name it, and is asked when no new one can come.
+        `users` returns the disks whose chains name it, and is called when no new one can be made.
         Raises BaseInUse; DiskBusy while it, or a disk on it, is being made.
         """
         base = self.file(name)
-        # Exclusive against `held`: who is about to name this base has done so, or will fail.
+        # Exclusive against `held`: an overlay on this base is finished, or will fail.
         with suppress(FileNotFoundError), locked(base, exclusive=True):
             if disk_ids := users():
                 raise BaseInUse(name, disk_ids)
             self._remove_templates(name)
             base.unlink()
         with suppress(FileNotFoundError), locked(building_path(base), exclusive=True):
-            building_path(base).unlink()  # locked: nobody is filling it, so a kill left it
-        sync_path(self.path)  # deleted means deleted, and the space may be counted as free
+            building_path(base).unlink()  # locked, so not being filled: a kill left it
+        sync_path(self.path)  # the deletion is durable, and the space may be counted as free
         self._step("delete_base.removed")
 
     def _remove_templates(self, name: str) -> None:
@@ -78,11 +78,11 @@ class Bases:
 
     @contextmanager
     def held(self, name: str | None) -> Iterator[None]:
-        """Keep a base from being deleted while a disk is being put on it. None holds nothing."""
+        """Keep a base from being deleted while a disk is being put on it. Nothing for None."""
         with ExitStack() as lock:
             if name is not None:
                 try:
-                    # Waits: exclusive holders are a maker syncing the name or a deleter, and soon done.
+                    # Waits: exclusive holders, a maker syncing the name or a deleter, are brief.
                     lock.enter_context(locked(self.file(name), exclusive=False, wait=True))
                 except FileNotFoundError:
                     raise BaseNotFound(name) from None
@@ -116,7 +116,7 @@ class Bases:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a small file into a new one, within the kernel where the file system can."""
+    """Copy a small file into a new one, within the kernel if the file system supports it."""
     with source.open("rb") as reading, target.open("xb") as writing:
         remaining = os.fstat(reading.fileno()).st_size
         while remaining:

@@ -16,8 +16,8 @@ from recast.diskimage.qemu_img import ImageFormat
 
 # Beneath the active layer there is the frozen one and the private one, never more (FORMAT.md, 5).
 _MOST_LAYERS = 2
-# A thaw renames one layer while we look: the next look sees the new chain.
-_LOOKS = 3
+# A thaw may rename one layer during a read: the next attempt reads the new chain.
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +51,16 @@ class Chain:
 
 
 def read_chain(folder: Path) -> Chain:
-    """Read the chain of the disk in `folder`. Raises DiskNotFound; DiskImageError for a shape not ours."""
-    for look in range(_LOOKS):
+    """Read the chain of the disk in `folder`. Raises DiskNotFound; DiskImageError for a foreign chain."""
+    for attempt in range(_ATTEMPTS):
         try:
             return _read_chain(folder)
         except FileNotFoundError as error:
             if not (folder / ACTIVE).exists():
                 raise DiskNotFound(folder.name) from None
-            if look == _LOOKS - 1:
+            if attempt == _ATTEMPTS - 1:
                 raise DiskImageError(f"disk {folder.name}: {Path(error.filename).name} is missing") from error
-    raise AssertionError("the last look returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _read_chain(folder: Path) -> Chain:
@@ -81,7 +81,7 @@ def _read_chain(folder: Path) -> Chain:
 
 
 def _layer_beneath(folder: Path, header: Qcow2Header) -> str | None:
-    """Return the freeze whose layer is beneath, None for a base or nothing. Nothing else is followed."""
+    """Return the freeze of the layer beneath, None for a base or nothing. No other file is followed."""
     if header.backing_file is None:
         return None
     freeze_id = freeze_id_from_layer(header.backing_file)

@@ -1,4 +1,4 @@
-"""One disk: its layers, its freeze, its end. The order of every step is FORMAT.md's."""
+"""One disk: its layers, its freeze, its deletion. FORMAT.md gives the order of the steps."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -27,8 +27,8 @@ from recast.diskimage.reader import DiskReader, joined, open_chain
 class DiskFolder:
     """The files of one disk, which need not exist. Sizes are bytes.
 
-    Everything that changes the disk raises DiskBusy, retryable, while another action or a hypervisor holds
-    it, and DiskNotFound when there is none; whatever was killed is repeated by the same call.
+    Each method that changes the disk raises DiskBusy, retryable, while another action or a hypervisor holds
+    it, and DiskNotFound when there is none. A killed call may be repeated.
     """
 
     def __init__(self, path: Path, bases: Bases, step: Step) -> None:
@@ -43,7 +43,7 @@ class DiskFolder:
         return self.active_path.exists()
 
     def size_bytes(self) -> int:
-        """Return the disk's size as its guest sees it."""
+        """Return the disk's virtual size."""
         return read_chain(self.path).size_bytes
 
     def base(self) -> str | None:
@@ -55,9 +55,9 @@ class DiskFolder:
         return read_chain(self.path).unmerged_freeze
 
     def allocated_bytes(self) -> int:
-        """Return what the disk's own files take on the storage, without its base; 0 when there is none."""
+        """Return the bytes of storage that the disk's own files use, without its base; 0 for no disk."""
         total = 0
-        with suppress(FileNotFoundError):  # the disk was removed after the look for it
+        with suppress(FileNotFoundError):  # the disk was removed after the check
             for path in self.path.iterdir() if self.exists() else ():
                 with suppress(FileNotFoundError):  # a thaw removed it meanwhile
                     total += path.stat().st_blocks * 512
@@ -73,14 +73,14 @@ class DiskFolder:
     def freeze(self, freeze_id: str) -> None:
         """Fix the disk's content at this instant under `freeze_id`; the disk may then be written on.
 
-        A repeat does nothing. Raises DiskFrozen while another freeze awaits its thaw, FreezeEnded after this
-        one's.
+        A repeat does nothing. Raises DiskFrozen while another freeze awaits its thaw, FreezeEnded once this
+        freeze was thawed.
         """
         checked_id(freeze_id)
         with self._locked(exclusive=True) as lock:
             chain = read_chain(self.path)
             if chain.unmerged_freeze == freeze_id:
-                sync_path(self.path)  # the attempt that did it may have been killed before its own
+                sync_path(self.path)  # an earlier attempt may have been killed before its sync
                 return
             if chain.unmerged_freeze is not None:
                 raise DiskFrozen(self.disk_id, chain.unmerged_freeze)
@@ -100,49 +100,51 @@ class DiskFolder:
             self._switch_to(overlay, "freeze", also_durable=layer)
 
     def thaw(self, freeze_id: str) -> None:
-        """Merge a freeze into the private layer beneath it. One unknown or thawed: nothing to do."""
+        """Merge a freeze into the private layer beneath it. Does nothing for an unknown or thawed one."""
         checked_id(freeze_id)
         with self._locked(exclusive=True) as lock:
             chain = read_chain(self.path)
             if chain.unmerged_freeze == freeze_id:
                 self._merge(chain, lock)
             self._sweep(read_chain(self.path))
-            sync_path(self.path)  # also when nothing was left to do: the attempt before may not have got here
+            sync_path(self.path)  # always: an earlier attempt may have been killed before its sync
 
     def _merge(self, chain: Chain, lock: int) -> None:
         frozen_id, *beneath = chain.freeze_ids
         frozen = self.path / layer_name(frozen_id)
-        # From the chain, which knows only layers of this folder here: a base can never be what is written.
+        # From the chain, which has only layers of this folder here: a base is never written.
         private = self.path / layer_name(beneath[0]) if beneath else None
         if private is not None:
             with locked(private, exclusive=True) as fd:  # readers hold it shared: their bytes must not change
-                # What an attempt wrote whose sync failed is on no disk, but still in the cache.
+                # Writes of an attempt whose sync failed may be in the cache only.
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-                with durably_written(private):  # before the mark goes: then the frozen layer may be lost
+                with durably_written(
+                    private
+                ):  # before the mark is removed: then the frozen layer may be lost
                     qemu_img.commit(frozen, into=private, keep_open=[lock])
             self._step("thaw.committed")
         (self.path / mark_name(frozen_id)).unlink(missing_ok=True)
-        sync_path(self.path)  # before the rename: a merged layer must never be seen marked
+        sync_path(self.path)  # before the rename: a merged layer must never have a mark
         self._step("thaw.unmarked")
         if private is not None:
             private.rename(frozen)
             self._step("thaw.renamed")
 
     def resize(self, size_bytes: int) -> None:
-        """Grow the disk; the new space is zeros. To the size it has: nothing to do. To less: SizeRefused."""
+        """Grow the disk; the new space is zeros. A smaller size: SizeRefused. The same: nothing to do."""
         checked_size(size_bytes)
         with self._locked(exclusive=True) as lock:
             current = read_chain(self.path).size_bytes
             if size_bytes < current:
                 raise SizeRefused(f"disk {self.disk_id} of {current} bytes cannot shrink to {size_bytes}")
             if size_bytes > current:
-                with durably_written(self.active_path):  # the guest may then be told of its size
+                with durably_written(self.active_path):  # before the caller records the size
                     qemu_img.resize(self.active_path, size_bytes, keep_open=[lock])
                 self._step("resize.grown")
-            sync_path(self.active_path)  # also of a size that was found: a kill may have come before its sync
+            sync_path(self.active_path)  # always: an earlier attempt may have been killed before its sync
 
     def replace(self, size_bytes: int, base: str | None) -> None:
-        """Start the disk over as an empty overlay on `base`: what was written since is gone.
+        """Start the disk over as an empty overlay on `base`: all writes are lost.
 
         At every instant the disk is whole, old or new. Raises DiskFrozen while a freeze awaits its thaw.
         """
@@ -152,7 +154,7 @@ class DiskFolder:
                 raise DiskFrozen(self.disk_id, frozen_by)
             self._refuse_writer()
             overlay = self.path / NEXT
-            overlay.unlink(missing_ok=True)  # a killed attempt's
+            overlay.unlink(missing_ok=True)  # of a killed attempt
             self._bases.write_overlay(overlay, size_bytes, base)
             self._step("replace.built")
             self._switch_to(overlay, "replace")
@@ -160,19 +162,19 @@ class DiskFolder:
             self._step("replace.swept")
 
     def delete(self) -> None:
-        """Remove the disk, and what killed attempts to make or remove it left. No disk: nothing to do."""
+        """Remove the disk, and leftovers of killed attempts to make or remove it. No disk: nothing to do."""
         gone = self.path.parent / f".gone-{self.disk_id}"
         with suppress(DiskNotFound), self._locked(exclusive=True):
             self._refuse_writer()
-            remove_folder(gone)  # of a disk that had this id before
-            # One rename, so that no half of a disk is ever seen under its name.
+            remove_folder(gone)  # of an earlier disk with this id
+            # One rename, so that a disk's folder is always whole.
             self.path.rename(gone)
             self._step("delete.renamed")
-        # Before the files go: after a power failure the disk is whole, or not there.
+        # Before the files are removed: after a power failure the disk is whole, or absent.
         sync_path(self.path.parent)
         remove_folder(gone)
         remove_folder(new_folder(self.path.parent, self.disk_id))
-        # Whoever asked forgets the disk now: nothing of it may come back, for nobody would remove it.
+        # The caller deletes its row next: files that reappeared later would never be removed.
         sync_path(self.path.parent)
         self._step("delete.removed")
 
@@ -182,14 +184,14 @@ class DiskFolder:
             return _open(read_chain(self.path).files())
 
     def frozen_reader(self, freeze_id: str) -> DiskReader:
-        """Open the whole content as of a freeze; no merge changes it while it is open. Or FreezeNotFound."""
+        """Open the whole content of a freeze; no merge changes it while open. Raises FreezeNotFound."""
         with self._locked(exclusive=False):
             return _open(self._frozen_chain(freeze_id).files()[1:])
 
     def changed_extents(self, freeze_id: str) -> list[tuple[int, int]]:
-        """Return (offset, length) of all written, zeroed or discarded between the freeze before and this one.
+        """Return (offset, length) of each range written, zeroed or discarded since the previous freeze.
 
-        In bytes, ascending, in whole clusters of 64 KiB. For a disk's first freeze: since it was made.
+        In bytes, ascending, in whole clusters of 64 KiB. For a disk's first freeze: since its creation.
         Raises FreezeNotFound.
         """
         with self._locked(exclusive=False):
@@ -198,7 +200,7 @@ class DiskFolder:
             return list(joined((e.start, e.length) for e in entries if e.depth == 0 and e.is_present))
 
     def check(self) -> list[str]:
-        """Return what is wrong with the disk, one sentence each, for a person; empty when all is well."""
+        """Return the disk's problems, one sentence each, for people; empty when there are none."""
         try:
             with self._locked(exclusive=False):
                 return [
@@ -211,18 +213,16 @@ class DiskFolder:
     def _switch_to(self, overlay: Path, action: str, also_durable: Path | None = None) -> None:
         """Make a finished overlay the active layer: the instant of a freeze, or of a replacement."""
         if also_durable is not None:
-            sync_path(also_durable)  # what the guest wrote and never flushed belongs to the point in time
+            sync_path(also_durable)  # unflushed writes of the guest belong to the point in time
         sync_path(overlay)
-        sync_path(
-            self.path
-        )  # the names that the overlay's chain needs are durable before the overlay is the disk
+        sync_path(self.path)  # the names in the overlay's chain are durable before the overlay is the disk
         self._step(f"{action}.durable")
         overlay.rename(self.active_path)
         sync_path(self.path)
         self._step(f"{action}.switched")
 
     def _sweep(self, chain: Chain) -> None:
-        """Remove what killed actions left beside the chain and its mark."""
+        """Remove leftovers of killed actions beside the chain and its mark."""
         for name in left_over(chain):
             (self.path / name).unlink()
 
@@ -233,7 +233,7 @@ class DiskFolder:
         except DiskBusy:
             raise
         except DiskImageError:
-            return  # damaged: no hypervisor has it open, and being replaced or deleted is its cure
+            return  # damaged: no hypervisor has it open, and replace or delete repairs it
 
     def _unmerged_freeze_if_readable(self) -> str | None:
         try:
@@ -241,7 +241,7 @@ class DiskFolder:
         except DiskNotFound:
             raise
         except DiskImageError:
-            return None  # nobody can read a freeze out of a broken chain: there is nothing to protect
+            return None  # a freeze of a broken chain is unreadable: there is nothing to protect
 
     def _frozen_chain(self, freeze_id: str) -> Chain:
         chain = read_chain(self.path)

@@ -1,4 +1,4 @@
-"""Files that appear whole and survive a power failure; and the locks that keep writers apart."""
+"""Atomic, durable files; and the locks that exclude concurrent writers."""
 
 import ctypes
 import fcntl
@@ -14,7 +14,7 @@ Step = Callable[[str], None]
 
 
 def no_step(_name: str) -> None:
-    """Go on: what a running service does at each step."""
+    """Do nothing: the default in a running service."""
 
 
 def sync_path(path: Path) -> None:
@@ -29,10 +29,10 @@ def sync_path(path: Path) -> None:
 
 @contextmanager
 def durably_written(path: Path) -> Iterator[None]:
-    """Make durable what another program writes within the block to a file, which may be new.
+    """Make another program's writes within the block to a file, which may be new, durable.
 
-    A failed write-back is told, once, to each descriptor that is open by then, and to none that is opened
-    later. Not to the program alone: qemu-img ends well although the flush of its last writes failed.
+    A failed write-back is reported once to each descriptor that is open by then, and to none opened later.
+    The program does not suffice: qemu-img exits with 0 although the flush of its last writes failed.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CREAT, 0o600)
     try:
@@ -47,7 +47,7 @@ def sync_filesystem(path: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     fd = os.open(path, os.O_RDONLY)
     try:
-        # syncfs(2) has no wrapper in Python; unlike sync(2) it reports what could not be written.
+        # syncfs(2) has no wrapper in Python; unlike sync(2) it reports failed writes.
         if libc.syncfs(fd) != 0:
             raise OSError(ctypes.get_errno(), "syncfs failed", str(path))
     finally:
@@ -66,18 +66,18 @@ def is_open_at(fd: int, path: Path) -> bool:
 def locked(path: Path, *, exclusive: bool, wait: bool = False) -> Iterator[int]:
     """Hold the flock of a file or directory; yields its descriptor.
 
-    Raises DiskBusy at once when another holds it, unless told to wait; FileNotFoundError when it is gone.
-    The lock ends when the last copy of the descriptor is closed, so a child that inherits it keeps it.
+    Without `wait`, raises DiskBusy at once when another holds it; FileNotFoundError when the file is removed.
+    The lock ends when the last copy of the descriptor is closed, so a child that inherits it holds it.
     """
     fd = os.open(path, os.O_RDONLY)
     try:
         try:
-            # Waiting is for holders known to be brief: one that merges gigabytes is better come back to.
+            # `wait` is only for brief holders: a merge of gigabytes is better retried.
             fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise DiskBusy(f"{path} is in use by another action") from None
         if not is_open_at(fd, path):
-            raise FileNotFoundError(path)  # it was renamed or removed while we reached for its lock
+            raise FileNotFoundError(path)  # it was renamed or removed before the lock was taken
         yield fd
     finally:
         os.close(fd)
@@ -89,7 +89,7 @@ def building_path(target: Path) -> Path:
 
 
 def make_once(target: Path, fill: Callable[[Path, int], None], action: str, step: Step) -> None:
-    """Make a file that many may want at the same time: it is never seen unfinished, and is durable on return.
+    """Make a file that many callers may need at once: never visible unfinished, and durable on return.
 
     `fill(path, fd)` writes an empty file, open read-write; it may run again after a kill. Callers at the same
     time queue on the file being built: one fills it, the others find it made.
@@ -98,28 +98,28 @@ def make_once(target: Path, fill: Callable[[Path, int], None], action: str, step
     while not target.exists():
         fd = os.open(building, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            # Waits: whoever holds the lock is making what we want.
+            # Waits: the holder of the lock is making this file.
             fcntl.flock(fd, fcntl.LOCK_EX)
             if not is_open_at(fd, building):
-                continue  # the one before us finished: its file has left this name
+                continue  # the earlier holder finished: its file was renamed
             if target.exists():
-                building.unlink()  # ours, made by our own open after the one before us had finished
+                building.unlink()  # made by our own open after the earlier holder finished
                 continue
             os.ftruncate(fd, 0)  # a killed attempt may have left part of its content
             fill(building, fd)
             step(f"{action}.filled")
             os.fchmod(fd, 0o444)
-            os.fsync(fd)  # before the name: what can be seen is complete even after a power failure
+            os.fsync(fd)  # before the rename: a visible file is complete even after a power failure
             step(f"{action}.durable")
             building.rename(target)
-            sync_path(target.parent)  # the name itself
+            sync_path(target.parent)  # the name
             step(f"{action}.named")
             return
         except BaseException:
-            # Half a base may be gigabytes. The lock is still ours, so this is the file we failed to fill.
+            # Half a base may be gigabytes. The lock is still held, so this is the unfinished file.
             if is_open_at(fd, building):
                 building.unlink()
             raise
         finally:
             os.close(fd)
-    sync_path(target.parent)  # found: who made it may have been killed before its own
+    sync_path(target.parent)  # found: its maker may have been killed before the sync

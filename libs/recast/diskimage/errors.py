@@ -1,10 +1,10 @@
-"""What can go wrong with a disk's files. Everything here is a `DiskImageError`."""
+"""The errors of a disk's files; each is a `DiskImageError`."""
 
 from collections.abc import Sequence
 
 
 class DiskImageError(Exception):
-    """A disk's files are not as they must be, or qemu-img failed; the message carries its first line."""
+    """A disk's files are damaged, or qemu-img failed; the message carries its first line."""
 
 
 class QemuImgMissing(DiskImageError):
@@ -20,7 +20,7 @@ class DiskBusy(DiskImageError):
 
 
 class NameRefused(DiskImageError):
-    """An id or name that must not become a file name; the shape is in FORMAT.md."""
+    """An id or name that must not become a file name; FORMAT.md gives the pattern."""
 
 
 class SizeRefused(DiskImageError):
@@ -71,7 +71,7 @@ class FreezeNotFound(DiskImageError):
 
 
 class FreezeEnded(DiskImageError):
-    """A freeze that was thawed is asked for again: its instant is past."""
+    """A repeat of a freeze that was thawed: its instant is past."""
 
     def __init__(self, disk_id: str, freeze_id: str) -> None:
         super().__init__(f"freeze {freeze_id} of disk {disk_id} has been thawed; a freeze id is used once")

@@ -13,7 +13,7 @@ from recast.diskimage.new_disks import NewDisk, create_disks
 
 
 def active_path(root: Path, disk_id: str) -> Path:
-    """Return where a disk's bytes are under a host's `root`; also for who does not have that folder."""
+    """Return the path of a disk's active layer under a host's `root`, which need not be on this machine."""
     return root / "disks" / checked_id(disk_id) / ACTIVE
 
 
@@ -28,7 +28,7 @@ class DiskHost:
             folder.mkdir(parents=True, exist_ok=True)
 
     def disk(self, disk_id: str) -> DiskFolder:
-        """Return the disk with this id, which may have to be created. Raises NameRefused."""
+        """Return the disk with this id, which need not exist. Raises NameRefused."""
         return DiskFolder(self._disks / checked_id(disk_id), self._bases, self._step)
 
     def disk_ids(self) -> list[str]:
@@ -38,8 +38,8 @@ class DiskHost:
     def create_disks(self, new_disks: Sequence[NewDisk]) -> None:
         """Make many disks with one wait for the storage; existing ones are left as they are.
 
-        Sizes are bytes. Durable on return. Killed or failed, each disk is there whole or not at all, and the
-        same call finishes the rest. Raises SizeRefused, BaseNotFound.
+        Sizes are bytes. Durable on return. After a kill or failure each disk is whole or absent, and a
+        repeat makes the rest. Raises SizeRefused, BaseNotFound.
         """
         create_disks(self._disks, self._bases, new_disks, self._step)
 
@@ -48,17 +48,17 @@ class DiskHost:
         return self._bases.names()
 
     def has_base(self, name: str) -> bool:
-        """Whether there is a base with this name: complete, and never to change."""
+        """Whether there is a complete base with this name."""
         return self._bases.file(name).exists()
 
     def base_bytes(self, name: str) -> int:
-        """Return what a base takes on the storage. Raises BaseNotFound."""
+        """Return the bytes of storage that a base uses. Raises BaseNotFound."""
         return self._bases.allocated_bytes(name)
 
     def new_base(self, name: str, size_bytes: int, fill: Callable[[int], None]) -> None:
-        """Make a base; `fill(fd)` writes what is not zero into a file of `size_bytes`.
+        """Make a base; `fill(fd)` writes the data that is not zero into a file of `size_bytes`.
 
-        An existing base: nothing to do. Callers at the same time are safe: one fills, the others wait for it.
+        An existing base: nothing to do. Concurrent callers are safe: one fills, the others wait for it.
         Durable on return.
         """
         self._bases.new(name, size_bytes, fill)
@@ -77,4 +77,4 @@ class DiskHost:
         try:
             return read_chain(self._disks / disk_id).base == base
         except DiskNotFound:
-            return False  # deleted since it was listed
+            return False  # deleted since the listing

@@ -1,4 +1,4 @@
-"""Files that strangers hand us: what is refused before any program opens them, and what is checked then."""
+"""Checks of untrusted files: the refusals before any program opens them, and the checks by qemu-img."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from recast.diskimage.reader import DiskReader, open_chain, open_raw
 _MOST_L1_ENTRIES = (32 << 20) // 8
 _MOST_REFCOUNT_TABLE_BYTES = 8 << 20
 
-# What a file of another format holds, and where; a negative position counts from the end.
+# The signatures of other formats, with their position; a negative one counts from the end.
 _OTHER_FORMATS = (
     (0, b"QFI\xfb", "qcow2"),
     (0, b"KDMV", "vmdk"),
@@ -40,7 +40,7 @@ _OTHER_FORMATS = (
 
 
 class ImportRefused(DiskImageError):
-    """A file that does not become a disk; the message is for the person who sent it."""
+    """A file that cannot become a disk; the message is for its sender."""
 
 
 class NamesBackingFile(ImportRefused):
@@ -103,7 +103,7 @@ class IsEmpty(ImportRefused):
 
 
 class IsTooLarge(ImportRefused):
-    """The disk in the file exceeds what is allowed."""
+    """The disk in the file exceeds the limit."""
 
     def __init__(self, virtual_bytes: int, most_bytes: int) -> None:
         super().__init__(f"the disk in the file has {virtual_bytes} bytes; at most {most_bytes} are allowed")
@@ -124,8 +124,8 @@ def inspect_image(
 ) -> ImportedImage:
     """Decide whether a file, said to be of `image_format`, may become a disk.
 
-    `watch` is called now and then, and may raise. Nothing may write to the file from now on.
-    Raises a subclass of ImportRefused that says why not.
+    `watch` is called periodically, and may raise. The file must not change from now on.
+    Raises a subclass of ImportRefused with the reason.
     """
     if image_format == "raw":
         image = ImportedImage("raw", _raw_size(path))
@@ -145,7 +145,7 @@ def open_imported(
 ) -> DiskReader:
     """Open a file that `inspect_image` accepted. `scratch` is the folder for a compressed one's content.
 
-    Bringing that there takes a while: `watch` is called now and then, and may raise.
+    Decompression may be slow: `watch` is called periodically, and may raise.
     """
     if image_format == "raw":
         return open_raw(path.absolute(), _raw_size(path))
@@ -154,19 +154,19 @@ def open_imported(
     if reader is not None:
         return reader
     with TemporaryDirectory(dir=scratch) as folder:
-        # The reader keeps the file open when the folder goes: no kill leaves it behind once it is read.
+        # The reader has the file open when the folder is removed: a kill leaves no file behind.
         plain = Path(folder).absolute() / "plain.raw"
         qemu_img.convert_to_raw(path.absolute(), "qcow2", plain, virtual_bytes, watch=watch)
         return open_raw(plain, virtual_bytes)
 
 
 def _rounded(size_bytes: int) -> int:
-    """Round a size up to whole sectors; what is added reads as zeros."""
+    """Round a size up to whole sectors; the added bytes read as zeros."""
     return -(-size_bytes // SECTOR_BYTES) * SECTOR_BYTES
 
 
 def _raw_size(path: Path) -> int:
-    """Return a raw file's size as a disk. One that another format would claim is refused: CVE-2024-32498."""
+    """Return a raw file's size as a disk. Another format's signature is refused: CVE-2024-32498."""
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
         for position, magic, name in _OTHER_FORMATS:
@@ -179,7 +179,7 @@ def _raw_size(path: Path) -> int:
 
 
 def _safe_header(path: Path) -> Qcow2Header:
-    """Read a qcow2 header and refuse what must not reach QEMU."""
+    """Read a qcow2 header and refuse files that must not reach QEMU."""
     try:
         header = read_header(path)
     except NotQcow2 as error:
@@ -203,11 +203,11 @@ def _safe_header(path: Path) -> Qcow2Header:
 
 
 def _check_with_qemu(path: Path, virtual_bytes: int, watch: Watch | None) -> None:
-    """Let QEMU check a file whose header is safe, and see that it reads the same header as we did."""
+    """Let QEMU check a file with a safe header, and compare its reading of the header with ours."""
     try:
         broken = qemu_img.check(path.absolute(), Limits(), watch)
         seen = qemu_img.info(path.absolute(), "qcow2", Limits())
-    except (DiskBusy, QemuImgMissing):  # says nothing of the file
+    except (DiskBusy, QemuImgMissing):  # no fault of the file
         raise
     except DiskImageError as error:
         raise IsDamaged(str(error)) from None

@@ -1,4 +1,4 @@
-"""The names that files of a disk have, and the rules for ids and sizes."""
+"""The names of a disk's files, and the rules for ids and sizes."""
 
 import re
 from pathlib import Path
@@ -49,7 +49,7 @@ def freeze_id_from_layer(file_name: str) -> str | None:
 
 
 def is_ours(file_name: str) -> bool:
-    """Whether a file in a disk's folder has a name that only this library gives."""
+    """Whether a file in a disk's folder has a name of this format."""
     return file_name in (ACTIVE, NEXT) or any(shape.fullmatch(file_name) for shape in (_LAYER, _MARK))
 
 
@@ -65,13 +65,13 @@ def base_from_backing(backing_file: str) -> str | None:
 
 
 def base_from_file(path: Path) -> str | None:
-    """Return the base whose content a file under bases/ is, None for any other file."""
+    """Return the base whose content a file under bases/ holds, None for any other file."""
     found = _BASE.fullmatch(path.name)
     return None if found is None else found[1]
 
 
 def base_from_template(path: Path) -> str | None:
-    """Return the base whose template a file under bases/ is, finished or being made; else None."""
+    """Return the base of a template under bases/, finished or being made; None for any other file."""
     name = path.name
     if name.startswith(".") and name.endswith(".new"):
         name = name[1:].removesuffix(".new")

@@ -13,7 +13,7 @@ from recast.diskimage.durable import Step, sync_filesystem, sync_path
 from recast.diskimage.errors import DiskBusy, DiskImageError
 from recast.diskimage.names import ACTIVE, checked_id
 
-# Up to here a few fsyncs are cheaper than flushing whatever else is dirty on the file system.
+# Up to this number fsyncs are cheaper than flushing all dirty pages of the file system.
 _MOST_SYNCED_SINGLY = 4
 
 
@@ -34,8 +34,8 @@ def new_folder(disks: Path, disk_id: str) -> Path:
 def create_disks(disks: Path, bases: Bases, new_disks: Sequence[NewDisk], step: Step) -> None:
     """Make those of the disks that do not exist; all are durable on return. See `DiskHost.create_disks`.
 
-    Somebody may be at the same disks: whose work was taken over while he slept goes on when he wakes. So each
-    builds his own, and the first to give one its name has made it.
+    Another worker may make the same disks: one that lost its lease while suspended continues when it resumes.
+    So each attempt has its own folder, and the first rename makes the disk.
     """
     attempt = secrets.token_hex(8)
     built = {
@@ -62,15 +62,15 @@ def create_disks(disks: Path, bases: Bases, new_disks: Sequence[NewDisk], step: 
         except BaseException as problem:
             overtaken = [folder for folder in mine if not folder.exists()]
             for folder in built.values():
-                remove_folder(folder)  # what was refused leaves nothing behind
+                remove_folder(folder)  # a failed call leaves nothing behind
                 with suppress(OSError):
                     folder.parent.rmdir()
             if overtaken and disks.exists() and isinstance(problem, OSError | DiskImageError):
                 raise DiskBusy(f"{overtaken[0].parent} was made or deleted by another action") from problem
             raise
-        for new in new_disks:  # killed attempts, and of who comes too late
+        for new in new_disks:  # of killed and overtaken attempts
             remove_folder(new_folder(disks, new.disk_id))
-        # The names themselves; also of disks found, whose making may have been killed before this.
+        # The names; also of existing disks, whose maker may have been killed before the sync.
         sync_path(disks)
 
 
@@ -78,7 +78,7 @@ def _begin(folder: Path) -> None:
     while not folder.exists():
         with suppress(FileExistsError):
             folder.parent.mkdir()
-        with suppress(FileNotFoundError):  # another has made the disk, and removed what was left
+        with suppress(FileNotFoundError):  # another attempt made the disk, and removed this folder
             folder.mkdir()
 
 
@@ -88,11 +88,11 @@ def _name(folder: Path, disk: Path) -> None:
     except OSError as problem:
         if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        remove_folder(folder)  # another was first, with the same
+        remove_folder(folder)  # another attempt made the same disk first
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder with all it holds, if it is there, whoever else removes it at the same time."""
+    """Remove a folder with its content, if it exists; safe beside another removal."""
     while path.exists():
         try:
             shutil.rmtree(path)

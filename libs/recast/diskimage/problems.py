@@ -1,4 +1,4 @@
-"""What is wrong with a disk, in words for a person: for `recast doctor`."""
+"""The problems of a disk as sentences for people: for `recast doctor`."""
 
 import os
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from recast.diskimage.qcow2_header import read_header
 
 
 def left_over(chain: Chain) -> list[str]:
-    """Return the files of a disk's folder that bear names of ours and are neither chain nor mark."""
+    """Return the files of a disk's folder with names of this format that are neither chain nor mark."""
     return sorted(name for name in _beside(chain) if is_ours(name))
 
 
 def problems(chain: Chain, bases: Bases) -> Iterator[str]:
-    """Yield each problem of a disk whose chain can be read; none when all is well."""
+    """Yield each problem of a disk whose chain can be read; none when it is healthy."""
     for name in sorted(_beside(chain)):
         yield f"{name} is left over by a killed action" if is_ours(name) else f"{name} does not belong here"
     yield from _size_problems(chain, bases)
@@ -26,7 +26,7 @@ def problems(chain: Chain, bases: Bases) -> Iterator[str]:
         try:
             broken = qemu_img.check(chain.folder / name)
         except DiskBusy:
-            continue  # its metadata is in a hypervisor's memory: only at rest can it be checked
+            continue  # its metadata is in a hypervisor's memory: it can be checked only when closed
         except DiskImageError as error:
             broken = str(error)
         if broken is not None:
@@ -39,7 +39,7 @@ def _beside(chain: Chain) -> set[str]:
 
 
 def _size_problems(chain: Chain, bases: Bases) -> Iterator[str]:
-    """Yield where FORMAT.md's 6 is broken, or the base is not what it must be."""
+    """Yield violations of FORMAT.md's 6, and a missing or writable base."""
     sizes = [(name, read_header(chain.folder / name).size_bytes) for name in chain.file_names]
     if chain.base is not None:
         try:

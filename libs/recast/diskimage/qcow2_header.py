@@ -1,6 +1,6 @@
 """The header of a qcow2 file, read without QEMU.
 
-Source: docs/interop/qcow2.txt of QEMU. Nothing that it names is followed or opened: the caller decides.
+Source: docs/interop/qcow2.txt of QEMU. The files that it names are not opened: the caller decides.
 """
 
 import struct
@@ -35,7 +35,7 @@ class NotQcow2(DiskImageError):
 
 @dataclass(frozen=True, slots=True)
 class Qcow2Header:
-    """What a header says. Sizes are bytes; names are as written, None when absent."""
+    """The fields of a header. Sizes are bytes; names are as written, None when absent."""
 
     version: int
     size_bytes: int
@@ -105,7 +105,7 @@ def _parse(file: BinaryIO, name: str) -> Qcow2Header:
 
 
 def _backing_file(file: BinaryIO, offset: int, length: int, name: str) -> str | None:
-    """Return the backing file's name. Either field set counts as naming one: better refused than guessed."""
+    """Return the backing file's name. Either field set counts as naming one, and is refused."""
     if offset == 0 and length == 0:
         return None
     if length > _LONGEST_NAME or offset > 1 << _LARGEST_CLUSTER_BITS:

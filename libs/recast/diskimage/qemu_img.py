@@ -1,6 +1,6 @@
 """The one module that runs qemu-img.
 
-Every call gives the format of every file, so that nothing is guessed (CVE-2024-32498, CVE-2026-24708);
+Every call gives the format of every file, so that QEMU guesses none (CVE-2024-32498, CVE-2026-24708);
 paths are absolute, so that QEMU cannot take a part of a name for a protocol.
 """
 
@@ -18,23 +18,23 @@ from recast.diskimage.errors import DiskBusy, DiskImageError, QemuImgMissing
 
 ImageFormat = Literal["qcow2", "raw"]
 Watch = Callable[[], None]
-"""Called now and then while qemu-img runs; what it raises ends the run, and is passed on."""
+"""Called periodically while qemu-img runs; an exception from it ends the run, and is raised."""
 
 # A call that touches only metadata takes milliseconds; after this long the storage beneath is stuck.
 METADATA_SECONDS = 120.0
-# No storage worth using moves data more slowly than this; slower means stuck.
+# Usable storage is faster than this; slower means stuck.
 SLOWEST_BYTES_PER_SECOND = 4 << 20
-# What a stranger's file may make QEMU use.
+# Memory that an untrusted file may make QEMU use.
 ADDRESS_SPACE_BYTES = 1 << 30
-# How late somebody who watches a run may end it.
+# Between calls of `watch`.
 _WATCH_SECONDS = 0.25
-# Of each thread of a limited qemu-img: 64 of the usual 8 MiB would be half of its address space.
+# For each thread of a limited qemu-img: 64 of the usual 8 MiB would be half of its address space.
 _THREAD_STACK_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a qemu-img that reads a stranger's file may use, against files built to exhaust the host."""
+    """Limits of a qemu-img that reads an untrusted file, against files crafted to exhaust the host."""
 
     address_space_bytes: int = ADDRESS_SPACE_BYTES
     cpu_seconds: int = 60
@@ -51,21 +51,21 @@ class MapEntry:
     is_zero: bool
     is_data: bool
     offset: int | None
-    """Where the extent lies in the file at `depth`; None when it is not stored there byte for byte."""
+    """The extent's offset in the file at `depth`; None when it is not stored there uncompressed."""
 
 
 def create_overlay(
     path: Path, size_bytes: int, backing: tuple[str, ImageFormat] | None, *, keep_open: Sequence[int] = ()
 ) -> None:
     """Make an empty qcow2. `backing` is the name to store, relative to its final folder, and the format."""
-    # -u: the backing file is not opened, for the overlay may be made in another folder than it will live in.
+    # -u: the backing file is not opened, for the overlay may be made in another folder than its final one.
     backed = [] if backing is None else ["-u", "-b", backing[0], "-F", backing[1]]
     _run(["create", "-q", "-f", "qcow2", *backed, path, str(size_bytes)], keep_open=keep_open)
 
 
 def commit(path: Path, into: Path, *, keep_open: Sequence[int] = ()) -> None:
-    """Write what the qcow2 `path` holds into `into`, which lies beneath it, and grow that one to its size."""
-    # -d leaves `path` as it is: emptying it would be work for nothing, and unsafe while the chain needs it.
+    """Write the data of the qcow2 `path` into `into` beneath it, and grow `into` to its size."""
+    # -d leaves `path` unchanged: emptying it would be useless, and unsafe while the chain needs it.
     _run(
         ["commit", "-q", "-d", "-f", "qcow2", "-b", into, path],
         timeout=_seconds_to_move(path.stat().st_blocks * 512),
@@ -98,13 +98,13 @@ def convert_to_raw(
 
 
 def info(path: Path, image_format: ImageFormat, limits: Limits | None = None) -> dict[str, Any]:
-    """Return what qemu-img says of an image. Raises DiskBusy while another process may write to it."""
+    """Return qemu-img's report on an image. Raises DiskBusy while another process may write to it."""
     answer = _run(["info", "--output=json", "-f", image_format, path], limits=limits)
     return dict(json.loads(answer))
 
 
 def check(path: Path, limits: Limits | None = None, watch: Watch | None = None) -> str | None:
-    """Return what is broken in a qcow2, or None. Leaked clusters are not: they only cost space."""
+    """Return the damage of a qcow2, or None. Leaked clusters are no damage: they only cost space."""
     # 2 means corruptions, 3 means leaks and nothing worse; both come with a report.
     answer = _run(
         ["check", "--output=json", "-f", "qcow2", path], accept=(0, 2, 3), limits=limits, watch=watch
@@ -115,7 +115,7 @@ def check(path: Path, limits: Limits | None = None, watch: Watch | None = None) 
 
 
 def map_image(path: Path, image_format: ImageFormat, limits: Limits | None = None) -> Iterator[MapEntry]:
-    """Yield an image's extents in order, covering all of it. The map is streamed: it may have millions."""
+    """Yield an image's extents in order, covering all of it. Streamed: there may be millions."""
     with tempfile.TemporaryFile() as answer:
         _run(["map", "--output=json", "-f", image_format, path], limits=limits, stdout=answer)
         answer.seek(0)
@@ -167,8 +167,8 @@ def _run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if stdout is None else stdout,
             stderr=subprocess.PIPE,
-            # Messages are read below: they must be untranslated. One arena: by default each of QEMU's
-            # up to 64 threads reserves 64 MiB of addresses for one of its own, more than the limit has.
+            # Messages are parsed below: they must be untranslated. One arena: by default each of QEMU's
+            # up to 64 threads reserves 64 MiB of addresses for its own arena, more than the limit.
             env={**os.environ, "LC_ALL": "C", "MALLOC_ARENA_MAX": "1"},
             pass_fds=keep_open,
         )
@@ -178,22 +178,22 @@ def _run(
         ) from None
     with child:
         try:
-            said, complaint = _outcome(child, timeout, watch)
+            output, errors = _outcome(child, timeout, watch)
         except subprocess.TimeoutExpired:
             child.kill()
             raise DiskImageError(f"qemu-img {arguments[0]} had not ended after {timeout:.0f} s") from None
-        except BaseException:  # whatever it is: nobody waits for this run any more
+        except BaseException:  # any: the caller abandons this run
             child.kill()
             raise
     if child.returncode in accept:
-        return "" if said is None else said.decode()
-    raise _failure(str(arguments[0]), child.returncode, complaint.decode(errors="replace"))
+        return "" if output is None else output.decode()
+    raise _failure(str(arguments[0]), child.returncode, errors.decode(errors="replace"))
 
 
 def _outcome(
     child: subprocess.Popen[bytes], timeout: float, watch: Watch | None
 ) -> tuple[bytes | None, bytes]:
-    """Wait for the end, and return what came on stdout and stderr."""
+    """Wait for the end, and return stdout and stderr."""
     end = time.monotonic() + timeout
     while True:
         rest = max(0.0, end - time.monotonic())
@@ -209,6 +209,6 @@ def _failure(command: str, code: int, stderr: str) -> DiskImageError:
     first_line = next((line for line in stderr.splitlines() if line.strip()), f"ended with code {code}")
     if "Failed to get" in stderr and "lock" in stderr:
         return DiskBusy(first_line)
-    if "failed to execute qemu-img" in stderr:  # prlimit's words when it finds no such program
+    if "failed to execute qemu-img" in stderr:  # prlimit's message when it finds no such program
         return QemuImgMissing("qemu-img", "qemu-utils")
     return DiskImageError(f"qemu-img {command}: {first_line.removeprefix('qemu-img: ')}")

@@ -16,7 +16,7 @@ from recast.diskimage.qemu_img import ImageFormat, map_image
 
 
 class Extents:
-    """Where data lies: ascending, in columns, for a fragmented disk has millions. All numbers are bytes."""
+    """The extents of data, ascending, in columns: a fragmented disk has millions. Numbers are bytes."""
 
     def __init__(self) -> None:
         self.starts = array("Q")
@@ -25,7 +25,7 @@ class Extents:
         self.files = array("B")
 
     def append(self, start: int, length: int, file: int, offset: int) -> None:
-        """Add data after all that was added before; what continues the last extent becomes a part of it."""
+        """Add data after all earlier data; data that continues the last extent is joined to it."""
         if (
             self.starts
             and self.files[-1] == file
@@ -51,7 +51,7 @@ class Extents:
 
 
 class DiskReader:
-    """The content of a disk as it was when the reader was opened. A context manager; threads may share it."""
+    """The content of a disk at the time of opening. A context manager; threads may share it."""
 
     def __init__(self, size_bytes: int, paths: Sequence[Path], extents: Extents) -> None:
         self.size_bytes = size_bytes
@@ -77,13 +77,13 @@ class DiskReader:
             os.close(self._files.pop())
 
     def hold(self, files: Iterable[int]) -> None:
-        """Keep files, by number, from being merged into until the reader is closed."""
+        """Prevent merges into files, by number, until the reader is closed."""
         for number in files:
-            # Never waits: the merge, its one rival, needs the folder's lock, which the opener shares.
+            # Never waits: the merge, its one competitor, needs the folder's lock, which the opener shares.
             fcntl.flock(self._files[number], fcntl.LOCK_SH)
 
     def data_extents(self) -> Iterator[tuple[int, int]]:
-        """Yield (offset, length) in bytes of all that may differ from zero, ascending, apart."""
+        """Yield (offset, length) in bytes of each range that may differ from zero, ascending, disjoint."""
         return joined(zip(self._extents.starts, self._extents.lengths, strict=True))
 
     def pread(self, offset: int, length: int) -> bytes:
@@ -123,7 +123,7 @@ def joined(extents: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def open_chain(files: Sequence[tuple[Path, ImageFormat]]) -> DiskReader | None:
-    """Open an image and all that lies beneath it, newest first. None when a part is stored compressed."""
+    """Open an image and the files beneath it, newest first. None when a part is stored compressed."""
     path, image_format = files[0]
     extents = Extents()
     size_bytes = 0
@@ -140,7 +140,7 @@ def open_chain(files: Sequence[tuple[Path, ImageFormat]]) -> DiskReader | None:
 
 
 def open_raw(path: Path, size_bytes: int) -> DiskReader:
-    """Open a sparse raw file as a disk of `size_bytes`; what is beyond the file's end reads as zeros."""
+    """Open a sparse raw file as a disk of `size_bytes`; the range beyond the file's end reads as zeros."""
     extents = Extents()
     fd = os.open(path, os.O_RDONLY)
     try:

@@ -35,13 +35,13 @@ class PointedObjects:
             self._objects.delete(names)
 
     def barrier(self) -> None:
-        """Makes what was written durable."""
+        """Makes all earlier writes durable."""
         with _around("barrier", ""):
             self._objects.barrier()
 
 
 def pointed(objects: Store) -> Store:
-    """The store with its points, when a test wants them; the store as it is otherwise."""
+    """The store with fault points if a test uses them, else the store unchanged."""
     return cast("Store", PointedObjects(objects)) if is_active() else objects
 
 

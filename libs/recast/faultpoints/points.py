@@ -1,4 +1,4 @@
-"""The points: what is under way, and whether to end here."""
+"""The points: their names, and the kill at the point that a test ordered."""
 
 import contextvars
 import os
@@ -12,26 +12,26 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 _FOLDER = os.environ.get("RECAST_FAULT_POINTS", "")
-# `python -m csbs`: its package names the process.
+# The package names the process: `python -m csbs`.
 _PROCESS = Path(sys.argv[0]).parent.name
 _LOG = Path(_FOLDER) / f"{_PROCESS}.reached"
 _ORDER = Path(_FOLDER) / f"{_PROCESS}.point"
-# `name`, `name #3`, `name #3 stop`, and behind ` @` what makes an order another than the last.
+# `name`, `name #3`, `name #3 stop`; a suffix ` @...` distinguishes an order from an equal earlier one.
 _ORDERS = re.compile(r"(?P<name>.+?)( #(?P<time>\d+))?(?P<stop> stop)?( @.*)?")
 _NAMES = re.compile(r"projects/\S+")
 _NOTHING = nullcontext()
 _doing: contextvars.ContextVar[str] = contextvars.ContextVar("doing", default="")
 _reached: Counter[str] = Counter()
-_lock = threading.Lock()  # points are reached by every thread, and the nth time must be one of them
+_lock = threading.Lock()  # every thread reaches points, and only one may reach a point for the nth time
 
 
 def is_active() -> bool:
-    """Whether this process was started to be ended."""
+    """Whether this process was started with fault points."""
     return bool(_FOLDER)
 
 
 def within(doing: str) -> AbstractContextManager[None]:
-    """What is under way: this thread's points inside bear it before their own name. Inner replaces outer."""
+    """Prefixes the names of the points that this thread reaches in the block. Inner replaces outer."""
     return _within(doing) if is_active() else _NOTHING
 
 
@@ -45,7 +45,7 @@ def _within(doing: str) -> Iterator[None]:
 
 
 def reach(point: str) -> None:
-    """Ends the process here, or has it sleep (SIGSTOP), if a test ordered it."""
+    """Kills the process, or stops it by SIGSTOP, if a test ordered it at this point."""
     if not is_active():
         return
     name = f"{_doing.get()}:{_NAMES.sub('*', point)}"
@@ -63,8 +63,8 @@ def reach(point: str) -> None:
         if _reached[order] < int(wanted["time"] or 1):
             return
         if wanted["stop"]:
-            if _reached[order] == int(wanted["time"] or 1):  # woken, it does not fall asleep again
-                # At this very thread, which so sleeps before its next instruction, and with it the process.
+            if _reached[order] == int(wanted["time"] or 1):  # stopped once only
+                # To this thread: so the whole process stops before the thread's next instruction.
                 signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
             return
         os.kill(os.getpid(), signal.SIGKILL)

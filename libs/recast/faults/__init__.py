@@ -1,8 +1,8 @@
-"""Refusals: what a service says no with, apart from any transport.
+"""Refusals: the errors that a caller can act on, independent of any transport.
 
-A refusal is a class with a kind, a stable reason and a message; the facts that it is raised with fill the
-message and travel beside it. Its `rule` is the number of the rule that it keeps, if there is one.
-`recast.rpc` maps refusals to google.rpc.Status and back; everything that is not a refusal is a bug.
+A refusal is a class with a kind, a stable reason and a message; its facts, given when it is raised, fill the
+message and the metadata. Its `rule` is the number of the rule that it keeps, if there is one.
+`recast.rpc` maps refusals to google.rpc.Status and back; every other exception is a bug.
 """
 
 from recast.faults.generic import (

@@ -1,12 +1,10 @@
-"""The refusals that any service gives before its own rules are asked; the reasons stand in
-recast.fault.v1.ErrorReason.
-"""
+"""The refusals that are common to all services; the reasons stand in recast.fault.v1.ErrorReason."""
 
 from recast.faults.refusal import Kind, Refusal
 
 
 class RequestInvalid(Refusal):
-    """A field of the request breaks its rule; `fields` says which."""
+    """A field of the request breaks its rule; `fields` names it."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "REQUEST_INVALID"
@@ -14,7 +12,7 @@ class RequestInvalid(Refusal):
 
 
 class TokenInvalid(Refusal):
-    """The call has no token that can be trusted."""
+    """The call has no valid token."""
 
     kind = Kind.UNAUTHENTICATED
     reason = "TOKEN_INVALID"
@@ -33,7 +31,7 @@ class RoleNotAllowed(Refusal):
 
 
 class ProjectNotFound(Refusal):
-    """Everything is within the caller's project; what is not does not exist for it."""
+    """Every resource is within the caller's project; others do not exist for the caller."""
 
     kind = Kind.NOT_FOUND
     reason = "PROJECT_NOT_FOUND"
@@ -76,7 +74,7 @@ class UpdateMaskInvalid(Refusal):
 
 
 class FilterInvalid(Refusal):
-    """The filter or the order is not one that this list knows."""
+    """The list does not support this filter or order."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "FILTER_INVALID"
@@ -109,7 +107,7 @@ class RequestTimeout(Refusal):
 
 
 class TooManyCalls(Refusal):
-    """The caller's project or address has as many calls as this server allows."""
+    """The caller's project or address has reached this server's limit of calls."""
 
     kind = Kind.RESOURCE_EXHAUSTED
     reason = "TOO_MANY_CALLS"
@@ -118,7 +116,7 @@ class TooManyCalls(Refusal):
 
 
 class TooManyWaits(Refusal):
-    """As many callers of the project are waiting as this server allows."""
+    """The project has reached this server's limit of waiting callers."""
 
     kind = Kind.RESOURCE_EXHAUSTED
     reason = "TOO_MANY_WAITS"
@@ -127,7 +125,7 @@ class TooManyWaits(Refusal):
 
 
 class Unavailable(Refusal):
-    """Something that the answer needs is away for now."""
+    """A dependency of the call is unavailable for now."""
 
     kind = Kind.UNAVAILABLE
     reason = "UNAVAILABLE"
@@ -152,7 +150,7 @@ class Internal(Refusal):
 
 
 class StoreIoFailed(Refusal):
-    """The storage beneath the chunk store, or beneath uploads, failed; waiting mends nothing."""
+    """The storage beneath the chunk store, or beneath uploads, failed; a retry does not help."""
 
     kind = Kind.ABORTED
     reason = "STORE_IO_FAILED"
@@ -160,7 +158,7 @@ class StoreIoFailed(Refusal):
 
 
 class Conflict(Refusal):
-    """A row was changed by somebody else between reading and writing it."""
+    """Another call changed a row between this call's read and its write."""
 
     kind = Kind.ABORTED
     reason = "CONFLICT"

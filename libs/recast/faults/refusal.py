@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What a refusal asks of the caller. The names are the canonical status codes."""
+    """The kind of a refusal. The names are the canonical status codes."""
 
     CANCELLED = "the work was cancelled"
     INVALID_ARGUMENT = "the request is wrong, whatever the state"
@@ -26,9 +26,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Violation:
-    """One condition that does not hold: its reason, the resource that stands in the way, and what is wrong
-    with it.
-    """
+    """One condition that does not hold: its reason, the blocking resource, and a description."""
 
     reason: str
     resource: str
@@ -44,10 +42,10 @@ class FieldViolation:
 
 
 class Refusal(Exception):
-    """A no that the caller can understand. Derive a class for each; its facts are keyword arguments.
+    """An error that the caller can understand and act on. Derive a class for each; facts are keywords.
 
-    `message` is a format string over the facts. `in_the_way` names the fact that holds the resource which
-    stands in the way. `rule` is the number of the rule that the refusal keeps, `R15`; empty when it keeps
+    `message` is a format string over the facts. `in_the_way` names the fact that holds the blocking
+    resource. `rule` is the number of the rule that the refusal keeps, `R15`; empty when it keeps
     none.
     """
 
@@ -83,7 +81,7 @@ class Refusal(Exception):
         return Violation(self.reason, self.facts.get(self.in_the_way, ""), self.text)
 
     def metadata(self) -> dict[str, str]:
-        """What travels beside the reason: the facts and the rule."""
+        """The metadata of the ErrorInfo: the facts and the rule."""
         return self.facts | ({"rule": self.rule} if self.rule else {})
 
 
@@ -108,13 +106,17 @@ class RemoteRefusal(Refusal):
         self.message = text.replace("{", "{{").replace("}", "}}")
         self.retry_seconds = retry_seconds
         super().__init__(violations=violations, fields=fields)
-        # Not by keyword, like a local refusal's: a peer's fact may have any name, `fields` too.
+        # Not by keyword as for a local refusal: a peer's fact may have any name, even `fields`.
         self.facts = dict(metadata or {})
         self.rule = self.facts.get("rule", "")
 
+    def violation(self) -> Violation:
+        """The first violation that the refusal arrived with: only it names the resource."""
+        return self._violations[0] if self._violations else super().violation()
+
 
 def all_of(refusals: Sequence[Refusal]) -> Refusal:
-    """One refusal that says all of them: the first, with every one as a violation.
+    """Join refusals: the first, with every one as a violation.
 
     `refusals` must not be empty.
     """

@@ -2,8 +2,8 @@
 that lease them.
 
 An operation's row is written in the same transaction as the resource that it is about. A worker leases it,
-runs steps whose results are remembered by name, and is fenced by an epoch: one that lost its lease can no
-longer write. What fails for good is undone, and the undoing is resumed like the doing.
+runs steps, records their results by name, and is fenced by an epoch: after losing its lease it cannot write.
+Work that fails for good is undone, and an interrupted undo is resumed.
 """
 
 from recast.operations.expiry import Expiries

@@ -1,4 +1,4 @@
-"""What a check is, and how one is put to a system."""
+"""Checks, and running them against a system."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recast.preparation.report import Finding, Verdict, printable
 
 @dataclass(frozen=True)
 class Answer:
-    """What a check saw."""
+    """The outcome of a check."""
 
     verdict: Verdict
     detail: str
@@ -24,12 +24,12 @@ def met(detail: str) -> Answer:
 
 
 def missing(detail: str) -> Answer:
-    """Answer that the check is certainly not met."""
+    """Answer that the check is not met."""
     return Answer(Verdict.MISSING, detail)
 
 
 def unknown(detail: str) -> Answer:
-    """Answer that the disk does not tell."""
+    """Answer that the disk does not decide the check."""
     return Answer(Verdict.UNKNOWN, detail)
 
 
@@ -42,20 +42,20 @@ class Check:
     remedy: str
 
     def finding(self, answer: Answer) -> Finding:
-        """Return the finding that `answer` makes."""
+        """Return this check's finding for `answer`."""
         return Finding(self.name, answer.verdict, printable(answer.detail), self.remedy, self.required)
 
 
 @dataclass(frozen=True)
 class FileCheck(Check):
-    """One question about a system's files. `ask` may raise UnreadableError: the verdict is then UNKNOWN."""
+    """One question about a system's files. If `run` raises UnreadableError the verdict is UNKNOWN."""
 
-    ask: Callable[[FileTree], Answer]
+    run: Callable[[FileTree], Answer]
 
 
-def ask_all(checks: Sequence[FileCheck], tree: FileTree) -> tuple[Finding, ...]:
-    """Put every check to the system in `tree`; what is unreadable for one does not touch the others."""
-    return tuple(check.finding(_ask(check, tree)) for check in checks)
+def run_checks(checks: Sequence[FileCheck], tree: FileTree) -> tuple[Finding, ...]:
+    """Run every check on the system in `tree`; a file unreadable for one does not affect the others."""
+    return tuple(check.finding(_run(check, tree)) for check in checks)
 
 
 def all_unknown(checks: Sequence[Check], reason: str) -> tuple[Finding, ...]:
@@ -63,8 +63,8 @@ def all_unknown(checks: Sequence[Check], reason: str) -> tuple[Finding, ...]:
     return tuple(check.finding(unknown(reason)) for check in checks)
 
 
-def _ask(check: FileCheck, tree: FileTree) -> Answer:
+def _run(check: FileCheck, tree: FileTree) -> Answer:
     try:
-        return check.ask(tree)
+        return check.run(tree)
     except UnreadableError as error:
         return unknown(str(error))

@@ -1,4 +1,4 @@
-"""What the files of a Linux system say about Cloud-Init. Used by its checks, and by the one of DHCP."""
+"""Reads Cloud-Init's configuration from the files of a Linux system, for its checks and that of DHCP."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_configuration(tree: FileTree) -> dict[str, str]:
 
 
 def find_datasources(configuration: dict[str, str]) -> tuple[str, list[str]] | None:
-    """Return the file that lists datasources, the last to do so, and the list; None if none does."""
+    """Return the last file that lists datasources, and its list; None if no file does."""
     for path, text in reversed(configuration.items()):
         match = _DATASOURCES.search(text)
         if match:
@@ -36,13 +36,13 @@ def find_datasources(configuration: dict[str, str]) -> tuple[str, list[str]] | N
 
 
 def manages_network(tree: FileTree) -> bool:
-    """Return whether Cloud-Init is installed, enabled, and not told to leave the network alone."""
+    """Return whether Cloud-Init is installed, enabled, and configures the network."""
     if find_program(tree) is None or tree.exists(DISABLED):
         return False
     return not any(_NETWORK_DISABLED.search(_compact(text)) for text in read_configuration(tree).values())
 
 
 def _compact(text: str) -> str:
-    """Return YAML without comments and empty lines, every run of blanks made one."""
+    """Return YAML without comments and empty lines, and with single blanks."""
     lines = (re.sub(r"[ \t]+", " ", line.partition("#")[0]).rstrip() for line in text.splitlines())
     return "\n".join(line for line in lines if line)

@@ -1,11 +1,11 @@
-"""The bytes to inspect, and the bound on how many of them one inspection may ask for."""
+"""The bytes to inspect, and the limit on the bytes that one inspection may read."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 READ_BUDGET_BYTES = 64 << 20
-"""What one inspection may read. An ordinary one reads about 3 MiB; one made to take long ends here."""
+"""The most that one inspection may read. An ordinary disk needs about 3 MiB; a crafted one ends here."""
 
 
 class ContentReader(Protocol):
@@ -21,15 +21,15 @@ class ContentReader(Protocol):
 
 
 class UnreadableError(Exception):
-    """Something is there but cannot be read; the text says what and why."""
+    """A file or structure exists but cannot be read; the message names it and the reason."""
 
 
 class BudgetSpentError(UnreadableError):
-    """An inspection asked for more bytes than its budget."""
+    """An inspection read more bytes than its budget."""
 
 
 class BudgetedReader:
-    """Passes reads on until the budget is spent, and cuts them at the disk's end."""
+    """Forwards reads until the budget is spent, and truncates them at the disk's end."""
 
     def __init__(self, reader: ContentReader, budget_bytes: int = READ_BUDGET_BYTES) -> None:
         self._reader = reader

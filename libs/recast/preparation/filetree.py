@@ -1,4 +1,4 @@
-"""The role that checks read a file system through."""
+"""The interface by which checks read a file system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_LINKS: Final = 40
 class FileTree(Protocol):
     """A tree of files under absolute paths. Symbolic links are followed, within the tree.
 
-    Every method raises UnreadableError for what is damaged, beyond a limit, or behind too many links.
+    Every method raises UnreadableError for a path that is damaged, beyond a limit, or behind too many links.
     """
 
     def exists(self, path: str) -> bool:
@@ -23,7 +23,7 @@ class FileTree(Protocol):
     def read(self, path: str) -> bytes | None:
         """Return a file's content, or None if nothing is there.
 
-        Raises UnreadableError for what is no regular file, too.
+        Raises UnreadableError also for anything but a regular file.
         """
 
     def names(self, path: str) -> list[str]:
@@ -31,7 +31,7 @@ class FileTree(Protocol):
 
 
 def read_text(tree: FileTree, path: str) -> str | None:
-    """Return a file's content as text, or None if nothing is there; what is not UTF-8 is replaced."""
+    """Return a file's content as text, or None if nothing is there; bytes that are not UTF-8 are replaced."""
     content = tree.read(path)
     return None if content is None else content.decode("utf-8", "replace")
 

@@ -23,7 +23,7 @@ class Mount:
 
 
 def parse_fstab(text: str) -> list[Mount]:
-    """Return the lines that mount something; comments and lines too short to be one are left out."""
+    """Return the lines that mount something; comments and incomplete lines are skipped."""
     rows = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
     return [
         Mount(row[0].replace('"', ""), row[1], row[2], frozenset(",".join(row[3:4]).split(",")))
@@ -33,14 +33,14 @@ def parse_fstab(text: str) -> list[Mount]:
 
 
 class MountedTree:
-    """A root file system with the others mounted on it as its fstab says.
+    """A root file system with the others mounted on it by its fstab.
 
-    What lies under a mount point whose file system is not read is unreadable, which is not the same as
-    absent: a /usr on LVM must not look like a server without Cloud-Init.
+    Files under a mount point whose file system is not read are unreadable, not absent: a /usr on LVM must
+    not be taken for a server without Cloud-Init.
     """
 
     def __init__(self, root: FileTree, by_device: Mapping[str, FileTree]) -> None:
-        """Mount on `root` those of `by_device` that it names; the keys are as in an fstab ("UUID=...")."""
+        """Mount on `root` those of `by_device` that its fstab names; keys are as in an fstab ("UUID=...")."""
         self._root = root
         self._mounts: dict[str, tuple[str, FileTree | None]] = {}
         try:

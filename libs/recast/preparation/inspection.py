@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from recast.preparation import linux, windows
-from recast.preparation.checks import Check, all_unknown, ask_all, met, unknown
+from recast.preparation.checks import Check, all_unknown, met, run_checks, unknown
 from recast.preparation.content import BudgetedReader, ContentReader, UnreadableError
 from recast.preparation.filetree import FileTree
 from recast.preparation.fstab import MountedTree
@@ -23,7 +23,7 @@ _SPANNING = frozenset({"lvm2", "raid", "ldm"})
 
 @dataclass(frozen=True)
 class Volume:
-    """One partition, or the whole disk: what begins there, and its files if they can be read."""
+    """One partition, or the whole disk: its signature, and its files if they can be read."""
 
     partition: Partition
     signature: Signature
@@ -51,7 +51,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class System:
-    """The operating system of a disk, or that there is none, and what its checks found."""
+    """The operating system of a disk, if there is one, and the findings of its checks."""
 
     os_type: str
     name: str
@@ -60,7 +60,7 @@ class System:
 
 
 def inspect_here(reader: ContentReader) -> Report:
-    """Return what the disk in `reader` tells. Hostile content can hang this process: see isolation.py."""
+    """Return the report on the disk in `reader`. Hostile content can hang this process: see isolation.py."""
     budgeted = BudgetedReader(reader)
     try:
         table = read_table(budgeted)
@@ -127,7 +127,7 @@ def _find_linux(volumes: list[Volume], problems: list[str]) -> System | None:
     with suppress(UnreadableError):  # the check OS_RELEASE reports it
         values = linux.read_os_release(tree)
     name = values.get("PRETTY_NAME") or values.get("NAME", "")
-    return System("linux", name, values.get("VERSION_ID", ""), ask_all(linux.CHECKS, tree))
+    return System("linux", name, values.get("VERSION_ID", ""), run_checks(linux.CHECKS, tree))
 
 
 def _find_windows(volumes: list[Volume], problems: list[str]) -> System | None:
@@ -135,13 +135,13 @@ def _find_windows(volumes: list[Volume], problems: list[str]) -> System | None:
     if root is None:
         return None
     version = ""
-    with suppress(UnreadableError):  # a version that cannot be read is no reason to read no further
+    with suppress(UnreadableError):  # the version is not required
         version = windows.read_version(root)
-    return System("windows", "Windows", version, ask_all(windows.CHECKS, root))
+    return System("windows", "Windows", version, run_checks(windows.CHECKS, root))
 
 
 def _no_system(volumes: list[Volume], problems: list[str]) -> System:
-    """Return that no system was found: a Linux, all the same, if something is there that only Linux has."""
+    """Return a system without a name: a Linux if a volume has a type that only Linux uses."""
     is_linux = any(volume.signature.type in _LINUX_ONLY for volume in volumes)
     checks = linux.CHECKS if is_linux else linux.CHECKS + windows.CHECKS
     reason = "; ".join(["no operating system was found", *problems, *map(str, volumes[:8])])

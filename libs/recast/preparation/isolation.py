@@ -1,8 +1,8 @@
 """Runs an inspection in a process of its own.
 
-The bytes come from a tenant, and The Sleuth Kit neither bounds its work nor promises to survive what it
-reads. So the kernel does both: the child may use so much processor time and memory, and if it dies that is an
-answer like any other. It holds no secrets, no descriptors but its pipes, and asks the parent for each byte.
+The bytes come from a tenant, and The Sleuth Kit neither bounds its work nor survives all hostile input.
+So the kernel limits the child's processor time and memory, and a child that dies makes every check unknown.
+The child holds no secrets and no descriptors but its pipes, and requests each byte from the parent.
 
 On the pipe from the child: frames of one letter, "R" (read) or "D" (done), and two 64-bit numbers.
 R: offset, length; the parent answers with a 32-bit length and that many bytes.
@@ -39,17 +39,17 @@ _START: Final = struct.Struct(">Q")
 
 
 def inspect(reader: ContentReader, cpu_seconds: int = CPU_SECONDS) -> Report:
-    """Return what the disk in `reader` tells about how its server was prepared.
+    """Return the report on the disk in `reader`.
 
-    Raises what `reader` raises, and nothing for bad content: what cannot be read is UNKNOWN, with the reason.
+    Raises the errors of `reader`, and none for bad content: unreadable checks are UNKNOWN, with the reason.
     Blocks for as long as the reads and at most `cpu_seconds` of computing take. Callable from any thread.
     """
     return _inspect_in(_start(cpu_seconds), reader)
 
 
 class Inspector:
-    """Inspects as `inspect` does, but keeps a child ready: starting Python is most of what an inspection
-    takes.
+    """Inspects as `inspect` does, but starts the child in advance: starting Python is most of an inspection's
+    time.
 
     A child serves one disk and ends. Callable from any thread.
     """
@@ -61,30 +61,27 @@ class Inspector:
         self._lock = threading.Lock()  # two threads must not get the same child
 
     def prepare(self) -> None:
-        """Start a child to be ready, if there is none.
-
-        Without it the first inspection takes longer, that is all.
-        """
+        """Start a child in advance, if there is none. Optional: it only makes the first inspection faster."""
         with self._lock:
             if self._ready is None and not self._is_closed:
                 self._ready = _start(self._cpu_seconds)
 
     def inspect(self, reader: ContentReader) -> Report:
-        """Return what the disk in `reader` tells; see the function `inspect`."""
+        """Return the report on the disk in `reader`; see the function `inspect`."""
         with self._lock:
             child, self._ready = self._ready, None
         if (
             child is None or child.poll() is not None
-        ):  # a child that ended while it waited says nothing of this disk
+        ):  # a child that ended while it waited is no evidence about this disk
             child = _start(self._cpu_seconds)
         try:
             return _inspect_in(child, reader)
         finally:
-            # Beside the caller: it has its report, and starting a child takes as long as an inspection.
+            # In a thread: the caller does not wait for the start, which takes as long as an inspection.
             threading.Thread(target=self.prepare, name="inspector", daemon=True).start()
 
     def close(self) -> None:
-        """End the child that is ready, and start none any more."""
+        """End the waiting child, and start no other."""
         with self._lock:
             self._is_closed = True
             child, self._ready = self._ready, None
@@ -99,7 +96,7 @@ def _start(cpu_seconds: int) -> subprocess.Popen[bytes]:
         [sys.executable, "-s", "-P", "-m", "recast.preparation.worker", str(cpu_seconds)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        # Where to import from, and none of the secrets that a service's environment may hold.
+        # Only the import path: a service's environment may hold secrets.
         env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         # A signal for the service's process group, such as Ctrl-C, is not for its children.
         start_new_session=True,
@@ -111,9 +108,9 @@ def _inspect_in(child: subprocess.Popen[bytes], reader: ContentReader) -> Report
         try:
             report = _serve(reader, child)
         finally:
-            child.kill()  # it is done, or broke the protocol, or the reader failed: in no case is it needed
+            child.kill()  # it is done, or broke the protocol, or the reader failed
             _close(child)
-    return report or unread_report(_fate(child.returncode))
+    return report or unread_report(_exit_reason(child.returncode))
 
 
 def _serve(reader: ContentReader, child: subprocess.Popen[bytes]) -> Report | None:
@@ -128,7 +125,7 @@ def _serve(reader: ContentReader, child: subprocess.Popen[bytes]) -> Report | No
         while True:
             frame = child.stdout.read(_FRAME.size)
             if len(frame) < _FRAME.size:
-                child.wait(timeout=1)  # how it ended is the answer; it has closed its pipe, so it is ending
+                child.wait(timeout=1)  # for its exit status; its pipe is closed, so it is exiting
                 return None
             kind, offset, length = _FRAME.unpack(frame)
             if kind == b"D" and length <= MAX_REPORT_BYTES:
@@ -140,11 +137,11 @@ def _serve(reader: ContentReader, child: subprocess.Popen[bytes]) -> Report | No
     except _ReaderError as error:
         raise error.cause from None
     except (BrokenPipeError, subprocess.TimeoutExpired, KeyError, TypeError, ValueError, RecursionError):
-        return None  # it died, or what it sent is no report
+        return None  # it died, or sent no valid report
 
 
 class _ReaderError(Exception):
-    """Carries what the reader raised past the handlers that are for the child's errors."""
+    """Carries the reader's error past the handlers of the child's errors."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -164,13 +161,13 @@ def _send(pipe: IO[bytes], data: bytes) -> None:
 
 
 def _close(child: subprocess.Popen[bytes]) -> None:
-    """Close the pipe to a child that has ended. An answer it did not wait for is of no interest any more."""
+    """Close the pipe to a child that has ended. An unsent answer is discarded."""
     if child.stdin is not None:
         with suppress(BrokenPipeError):
             child.stdin.close()
 
 
-def _fate(returncode: int) -> str:
+def _exit_reason(returncode: int) -> str:
     if returncode == -signal.SIGXCPU:
         return "the file system takes too long to read: it is damaged, or made to be so"
     how = signal.Signals(-returncode).name if returncode < 0 else f"status {returncode}"
@@ -178,10 +175,10 @@ def _fate(returncode: int) -> str:
 
 
 class PipeReader:
-    """The child's ContentReader: each read is a question to the parent."""
+    """The child's ContentReader: each read is a request to the parent."""
 
-    def __init__(self, questions: IO[bytes], answers: IO[bytes]) -> None:
-        self._questions = questions
+    def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
+        self._requests = requests
         self._answers = answers
         start = answers.read(_START.size)
         if not start:
@@ -190,18 +187,18 @@ class PipeReader:
 
     def pread(self, offset: int, length: int) -> bytes:
         """Return the `length` bytes at `offset`."""
-        _send(self._questions, _FRAME.pack(b"R", offset, length))
+        _send(self._requests, _FRAME.pack(b"R", offset, length))
         (size,) = _LENGTH.unpack(self._answers.read(_LENGTH.size))
         return self._answers.read(size)
 
 
 def work(cpu_seconds: int) -> None:
-    """Inspect as the child: limit this process, ask over standard output, be answered on standard input."""
+    """Inspect as the child: limit this process, send requests on standard output, read standard input."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold a tenant's content
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    questions = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not land among the frames
-    report = inspect_here(PipeReader(questions, sys.stdin.buffer))
+    requests = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a library's output must not mix with the frames
+    report = inspect_here(PipeReader(requests, sys.stdin.buffer))
     encoded = json.dumps(json_from_report(report)).encode()
-    _send(questions, _FRAME.pack(b"D", 0, len(encoded)) + encoded)
+    _send(requests, _FRAME.pack(b"D", 0, len(encoded)) + encoded)

@@ -28,14 +28,14 @@ def read_os_release(tree: FileTree) -> dict[str, str]:
     return {key: value.strip().strip("\"'") for key, value in variables}
 
 
-def _ask_os_release(tree: FileTree) -> Answer:
+def _check_os_release(tree: FileTree) -> Answer:
     values = read_os_release(tree)
     if "ID" in values or "PRETTY_NAME" in values:
         return met(f"os-release says {values.get('PRETTY_NAME') or values['ID']}")
     return missing("there is no os-release, or it names no system")
 
 
-def _ask_installed(tree: FileTree) -> Answer:
+def _check_installed(tree: FileTree) -> Answer:
     program = cloudinit.find_program(tree)
     if program is not None:
         return met(f"{program} is there")
@@ -43,7 +43,7 @@ def _ask_installed(tree: FileTree) -> Answer:
     return missing(f"none of {', '.join(cloudinit.PROGRAMS)} is there{left}")
 
 
-def _ask_enabled(tree: FileTree) -> Answer:
+def _check_enabled(tree: FileTree) -> Answer:
     if cloudinit.find_program(tree) is None:
         return unknown("Cloud-Init is not installed")
     if tree.exists(cloudinit.DISABLED):
@@ -51,19 +51,19 @@ def _ask_enabled(tree: FileTree) -> Answer:
     return met(f"{cloudinit.DISABLED} is not there")
 
 
-def _ask_datasource(tree: FileTree) -> Answer:
+def _check_datasource(tree: FileTree) -> Answer:
     if cloudinit.find_program(tree) is None:
         return unknown("Cloud-Init is not installed")
     found = cloudinit.find_datasources(cloudinit.read_configuration(tree))
     if found is None:
-        return met("no datasource_list: Cloud-Init looks for all it knows")
+        return met("no datasource_list: Cloud-Init tries all it knows")
     path, datasources = found
     if set(datasources) <= {"None"}:
         return missing(f"{path} allows no datasource")
     return met(f"{path} allows {', '.join(datasources)}")
 
 
-def _ask_fstab(tree: FileTree) -> Answer:
+def _check_fstab(tree: FileTree) -> Answer:
     text = read_text(tree, fstab.PATH)
     if text is None:
         return met(f"there is no {fstab.PATH}: nothing is mounted by a device's name")
@@ -74,7 +74,7 @@ def _ask_fstab(tree: FileTree) -> Answer:
     return met(f"none of the {len(mounts)} mounts in {fstab.PATH} names a device")
 
 
-def _ask_grub(tree: FileTree) -> Answer:
+def _check_grub(tree: FileTree) -> Answer:
     texts = {path: text for path in _GRUB_CONFIGURATIONS if (text := read_text(tree, path)) is not None}
     texts |= read_texts(tree, "/boot/loader/entries", (".conf",))
     for path, text in texts.items():
@@ -86,7 +86,7 @@ def _ask_grub(tree: FileTree) -> Answer:
     return met(f"{', '.join(list(texts)[:4])}: no root by a device's name")
 
 
-def _ask_net_rules(tree: FileTree) -> Answer:
+def _check_net_rules(tree: FileTree) -> Answer:
     rules = read_texts(tree, "/etc/udev/rules.d", (".rules",)).items()
     # Cloud-Init renews its own file (85-persistent-net-cloud-init.rules) on every new server.
     pinned = [path for path, text in rules if "cloud-init" not in path and _pins_interface(text)]
@@ -108,7 +108,7 @@ def _pins_interface(rules: str) -> bool:
     return any(re.search(r"NAME\s*:?=[^=]", line) and re.search(r"address\}?\s*==", line) for line in lines)
 
 
-def _ask_dhcp(tree: FileTree) -> Answer:
+def _check_dhcp(tree: FileTree) -> Answer:
     files = list(network.read_network(tree))
     static = [path for path, addressing in files if addressing.has_static]
     dhcp = [path for path, addressing in files if addressing.has_dhcp]
@@ -123,7 +123,7 @@ def _ask_dhcp(tree: FileTree) -> Answer:
     return unknown("no configuration of a network interface was found")
 
 
-def _ask_virtio(tree: FileTree) -> Answer:
+def _check_virtio(tree: FileTree) -> Answer:
     kernels = [f"{base}/{name}" for base in _KERNEL_MODULES for name in tree.names(base)][:16]
     if not kernels:
         return unknown("no kernel modules were found")
@@ -156,26 +156,31 @@ def _is_in_initramfs(tree: FileTree) -> bool:
 
 
 CHECKS = (
-    FileCheck("OS_RELEASE", False, "Restore /etc/os-release, which names the system.", _ask_os_release),
+    FileCheck("OS_RELEASE", False, "Restore /etc/os-release, which names the system.", _check_os_release),
     FileCheck(
-        "CLOUD_INIT_INSTALLED", True, "Install the package cloud-init on the source server.", _ask_installed
+        "CLOUD_INIT_INSTALLED", True, "Install the package cloud-init on the source server.", _check_installed
     ),
-    FileCheck("CLOUD_INIT_ENABLED", True, f"Remove {cloudinit.DISABLED} on the source server.", _ask_enabled),
+    FileCheck(
+        "CLOUD_INIT_ENABLED", True, f"Remove {cloudinit.DISABLED} on the source server.", _check_enabled
+    ),
     FileCheck(
         "CLOUD_INIT_DATASOURCE",
         False,
         "List the datasource of the target platform in datasource_list under /etc/cloud/cloud.cfg.d.",
-        _ask_datasource,
+        _check_datasource,
     ),
     FileCheck(
-        "FSTAB_BY_UUID", True, "Name every device in /etc/fstab by UUID= (blkid shows it).", _ask_fstab
+        "FSTAB_BY_UUID", True, "Name every device in /etc/fstab by UUID= (blkid shows it).", _check_fstab
     ),
-    FileCheck("GRUB_BY_UUID", False, "Let GRUB name the root by UUID, then run update-grub.", _ask_grub),
-    FileCheck("NO_PERSISTENT_NET_RULES", True, "Remove these files on the source server.", _ask_net_rules),
+    FileCheck("GRUB_BY_UUID", False, "Let GRUB name the root by UUID, then run update-grub.", _check_grub),
+    FileCheck("NO_PERSISTENT_NET_RULES", True, "Remove these files on the source server.", _check_net_rules),
     FileCheck(
-        "DHCP", True, "Configure every interface with DHCP, or leave the network to Cloud-Init.", _ask_dhcp
+        "DHCP", True, "Configure every interface with DHCP, or leave the network to Cloud-Init.", _check_dhcp
     ),
     FileCheck(
-        "VIRTIO", False, "Install a kernel with VirtIO drivers and put them into its initramfs.", _ask_virtio
+        "VIRTIO",
+        False,
+        "Install a kernel with VirtIO drivers and put them into its initramfs.",
+        _check_virtio,
     ),
 )

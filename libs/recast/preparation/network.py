@@ -1,7 +1,7 @@
 """Finds interfaces of a Linux system that are configured with DHCP or with fixed addresses.
 
-Each parser takes a file's text and returns whether it configures DHCP and whether it fixes an address. They
-look for the few words that say so and do not validate.
+Each parser takes a file's text and returns whether it configures DHCP and whether it fixes an address. The
+parsers search for the relevant keys and do not validate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Addressing:
 
 
 def read_network(tree: FileTree) -> Iterator[tuple[str, Addressing]]:
-    """Yield each network configuration file with what it says, except those that Cloud-Init wrote."""
+    """Yield each network configuration file with its addressing, except those that Cloud-Init wrote."""
     main = read_text(tree, "/etc/network/interfaces")
     if main is not None:
         yield "/etc/network/interfaces", parse_interfaces(main)

@@ -1,6 +1,6 @@
 """Partition tables: GPT (UEFI specification 2.10, chapter 5) and MBR with its extended partitions.
 
-The Sleuth Kit reads them too, but keeps the type GUIDs, which tell the firmware and the LVM, to itself.
+The Sleuth Kit reads them too, but does not expose the type GUIDs, which identify the firmware and LVM.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Partition:
     length: int
     type: UUID | int
     uuid: str = ""
-    """What PARTUUID= names: lower case."""
+    """The PARTUUID, in lower case."""
 
 
 @dataclass(frozen=True)
 class PartitionTable:
-    """The partitions of a disk. `kind` is "gpt", "mbr" or "none"; `problem` is "" or says what is wrong."""
+    """The partitions of a disk. `kind` is "gpt", "mbr" or "none"; `problem` is "" or describes the damage."""
 
     kind: str
     partitions: tuple[Partition, ...] = ()
@@ -135,7 +135,7 @@ def _mbr_partitions(
             yield Partition(slot, first * 512, sectors * 512, kind, f"{prefix}-{slot:02x}")
     extended = next((first for kind, first, _, _ in entries if kind in MBR_EXTENDED), 0)
     here = extended
-    # The chain is a linked list on the disk: counting its links is what ends a chain that bites its tail.
+    # The chain is a linked list on the disk: the limit on its length ends a circular chain.
     for slot in range(5, MAX_PARTITIONS if extended else 5):
         links = _mbr_entries(reader.pread(here * 512, 512))
         for kind, first, sectors, _ in links:

@@ -1,4 +1,4 @@
-"""What an inspection found, as values."""
+"""The result of an inspection, as values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
-DETAIL_LIMIT = 300  # characters; a detail quotes what the disk says, and the disk may say anything
+DETAIL_LIMIT = 300  # characters; a detail quotes the disk, whose content is arbitrary
 
 
 class Verdict(Enum):
@@ -25,22 +25,22 @@ def printable(text: str, limit: int = DETAIL_LIMIT) -> str:
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer to one check, what it rests on, and what to do about it."""
+    """The verdict of one check, with its evidence and the remedy."""
 
     check: str
     """The check's stable name, in UPPER_SNAKE."""
     verdict: Verdict
     detail: str
-    """What was seen, and where."""
+    """The evidence, with the path."""
     remedy: str
-    """What to do when the verdict is not OK: one sentence."""
+    """The remedy when the verdict is not OK: one sentence."""
     required: bool
     """Whether a server is unprepared when this is missing."""
 
 
 @dataclass(frozen=True)
 class FileSystem:
-    """What begins at one partition, or at the start of a disk without partitions (slot 0)."""
+    """The file system of one partition, or of a disk without partitions (slot 0)."""
 
     slot: int
     type: str
@@ -50,7 +50,7 @@ class FileSystem:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything one inspection found. It holds facts only: what they lead to is the caller's decision."""
+    """Everything one inspection found. It holds facts only: the caller decides."""
 
     os_type: str
     """"linux", "windows" or "unknown"."""
@@ -65,7 +65,7 @@ class Report:
 
     @property
     def missing(self) -> tuple[Finding, ...]:
-        """The required findings that are certainly not met."""
+        """The required findings that are not met."""
         return tuple(f for f in self.findings if f.required and f.verdict is Verdict.MISSING)
 
     @property
@@ -81,7 +81,7 @@ def json_from_report(report: Report) -> dict[str, Any]:
 
 
 def report_from_json(values: dict[str, Any]) -> Report:
-    """Return the report that `json_from_report` took apart.
+    """Return the report that `json_from_report` serialized.
 
     Raises KeyError, TypeError or ValueError when the values do not have that shape.
     """

@@ -1,7 +1,7 @@
-"""Recognises what begins at an offset of a disk by its signature, without interpreting it.
+"""Recognises the file system at an offset of a disk by its signature, without interpreting it.
 
-Only what is recognised as ext or NTFS is ever handed to The Sleuth Kit, with its type named: its own
-detection would try a dozen parsers on bytes that nobody trusts.
+Only ext and NTFS are opened by The Sleuth Kit, with the type given: its own detection would try a dozen
+parsers on untrusted bytes.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Signature:
 
 
 def read_signature(reader: ContentReader, offset: int) -> Signature:
-    """Return what begins at `offset`: "unknown" if nothing is recognised, "blank" if all is zero there."""
+    """Return the signature at `offset`: "unknown" if nothing is recognised, "blank" if all is zero there."""
     probe = reader.pread(offset, PROBE_BYTES)
-    # LVM keeps its label in any of the first four sectors, and leaves what was there before in the others.
+    # LVM writes its label into one of the first four sectors, and leaves older signatures in the others.
     if any(probe[at : at + 8] == b"LABELONE" for at in range(0, 2048, 512)):
         return Signature("lvm2")
     for at, magic, name in _SIGNATURES:

@@ -1,8 +1,7 @@
 """A FileTree over ext or NTFS, read by The Sleuth Kit (pytsk3).
 
-The Sleuth Kit is written for evidence, not for enemies: six blocks of extent tree, each of whose entries
-names the next block, make it walk 340 to the sixth extents. So it must run where the kernel bounds it: see
-isolation.py.
+The Sleuth Kit does not bound its work on hostile input: six blocks of extent tree, in which each entry names
+the next block, make it walk 340 to the sixth extents. So it runs under limits of the kernel: isolation.py.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class ReaderImage(pytsk3.Img_Info):  # type: ignore[misc]  # pytsk3 ships no typ
         return self._reader.size_bytes
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return the bytes, and keep the reader's error: The Sleuth Kit would turn it into one of its own."""
+        """Return the bytes, and save the reader's error: The Sleuth Kit would replace it by its own."""
         if self.failure is not None:
             return b""
         try:
@@ -160,7 +159,7 @@ class SleuthKitTree:
     def _check_directory(self, path: str) -> None:
         """Raise UnreadableError if a directory of ext is damaged: The Sleuth Kit passes over bad entries.
 
-        What they named would look absent, and a damaged disk like one that was never prepared.
+        Their files would be taken for absent, and a damaged disk for one that was never prepared.
         """
         if self._is_ext and path not in self._whole:
             content = self._content(path, self._resolve(path), MAX_FILE_BYTES)
@@ -170,8 +169,8 @@ class SleuthKitTree:
 
     def _target(self, path: str, node: Any) -> str:
         meta = node.info.meta
-        # The Sleuth Kit gives the target of a link that is kept in its inode, and of one in blocks, but
-        # not of one in extents: there it is the content.
+        # The Sleuth Kit gives the target of a link in its inode or in blocks, but not of a link in extents:
+        # there the target is the content.
         raw = self._content(path, node, _MAX_LINK_BYTES) if meta.link is None else bytes(meta.link)
         try:
             return raw.split(b"\0")[0].decode("utf-8")
@@ -193,7 +192,7 @@ class SleuthKitTree:
             result = function(*args, **kwargs)
         except (OSError, RuntimeError) as error:
             self._raise_failure()
-            # pytsk3 has one exception for everything: its text alone tells "not there" from "damaged".
+            # pytsk3 has one exception for everything: only its text distinguishes "not there" from "damaged".
             if "path not found" in str(error):
                 raise _NotFoundError from None
             raise UnreadableError(f"{what} cannot be read: {printable(str(error))}") from None
@@ -212,7 +211,7 @@ class _NotFoundError(Exception):
 def _fills_blocks(directory: bytes, block_size: int) -> bool:
     """Return whether the entries of an ext directory fill its blocks without a gap, as they must."""
     if len(directory) % block_size:
-        return True  # kept in its inode, in another form
+        return True  # stored in its inode, in another format
     at = 0
     while at < len(directory):
         (length,) = struct.unpack_from("<H", directory, at + 4)

@@ -1,4 +1,4 @@
-"""The checks of a Windows system (R21). The registry is not read: what only it tells is UNKNOWN."""
+"""The checks of a Windows system (R21). The registry is not read: settings that only it holds are UNKNOWN."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def read_version(tree: FileTree) -> str:
     return next(reversed(tree.names("/Windows/servicing/Version")), "")
 
 
-def _ask_installed(tree: FileTree) -> Answer:
+def _check_installed(tree: FileTree) -> Answer:
     if tree.exists(_PROGRAM):
         return met(f"{_PROGRAM} is there")
     left = f"; {_CONFIGURATION} is left of it" if tree.exists(_CONFIGURATION) else ""
     return missing(f"{_PROGRAM} is not there{left}")
 
 
-def _ask_metadata_services(tree: FileTree) -> Answer:
+def _check_metadata_services(tree: FileTree) -> Answer:
     text = read_text(tree, _CONFIGURATION)
     if text is None:
         return unknown(f"there is no {_CONFIGURATION}")
@@ -42,14 +42,14 @@ def _ask_metadata_services(tree: FileTree) -> Answer:
     return met(f"{_CONFIGURATION} allows {', '.join(names)}")
 
 
-def _ask_virtio(tree: FileTree) -> Answer:
+def _check_virtio(tree: FileTree) -> Answer:
     found = [path for path in _VIRTIO_DRIVERS if tree.exists(path)]
     if not found:
         return missing(f"neither {' nor '.join(_VIRTIO_DRIVERS)} is there")
     return met(f"{', '.join(found)} is there")
 
 
-def _ask_registry(_tree: FileTree) -> Answer:
+def _check_registry(_tree: FileTree) -> Answer:
     return unknown(f"only the registry tells ({_SYSTEM_HIVE}), and it is not read")
 
 
@@ -58,19 +58,19 @@ CHECKS = (
         "CLOUDBASE_INIT_INSTALLED",
         True,
         "Install Cloudbase-Init and run Sysprep on the source server.",
-        _ask_installed,
+        _check_installed,
     ),
     FileCheck(
         "CLOUDBASE_INIT_DATASOURCE",
         False,
         "Name the metadata service of the target platform in cloudbase-init.conf.",
-        _ask_metadata_services,
+        _check_metadata_services,
     ),
     FileCheck(
-        "WINDOWS_VIRTIO", True, "Install the VirtIO storage drivers on the source server.", _ask_virtio
+        "WINDOWS_VIRTIO", True, "Install the VirtIO storage drivers on the source server.", _check_virtio
     ),
     FileCheck(
-        "WINDOWS_DHCP", False, "Set every network adapter to obtain its address by DHCP.", _ask_registry
+        "WINDOWS_DHCP", False, "Set every network adapter to obtain its address by DHCP.", _check_registry
     ),
-    FileCheck("WINDOWS_SAN_POLICY", False, "Set the SAN policy to OnlineAll with diskpart.", _ask_registry),
+    FileCheck("WINDOWS_SAN_POLICY", False, "Set the SAN policy to OnlineAll with diskpart.", _check_registry),
 )

@@ -17,7 +17,7 @@ from tests.bench.load.requests import create_backup, create_servers, lock
 from tests.bench.load.wire import Connection
 
 KINDS: dict[str, tuple[str, Callable[[str, int], Message]]] = {
-    "lock": ("/recast.csbs.v1.ImageLockService/LockBackup", lock),
+    "lock": ("/recast.imagelock.v1.ImageLockService/LockBackup", lock),
     "create_backup": ("/recast.csbs.v1.BackupService/CreateBackup", create_backup),
     "create_servers": ("/recast.ecs.v1.ServerService/CreateServers", create_servers),
 }

@@ -16,7 +16,7 @@ from google.protobuf import field_mask_pb2
 
 from recast.csbs.v1 import backup_service_pb2 as backups
 from recast.csbs.v1 import backup_service_pb2_grpc as backups_grpc
-from recast.csbs.v1 import image_lock_service_pb2, image_lock_service_pb2_grpc
+from recast.imagelock.v1 import image_lock_service_pb2, image_lock_service_pb2_grpc
 from tests.bench.load.requests import PROJECT, create_backup, lock
 
 

@@ -1,8 +1,9 @@
 """The requests of the writing clients."""
 
-from recast.csbs.v1 import backup_pb2, image_lock_service_pb2
+from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as backups
 from recast.ecs.v1 import server_pb2, server_service_pb2
+from recast.imagelock.v1 import image_lock_service_pb2
 from tests.bench.load import rows
 
 PROJECT = f"projects/{rows.PROJECT}"

@@ -179,7 +179,7 @@ class ChunkStoreSuite:
         store.write_disk(BytesDisk(distinct_chunks(8)), "deleted")
         store.delete_index("deleted")
         collected = store.collect([live.ref])
-        assert (collected.chunks_deleted, collected.chunks_kept, collected.unlisted) == (5, 3, ())
+        assert (collected.chunks_deleted, collected.chunks_retained, collected.unlisted) == (5, 3, ())
         assert collected.bytes_deleted > 0
         assert store.verify_disk(live.ref, deep=True) == []
         assert (store.usage().chunks, store.usage().bytes) == (3, live.stored_bytes)

@@ -16,9 +16,9 @@ import pytest
 
 from recast.client import Recast
 from recast.csbs.v1 import backup_service_pb2 as backups_pb
-from recast.csbs.v1 import image_lock_service_pb2 as locks_pb
 from recast.ecs.v1 import disk_service_pb2 as disks_pb
 from recast.ecs.v1 import server_service_pb2 as servers_pb
+from recast.imagelock.v1 import image_lock_service_pb2 as locks_pb
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as images_pb
 from tests.faults.crowds.crowd import Outcome, all_at_once, outcome_of, reasons

@@ -14,9 +14,9 @@ import pytest
 from google.longrunning import operations_pb2
 
 from recast.client import Service
-from recast.csbs.v1 import image_lock_service_pb2 as locks_pb
 from recast.ecs.v1 import backup_source_service_pb2 as sources_pb
 from recast.ecs.v1 import image_source_service_pb2 as holds_pb
+from recast.imagelock.v1 import image_lock_service_pb2 as locks_pb
 from recast.ims.v1 import provisioning_service_pb2 as provisioning_pb
 from recast.longrunning.v1.operation_metadata_pb2 import OPERATION_STATE_CANCELLED
 from tests.faults.crowds.crowd import all_at_once, insist, outcome_of, reasons

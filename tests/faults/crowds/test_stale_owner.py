@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pytest
 
 from recast.client import Service
-from recast.csbs.v1 import image_lock_service_pb2 as pb
 from recast.faults import Kind, RemoteRefusal
+from recast.imagelock.v1 import image_lock_service_pb2 as pb
 from recast.longrunning.v1.operation_metadata_pb2 import OPERATION_STATE_CANCELLED
 from tests.faults.crowds.replicas import Only, Replicas
 from tests.faults.crowds.tenants import make_tenant, start_server
@@ -147,10 +147,10 @@ def test_a_pin_does_not_come_back(stage: Stage, figure: Callable[[str], None]) -
     until(lambda: replicas.log("ecs").count(_LOST) > lost, "the end of the old owner")
     query = "SELECT pin_id FROM image_pin WHERE image = :image"
     assert not replicas.rows("ims", query, image=tenant.image("pinned"))
-    assert '"PIN_ENDED"' in replicas.log("ims")
+    assert '"PIN_RELEASED"' in replicas.log("ims")
     other.delete_image("pinned")
     assert replicas.problems() == []
-    figure("PIN_ENDED refused the pin of the old owner")
+    figure("PIN_RELEASED refused the pin of the old owner")
 
 
 @pytest.mark.rule("R10")

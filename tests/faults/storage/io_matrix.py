@@ -13,6 +13,7 @@ from recast.csbs.v1 import error_reason_pb2 as csbs_reasons
 from recast.ecs.v1 import error_reason_pb2 as ecs_reasons
 from recast.ecs.v1 import server_service_pb2
 from recast.fault.v1 import error_reason_pb2 as fault_reasons
+from recast.imagelock.v1 import error_reason_pb2 as imagelock_reasons
 from recast.ims.v1 import error_reason_pb2 as ims_reasons
 from recast.rpc.status import refusal_from_status
 from tests.faults.kills.rig import DEADLINE_SECONDS, NotRecovered
@@ -31,7 +32,7 @@ _ERRORS = {
 }
 _REASONS = {
     name.removeprefix("ERROR_REASON_")
-    for module in (csbs_reasons, ecs_reasons, ims_reasons, fault_reasons)
+    for module in (csbs_reasons, imagelock_reasons, ecs_reasons, ims_reasons, fault_reasons)
     for name in module.ErrorReason.keys()  # noqa: SIM118  # an enum's wrapper is no mapping
 } - {"UNSPECIFIED", "INTERNAL"}
 _DEEP_EVERY = 20  # every byte is read after so many faults

@@ -12,11 +12,12 @@ from google.protobuf.message import Message
 
 from recast.client import Recast
 from recast.contracts import descriptor_set
+from recast.contracts.services import services_serving
 from recast.stack import LocalStack
 from tests.demo.seed import seed  # the demo is a folder of programs, not a package
 
 ROLES = {
-    "recast.csbs.v1.ImageLockService": "ims",
+    "recast.imagelock.v1.ImageLockService": "ims",
     "recast.ims.v1.ProvisioningService": "ecs",
     "recast.ecs.v1.BackupSourceService": "csbs",
     "recast.ecs.v1.ImageSourceService": "ims",
@@ -64,13 +65,13 @@ def test_every_rpc_has_an_example_that_works(stack: LocalStack) -> None:
             _example(comment), message_factory.GetMessageClass(descriptor.input_type)()
         )
         with _client(stack, service, method) as recast:
-            owner = service.split(".")[1]
-            channel = recast.channel(owner)  # type: ignore[arg-type]
+            owner, *_ = services_serving(service)
+            channel = recast.channel(owner)
             answer = _call(channel, f"/{service}/{method}", descriptor, request)
             operation = getattr(answer, "operation", operations_pb2.Operation())
             validates_only = getattr(getattr(request, "header", request), "validate_only", False)
             if operation.name and not validates_only:
-                recast.wait(operation, owner)  # type: ignore[arg-type]
+                recast.wait(operation, owner)
         sent += 1
     assert sent >= 45
 

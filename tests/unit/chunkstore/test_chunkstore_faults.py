@@ -363,7 +363,7 @@ def test_collect_spares_the_chunks_of_an_index_not_yet_sealed(
     """An index that the caller did not list stays whole, and is named."""
     ref = store.write_disk(disk_of(distinct_chunks(2)), "unsealed").ref
     collected = store.collect([])
-    assert (collected.chunks_deleted, collected.chunks_kept, collected.unlisted) == (0, 2, ("unsealed",))
+    assert (collected.chunks_deleted, collected.chunks_retained, collected.unlisted) == (0, 2, ("unsealed",))
     assert store.verify_disk(ref, deep=True) == []
 
 

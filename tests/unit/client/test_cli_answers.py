@@ -15,6 +15,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from recast.csbs.v1.backup_pb2 import Backup, BackupDisk, BackupState
 from recast.csbs.v1.backup_service_pb2 import CreateBackupResponse, GetBackupResponse, ListBackupsResponse
+from recast.ecs.v1.disk_pb2 import Disk
+from recast.ecs.v1.disk_service_pb2 import GetDiskResponse
 from recast.ecs.v1.server_pb2 import Server, ServerState
 from recast.ecs.v1.server_service_pb2 import (
     CreateServersResponse,
@@ -22,7 +24,11 @@ from recast.ecs.v1.server_service_pb2 import (
     GetServerResponse,
     ServerOutcome,
 )
-from recast.faults import Conflict
+from recast.faults import Conflict, Kind, RemoteRefusal
+from recast.imagelock.v1.image_eligibility_service_pb2 import (
+    CheckImageEligibilityResponse,
+    ImageEligibility,
+)
 from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationState
 from recast.rpc.status import status_from_refusal
 
@@ -259,10 +265,42 @@ def test_status_in_json(run: Any, services: Any) -> None:
     assert found.code == 5
 
 
-def test_no_is_an_answer(run: Any) -> None:
+def test_no_is_an_answer(run: Any, services: Any) -> None:
     """A false boolean is printed too, and a card does not begin with an empty line."""
-    assert run("lock", "check", "nightly").out == "eligible  no\n"
+    services.answers["DiskService.GetDisk"] = GetDiskResponse(disk=Disk())
+    assert run("disk", "get", "d").out == "shared  no\n"
     assert run("provisioning", "resolve", "i").out == ""
+
+
+def test_the_check_lists_every_refusal(run: Any, services: Any) -> None:
+    """A backup that is not eligible is listed with the refusal of each rule in the way."""
+    refusals = [
+        RemoteRefusal(Kind.FAILED_PRECONDITION, "BACKUP_NOT_IMAGE_READY", "it is CREATING"),
+        RemoteRefusal(Kind.FAILED_PRECONDITION, "BACKUP_HAS_SHARED_DISK", "disk d was shared"),
+    ]
+    services.answers["ImageEligibilityService.CheckImageEligibility"] = CheckImageEligibilityResponse(
+        results=[
+            ImageEligibility(
+                backup="projects/demo/backups/nightly",
+                server="projects/demo/servers/web",
+                violations=[status_from_refusal(each, "csbs.recast") for each in refusals],
+            ),
+            ImageEligibility(
+                backup="projects/demo/backups/b",
+                server="projects/demo/servers/web",
+                eligible=True,
+                sealed=True,
+            ),
+        ]
+    )
+    assert run("backup", "check", "nightly", "b").out.splitlines() == [
+        "BACKUP   ELIGIBLE  SEALED  SERVER  VIOLATIONS",
+        (
+            "nightly  no        no      web     "
+            "BACKUP_NOT_IMAGE_READY: it is CREATING; BACKUP_HAS_SHARED_DISK: disk d was shared"
+        ),
+        "b        yes       yes     web",
+    ]
 
 
 def test_call_answers_in_json(run: Any, services: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from recast.client.cli.call import methods
+from recast.contracts.services import services_serving
 
 BACKUPS, IMAGES, SERVERS, DISKS, WORK = (
     f"projects/demo/{each}/" for each in ("backups", "images", "servers", "disks", "operations")
@@ -209,10 +210,10 @@ COMMANDS: dict[str, tuple[str, dict[str, Any], str]] = {
         "",
     ),
     "DiskService.GetDiskConnection": ("disk connection d", {"name": f"{DISKS}d"}, "operator ada"),
-    "ImageLockService.CheckImageEligibility": (
-        "lock check nightly",
-        {"backup": f"{BACKUPS}nightly"},
-        "service ims",
+    "ImageEligibilityService.CheckImageEligibility": (
+        "backup check nightly spare",
+        {"parent": "projects/demo", "backups": [f"{BACKUPS}nightly", f"{BACKUPS}spare"]},
+        "",
     ),
     "ImageLockService.LockBackup": (
         "lock take nightly --image i",
@@ -334,7 +335,7 @@ def test_command_makes_its_call(method: str, run: Any, services: Any, operation:
     [call] = services.calls
     assert call.method == method
     full = methods()[method].full_name
-    assert call.service == ("ims" if "longrunning" in full else full.split(".")[1])
+    assert call.service == ("ims" if "longrunning" in full else services_serving(full)[0])
     assert call.sent == expected
     assert f"{call.caller.role} {call.caller.subject}" == (caller or "user ada")
     assert call.caller.project == "demo"

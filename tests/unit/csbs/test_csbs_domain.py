@@ -8,21 +8,20 @@ import pytest
 
 from csbs.domain import backup as backups
 from csbs.domain import image_lock as locks
-from csbs.domain import refusals
 from csbs.domain.backup import Backup, BackupDisk, BackupEvent, BackupState
 from csbs.domain.image_lock import ImageLock, LockEvent, LockState
 from csbs.domain.refusals import (
     BackupBusy,
     BackupHasImage,
     BackupNotRestorable,
-    LockReleased,
     LockTokenStale,
     RestoreTargetInvalid,
     ServerStateForbidsBackup,
 )
 from csbs.domain.restore import TargetDisk, plan_restore
-from recast.csbs.v1 import backup_pb2, error_reason_pb2, image_lock_service_pb2
-from recast.faults import Refusal, RequestInvalid
+from recast.csbs.v1 import backup_pb2
+from recast.faults import RequestInvalid
+from recast.imagelock.v1 import image_lock_service_pb2
 
 SYSTEM = BackupDisk("system", "d0", is_system=True, shared=False, size_bytes=1024)
 DATA = BackupDisk("data-1", "d1", is_system=False, shared=False, size_bytes=512)
@@ -149,27 +148,6 @@ def test_a_backups_name_is_well_formed(name: str) -> None:
     backups.check_texts("n_-1" * 63, "d" * 255)
 
 
-@pytest.mark.rule("R10")
-def test_the_same_request_finds_its_lock_and_no_other() -> None:
-    """A request finds the lock that it took; after a release, or for another image, it is refused."""
-    held = lock(LockState.HELD)
-    assert locks.find_again([held], "b", "i", "r") is held
-    assert locks.find_again([held], "b", "i", "another") is None
-    for found, image in ((lock(LockState.RELEASED), "i"), (held, "another")):
-        with pytest.raises(LockReleased):
-            locks.find_again([found], "b", image, "r")
-
-
-@pytest.mark.rule("R10")
-def test_only_the_current_token_counts() -> None:
-    """A token is the current one when it is of this image, not released, and the same."""
-    held = lock(LockState.HELD)
-    assert locks.current([held], "b", "i", 1) is held
-    for found, image, token in ((held, "i", 2), (held, "j", 1), (lock(LockState.RELEASED), "i", 1)):
-        with pytest.raises(LockTokenStale):
-            locks.current([found], "b", image, token)
-
-
 def test_a_restore_goes_where_the_disks_came_from_unless_mapped() -> None:
     """Disks go to their origins, the system disk to the server's present one, and mapped ones to their
     targets.
@@ -208,14 +186,6 @@ def test_two_disks_do_not_go_to_one_and_unknown_ones_are_named() -> None:
     with pytest.raises(RestoreTargetInvalid) as caught:
         plan_restore("b", [DATA, second], [target], {"data-2": "d1", "data-9": "d1"})
     assert len(caught.value.violations) == 2
-
-
-def test_every_reason_is_the_contracts() -> None:
-    """Each refusal of the domain has a reason that the contract lists, and a text for its facts."""
-    kinds = [each for each in vars(refusals).values() if isinstance(each, type) and issubclass(each, Refusal)]
-    reasons = {each.reason for each in kinds if each is not Refusal}
-    listed = {name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()}  # noqa: SIM118
-    assert reasons <= listed
 
 
 def _exits(table: Any, state: Any) -> set[Any]:

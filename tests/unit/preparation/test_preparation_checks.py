@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recast.preparation import linux, windows
-from recast.preparation.checks import ask_all
+from recast.preparation.checks import run_checks
 from recast.preparation.content import UnreadableError
 from recast.preparation.fstab import MountedTree
 from recast.preparation.report import Verdict
@@ -24,7 +24,7 @@ def verdict_on_linux(check: str, files: dict[str, str | None]) -> Verdict:
         if path not in files
     }
     tree = MemoryTree(prepared | {path: content for path, content in files.items() if content is not None})
-    return next(finding.verdict for finding in ask_all(linux.CHECKS, tree) if finding.check == check)
+    return next(finding.verdict for finding in run_checks(linux.CHECKS, tree) if finding.check == check)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_unread_mount() -> None:
     tree = MountedTree(MemoryTree(MOUNTING), {})
     with pytest.raises(UnreadableError, match="UUID=A"):
         tree.exists("/usr/bin/cloud-init")
-    findings = {finding.check: finding.verdict for finding in ask_all(linux.CHECKS, tree)}
+    findings = {finding.check: finding.verdict for finding in run_checks(linux.CHECKS, tree)}
     assert findings["CLOUD_INIT_INSTALLED"] is UNKNOWN
 
 
@@ -161,7 +161,7 @@ WINDOWS = {
 def verdicts_on_windows(without: str = "") -> dict[str, Verdict]:
     """Return the verdicts on a prepared Windows without the files whose paths hold `without`."""
     tree = MemoryTree({path: text for path, text in WINDOWS.items() if not without or without not in path})
-    return {finding.check: finding.verdict for finding in ask_all(windows.CHECKS, tree)}
+    return {finding.check: finding.verdict for finding in run_checks(windows.CHECKS, tree)}
 
 
 @pytest.mark.rule("R21")

@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 
 from recast.csbs.v1 import backup_service_pb2 as csbs
 from recast.csbs.v1 import backup_service_pb2_grpc as csbs_grpc
-from recast.csbs.v1 import image_lock_service_pb2_grpc as lock_grpc
 from recast.ecs.v1 import server_service_pb2 as ecs
 from recast.ecs.v1 import server_service_pb2_grpc as ecs_grpc
+from recast.imagelock.v1 import image_lock_service_pb2_grpc as lock_grpc
 from recast.ims.v1 import image_service_pb2 as ims
 from recast.ims.v1 import image_service_pb2_grpc as ims_grpc
 from recast.rpc.access import OPERATORS, PEOPLE, people_and, services
@@ -130,7 +130,7 @@ def make_server(handlers: Handlers, keys: Path, **settings: Any) -> Server:
                 people_and("ims"),
             ),
             Registration(
-                "recast.csbs.v1.ImageLockService",
+                "recast.imagelock.v1.ImageLockService",
                 lock_grpc.add_ImageLockServiceServicer_to_server,
                 handlers,
                 services("ims"),

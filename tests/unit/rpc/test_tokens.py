@@ -15,13 +15,14 @@ from grpc_status import rpc_status
 
 from recast.csbs.v1 import backup_service_pb2 as csbs
 from recast.csbs.v1 import backup_service_pb2_grpc as csbs_grpc
-from recast.csbs.v1 import image_lock_service_pb2 as locks
-from recast.csbs.v1 import image_lock_service_pb2_grpc as locks_grpc
 from recast.faults import ProjectNotFound, RemoteRefusal
+from recast.imagelock.v1 import image_lock_service_pb2 as locks
+from recast.imagelock.v1 import image_lock_service_pb2_grpc as locks_grpc
 from recast.rpc.call import current_caller, enter_project
 from recast.rpc.identity import Caller, Signer
 
 NAME = "projects/demo/backups/nightly"
+IMAGE = "projects/demo/images/web"
 ME = Caller("me", "demo", "user")
 GET = csbs.GetBackupRequest(name=NAME)
 
@@ -188,13 +189,13 @@ def test_a_clock_that_is_ahead_does_no_harm(service: Any) -> None:
 def test_a_service_s_method_is_for_that_service(service: Any, caller: Caller, key: str, may: bool) -> None:
     """A method for one service is refused to every other caller, of any role."""
     stub = locks_grpc.ImageLockServiceStub(service.channel(service.token(caller, key)))
-    request = locks.CheckImageEligibilityRequest(backup=NAME)
-    service.handlers.given["CheckImageEligibility"] = lambda *_: locks.CheckImageEligibilityResponse()
+    request = locks.ConfirmLockRequest(backup=NAME, image=IMAGE, token=1)
+    service.handlers.given["ConfirmLock"] = lambda *_: locks.ConfirmLockResponse()
     if may:
-        stub.CheckImageEligibility(request)
+        stub.ConfirmLock(request)
         return
     with pytest.raises(RemoteRefusal) as refusal:
-        stub.CheckImageEligibility(request)
+        stub.ConfirmLock(request)
     assert refusal.value.reason == "ROLE_NOT_ALLOWED"
     assert refusal.value.facts["allowed"] == "service (ims)"
 

@@ -8,6 +8,7 @@ from recast.client.cli.arguments import pair, update_mask
 from recast.client.cli.command import command, group
 from recast.client.cli.options import (
     BackupId,
+    BackupIds,
     Change,
     Description,
     DisplayName,
@@ -31,6 +32,7 @@ from recast.csbs.v1.backup_service_pb2 import (
     RestoreMapping,
     UpdateBackupRequest,
 )
+from recast.imagelock.v1.image_eligibility_service_pb2 import CheckImageEligibilityRequest
 
 app = typer.Typer()
 
@@ -77,6 +79,20 @@ def get(session: Session, backup: BackupId) -> None:
     """Show one backup, with its disks."""
     answer = session.recast.backups.GetBackup(GetBackupRequest(name=session.name(backup, "backups")))
     session.show(answer, answer.backup)
+
+
+@command(app, "check")
+def check(session: Session, backup_ids: BackupIds) -> None:
+    """Say for each backup whether an image can be made of it now, and if not, every rule in the way.
+
+    \b
+    recast backup check nightly weekly
+    """
+    request = CheckImageEligibilityRequest(
+        parent=session.parent, backups=[session.name(each, "backups") for each in backup_ids]
+    )
+    answer = session.recast.eligibility.CheckImageEligibility(request)
+    session.show_list(answer, answer.results)
 
 
 @command(app, "list")

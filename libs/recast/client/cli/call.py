@@ -17,18 +17,20 @@ from recast.client.cli.arguments import ArgumentInvalid
 from recast.client.cli.command import command
 from recast.client.cli.session import Session
 from recast.contracts import descriptor_set
-from recast.contracts.services import SERVICES, Service
-from recast.csbs.v1 import backup_service_pb2, image_lock_service_pb2
+from recast.contracts.services import Service, services_serving
+from recast.csbs.v1 import backup_service_pb2
 from recast.ecs.v1 import (
     backup_source_service_pb2,
     disk_service_pb2,
     image_source_service_pb2,
     server_service_pb2,
 )
+from recast.imagelock.v1 import image_eligibility_service_pb2, image_lock_service_pb2
 from recast.ims.v1 import image_service_pb2, provisioning_service_pb2
 
 _MODULES: tuple[Any, ...] = (
     backup_service_pb2,
+    image_eligibility_service_pb2,
     image_lock_service_pb2,
     image_service_pb2,
     provisioning_service_pb2,
@@ -112,10 +114,10 @@ def _target(method: MethodDescriptor, chosen: Service | None) -> Service:
     """The service that serves a method, read off its package; Operations are served by each."""
     if chosen:
         return chosen
-    for each in SERVICES:
-        if f".{each}." in method.full_name:
-            return each
-    raise ArgumentInvalid("--service", f"is needed for Operations: {', '.join(SERVICES)}")
+    serving = services_serving(method.full_name)
+    if len(serving) > 1:
+        raise ArgumentInvalid("--service", f"is needed for {method.name}: {', '.join(serving)}")
+    return serving[0]
 
 
 def _requests(method: MethodDescriptor, text: str) -> Iterator[Message]:

@@ -7,8 +7,7 @@ import typer
 from recast.client.cli.command import command, group
 from recast.client.cli.options import BackupId, OfImage
 from recast.client.cli.session import Session
-from recast.csbs.v1.image_lock_service_pb2 import (
-    CheckImageEligibilityRequest,
+from recast.imagelock.v1.image_lock_service_pb2 import (
     ConfirmLockRequest,
     GetBackupContentRequest,
     LockBackupRequest,
@@ -23,13 +22,6 @@ LockToken = Annotated[int, typer.Option("--token", help="The lock's fencing toke
 def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
     """Adds the group."""
     group(app, parent, name, help_line, panel)
-
-
-@command(app, "check", service="ims")
-def check(session: Session, backup: BackupId) -> None:
-    """Say whether an image can be made of a backup, and if not, every rule in the way."""
-    request = CheckImageEligibilityRequest(backup=session.name(backup, "backups"))
-    session.show(session.recast.locks.CheckImageEligibility(request))
 
 
 @command(app, "take", service="ims")

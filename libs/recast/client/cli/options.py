@@ -142,6 +142,10 @@ def _ids(collection: str) -> Callable[[typer.Context, str], list[str]]:
 BackupId = Annotated[
     str, typer.Argument(metavar="BACKUP", help="Its id or name.", autocompletion=_ids("backups"))
 ]
+BackupIds = Annotated[
+    list[str],
+    typer.Argument(metavar="BACKUP...", help="Their ids or names.", autocompletion=_ids("backups")),
+]
 ImageId = Annotated[
     str, typer.Argument(metavar="IMAGE", help="Its id or name.", autocompletion=_ids("images"))
 ]

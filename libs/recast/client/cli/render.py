@@ -43,6 +43,7 @@ _COLUMNS = {
         "allocated_bytes",
         "create_time",
     ),
+    "ImageEligibility": ("backup", "eligible", "sealed", "server", "violations"),
 }
 _HEADINGS = {"name": "ID", "create_time": "CREATED", "image_ready": "READY", "disk_count": "DISKS"}
 _STATE_STYLES = {
@@ -206,12 +207,11 @@ def _short(name: str) -> str:
 
 def _cell(field: Any, message: Message, *, short: bool) -> str:
     value = getattr(message, field.name)
+    if field.is_repeated and field.message_type:
+        is_statuses = field.message_type.full_name == status_pb2.Status.DESCRIPTOR.full_name
+        return "; ".join(status_line(each) for each in value) if is_statuses else str(len(value))
     if field.is_repeated:
-        return (
-            str(len(value))
-            if field.message_type
-            else ", ".join(_short(each) if short else each for each in value)
-        )
+        return ", ".join(_short(each) if short else each for each in value)
     if field.message_type:
         return _message_cell(value) if message.HasField(field.name) else ""
     return _scalar_cell(field, value, short=short)

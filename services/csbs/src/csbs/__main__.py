@@ -1,4 +1,4 @@
-"""`python -m csbs`: settings, app, serve until signalled. `python -m csbs move-database`: to PostgreSQL."""
+"""`python -m csbs` runs the service; `python -m csbs move-database` moves its database to PostgreSQL."""
 
 import sys
 import uuid

@@ -8,6 +8,7 @@ from sqlmodel import col
 
 from csbs.domain.image_lock import LockState
 from csbs.handlers.backups import Backups
+from csbs.handlers.image_eligibility import ImageEligibility
 from csbs.handlers.image_locks import ImageLocks
 from csbs.peers.ecs import Servers
 from csbs.settings import Settings
@@ -18,8 +19,9 @@ from csbs.workflows.create_backup import CreateBackup
 from csbs.workflows.delete_backup import DeleteBackup
 from csbs.workflows.restore_backup import RestoreBackup
 from recast.contentstore import COLLECT_CHUNKS, CollectChunks
-from recast.csbs.v1 import backup_service_pb2_grpc, image_lock_service_pb2_grpc
+from recast.csbs.v1 import backup_service_pb2_grpc
 from recast.database import Database
+from recast.imagelock.v1 import image_eligibility_service_pb2_grpc, image_lock_service_pb2_grpc
 from recast.migrations.migrate import migrate
 from recast.operations import Expiries, Operations, OperationsServicer, Schedule, Waits, Worker
 from recast.rpc.access import people_and, services
@@ -28,7 +30,7 @@ from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
 from recast.rpc.server import Registration, Server
 
-# What IMS sends with request ids of its own operations.
+# The requests that IMS sends with request ids of its own operations.
 WORK_REQUESTS = ("recast.csbs.v1.CreateBackupRequest", "recast.csbs.v1.DeleteBackupRequest")
 
 
@@ -61,7 +63,7 @@ class App:
         tombstone_age = timedelta(days=settings.tombstone_days)
         expiries.add_request_ids(timedelta(days=settings.request_id_days), WORK_REQUESTS, tombstone_age)
         expiries.add_operations(timedelta(days=settings.operation_days))
-        # Of the time that the lock was taken: its request is that old, whenever it was released.
+        # The age counts from the lock, not from its release: a late duplicate of its request is as old.
         is_released = col(ImageLockRow.state) == LockState.RELEASED
         expiries.add(ImageLockRow, "create_time", tombstone_age, is_released)
         self._server = Server(
@@ -76,7 +78,13 @@ class App:
                     people_and("ims"),
                 ),
                 Registration(
-                    "recast.csbs.v1.ImageLockService",
+                    "recast.imagelock.v1.ImageEligibilityService",
+                    image_eligibility_service_pb2_grpc.add_ImageEligibilityServiceServicer_to_server,
+                    ImageEligibility(database, settings.require_available),
+                    people_and("ims"),
+                ),
+                Registration(
+                    "recast.imagelock.v1.ImageLockService",
                     image_lock_service_pb2_grpc.add_ImageLockServiceServicer_to_server,
                     ImageLocks(database, chunks, settings.require_available, now),
                     services("ims"),
@@ -95,16 +103,16 @@ class App:
         self.port = self._server.port
 
     def start(self) -> None:
-        """Works and serves."""
+        """Starts the worker, the schedule and the server."""
         if self._works:
             self._worker.start()
             self._schedule.start()
         self._server.start()
 
     def stop(self) -> None:
-        """Takes no new calls, lets work reach its next check, and ends.
+        """Takes no new calls, lets running calls end and running work reach its next check, and returns.
 
-        Both at once: calls may take their whole grace, work its last write to the storage.
+        Server and worker stop concurrently: a call may take its whole grace, work its last write to storage.
         """
         self._operations.close()
         self._worker.begin_to_stop()

@@ -21,6 +21,6 @@ class Settings(ServiceSettings):
     store_key_file: Path
     """32 random bytes: the store's master key. Without it no backup can be read."""
     ecs_target: str = "127.0.0.1:7103"
-    """Where ECS is, `host:port`."""
+    """The address of ECS, `host:port`."""
     require_available: bool = False
-    """R06, the strict reading: an image is made of AVAILABLE backups alone, not of marked CREATING ones."""
+    """R06, the strict reading: an image is made only of an AVAILABLE backup, not of a marked CREATING one."""

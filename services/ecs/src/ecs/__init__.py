@@ -1,1 +1,1 @@
-"""ECS: servers and disks, their power, their bytes, and the cache of what images hold."""
+"""ECS: servers and disks, their power, their bytes, and the cache of the content of images."""

@@ -1,4 +1,4 @@
-"""`python -m ecs`: settings, app, serve until signalled. `python -m ecs move-database`: to PostgreSQL."""
+"""`python -m ecs` runs the service; `python -m ecs move-database` moves its database to PostgreSQL."""
 
 import sys
 import uuid

@@ -43,7 +43,7 @@ from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
 from recast.rpc.server import Registration, Server
 
-# What CSBS sends with request ids of its own operations.
+# The requests that CSBS sends with request ids of its own operations.
 WORK_REQUESTS = tuple(
     f"recast.ecs.v1.{name}Request" for name in ("ExportDisks", "ThawServer", "RestoreDisks")
 )
@@ -123,7 +123,7 @@ class App:
         self.port = self._server.port
 
     def start(self) -> None:
-        """Works and serves."""
+        """Starts the worker, the reports of the host, the schedule and the server."""
         if self._on_host:
             self._on_host.worker.start()
             self._on_host.reporter.start()
@@ -131,9 +131,9 @@ class App:
         self._server.start()
 
     def stop(self) -> None:
-        """Takes no new calls, lets work reach its next check, and ends.
+        """Takes no new calls, lets running calls end and running work reach its next check, and returns.
 
-        Both at once: calls may take their whole grace, work its last write to the storage.
+        Server and worker stop concurrently: a call may take its whole grace, work its last write to storage.
         """
         self._operations.close()
         if self._on_host:
@@ -149,7 +149,7 @@ class App:
 
 @dataclass(frozen=True)
 class _OnHost:
-    """What only a process with disks has."""
+    """The threads of a process with disks."""
 
     worker: Worker
     reporter: Reporter
@@ -161,7 +161,7 @@ def _add_expiries(expiries: Expiries, settings: Settings) -> None:
     expiries.add_request_ids(timedelta(days=settings.request_id_days), WORK_REQUESTS, tombstone_age)
     expiries.add_operations(timedelta(days=settings.operation_days))
     expiries.add(EndedHoldRow, "create_time", tombstone_age)
-    # Of the time of the freeze: its request is that old, whenever it was thawed.
+    # The age counts from the freeze, not from its thaw: a late duplicate of its request is as old.
     is_thawed = col(FreezeRow.state) == FreezeState.THAWED
     expiries.add(FreezeRow, "create_time", tombstone_age, is_thawed)
 

@@ -15,16 +15,16 @@ class Settings(ServiceSettings):
 
     address: str = "127.0.0.1:7103"
     data_dir: Path = Path()
-    """Where this host keeps its disks and the bases that they stand on. Not needed by the role `api`."""
+    """The folder of this host's disks and of its image cache. Not needed by the role `api`."""
     host: str = Field(default="local", pattern="^[a-z0-9][a-z0-9-]{0,62}$")
-    """This host's name; work on its disks is done here alone."""
+    """This host's name; only processes with this name work on its disks."""
     ims_target: str = "127.0.0.1:7102"
-    """Where IMS is, `host:port`."""
+    """The address of IMS, `host:port`."""
     cache_max_bytes: int = 1 << 40
-    """What bases that no disk stands on may make the cache grow to; those in use are never removed."""
+    """The size of the image cache above which unused bases are removed; bases in use are never removed."""
 
     @model_validator(mode="after")
     def _has_a_folder(self) -> "Settings":
         if self.works and self.data_dir == Path():
-            raise ValueError("data_dir must be set where disks are (role `all` or `worker`)")
+            raise ValueError("data_dir must be set for a process with disks (role `all` or `worker`)")
         return self

@@ -1,1 +1,1 @@
-"""IMS: images of all kinds, who may use them, and what is refused for which kind."""
+"""IMS: images of all kinds, and the checks of their use by kind and state."""

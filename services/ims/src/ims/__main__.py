@@ -1,4 +1,4 @@
-"""`python -m ims`: settings, app, serve until signalled. `python -m ims move-database`: to PostgreSQL."""
+"""`python -m ims` runs the service; `python -m ims move-database` moves its database to PostgreSQL."""
 
 import sys
 import uuid

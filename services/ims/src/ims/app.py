@@ -100,7 +100,7 @@ class App:
         self.port = self._server.port
 
     def start(self) -> None:
-        """Works and serves."""
+        """Starts the worker, the schedule and the server."""
         if self._works:
             self._inspector.prepare()
             self._worker.start()
@@ -108,9 +108,9 @@ class App:
         self._server.start()
 
     def stop(self) -> None:
-        """Takes no new calls, lets work reach its next check, and ends.
+        """Takes no new calls, lets running calls end and running work reach its next check, and returns.
 
-        Both at once: calls may take their whole grace, work its last write to the storage.
+        Server and worker stop concurrently: a call may take its whole grace, work its last write to storage.
         """
         self._operations.close()
         self._worker.begin_to_stop()

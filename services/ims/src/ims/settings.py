@@ -22,11 +22,11 @@ class Settings(ServiceSettings):
     store_key_file: Path
     """32 random bytes: the store's master key. Without it no imported image can be read."""
     staging_dir: Path
-    """Where uploads are kept until they are complete; replicas of IMS share it."""
+    """The folder of uploads and their unfinished files; replicas of IMS share it."""
     csbs_target: str = "127.0.0.1:7101"
-    """Where CSBS is, `host:port`."""
+    """The address of CSBS, `host:port`."""
     ecs_target: str = "127.0.0.1:7103"
-    """Where ECS is, `host:port`."""
+    """The address of ECS, `host:port`."""
     preparation: Literal["enforce", "warn"] = "enforce"
     """`enforce` refuses an image of a server that was not prepared (R22), `warn` records the findings on the
     image.

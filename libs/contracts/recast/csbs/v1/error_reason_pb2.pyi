@@ -28,37 +28,27 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No such backup in this project (R61)."""
     ERROR_REASON_SERVER_NOT_FOUND: _ErrorReason.ValueType  # 2
     """The server to back up or to restore is not there (vendor CSBS.6000)."""
-    ERROR_REASON_BACKUP_NOT_IMAGE_READY: _ErrorReason.ValueType  # 3
-    """The backup is neither AVAILABLE nor CREATING and marked "Image can be created" (R02, R06; vendor CSBS.8001, IMG.0132)."""
-    ERROR_REASON_BACKUP_NOT_RESTORABLE: _ErrorReason.ValueType  # 4
+    ERROR_REASON_BACKUP_NOT_RESTORABLE: _ErrorReason.ValueType  # 3
     """The backup's state does not allow a restore (R05; vendor CSBS.4000)."""
-    ERROR_REASON_BACKUP_WITHOUT_SYSTEM_DISK: _ErrorReason.ValueType  # 5
-    """The backup does not hold a system disk (R07; vendor CSBS.8009)."""
-    ERROR_REASON_BACKUP_HAS_SHARED_DISK: _ErrorReason.ValueType  # 6
-    """The backup holds a shared disk (R08)."""
-    ERROR_REASON_BACKUP_ALREADY_HAS_IMAGE: _ErrorReason.ValueType  # 7
-    """Another image stands on the backup (R09; vendor IMG.0134)."""
-    ERROR_REASON_BACKUP_HAS_IMAGE: _ErrorReason.ValueType  # 8
+    ERROR_REASON_BACKUP_HAS_IMAGE: _ErrorReason.ValueType  # 4
     """An image stands on the backup, so it cannot be deleted (R15; vendor CSBS.8007)."""
-    ERROR_REASON_BACKUP_BUSY: _ErrorReason.ValueType  # 9
+    ERROR_REASON_BACKUP_BUSY: _ErrorReason.ValueType  # 5
     """The backup is being made, restored or deleted (vendor CSBS.2003)."""
-    ERROR_REASON_SERVER_STATE_FORBIDS_BACKUP: _ErrorReason.ValueType  # 10
+    ERROR_REASON_SERVER_STATE_FORBIDS_BACKUP: _ErrorReason.ValueType  # 6
     """The server's state forbids a backup (V11; vendor CSBS.6005)."""
-    ERROR_REASON_SERVER_BEING_BACKED_UP: _ErrorReason.ValueType  # 11
+    ERROR_REASON_SERVER_BEING_BACKED_UP: _ErrorReason.ValueType  # 7
     """Another backup of the server is under way (vendor CSBS.1001)."""
-    ERROR_REASON_LOCK_TOKEN_STALE: _ErrorReason.ValueType  # 12
-    """The lock token is not the lock's current one: its owner was late (R10)."""
-    ERROR_REASON_LOCK_RELEASED: _ErrorReason.ValueType  # 13
-    """This lock was released before; a late duplicate does not bring it back (R10)."""
-    ERROR_REASON_BACKUP_ID_TAKEN: _ErrorReason.ValueType  # 14
+    ERROR_REASON_BACKUP_ID_TAKEN: _ErrorReason.ValueType  # 8
     """A backup with this id is there already."""
-    ERROR_REASON_CONTENT_DAMAGED: _ErrorReason.ValueType  # 15
+    ERROR_REASON_CONTENT_DAMAGED: _ErrorReason.ValueType  # 9
     """What was read back from the chunk store is not what was written."""
-    ERROR_REASON_RESTORE_TARGET_INVALID: _ErrorReason.ValueType  # 16
+    ERROR_REASON_RESTORE_TARGET_INVALID: _ErrorReason.ValueType  # 10
     """A disk of the backup does not fit the target of the restore (vendor CSBS.6014, 6018, 6021, 6023, 6024)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why CSBS says no. Stands, without its prefix, in google.rpc.ErrorInfo.reason; the domain there is `csbs.recast`."""
+    """The reasons of the refusals of CSBS, beside those of `recast.imagelock.v1`. A reason stands without its prefix in
+    google.rpc.ErrorInfo.reason; the domain there is `csbs.recast`.
+    """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Not said."""
@@ -66,32 +56,20 @@ ERROR_REASON_BACKUP_NOT_FOUND: ErrorReason.ValueType  # 1
 """No such backup in this project (R61)."""
 ERROR_REASON_SERVER_NOT_FOUND: ErrorReason.ValueType  # 2
 """The server to back up or to restore is not there (vendor CSBS.6000)."""
-ERROR_REASON_BACKUP_NOT_IMAGE_READY: ErrorReason.ValueType  # 3
-"""The backup is neither AVAILABLE nor CREATING and marked "Image can be created" (R02, R06; vendor CSBS.8001, IMG.0132)."""
-ERROR_REASON_BACKUP_NOT_RESTORABLE: ErrorReason.ValueType  # 4
+ERROR_REASON_BACKUP_NOT_RESTORABLE: ErrorReason.ValueType  # 3
 """The backup's state does not allow a restore (R05; vendor CSBS.4000)."""
-ERROR_REASON_BACKUP_WITHOUT_SYSTEM_DISK: ErrorReason.ValueType  # 5
-"""The backup does not hold a system disk (R07; vendor CSBS.8009)."""
-ERROR_REASON_BACKUP_HAS_SHARED_DISK: ErrorReason.ValueType  # 6
-"""The backup holds a shared disk (R08)."""
-ERROR_REASON_BACKUP_ALREADY_HAS_IMAGE: ErrorReason.ValueType  # 7
-"""Another image stands on the backup (R09; vendor IMG.0134)."""
-ERROR_REASON_BACKUP_HAS_IMAGE: ErrorReason.ValueType  # 8
+ERROR_REASON_BACKUP_HAS_IMAGE: ErrorReason.ValueType  # 4
 """An image stands on the backup, so it cannot be deleted (R15; vendor CSBS.8007)."""
-ERROR_REASON_BACKUP_BUSY: ErrorReason.ValueType  # 9
+ERROR_REASON_BACKUP_BUSY: ErrorReason.ValueType  # 5
 """The backup is being made, restored or deleted (vendor CSBS.2003)."""
-ERROR_REASON_SERVER_STATE_FORBIDS_BACKUP: ErrorReason.ValueType  # 10
+ERROR_REASON_SERVER_STATE_FORBIDS_BACKUP: ErrorReason.ValueType  # 6
 """The server's state forbids a backup (V11; vendor CSBS.6005)."""
-ERROR_REASON_SERVER_BEING_BACKED_UP: ErrorReason.ValueType  # 11
+ERROR_REASON_SERVER_BEING_BACKED_UP: ErrorReason.ValueType  # 7
 """Another backup of the server is under way (vendor CSBS.1001)."""
-ERROR_REASON_LOCK_TOKEN_STALE: ErrorReason.ValueType  # 12
-"""The lock token is not the lock's current one: its owner was late (R10)."""
-ERROR_REASON_LOCK_RELEASED: ErrorReason.ValueType  # 13
-"""This lock was released before; a late duplicate does not bring it back (R10)."""
-ERROR_REASON_BACKUP_ID_TAKEN: ErrorReason.ValueType  # 14
+ERROR_REASON_BACKUP_ID_TAKEN: ErrorReason.ValueType  # 8
 """A backup with this id is there already."""
-ERROR_REASON_CONTENT_DAMAGED: ErrorReason.ValueType  # 15
+ERROR_REASON_CONTENT_DAMAGED: ErrorReason.ValueType  # 9
 """What was read back from the chunk store is not what was written."""
-ERROR_REASON_RESTORE_TARGET_INVALID: ErrorReason.ValueType  # 16
+ERROR_REASON_RESTORE_TARGET_INVALID: ErrorReason.ValueType  # 10
 """A disk of the backup does not fit the target of the restore (vendor CSBS.6014, 6018, 6021, 6023, 6024)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

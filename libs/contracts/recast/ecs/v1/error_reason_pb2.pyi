@@ -70,7 +70,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A disk's files could not be read or written; the host's answer is in the message."""
     ERROR_REASON_DISK_IN_USE: _ErrorReason.ValueType  # 23
     """The disk is attached to servers, each of which stands in the way."""
-    ERROR_REASON_HOLD_ENDED: _ErrorReason.ValueType  # 24
+    ERROR_REASON_HOLD_RELEASED: _ErrorReason.ValueType  # 24
     """The hold that is asked for was freed before; a late request does not bring it back."""
     ERROR_REASON_NO_HOST: _ErrorReason.ValueType  # 25
     """No host is there to make servers or disks on."""
@@ -132,7 +132,7 @@ ERROR_REASON_DISK_IO_FAILED: ErrorReason.ValueType  # 22
 """A disk's files could not be read or written; the host's answer is in the message."""
 ERROR_REASON_DISK_IN_USE: ErrorReason.ValueType  # 23
 """The disk is attached to servers, each of which stands in the way."""
-ERROR_REASON_HOLD_ENDED: ErrorReason.ValueType  # 24
+ERROR_REASON_HOLD_RELEASED: ErrorReason.ValueType  # 24
 """The hold that is asked for was freed before; a late request does not bring it back."""
 ERROR_REASON_NO_HOST: ErrorReason.ValueType  # 25
 """No host is there to make servers or disks on."""

@@ -31,7 +31,7 @@ class HoldServerRequest(_message.Message):
     image: _builtins.str
     """The image that is being made."""
     hold_id: _builtins.str
-    """What the hold is for. Once it was freed it does not come back: a request that comes late is refused (HOLD_ENDED)."""
+    """What the hold is for. Once it was freed it does not come back: a request that comes late is refused (HOLD_RELEASED)."""
     def __init__(
         self,
         *,

@@ -64,7 +64,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """What was read back from the chunk store is not what was written."""
     ERROR_REASON_DELETE_BACKUP_UNSUPPORTED: _ErrorReason.ValueType  # 20
     """The image stands on no backup that could be deleted with it."""
-    ERROR_REASON_PIN_ENDED: _ErrorReason.ValueType  # 21
+    ERROR_REASON_PIN_RELEASED: _ErrorReason.ValueType  # 21
     """The pin that is asked for was given back before; a late request does not bring it back."""
     ERROR_REASON_TOO_MANY_UPLOADS: _ErrorReason.ValueType  # 22
     """The project has as many uploads under way as this server allows."""
@@ -114,7 +114,7 @@ ERROR_REASON_CONTENT_DAMAGED: ErrorReason.ValueType  # 19
 """What was read back from the chunk store is not what was written."""
 ERROR_REASON_DELETE_BACKUP_UNSUPPORTED: ErrorReason.ValueType  # 20
 """The image stands on no backup that could be deleted with it."""
-ERROR_REASON_PIN_ENDED: ErrorReason.ValueType  # 21
+ERROR_REASON_PIN_RELEASED: ErrorReason.ValueType  # 21
 """The pin that is asked for was given back before; a late request does not bring it back."""
 ERROR_REASON_TOO_MANY_UPLOADS: ErrorReason.ValueType  # 22
 """The project has as many uploads under way as this server allows."""

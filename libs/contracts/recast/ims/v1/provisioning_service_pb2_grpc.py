@@ -67,7 +67,7 @@ class ProvisioningServiceServicer:
 
     def PinImage(self, request, context):
         """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing;
-        pinning what was given back is refused (PIN_ENDED), so that a late request leaves no pin that nobody gives back.
+        pinning what was given back is refused (PIN_RELEASED), so that a late request leaves no pin that nobody gives back.
 
         Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
         """

@@ -40,7 +40,7 @@ class ProvisioningServiceStub:
     """
     PinImage: _grpc.UnaryUnaryMultiCallable[_provisioning_service_pb2.PinImageRequest, _provisioning_service_pb2.PinImageResponse]
     """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing;
-    pinning what was given back is refused (PIN_ENDED), so that a late request leaves no pin that nobody gives back.
+    pinning what was given back is refused (PIN_RELEASED), so that a late request leaves no pin that nobody gives back.
 
     Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
     """
@@ -62,7 +62,7 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     """
     PinImage: _aio.UnaryUnaryMultiCallable[_provisioning_service_pb2.PinImageRequest, _provisioning_service_pb2.PinImageResponse]  # type: ignore[assignment]
     """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing;
-    pinning what was given back is refused (PIN_ENDED), so that a late request leaves no pin that nobody gives back.
+    pinning what was given back is refused (PIN_RELEASED), so that a late request leaves no pin that nobody gives back.
 
     Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
     """
@@ -93,7 +93,7 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_provisioning_service_pb2.PinImageResponse, _abc.Awaitable[_provisioning_service_pb2.PinImageResponse]]:
         """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing;
-        pinning what was given back is refused (PIN_ENDED), so that a late request leaves no pin that nobody gives back.
+        pinning what was given back is refused (PIN_RELEASED), so that a late request leaves no pin that nobody gives back.
 
         Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
         """

@@ -1,4 +1,4 @@
-"""The states of a backup, and what may be done with one."""
+"""The states of a backup, and the operations that each state allows."""
 
 import re
 from collections.abc import Sequence
@@ -21,26 +21,26 @@ _DISPLAY_NAME = re.compile(r"[\w-]{1,255}", re.UNICODE)
 
 
 class BackupState(StrEnum):
-    """Where a backup stands; the names of the contract's enum without its prefix."""
+    """The state of a backup; the names of the contract's enum without its prefix."""
 
     CREATING = "CREATING"
-    """From the moment the request is answered (R03). The worker moves it on."""
+    """The state from the answer to CreateBackup on (R03). The worker ends it."""
     AVAILABLE = "AVAILABLE"
-    """RestoreBackup and DeleteBackup move it on."""
+    """RestoreBackup and DeleteBackup end it."""
     RESTORING = "RESTORING"
-    """The worker moves it on."""
+    """The worker ends it."""
     DELETING = "DELETING"
-    """The worker removes the row; if it cannot, it moves it to ERROR."""
+    """The worker removes the row; if it cannot, the backup is in ERROR."""
     ERROR = "ERROR"
-    """DeleteBackup moves it on."""
+    """DeleteBackup ends it."""
 
 
 SEALED = (BackupState.AVAILABLE, BackupState.RESTORING)
-"""Its content is there, and stays."""
+"""The states in which the backup has its complete content."""
 
 
 class BackupEvent(StrEnum):
-    """What happens to a backup."""
+    """An event that changes the state of a backup."""
 
     SEALED = "sealed"
     FAILED = "failed"
@@ -61,7 +61,7 @@ TRANSITIONS: dict[tuple[BackupState, BackupEvent], BackupState] = {
 
 
 class BackupDisk(NamedTuple):
-    """One disk of a backup, as far as rules look at it."""
+    """The facts about one disk of a backup that rules need."""
 
     id: str
     disk: str
@@ -71,7 +71,7 @@ class BackupDisk(NamedTuple):
 
 
 class Backup(NamedTuple):
-    """A backup, as far as rules look at it. `image` is the image that holds its lock, or empty."""
+    """The facts about a backup that rules need. `image` is the image that holds its lock, or empty."""
 
     name: str
     state: BackupState
@@ -91,23 +91,22 @@ def advance(backup: Backup, event: BackupEvent) -> BackupState:
 
 
 def decide_backup(server: str, server_state: str) -> None:
-    """Whether a server in this state may be backed up."""
+    """Refuses the backup of a server in a state that forbids it (V11)."""
     if server_state not in {"RUNNING", "STOPPED"}:
         raise ServerStateForbidsBackup(server=server, state=server_state)
 
 
 def decide_deletion(backup: Backup) -> BackupState:
-    """The state of a backup whose deletion is asked for."""
+    """The state of a backup after DeleteBackup; refused while an image holds it (R15)."""
     if backup.image:
         raise BackupHasImage(backup=backup.name, image=backup.image)
     return advance(backup, BackupEvent.DELETION_BEGUN)
 
 
 def is_image_ready(backup: Backup, *, require_available: bool) -> bool:
-    """R06: an image is made of an available backup alone, when `require_available` asks for the strict
-    reading.
+    """R06: with `require_available`, the strict reading, only an AVAILABLE backup is image-ready.
 
-    Else also of one that is still CREATING, once its content is decided (R02, R04).
+    Otherwise a CREATING backup is too, once its content is fixed (R02, R04).
     """
     if backup.state in SEALED:
         return True
@@ -115,7 +114,7 @@ def is_image_ready(backup: Backup, *, require_available: bool) -> bool:
 
 
 def image_obstacles(backup: Backup, *, require_available: bool) -> list[Refusal]:
-    """Every rule that stands in the way of an image of this backup; empty when one may be made."""
+    """A refusal for every rule that forbids an image of this backup; empty when none does."""
     obstacles: list[Refusal] = []
     if backup.image:
         obstacles.append(BackupAlreadyHasImage(backup=backup.name, image=backup.image))
@@ -125,7 +124,7 @@ def image_obstacles(backup: Backup, *, require_available: bool) -> list[Refusal]
 
 
 def disk_obstacles(backup: Backup) -> list[Refusal]:
-    """Those that are its disks' (R07, R08)."""
+    """The refusals because of the backup's disks (R07, R08)."""
     obstacles: list[Refusal] = []
     if not any(disk.is_system for disk in backup.disks):
         obstacles.append(BackupWithoutSystemDisk(backup=backup.name))

@@ -1,13 +1,10 @@
-"""The lock of an image on a backup: taken once, fenced by a token, and never brought back once it was
-released.
-"""
+"""The lock of an image on a backup: a reservation, fenced by a token, that lasts once confirmed."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from csbs.domain.refusals import LockReleased, LockTokenStale
+from csbs.domain.refusals import LockTokenStale
 
 
 class LockState(StrEnum):
@@ -38,7 +35,7 @@ TRANSITIONS: dict[tuple[LockState, LockEvent], LockState] = {
 
 
 class ImageLock(NamedTuple):
-    """A lock. `request_id` is what it was asked for with, `create_time` when it was taken."""
+    """A lock. `request_id` is that of the LockBackup; `create_time` is when it was taken."""
 
     backup: str
     image: str
@@ -47,23 +44,15 @@ class ImageLock(NamedTuple):
     state: LockState
     create_time: datetime
 
+    @property
+    def holder(self) -> str:
+        """The image."""
+        return self.image
 
-def find_again(locks: Sequence[ImageLock], backup: str, image: str, request_id: str) -> ImageLock | None:
-    """The lock that this very request got before; refused when it was released since."""
-    for lock in locks:
-        if lock.request_id == request_id:
-            if lock.state is LockState.RELEASED or lock.image != image:
-                raise LockReleased(backup=backup, image=image)
-            return lock
-    return None
-
-
-def current(locks: Sequence[ImageLock], backup: str, image: str, token: int) -> ImageLock:
-    """The lock that the token names, if it is the one that holds now (R10)."""
-    for lock in locks:
-        if lock.token == token and lock.image == image and lock.state is not LockState.RELEASED:
-            return lock
-    raise LockTokenStale(backup=backup, image=image, token=token)
+    @property
+    def is_released(self) -> bool:
+        """Whether it is a tombstone."""
+        return self.state is LockState.RELEASED
 
 
 def advance(lock: ImageLock, event: LockEvent) -> LockState:

@@ -1,4 +1,4 @@
-"""What CSBS says no with; each reason stands in recast.csbs.v1.ErrorReason."""
+"""The refusals of CSBS; recast.csbs.v1.ErrorReason lists their reasons."""
 
 from recast.faults import Kind, Refusal
 
@@ -13,7 +13,7 @@ class BackupNotFound(Refusal):
 
 
 class BackupIdTaken(Refusal):
-    """A backup with this id is there already."""
+    """A backup with this id exists already."""
 
     kind = Kind.ALREADY_EXISTS
     reason = "BACKUP_ID_TAKEN"
@@ -22,7 +22,7 @@ class BackupIdTaken(Refusal):
 
 
 class ServerNotFound(Refusal):
-    """The server to back up or to restore is not there."""
+    """The server to back up or to restore does not exist."""
 
     kind = Kind.NOT_FOUND
     reason = "SERVER_NOT_FOUND"
@@ -47,7 +47,7 @@ class ServerBeingBackedUp(Refusal):
 
 
 class BackupNotImageReady(Refusal):
-    """A backup is made an image of when AVAILABLE, or CREATING and marked "Image can be created"."""
+    """An image is made of a backup that is AVAILABLE, or CREATING and marked "Image can be created"."""
 
     reason = "BACKUP_NOT_IMAGE_READY"
     rule = "R02"
@@ -102,7 +102,7 @@ class BackupHasImage(Refusal):
 
 
 class BackupBusy(Refusal):
-    """A backup that is being made, restored or deleted is left alone."""
+    """A backup that is being made, restored or deleted cannot be changed."""
 
     reason = "BACKUP_BUSY"
     message = "backup {backup} is {state}; wait for that to end"
@@ -110,30 +110,28 @@ class BackupBusy(Refusal):
 
 
 class LockTokenStale(Refusal):
-    """An owner that was late is refused, whatever it still believes."""
+    """Only the current token of a lock is accepted: an earlier owner is refused."""
 
     reason = "LOCK_TOKEN_STALE"
     rule = "R10"
     message = (
-        "token {token} of {image} on {backup} is not the current one; the lock is another's, or nobody's"
+        "token {token} of {image} on {backup} is not current; the lock was released, or is another owner's"
     )
     in_the_way = "backup"
 
 
 class LockReleased(Refusal):
-    """A lock that was released does not come back by a late duplicate of its request."""
+    """A late duplicate of a request does not renew its lock, once that was released."""
 
     kind = Kind.ABORTED
     reason = "LOCK_RELEASED"
     rule = LockTokenStale.rule
-    message = (
-        "the lock of {image} on {backup} that this request asked for was released; ask with a new request"
-    )
+    message = "the lock of {image} on {backup} under this request id was released; use a new request id"
     in_the_way = "backup"
 
 
 class ContentDamaged(Refusal):
-    """What was read back is not what was written."""
+    """The bytes read from the chunk store differ from the bytes written."""
 
     kind = Kind.DATA_LOSS
     reason = "CONTENT_DAMAGED"

@@ -1,4 +1,4 @@
-"""Which disk of a server each disk of a backup is written to."""
+"""The plan of a restore: the target disk of each disk of a backup."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,12 @@ class TargetDisk:
 
 
 def plan_restore(
-    backup: str, disks: Sequence[BackupDisk], targets: Sequence[TargetDisk], asked: Mapping[str, str]
+    backup: str, disks: Sequence[BackupDisk], targets: Sequence[TargetDisk], mapping: Mapping[str, str]
 ) -> dict[str, str]:
     """The target disk of every backup disk, by the backup disk's id.
 
-    `asked` maps some; the others go where they came from.
-
-    Refused, with every problem at once, when a disk has no fitting target.
+    `mapping` is the request's; a disk that it leaves out goes to the disk that was backed up. Refused, with
+    every problem at once, when a disk has no fitting target.
     """
     attached = {target.disk: target for target in targets}
     known = {disk.id for disk in disks}
@@ -37,10 +36,10 @@ def plan_restore(
             RestoreTargetInvalid(backup=backup, backup_disk=backup_disk, disk=disk, problem=problem)
         )
 
-    for unknown in asked.keys() - known:
-        refuse(unknown, asked[unknown], "the backup has no such disk")
+    for unknown in mapping.keys() - known:
+        refuse(unknown, mapping[unknown], "the backup has no such disk")
     for disk in disks:
-        name = asked.get(disk.id) or _by_default(disk, targets)
+        name = mapping.get(disk.id) or _default_target(disk, targets)
         target = attached.get(name)
         if target is None:
             refuse(disk.id, name, "it is not attached to the server; map the backup's disk to one that is")
@@ -58,9 +57,9 @@ def plan_restore(
     return plan
 
 
-def _by_default(disk: BackupDisk, targets: Sequence[TargetDisk]) -> str:
-    """Where a disk came from; for the system disk, whatever the server's system disk is now: a change of OS
-    renews it.
+def _default_target(disk: BackupDisk, targets: Sequence[TargetDisk]) -> str:
+    """The disk that was backed up; for a system disk the server's current system disk, because an OS change
+    replaces it.
     """
     if disk.is_system:
         return next((target.disk for target in targets if target.is_system), disk.disk)

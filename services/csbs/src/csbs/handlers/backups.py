@@ -30,7 +30,7 @@ from recast.rpc.names import parse_name, parse_parent
 
 @dataclass(frozen=True)
 class Backups(grpc_pb.BackupServiceServicer):
-    """What its RPCs need."""
+    """The RPCs, and the collaborators that they need."""
 
     database: Database
     operations: Operations
@@ -128,7 +128,7 @@ class Backups(grpc_pb.BackupServiceServicer):
         advance(value, BackupEvent.RESTORE_BEGUN)
         server = parse_name(request.server or row.server, "servers", "server")
         enter_project(server.project)
-        targets = _targets(self.servers.describe(str(server)))
+        targets = _targets_from_server(self.servers.describe(str(server)))
         plan = plan_restore(
             row.name, value.disks, targets, {each.backup_disk: each.disk for each in request.mappings}
         )
@@ -154,7 +154,7 @@ class Backups(grpc_pb.BackupServiceServicer):
     def _new_row(
         self, project: str, request: pb.CreateBackupRequest, display_name: str, server: server_pb2.Server
     ) -> BackupRow:
-        """R03: the backup is CREATING as soon as its request is answered."""
+        """R03: the backup is CREATING from the answer to its request on."""
         now = self.now()
         described = backup_pb2.Backup()
         for disk in server.disks:
@@ -183,7 +183,7 @@ class Backups(grpc_pb.BackupServiceServicer):
         )
 
 
-def _targets(server: server_pb2.Server) -> list[TargetDisk]:
+def _targets_from_server(server: server_pb2.Server) -> list[TargetDisk]:
     return [
         TargetDisk(disk.disk, disk.role == content_pb2.DISK_ROLE_SYSTEM, disk.shared, disk.size_bytes)
         for disk in server.disks

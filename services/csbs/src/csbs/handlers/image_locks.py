@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import grpc
+from sqlmodel import Session
 
 from csbs.domain.backup import SEALED, image_obstacles
-from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance, current, find_again
-from csbs.domain.refusals import BackupNotImageReady
+from csbs.domain.image_lock import ImageLock, LockEvent, LockState, advance
+from csbs.domain.refusals import BackupNotImageReady, LockReleased, LockTokenStale
 from csbs.storage import backups, image_locks
 from csbs.storage.chunks import BackupChunks
 from csbs.storage.tables import BackupRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
-from recast.csbs.v1 import error_reason_pb2
-from recast.csbs.v1 import image_lock_service_pb2 as pb
-from recast.csbs.v1 import image_lock_service_pb2_grpc as grpc_pb
 from recast.database import Database
-from recast.faults import Refusal, all_of
+from recast.faults import all_of
+from recast.imagelock.v1 import image_lock_service_pb2 as pb
+from recast.imagelock.v1 import image_lock_service_pb2_grpc as grpc_pb
+from recast.reservations import Release, held, plan_release, take
 from recast.resources import lock_row
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
@@ -36,45 +37,29 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
     require_available: bool
     now: Callable[[], datetime]
 
-    def CheckImageEligibility(
-        self, request: pb.CheckImageEligibilityRequest, context: grpc.ServicerContext
-    ) -> pb.CheckImageEligibilityResponse:
-        enter_project(parse_name(request.backup, "backups", "backup").project)
-        with self.database.read() as session:
-            row = backups.load(session, request.backup)
-        obstacles = self._obstacles(row)
-        return pb.CheckImageEligibilityResponse(
-            backup=backups.message(row),
-            eligible=not obstacles,
-            violations=[_violation(each) for each in obstacles],
-        )
-
     def LockBackup(
         self, request: pb.LockBackupRequest, context: grpc.ServicerContext
     ) -> pb.LockBackupResponse:
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
             row = backups.load(tx.session, request.backup, lock=True)
-            locks = image_locks.find(tx.session, row.name, request_id=request.request_id)
-            lock = find_again(locks, row.name, request.image, request.request_id)
+            found = image_locks.find_by_request(tx.session, row.name, request.request_id)
+            lock = take(found, request.image, LockReleased(backup=row.name, image=request.image))
             if lock is None:
-                if obstacles := self._obstacles(row):
+                if obstacles := image_obstacles(backups.value(row), require_available=self.require_available):
                     raise all_of(obstacles)
                 wanted = ImageLock(row.name, request.image, 0, request.request_id, LockState.HELD, self.now())
                 lock = image_locks.take(tx, row, wanted)
                 tx.commit()
-        return pb.LockBackupResponse(
-            backup=backups.message(row), lock=_message(lock), content=self._content(row, project)
-        )
+        return pb.LockBackupResponse(lock=_message(lock), content=self._content(row, project))
 
     def ConfirmLock(
         self, request: pb.ConfirmLockRequest, context: grpc.ServicerContext
     ) -> pb.ConfirmLockResponse:
         enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
-            row = backups.load(tx.session, request.backup, lock=True)
-            locks = image_locks.find(tx.session, row.name, token=request.token)
-            lock = current(locks, row.name, request.image, request.token)
+            backups.load(tx.session, request.backup, lock=True)
+            lock = _held(tx.session, request)
             lock = lock._replace(state=advance(lock, LockEvent.CONFIRMED))
             image_locks.save(tx, lock)
             tx.commit()
@@ -86,21 +71,14 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.write() as tx:
             lock_row(tx.session, BackupRow, request.backup)
-            locks = image_locks.find(
-                tx.session, request.backup, request_id=request.request_id, token=request.token
-            )
-            meant = [each for each in locks if each.image == request.image and _is_meant(each, request)]
-            # A backup of this name before may have left a tombstone of the same token.
-            meant.sort(key=lambda each: each.state is LockState.RELEASED)
-            if meant:
-                lock = meant[0]
+            by_request = image_locks.find_by_request(tx.session, request.backup, request.request_id)
+            found = _find_by_token(tx.session, request) if request.token else by_request
+            lock = found if found and found.image == request.image else _tombstone(request, self.now())
+            plan = plan_release(found, request.image)
+            if plan is Release.RELEASED:
                 image_locks.save(tx, lock._replace(state=advance(lock, LockEvent.RELEASED)))
-            else:
-                # A release that overtakes its own LockBackup leaves the tombstone that refuses it.
-                lock = _tombstone(request, self.now())
-                is_anothers = any(each.request_id == request.request_id for each in locks)
-                if request.request_id and not is_anothers:
-                    image_locks.add(tx, lock)
+            elif plan is Release.TOMBSTONE and request.request_id and by_request is None:
+                image_locks.add(tx, lock)
             tx.commit()
         return pb.ReleaseLockResponse(lock=_released(lock))
 
@@ -110,15 +88,11 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         project = enter_project(parse_name(request.backup, "backups", "backup").project)
         with self.database.read() as session:
             row = backups.load(session, request.backup)
-            locks = image_locks.find(session, row.name, token=request.token)
-        current(locks, row.name, request.image, request.token)
+            _held(session, request)
         content = self._content(row, project)
         if content is None:
             raise BackupNotImageReady(backup=row.name, state=row.state)
-        return pb.GetBackupContentResponse(backup=backups.message(row), content=content)
-
-    def _obstacles(self, row: BackupRow) -> list[Refusal]:
-        return image_obstacles(backups.value(row), require_available=self.require_available)
+        return pb.GetBackupContentResponse(content=content)
 
     def _content(self, row: BackupRow, project: str) -> content_pb2.Content | None:
         """What the backup's disks are, with the key of the store; None while it is being made."""
@@ -129,8 +103,16 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         return content
 
 
-def _is_meant(lock: ImageLock, request: pb.ReleaseLockRequest) -> bool:
-    return lock.token == request.token if request.token else lock.request_id == request.request_id
+def _held(session: Session, request: pb.ConfirmLockRequest | pb.GetBackupContentRequest) -> ImageLock:
+    """The lock that the token of the request names, when it is in force."""
+    stale = LockTokenStale(backup=request.backup, image=request.image, token=request.token)
+    return held(_find_by_token(session, request), request.image, stale)
+
+
+def _find_by_token(
+    session: Session, request: pb.ConfirmLockRequest | pb.GetBackupContentRequest | pb.ReleaseLockRequest
+) -> ImageLock | None:
+    return image_locks.find_by_token(session, request.backup, request.image, request.token)
 
 
 def _tombstone(request: pb.ReleaseLockRequest, now: datetime) -> ImageLock:
@@ -147,12 +129,3 @@ def _message(lock: ImageLock) -> pb.ImageLock:
 
 def _released(lock: ImageLock) -> pb.ImageLock:
     return pb.ImageLock(backup=lock.backup, image=lock.image, token=lock.token, state=pb.LOCK_STATE_RELEASED)
-
-
-def _violation(obstacle: Refusal) -> pb.EligibilityViolation:
-    return pb.EligibilityViolation(
-        reason=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{obstacle.reason}"),
-        rule=obstacle.rule,
-        resource=obstacle.violation().resource,
-        description=obstacle.text,
-    )

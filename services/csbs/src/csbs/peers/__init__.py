@@ -1,1 +1,1 @@
-"""What CSBS needs of the other services, in its own words."""
+"""The other services, with the methods that CSBS needs of them."""

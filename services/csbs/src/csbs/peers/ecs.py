@@ -1,4 +1,4 @@
-"""Servers and their disks, as CSBS needs them from ECS: describe, freeze, export, thaw, restore."""
+"""The servers of ECS and their disks: describe, freeze, export, thaw, restore."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from recast.operations.peer import await_end, follow
 class Servers:
     """The servers of ECS.
 
-    Every method that changes something takes the id of the work that asks, and may be repeated.
+    Every method that changes something takes the id of the calling work, and may be repeated.
     """
 
     def __init__(self, channel: grpc.Channel) -> None:
@@ -27,7 +27,7 @@ class Servers:
         self._operations = operations_pb2_grpc.OperationsStub(channel)
 
     def describe(self, server: str) -> server_pb2.Server:
-        """The server with its disks; ServerNotFound when it is not there."""
+        """The server with its disks, or ServerNotFound."""
         try:
             return self._source.DescribeServer(pb.DescribeServerRequest(server=server)).server
         except Refusal as refusal:
@@ -36,7 +36,7 @@ class Servers:
             raise
 
     def freeze(self, server: str, freeze_id: str, backup: str) -> tuple[datetime, list[pb.FrozenDisk]]:
-        """Freezes every disk at one instant, and says which."""
+        """Freezes every disk at one instant; gives the instant and the disks."""
         request = pb.FreezeServerRequest(server=server, freeze_id=freeze_id, backup=backup)
         answer = self._source.FreezeServer(request)
         return answer.freeze_time.ToDatetime(UTC), list(answer.disks)
@@ -48,7 +48,7 @@ class Servers:
         store: content_pb2.ContentStore,
         disks: Iterable[pb.ExportDisk],
     ) -> pb.ExportDisksResult:
-        """Has the frozen disks written to the chunk store; shows the progress as the work's own."""
+        """Has the frozen disks written to the chunk store; the progress is reported as the work's own."""
         request = pb.ExportDisksRequest(
             server=server, freeze_id=work.id, store=store, disks=disks, request_id=f"{work.id}-export"
         )
@@ -57,10 +57,10 @@ class Servers:
         )
 
     def thaw(self, work: Work, server: str, sealed_backup: str) -> None:
-        """Ends the freeze; a server that is gone has none.
+        """Ends the freeze; a server that was deleted needs no thaw.
 
-        Layers that could not be merged are no failure of the backup, which has its bytes without them: ECS
-        has ended the freeze all the same, and reads everything next time.
+        Layers that could not be merged are no failure of the backup, which has its bytes: ECS has ended the
+        freeze nevertheless, and its next backup reads everything.
         """
         request = pb.ThawServerRequest(
             server=server, freeze_id=work.id, sealed_backup=sealed_backup, request_id=f"{work.id}-thaw"
@@ -76,7 +76,7 @@ class Servers:
         follow(work, self._operations, "restore", lambda: self._source.RestoreDisks(request).operation)
 
     def withdraw_restore(self, work: Work, request: pb.RestoreDisksRequest) -> bool:
-        """Ends a restore, also one that has not arrived yet. True when it was done all the same."""
+        """Ends a restore, also one that ECS has not received yet. True when it was done nevertheless."""
         withdrawal = pb.RestoreDisksRequest()
         withdrawal.CopyFrom(request)
         withdrawal.withdraw = True

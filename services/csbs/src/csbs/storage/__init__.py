@@ -1,4 +1,1 @@
-"""The tables of CSBS, and a repository for each aggregate.
-
-Rows are not the domain: each repository translates.
-"""
+"""The tables of CSBS, and a repository for each aggregate: it translates rows into domain values."""

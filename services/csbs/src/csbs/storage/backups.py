@@ -1,5 +1,6 @@
-"""Backups in the database, and how a row looks to the rules and to callers."""
+"""Backups in the database: their rows, and the domain value and the message of a row."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from google.rpc import status_pb2
@@ -29,12 +30,12 @@ LISTING: Listing[BackupRow] = Listing(
     },
     tie_breaker="name",
 )
-# Built once: the call that is made most often spends half of its time on building its statement otherwise.
+# Built once: GetBackup, the most frequent call, would spend half of its time on building its statement.
 _SERIALIZED = sql_select(col(BackupRow.serialized)).where(col(BackupRow.name) == bindparam("backup"))
 
 
 def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
-    """The row, or BackupNotFound. `lock` holds it until the transaction ends."""
+    """The row, or BackupNotFound. `lock` locks the row until the transaction ends."""
     query = select(BackupRow).where(BackupRow.name == name)
     row = session.exec(query.with_for_update() if lock else query).first()
     if row is None:
@@ -42,10 +43,16 @@ def load(session: Session, name: str, *, lock: bool = False) -> BackupRow:
     return row
 
 
-def unfinished_backup_of(session: Session, project: str, server: str) -> str:
-    """The backup of the project's server that is being made; empty when there is none.
+def find(session: Session, names: Collection[str]) -> dict[str, BackupRow]:
+    """The rows of these names, by name; a name without a row is left out."""
+    rows = session.exec(select(BackupRow).where(col(BackupRow.name).in_(names)))
+    return {row.name: row for row in rows}
 
-    Other writes that ask about the server wait until this one ends.
+
+def unfinished_backup_of(session: Session, project: str, server: str) -> str:
+    """The CREATING backup of the project's server; empty when there is none.
+
+    Other transactions that call this for the server wait until this transaction ends.
     """
     lock_name(session, server)
     query = select(BackupRow.name).where(
@@ -55,13 +62,13 @@ def unfinished_backup_of(session: Session, project: str, server: str) -> str:
 
 
 def live_contents(session: Session, project: str) -> list[content_pb2.Content]:
-    """The contents of every backup of a project that holds one: what must stay in the chunk store."""
+    """The contents of a project's backups: a collection leaves their chunks in the chunk store."""
     query = select(BackupRow.content).where(BackupRow.project == project, BackupRow.content.is_not(None))  # type: ignore[union-attr]
     return [content_pb2.Content.FromString(content) for content in session.exec(query) if content]
 
 
 def value(row: BackupRow) -> Backup:
-    """The backup as the rules see it."""
+    """The domain value of a row."""
     disks = [
         BackupDisk(
             disk.id, disk.disk, disk.role == content_pb2.DISK_ROLE_SYSTEM, disk.shared, disk.size_bytes
@@ -72,25 +79,25 @@ def value(row: BackupRow) -> Backup:
 
 
 def save(tx: Transaction, row: BackupRow) -> None:
-    """Writes a new or a changed row, with the message that reads answer."""
+    """Writes a new or a changed row, with its serialized message."""
     row.serialized = message(row).SerializeToString()
     tx.session.add(row)
 
 
 def update(tx: Transaction, row: BackupRow, now: datetime) -> None:
-    """Writes a row that changed for its owner: the change is counted."""
+    """Writes a row after a change that its owner can see, with a new etag and update time."""
     row.touch(now)
     save(tx, row)
 
 
 def move(tx: Transaction, row: BackupRow, event: BackupEvent, now: datetime) -> None:
-    """Moves a backup to the state that the table says."""
+    """Moves a backup to the state after the event, by the state table."""
     row.state = advance(value(row), event)
     update(tx, row, now)
 
 
 def get(session: Session, name: str) -> pb.Backup:
-    """A backup as callers see it, or BackupNotFound."""
+    """The message of a backup, or BackupNotFound."""
     serialized = session.connection().execute(_SERIALIZED, {"backup": name}).scalar()
     if serialized is None:
         raise BackupNotFound(backup=name)
@@ -100,7 +107,7 @@ def get(session: Session, name: str) -> pb.Backup:
 def page(
     session: Session, request: backup_service_pb2.ListBackupsRequest, project: str
 ) -> backup_service_pb2.ListBackupsResponse:
-    """A page of a project's backups as callers see them."""
+    """A page of a project's backups."""
     found = LISTING.page(
         session,
         col(BackupRow.project) == project,
@@ -117,12 +124,12 @@ def page(
 
 
 def _read(session: Session, name: str, serialized: bytes) -> pb.Backup:
-    """The message of a row; that of a row of before migration 0005 is built."""
+    """The message of a row; built for a row that was written before migration 0005."""
     return pb.Backup.FromString(serialized) if serialized else message(load(session, name))
 
 
 def current(session: Session, name: str) -> pb.Backup:
-    """The backup as it is now; by its name alone when it was deleted meanwhile."""
+    """The current message of a backup; with its name alone when it was deleted meanwhile."""
     try:
         return message(load(session, name))
     except BackupNotFound:
@@ -130,7 +137,7 @@ def current(session: Session, name: str) -> pb.Backup:
 
 
 def message(row: BackupRow) -> pb.Backup:
-    """The row as callers see it."""
+    """The message of a row, built from its columns."""
     backup = pb.Backup.FromString(row.disks)
     backup.name = row.name
     backup.display_name = row.display_name

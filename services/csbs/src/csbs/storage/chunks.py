@@ -17,10 +17,10 @@ class BackupChunks(ContentStore):
         return ContentDamaged(backup=content, problem=problem)
 
     def check(self, project: str, backup: str, disks: Iterable[tuple[content_pb2.IndexRef, int]]) -> None:
-        """Holds each index against its digest and its disk's size; a backup is sealed only after this."""
+        """Verifies each index by its digest and its disk's size; a backup is sealed only after this."""
         with self.open(project, backup) as store:
             for index, size_bytes in disks:
                 found = store.read_index(IndexRef(index.id, index.digest))
                 if found.size_bytes != size_bytes:
-                    problem = f"index {index.id} is of {found.size_bytes} bytes, the disk has {size_bytes}"
+                    problem = f"index {index.id} has {found.size_bytes} bytes, the disk has {size_bytes}"
                     raise self.damaged(backup, problem)

@@ -1,6 +1,6 @@
 """The locks of images on backups in the database."""
 
-from sqlmodel import Session, col, or_, select
+from sqlmodel import Session, select
 
 from csbs.domain.image_lock import ImageLock, LockState
 from csbs.storage import backups
@@ -8,21 +8,32 @@ from csbs.storage.tables import BackupRow, ImageLockRow
 from recast.database import Transaction
 
 
-def find(session: Session, backup: str, *, request_id: str = "", token: int = 0) -> list[ImageLock]:
-    """The locks that this request or this token had on a backup; not every tombstone.
+def find_by_request(session: Session, backup: str, request_id: str) -> ImageLock | None:
+    """The lock that a request took on a backup, or its tombstone."""
+    row = session.get(ImageLockRow, (backup, request_id))
+    return _value(row) if row else None
 
-    A tombstone of a release that came before its lock has the token 0, which names none.
+
+def find_by_token(session: Session, backup: str, image: str, token: int) -> ImageLock | None:
+    """The lock of an image that has the token, or its tombstone.
+
+    A backup that was made anew counts tokens from the beginning: its lock precedes an older tombstone. A
+    tombstone that came before its lock has the token 0, which names none.
     """
-    matches = or_(
-        col(ImageLockRow.request_id) == request_id, col(ImageLockRow.fencing_token) == (token or -1)
-    )
-    rows = session.exec(select(ImageLockRow).where(ImageLockRow.backup == backup, matches))
-    return [
-        ImageLock(
-            row.backup, row.image, row.fencing_token, row.request_id, LockState(row.state), row.create_time
+    rows = session.exec(
+        select(ImageLockRow).where(
+            ImageLockRow.backup == backup,
+            ImageLockRow.image == image,
+            ImageLockRow.fencing_token == (token or -1),
         )
-        for row in rows
-    ]
+    )
+    return min(map(_value, rows), key=lambda lock: lock.is_released, default=None)
+
+
+def _value(row: ImageLockRow) -> ImageLock:
+    return ImageLock(
+        row.backup, row.image, row.fencing_token, row.request_id, LockState(row.state), row.create_time
+    )
 
 
 def take(tx: Transaction, row: BackupRow, lock: ImageLock) -> ImageLock:

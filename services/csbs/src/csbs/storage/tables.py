@@ -46,13 +46,13 @@ class BackupRow(ResourceRow, table=True):
     freeze_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finish_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     serialized: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False, server_default=""))
-    """The recast.csbs.v1.Backup that reads answer: to build it takes ten times as long as to read it."""
+    """The recast.csbs.v1.Backup of the row: to build it takes ten times as long as to read it."""
 
 
 class ImageLockRow(SQLModel, table=True):
     """A lock of an image on a backup, or the tombstone of one.
 
-    Outlives the backup, so that a late duplicate stays refused.
+    Outlives the backup, so that a late duplicate of its request stays refused.
     """
 
     __tablename__ = "image_lock"

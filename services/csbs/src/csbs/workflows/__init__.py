@@ -1,1 +1,1 @@
-"""The long-running work of CSBS, one module a kind."""
+"""The long-running work of CSBS, a module for each kind."""

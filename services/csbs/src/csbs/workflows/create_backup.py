@@ -27,7 +27,7 @@ DOMAIN = "csbs.recast"
 
 
 class CreateBackup:
-    """The workflow. The server's bytes are decided at the freeze; all after it may be repeated."""
+    """The workflow. The freeze fixes the server's bytes; every later step may be repeated."""
 
     def __init__(
         self, database: Database, servers: Servers, chunks: BackupChunks, now: Callable[[], datetime]
@@ -40,7 +40,7 @@ class CreateBackup:
     def run(self, work: Work) -> Message:
         """See the module."""
         server = backup_service_pb2.CreateBackupRequest.FromString(work.request).backup.server
-        if not work.done("seal"):  # after it the backup is its owner's, who may have deleted it
+        if not work.done("seal"):  # after it the owner may have deleted the backup
             self._make(work, server)
         self._servers.thaw(work, server, sealed_backup=work.target)
         with self._database.read() as session:
@@ -51,7 +51,7 @@ class CreateBackup:
             row = backups.load(session, work.target)
         frozen = work.step("freeze", lambda: self._freeze(work, server), ecs_pb.FreezeServerResponse)
         work.transact("mark", lambda tx: self._mark(tx, work.target, frozen))
-        work.use(partition_name(work.project))  # from here on no chunk of the project is collected
+        work.use(partition_name(work.project))  # no chunk of the project is collected until this work ends
         plan = work.step("plan", lambda: self._plan(work.id, row, frozen), ecs_pb.ExportDisksRequest)
         store = self._chunks.location(work.project)
         written = self._servers.export(work, server, store, plan.disks)
@@ -61,13 +61,13 @@ class CreateBackup:
         work.transact("seal", lambda tx: self._seal(tx, work.target, store, written), decides=True)
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Ends the freeze and leaves the backup in ERROR, holding nothing. Its chunks await collection."""
+        """Ends the freeze and leaves the backup in ERROR without content. Its chunks await collection."""
         if work.done("seal"):
             return
         with self._database.read() as session:
             row = backups.load(session, work.target)
         self._servers.thaw(work, row.server, sealed_backup="")
-        # Best effort: a collection deletes every index that has no row.
+        # Best effort: a collection deletes every index that no row names.
         with suppress(StoreIoFailed), self._chunks.open(work.project, work.target) as store:
             for disk in backup_pb2.Backup.FromString(row.disks).disks:
                 store.delete_index(_index_id(work.id, disk.id))
@@ -80,7 +80,7 @@ class CreateBackup:
         return answer
 
     def _mark(self, tx: Transaction, name: str, frozen: ecs_pb.FreezeServerResponse) -> None:
-        """R04: every disk is frozen, so the content is decided: "Image can be created"."""
+        """R04: every disk is frozen, so the content is fixed: "Image can be created"."""
         row = backups.load(tx.session, name, lock=True)
         row.image_ready = True
         row.freeze_time = frozen.freeze_time.ToDatetime().replace(tzinfo=self._now().tzinfo)
@@ -102,7 +102,7 @@ class CreateBackup:
     def _plan(
         self, operation: str, row: BackupRow, frozen: ecs_pb.FreezeServerResponse
     ) -> ecs_pb.ExportDisksRequest:
-        """What to write, and which earlier index of each disk spares reading or storing it again."""
+        """The disks to write, each with an earlier index, whose chunks need not be read or stored again."""
         plan = ecs_pb.ExportDisksRequest()
         with self._database.read() as session:
             for disk in frozen.disks:
@@ -169,8 +169,8 @@ def _index_id(operation: str, disk: str) -> str:
 def _parent(
     session: Session, row: BackupRow, disk: ecs_pb.FrozenDisk
 ) -> tuple[str, content_pb2.IndexRef] | None:
-    """The backup whose index of the disk is the best to begin from: the one that its changes are known since,
-    else the newest.
+    """The backup and the index that a disk is written against: the backup that its frozen layers are tracked
+    from, else the newest of the server. None when neither has an index of the disk.
     """
     names = [disk.tracked_backup] if disk.tracked_backup else []
     newest = select(BackupRow.name).where(

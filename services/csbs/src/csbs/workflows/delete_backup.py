@@ -1,6 +1,6 @@
-"""DeleteBackup: its row, then its indexes; what its chunks alone held is collected after it.
+"""DeleteBackup: removes the row, then the indexes, and records a collection of chunks.
 
-Decided when it was asked for.
+It cannot be cancelled.
 """
 
 from collections.abc import Callable
@@ -37,17 +37,16 @@ class DeleteBackup:
     def run(self, work: Work) -> Message:
         """See the module."""
         work.decide()
-        # The row goes first: from then on nobody is handed these indexes. An index without a row is collected
-        # as well.
+        # The row goes first: after that no caller gets these indexes. An index without a row is collected.
         indexes = work.transact("remove", lambda tx: self._remove(tx, work.target))
         work.step("indexes", lambda: self._delete_indexes(work, indexes))
         work.transact("collect", lambda tx: record_collection(tx, self._operations, work.project))
         return Empty()
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """What cannot be deleted is in ERROR, to be deleted again.
+        """Leaves a backup that cannot be deleted in ERROR; its owner deletes it again.
 
-        Indexes without a row are left to the next collection.
+        The next collection deletes indexes without a row.
         """
         work.transact("undo:mark", lambda tx: self._fail(tx, work.target, error))
 

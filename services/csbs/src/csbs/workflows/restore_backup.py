@@ -1,6 +1,6 @@
 """RestoreBackup: has ECS write the backup to a server's disks.
 
-Whatever its end, the backup is AVAILABLE again.
+After it the backup is AVAILABLE again, also when it failed or was cancelled.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from recast.operations import Work
 
 
 class RestoreBackup:
-    """The workflow. Its request holds the whole mapping: it was decided when the restore was asked for."""
+    """The workflow. Its request has the whole mapping, which the handler planned."""
 
     def __init__(
         self, database: Database, servers: Servers, chunks: BackupChunks, now: Callable[[], datetime]
@@ -45,7 +45,7 @@ class RestoreBackup:
         work.transact("end", lambda tx: self._end(tx, work.target), decides=True)
 
     def undo(self, work: Work, error: Refusal) -> Message | None:
-        """The backup itself was only read. What the server is, ECS says: a cancel may come too late there."""
+        """The backup was only read. Gives it as the result when ECS had restored the server already."""
         if work.done("end"):
             return None
         is_restored = self._servers.withdraw_restore(work, self._request(work))
@@ -56,20 +56,20 @@ class RestoreBackup:
             return backups.current(session, work.target)
 
     def _request(self, work: Work) -> ecs_pb.RestoreDisksRequest:
-        """What ECS is asked for: the same each time."""
-        asked = pb.RestoreBackupRequest.FromString(work.request)
+        """The request to ECS; the same each time, because a repeat must replay."""
+        request = pb.RestoreBackupRequest.FromString(work.request)
         with self._database.read() as session:
             row = backups.load(session, work.target)
         content = content_pb2.Content.FromString(row.content or b"")
         content.store.CopyFrom(self._chunks.location(work.project))
         return ecs_pb.RestoreDisksRequest(
-            server=asked.server,
+            server=request.server,
             content=content,
             mappings=[
                 ecs_pb.RestoreDiskMapping(content_disk=each.backup_disk, disk=each.disk)
-                for each in asked.mappings
+                for each in request.mappings
             ],
-            power_on=asked.power_on,
+            power_on=request.power_on,
             request_id=f"{work.id}-restore",
         )
 

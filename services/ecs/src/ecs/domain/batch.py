@@ -1,4 +1,4 @@
-"""What a request for servers comes to: their names, and the disks of each."""
+"""The plan of a request for servers: their names, and the disks of each."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ class ImageDisk:
 
 
 @dataclass(frozen=True)
-class AskedDisk:
-    """How one data disk was asked for: at most one of `image_disk` and `image` is set."""
+class RequestedDisk:
+    """A data disk of a request: at most one of `image_disk` and `image` is set."""
 
     image_disk: str
     image: str
@@ -45,7 +45,7 @@ class AskedDisk:
 
 @dataclass(frozen=True)
 class PlannedDisk:
-    """One disk that each new server gets. `source` is None for an empty one."""
+    """A disk of each new server. `source` is None for an empty disk."""
 
     is_system: bool
     position: int
@@ -63,7 +63,7 @@ def base_name(index_digest: bytes) -> str:
 def plan_names(base: str, count: int, field: str) -> list[str]:
     """R14: one request makes many servers.
 
-    One keeps its name; more get -0000, -0001...; a name that ends so is counted on.
+    A single server has the name itself; several get -0000, -0001, ..., or go on from the number in the name.
     """
     if count > MAX_SERVERS:
         raise CountExceeded(count=count, limit=MAX_SERVERS, fields=[FieldViolation("count", "at most 100")])
@@ -80,7 +80,7 @@ def plan_names(base: str, count: int, field: str) -> list[str]:
 
 
 def check_kind(image: str, kind: str) -> None:
-    """A server is made from a system-disk or a full-server image (R50)."""
+    """Refuses an image that no server can be made from: only a system-disk or full-server image can (R50)."""
     if kind not in {"SYSTEM_DISK", "FULL_SERVER"}:
         wanted = "a server is made from a SYSTEM_DISK or FULL_SERVER image"
         raise ImageKindUnsupported(
@@ -89,7 +89,7 @@ def check_kind(image: str, kind: str) -> None:
 
 
 def check_data_kind(image: str, kind: str, field: str) -> None:
-    """A data disk is made from a data-disk image (R50)."""
+    """Refuses an image that no data disk can be made from: only a data-disk image can (R50)."""
     if kind != "DATA_DISK":
         wanted = "a data disk is made from a DATA_DISK image"
         raise ImageKindUnsupported(
@@ -100,44 +100,43 @@ def check_data_kind(image: str, kind: str, field: str) -> None:
 def plan_disks(
     image_disks: Sequence[ImageDisk],
     system_bytes: int,
-    asked: Sequence[AskedDisk],
+    requested: Sequence[RequestedDisk],
     data_images: Mapping[str, ImageDisk],
 ) -> list[PlannedDisk]:
-    """R12: every disk of the image, in its place; those that the request names as it says (R39); then what it
-    adds.
+    """R12: every disk of the image at its position, changed by the request (R39); then the added disks.
 
     `system_bytes` of 0 means the image's size. `data_images` are the disks of the data-disk images that the
     request names.
     """
-    named = _named(image_disks, asked)
+    overrides = _overrides(image_disks, requested)
     plan: list[PlannedDisk] = []
     for disk in sorted(image_disks, key=lambda each: each.position):
-        index, ask = named.get(disk.id, (-1, AskedDisk("", "", 0, False, "")))
+        index, override = overrides.get(disk.id, (-1, RequestedDisk("", "", 0, False, "")))
         field = "system_disk.size_bytes" if disk.is_system else f"data_disks[{index}].size_bytes"
         size = fitting_size(
-            system_bytes if disk.is_system else ask.size_bytes, disk.size_bytes, disk.id, field
+            system_bytes if disk.is_system else override.size_bytes, disk.size_bytes, disk.id, field
         )
-        name = ask.display_name or ("" if disk.is_system else disk.display_name)
-        plan.append(PlannedDisk(disk.is_system, disk.position, size, ask.shared, name, disk))
+        name = override.display_name or ("" if disk.is_system else disk.display_name)
+        plan.append(PlannedDisk(disk.is_system, disk.position, size, override.shared, name, disk))
     position = max(disk.position for disk in image_disks)
-    for index, ask in enumerate(asked):
-        if not ask.image_disk:
+    for index, new in enumerate(requested):
+        if not new.image_disk:
             position += 1
-            source = data_images.get(ask.image)
-            label = ask.display_name or f"data disk {index}"
+            source = data_images.get(new.image)
+            label = new.display_name or f"data disk {index}"
             field = f"data_disks[{index}].size_bytes"
-            size = fitting_size(ask.size_bytes, source.size_bytes if source else 0, label, field)
-            name = ask.display_name or (source.display_name if source else "")
-            plan.append(PlannedDisk(False, position, size, ask.shared, name, source))
+            size = fitting_size(new.size_bytes, source.size_bytes if source else 0, label, field)
+            name = new.display_name or (source.display_name if source else "")
+            plan.append(PlannedDisk(False, position, size, new.shared, name, source))
     return plan
 
 
-def fitting_size(asked_bytes: int, source_bytes: int, disk: str, field: str) -> int:
-    """The size of a disk made from something of `source_bytes`; sizes may only grow (V2).
+def fitting_size(requested_bytes: int, source_bytes: int, disk: str, field: str) -> int:
+    """The size of a disk made from an image disk of `source_bytes`; sizes may only grow (V2).
 
-    0 asks for the source's.
+    A request of 0 means the size of the source.
     """
-    size = asked_bytes or source_bytes
+    size = requested_bytes or source_bytes
     check_size(size, field)
     if size < source_bytes:
         problem = FieldViolation(field, f"at least {source_bytes}")
@@ -145,19 +144,20 @@ def fitting_size(asked_bytes: int, source_bytes: int, disk: str, field: str) -> 
     return size
 
 
-def _named(image_disks: Sequence[ImageDisk], asked: Sequence[AskedDisk]) -> dict[str, tuple[int, AskedDisk]]:
-    """The asks that say how a disk of the image is to be, by that disk's id."""
+def _overrides(
+    image_disks: Sequence[ImageDisk], requested: Sequence[RequestedDisk]
+) -> dict[str, tuple[int, RequestedDisk]]:
+    """The requested disks that change a disk of the image, each with its index, by the image disk's id."""
     known = [disk.id for disk in image_disks if not disk.is_system]
-    named: dict[str, tuple[int, AskedDisk]] = {}
-    for index, ask in enumerate(asked):
-        if ask.image_disk:
-            if ask.image_disk not in known or ask.image_disk in named:
-                problem = (
-                    "it is named twice" if ask.image_disk in named else "the image has no such data disk"
-                )
+    overrides: dict[str, tuple[int, RequestedDisk]] = {}
+    for index, disk in enumerate(requested):
+        if disk.image_disk:
+            if disk.image_disk not in known or disk.image_disk in overrides:
+                is_twice = disk.image_disk in overrides
+                problem = "it is named twice" if is_twice else "the image has no such data disk"
                 fields = [FieldViolation(f"data_disks[{index}].image_disk", problem)]
                 raise ImageDiskUnknown(
-                    disk=ask.image_disk, problem=problem, known=", ".join(known) or "none", fields=fields
+                    disk=disk.image_disk, problem=problem, known=", ".join(known) or "none", fields=fields
                 )
-            named[ask.image_disk] = (index, ask)
-    return named
+            overrides[disk.image_disk] = (index, disk)
+    return overrides

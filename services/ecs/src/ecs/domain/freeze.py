@@ -39,7 +39,18 @@ class Freeze(NamedTuple):
 
     server: str
     freeze_id: str
+    backup: str
     state: FreezeState
+
+    @property
+    def holder(self) -> str:
+        """The backup."""
+        return self.backup
+
+    @property
+    def is_released(self) -> bool:
+        """Whether it is a tombstone."""
+        return self.state is FreezeState.THAWED
 
 
 def advance(freeze: Freeze, event: FreezeEvent) -> FreezeState:
@@ -48,12 +59,6 @@ def advance(freeze: Freeze, event: FreezeEvent) -> FreezeState:
         return TRANSITIONS[freeze.state, event]
     except KeyError:
         raise FreezeNotFound(server=freeze.server, freeze=freeze.freeze_id) from None
-
-
-def check_not_thawed(freeze: Freeze) -> None:
-    """Refuses to repeat a freeze that was thawed since."""
-    if freeze.state is FreezeState.THAWED:
-        raise FreezeNotFound(server=freeze.server, freeze=freeze.freeze_id)
 
 
 def check_frozen(freeze: Freeze) -> None:

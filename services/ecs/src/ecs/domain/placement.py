@@ -1,4 +1,4 @@
-"""Which hosts new servers and disks are made on."""
+"""The placement of new servers and disks on hosts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from ecs.domain.refusals import HostAway, HostNotFound, NoHost
 
 @dataclass(frozen=True)
 class Candidate:
-    """A host, as it last told of itself. `free_bytes` is what its file system has left."""
+    """A host by its last report. `free_bytes` are those of its file system."""
 
     name: str
     free_bytes: int
@@ -18,8 +18,8 @@ class Candidate:
 def place(count: int, size_bytes: int, hosts: Sequence[Candidate], wanted: str = "") -> list[str]:
     """The host of each of `count` servers whose disks are `size_bytes` together.
 
-    Each goes to the host that has the most left when those before it are as full as they may become; among
-    equals to the first by name. Hosts that are away get none. `wanted` names one host, for all of them.
+    Each goes to the host with the most free bytes, with the full size of every earlier server deducted; among
+    equals to the first by name. Only live hosts get servers. `wanted` names one host for all of them.
     """
     if wanted:
         named = next((host for host in hosts if host.name == wanted), None)

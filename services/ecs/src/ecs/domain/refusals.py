@@ -1,10 +1,10 @@
-"""What ECS says no with; each reason stands in recast.ecs.v1.ErrorReason."""
+"""The refusals of ECS; recast.ecs.v1.ErrorReason lists their reasons."""
 
 from recast.faults import Kind, Refusal
 
 
 class ServerNotFound(Refusal):
-    """There is no such thing in the caller's project."""
+    """There is no such server in the caller's project."""
 
     kind = Kind.NOT_FOUND
     reason = "SERVER_NOT_FOUND"
@@ -13,7 +13,7 @@ class ServerNotFound(Refusal):
 
 
 class ServerIdTaken(Refusal):
-    """A server with this id is there already."""
+    """A server with this id exists already."""
 
     kind = Kind.ALREADY_EXISTS
     reason = "SERVER_ID_TAKEN"
@@ -30,7 +30,7 @@ class ServerStateForbids(Refusal):
 
 
 class ServerFrozen(Refusal):
-    """The disks of a server that is frozen for a backup stay as they are until it is thawed."""
+    """The disks of a server that is frozen for a backup cannot be changed until it is thawed."""
 
     reason = "SERVER_FROZEN"
     message = "server {server} is frozen for {backup}; wait for that backup to end"
@@ -47,7 +47,7 @@ class ServerInImageCreation(Refusal):
 
 
 class DiskNotFound(Refusal):
-    """There is no such thing in the caller's project."""
+    """There is no such disk in the caller's project."""
 
     kind = Kind.NOT_FOUND
     reason = "DISK_NOT_FOUND"
@@ -56,7 +56,7 @@ class DiskNotFound(Refusal):
 
 
 class DiskIdTaken(Refusal):
-    """A disk with this id is there already."""
+    """A disk with this id exists already."""
 
     kind = Kind.ALREADY_EXISTS
     reason = "DISK_ID_TAKEN"
@@ -97,7 +97,7 @@ class DiskNotAttached(Refusal):
 
 
 class SystemDiskBound(Refusal):
-    """A system disk comes and goes with its server."""
+    """A system disk is made and deleted with its server alone."""
 
     reason = "SYSTEM_DISK_BOUND"
     message = "disk {disk} is a system disk: it is not attached, detached or deleted apart from its server"
@@ -115,15 +115,15 @@ class ImageKindUnsupported(Refusal):
 
 
 class SizeBelowImage(Refusal):
-    """A disk is at least as large as what it is made from (V2)."""
+    """A disk is at least as large as its image disk (V2)."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "SIZE_BELOW_IMAGE"
-    message = "{disk} is asked for with {size_bytes} bytes, but what it is made from has {image_bytes}"
+    message = "{disk} is requested with {size_bytes} bytes, but its image has {image_bytes}"
 
 
 class ImageDiskUnknown(Refusal):
-    """A request can only say how a disk is to be that the image has, and say it once (V3)."""
+    """A request can change only a data disk that the image has, and each once (V3)."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "IMAGE_DISK_UNKNOWN"
@@ -143,11 +143,11 @@ class CountExceeded(Refusal):
 
     kind = Kind.INVALID_ARGUMENT
     reason = "COUNT_EXCEEDED"
-    message = "{count} servers were asked for; one request is for at most {limit}"
+    message = "{count} servers were requested; one request is for at most {limit}"
 
 
 class ImageGone(Refusal):
-    """A server whose image was deleted lives on, but is not installed again (V8)."""
+    """A server cannot be installed again from an image that was deleted (V8)."""
 
     reason = "IMAGE_GONE"
     message = (
@@ -157,7 +157,7 @@ class ImageGone(Refusal):
 
 
 class FreezeInTheWay(Refusal):
-    """A server, and each of its disks, is frozen once at a time; the freeze before is thawed soon."""
+    """A server, and each of its disks, has one freeze at a time."""
 
     kind = Kind.UNAVAILABLE
     reason = "FREEZE_IN_THE_WAY"
@@ -167,7 +167,7 @@ class FreezeInTheWay(Refusal):
 
 
 class FreezeNotFound(Refusal):
-    """There is no such freeze, or it was thawed: its instant is past."""
+    """There is no such freeze, or it was thawed."""
 
     kind = Kind.NOT_FOUND
     reason = "FREEZE_NOT_FOUND"
@@ -186,7 +186,7 @@ class RestoreTargetInvalid(Refusal):
 
 
 class ContentDamaged(Refusal):
-    """What was read from the chunk store is not what was written."""
+    """The bytes read from the chunk store differ from the bytes written."""
 
     kind = Kind.DATA_LOSS
     reason = "CONTENT_DAMAGED"
@@ -203,19 +203,19 @@ class DiskIoFailed(Refusal):
 
 
 class NoHost(Refusal):
-    """New servers and disks are made on hosts that are there."""
+    """New servers and disks are made on live hosts only."""
 
     kind = Kind.UNAVAILABLE
     reason = "NO_HOST"
     message = (
-        "no host has told of itself for a while; try again in a few seconds, or start an ECS process that has"
-        " disks (role `all` or `worker`)"
+        "no host has reported recently; try again in a few seconds, or start an ECS process with disks (role"
+        " `all` or `worker`)"
     )
     retry_seconds = 5.0
 
 
 class HostNotFound(Refusal):
-    """No host of this name ever told of itself."""
+    """No host of this name ever reported."""
 
     kind = Kind.NOT_FOUND
     reason = "HOST_NOT_FOUND"
@@ -223,7 +223,7 @@ class HostNotFound(Refusal):
 
 
 class HostAway(Refusal):
-    """What needs a host waits until it is there."""
+    """A request needs a host that has not reported recently."""
 
     kind = Kind.UNAVAILABLE
     reason = "HOST_AWAY"
@@ -232,18 +232,18 @@ class HostAway(Refusal):
 
 
 class DiskOnOtherHost(Refusal):
-    """A disk is attached to servers of its own host alone: its bytes are there."""
+    """A disk can be attached only to servers of the host that has its bytes."""
 
     reason = "DISK_ON_OTHER_HOST"
     message = "disk {disk} is on host {disk_host}, server {server} on host {host}; make the disk on that host"
     in_the_way = "disk"
 
 
-class HoldEnded(Refusal):
-    """A hold that was freed does not come back by a late request for it."""
+class HoldReleased(Refusal):
+    """A late duplicate of a request does not renew its hold, once that was released."""
 
     kind = Kind.ABORTED
-    reason = "HOLD_ENDED"
+    reason = "HOLD_RELEASED"
     rule = ServerInImageCreation.rule
-    message = "the hold of {image} on {server} for {hold} was freed before it was asked for"
+    message = "the hold {hold} of {image} on {server} was released before this request arrived"
     in_the_way = "server"

@@ -1,4 +1,4 @@
-"""Whether the disks of a content fit the disks that they are to be written to."""
+"""The check that the disks of a content fit their target disks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from recast.faults import Refusal, all_of
 
 @dataclass(frozen=True)
 class FittingDisk:
-    """A disk of a content, or one of the server."""
+    """A disk of a content, or a disk of the server."""
 
     name: str
     is_system: bool

@@ -1,4 +1,4 @@
-"""The states of a server, and what may be done with one."""
+"""The states of a server, and the operations that each state allows."""
 
 import re
 from collections.abc import Sequence
@@ -12,32 +12,32 @@ _DISPLAY_NAME = re.compile(r"[\w.-]{1,128}", re.UNICODE)
 
 
 class ServerState(StrEnum):
-    """Where a server stands; the names of the contract's enum without its prefix."""
+    """The state of a server; the names of the contract's enum without its prefix."""
 
     CREATING = "CREATING"
-    """The worker moves it on, or takes it away; if it cannot, it moves it to ERROR."""
+    """The worker ends it, or removes the row; if it cannot, the server is in ERROR."""
     RUNNING = "RUNNING"
-    """StopServer, RebootServer, DeleteServer and a restore move it on."""
+    """StopServer, RebootServer, DeleteServer and a restore end it."""
     STOPPED = "STOPPED"
-    """StartServer, ChangeServerOs, ReinstallServerOs, DeleteServer and a restore move it on."""
+    """StartServer, ChangeServerOs, ReinstallServerOs, DeleteServer and a restore end it."""
     STARTING = "STARTING"
-    """The worker moves it on."""
+    """The worker ends it."""
     STOPPING = "STOPPING"
-    """The worker moves it on."""
+    """The worker ends it."""
     REBOOTING = "REBOOTING"
-    """The worker moves it on."""
+    """The worker ends it."""
     CHANGING_OS = "CHANGING_OS"
-    """The worker moves it on."""
+    """The worker ends it."""
     RESTORING = "RESTORING"
-    """The worker moves it on."""
+    """The worker ends it."""
     DELETING = "DELETING"
-    """The worker removes the row; if it cannot, it moves it to ERROR."""
+    """The worker removes the row; if it cannot, the server is in ERROR."""
     ERROR = "ERROR"
-    """A restore or DeleteServer move it on."""
+    """A restore or DeleteServer ends it."""
 
 
 class ServerEvent(StrEnum):
-    """What happens to a server."""
+    """An event that changes the state of a server."""
 
     UP = "up"
     DOWN = "down"
@@ -84,7 +84,7 @@ _WANTED = {
 
 @dataclass(frozen=True)
 class Server:
-    """A server, as far as rules look at it. `holds` are the images that are being made from it."""
+    """The facts about a server that rules need. `holds` are the images that are being made from it."""
 
     name: str
     state: ServerState
@@ -97,38 +97,38 @@ def advance(server: Server, event: ServerEvent) -> ServerState:
     try:
         return TRANSITIONS[server.state, event]
     except KeyError:
-        wanted = _WANTED.get(event, "that does not happen to it")
+        wanted = _WANTED.get(event, f"its state has no transition by `{event}`")
         raise ServerStateForbids(server=server.name, state=server.state, wanted=wanted) from None
 
 
 def decide_start(server: Server) -> ServerState:
-    """The state of a server whose start is asked for; refused while an image is made from it (R23)."""
+    """The state of a server after StartServer; refused while an image is made from it (R23)."""
     state = advance(server, ServerEvent.START_BEGUN)
     check_free(server)
     return state
 
 
 def check_free(server: Server) -> None:
-    """Refuses whatever would start a server that an image is made from (R23)."""
+    """Refuses to start a server while an image is made from it (R23)."""
     if server.holds:
         raise all_of([ServerInImageCreation(server=server.name, image=image) for image in server.holds])
 
 
 def decide_freeze(server: Server) -> None:
-    """Whether the server may be frozen for a backup (V11)."""
+    """Refuses to freeze a server that is not RUNNING or STOPPED (V11)."""
     if server.state not in {ServerState.RUNNING, ServerState.STOPPED}:
         wanted = "only a RUNNING or STOPPED server is backed up"
         raise ServerStateForbids(server=server.name, state=server.state, wanted=wanted)
 
 
 def check_thawed(server: Server) -> None:
-    """Refuses to touch the disks of a frozen server."""
+    """Refuses to change the disks of a frozen server."""
     if server.frozen_for:
         raise ServerFrozen(server=server.name, backup=server.frozen_for)
 
 
 def check_changeable(server: Server) -> None:
-    """Disks come and go at a server that is RUNNING or STOPPED, and not frozen for a backup."""
+    """Refuses to attach or detach disks unless the server is RUNNING or STOPPED, and not frozen."""
     check_thawed(server)
     if server.state not in {ServerState.RUNNING, ServerState.STOPPED}:
         wanted = "disks are attached to and detached from a RUNNING or STOPPED server"

@@ -23,13 +23,16 @@ from recast.rpc.call import Call, enter_project
 from recast.rpc.names import parse_name
 from recast.rpc.status import refusal_from_status
 
-# Well below the callers' deadline; they ask again.
+# Well below the callers' deadline; they repeat the call.
 _FREEZE_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
 class BackupSources(grpc_pb.BackupSourceServiceServicer):
-    """What its RPCs need. `freezing` freezes this process's own disks; None where there are none."""
+    """The RPCs, and the collaborators that they need.
+
+    `freezing` freezes the disks of this process; None in a process without disks.
+    """
 
     database: Database
     operations: Operations
@@ -48,15 +51,16 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
     async def FreezeServer(  # type: ignore[override]  # the context is our own
         self, request: pb.FreezeServerRequest, context: Call
     ) -> pb.FreezeServerResponse:
-        """R13: what is written after this instant is in no backup made of it, and in no image of that.
+        """R13: bytes written after this instant are not in the backup of the freeze, and in no image of it.
 
-        Recorded, then done, then marked as done: killed anywhere, the same request finishes it, and a thaw
-        ends it. The freeze of another host's server is work of that host, whose end is awaited here.
+        The freeze is recorded, then done, then marked as done: after a crash at any point the same request
+        finishes it, and a thaw ends it. The freeze of another host's server is work of that host; this call
+        waits for its end.
         """
         answer = await context.in_thread(self._freeze, request)
         if answer is None:
-            await self.waits.wait_until_ended(_freezing_id(request), _FREEZE_SECONDS, context)
-            answer = await context.in_thread(self._frozen_elsewhere, request)
+            await self.waits.wait_until_ended(_freeze_operation_id(request), _FREEZE_SECONDS, context)
+            answer = await context.in_thread(self._remote_freeze_result, request)
         return answer
 
     def ExportDisks(
@@ -87,7 +91,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
                 return answer
             freeze = freezes.find(tx.session, request.server, request.freeze_id)
             if freeze is None:
-                # A thaw that overtakes its own freeze leaves the tombstone that refuses it.
+                # A thaw that arrives before its own freeze leaves the tombstone that refuses the freeze.
                 freeze = freezes.add(
                     tx, request.server, request.freeze_id, "", pb.FreezeServerResponse(), self.now()
                 )
@@ -117,7 +121,8 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             check_thawed(value)
             if request.power_on:
                 check_free(value)
-            check_restore(_contents(request), _attached(tx, row), _mapping(request))
+            mapping = {each.content_disk: each.disk for each in request.mappings}
+            check_restore(_disks_from_content(request.content), _attached_disks(tx, row), mapping)
             servers.move(tx, row, ServerEvent.RESTORE_BEGUN, self.now())
             operation = self.operations.record(
                 tx, project=project, verb="RestoreDisks", target=row.name, request=request, queue=row.host
@@ -126,7 +131,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             return commit_change(tx, project, request, response, self.now())
 
     def _freeze(self, request: pb.FreezeServerRequest) -> pb.FreezeServerResponse | None:
-        """Freezes the server; None when another host has been asked to."""
+        """Freezes the server; None when that was recorded as work of another host."""
         enter_project(parse_name(request.server, "servers", "server").project)
         begun = begin(self.database, request, self.now)
         with self.database.read() as session:
@@ -135,12 +140,12 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             return self.freezing.freeze(request, begun)
         if begun.HasField("freeze_time"):
             return begun
-        self._freeze_elsewhere(request, host)
+        self._record_remote_freeze(request, host)
         return None
 
-    def _freeze_elsewhere(self, request: pb.FreezeServerRequest, host: str) -> None:
-        """Has the server's host freeze it; the same request again finds the same work."""
-        project, operation_id = parse_name(request.server, "servers").project, _freezing_id(request)
+    def _record_remote_freeze(self, request: pb.FreezeServerRequest, host: str) -> None:
+        """Records the freeze as work of the server's host; a repeated request finds the same work."""
+        project, operation_id = parse_name(request.server, "servers").project, _freeze_operation_id(request)
         with self.database.write() as tx:
             known = hosts.candidates(self.database, tx.session)
             if not any(each.name == host and each.is_alive for each in known):
@@ -157,11 +162,11 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
                 )
                 tx.commit()
 
-    def _frozen_elsewhere(self, request: pb.FreezeServerRequest) -> pb.FreezeServerResponse:
-        """What became of the work of the server's host."""
+    def _remote_freeze_result(self, request: pb.FreezeServerRequest) -> pb.FreezeServerResponse:
+        """The result of the freeze by the server's host; HostAway when it has not ended."""
         project = parse_name(request.server, "servers").project
         with self.database.read() as session:
-            row = self.operations.find(session, project, _freezing_id(request))
+            row = self.operations.find(session, project, _freeze_operation_id(request))
             operation, host = operation_message(row), row.queue
         if not operation.done:
             raise HostAway(host=host, hint=f"{request.server} waits for it")
@@ -172,14 +177,18 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
         return answer
 
     def _withdraw_restore(self, project: str, request: pb.RestoreDisksRequest) -> pb.RestoreDisksResponse:
-        """Cancels a restore. One that this overtook counts as answered, so that it begins nothing."""
-        asked = pb.RestoreDisksRequest()
-        asked.CopyFrom(request)
-        asked.withdraw = False
+        """Cancels a restore.
+
+        A withdrawal that arrives before its restore records an answer without an operation, which the late
+        restore replays.
+        """
+        withdrawn = pb.RestoreDisksRequest()
+        withdrawn.CopyFrom(request)
+        withdrawn.withdraw = False
         with self.database.write() as tx:
-            answer = find_replay(tx.session, project, asked, pb.RestoreDisksResponse)
+            answer = find_replay(tx.session, project, withdrawn, pb.RestoreDisksResponse)
             if answer is None:
-                return commit_change(tx, project, asked, pb.RestoreDisksResponse(), self.now())
+                return commit_change(tx, project, withdrawn, pb.RestoreDisksResponse(), self.now())
             if answer.HasField("operation"):
                 operation_id = parse_name(answer.operation.name, "operations").id
                 self.operations.request_cancel(tx, self.operations.find(tx.session, project, operation_id))
@@ -188,7 +197,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
 
 
 def _host_of(tx: Transaction, request: pb.ThawServerRequest) -> str:
-    """The queue of the host that has the frozen disks; anybody's when none is left."""
+    """The queue of the host that has the frozen disks; the common queue when none is left."""
     row = tx.session.get(ServerRow, request.server)
     if row is not None:
         return row.host
@@ -196,24 +205,20 @@ def _host_of(tx: Transaction, request: pb.ThawServerRequest) -> str:
     return next((disk.host for name in names if (disk := tx.session.get(DiskRow, name))), "")
 
 
-def _contents(request: pb.RestoreDisksRequest) -> list[FittingDisk]:
+def _disks_from_content(content: content_pb2.Content) -> list[FittingDisk]:
     return [
         FittingDisk(disk.id, disk.role == content_pb2.DISK_ROLE_SYSTEM, disk.size_bytes)
-        for disk in request.content.disks
+        for disk in content.disks
     ]
 
 
-def _attached(tx: Transaction, row: ServerRow) -> list[FittingDisk]:
+def _attached_disks(tx: Transaction, row: ServerRow) -> list[FittingDisk]:
     return [
         FittingDisk(disk.name, disk.role == disks.SYSTEM, disk.size_bytes, disk.shared)
         for _, disk in disks.attached_to(tx.session, row.name)
     ]
 
 
-def _mapping(request: pb.RestoreDisksRequest) -> dict[str, str]:
-    return {each.content_disk: each.disk for each in request.mappings}
-
-
-def _freezing_id(request: pb.FreezeServerRequest) -> str:
-    """The id of the work that another host freezes the server by."""
+def _freeze_operation_id(request: pb.FreezeServerRequest) -> str:
+    """The id of the operation by which another host freezes the server."""
     return f"freeze-{request.freeze_id}"

@@ -6,12 +6,13 @@ from datetime import datetime
 
 import grpc
 
-from ecs.domain.refusals import HoldEnded
+from ecs.domain.refusals import HoldReleased
 from ecs.storage import servers
 from ecs.storage.tables import EndedHoldRow, ImageHoldRow, ServerRow
 from recast.database import Database
 from recast.ecs.v1 import image_source_service_pb2 as pb
 from recast.ecs.v1 import image_source_service_pb2_grpc as grpc_pb
+from recast.reservations import Release, plan_release, take
 from recast.resources import lock_row
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
@@ -19,7 +20,7 @@ from recast.rpc.names import parse_name
 
 @dataclass(frozen=True)
 class ImageSources(grpc_pb.ImageSourceServiceServicer):
-    """What its RPCs need."""
+    """The RPCs, and the collaborators that they need."""
 
     database: Database
     now: Callable[[], datetime]
@@ -30,10 +31,9 @@ class ImageSources(grpc_pb.ImageSourceServiceServicer):
         enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:
             row = servers.load(tx.session, request.server, lock=True)
-            if tx.session.get(EndedHoldRow, (request.hold_id, row.name)) is not None:
-                raise HoldEnded(server=row.name, image=request.image, hold=request.hold_id)
-            hold = tx.session.get(ImageHoldRow, (row.name, request.image))
-            if hold is None or hold.hold_id != request.hold_id:
+            found = servers.find_hold(tx.session, row.name, request.image, request.hold_id)
+            released = HoldReleased(server=row.name, image=request.image, hold=request.hold_id)
+            if take(found, request.image, released) is None:
                 tx.session.merge(ImageHoldRow(server=row.name, image=request.image, hold_id=request.hold_id))
                 row.touch(self.now())
                 tx.session.add(row)
@@ -48,13 +48,15 @@ class ImageSources(grpc_pb.ImageSourceServiceServicer):
         enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.write() as tx:
             row = lock_row(tx.session, ServerRow, request.server)
-            hold = tx.session.get(ImageHoldRow, (request.server, request.image))
-            if row is not None and hold is not None and hold.hold_id in {"", request.hold_id}:
-                tx.session.delete(hold)
+            found = servers.find_hold(tx.session, request.server, request.image, request.hold_id)
+            plan = plan_release(found, request.image)
+            if plan is Release.RELEASED and row is not None:
+                tx.session.delete(tx.session.get_one(ImageHoldRow, (row.name, request.image)))
                 row.touch(self.now())
                 tx.session.add(row)
-            if request.hold_id:
-                ended = EndedHoldRow(hold_id=request.hold_id, server=request.server, create_time=self.now())
-                tx.session.merge(ended)
+            if plan is not Release.NOTHING and request.hold_id:
+                tx.session.add(
+                    EndedHoldRow(hold_id=request.hold_id, server=request.server, create_time=self.now())
+                )
             tx.commit()
             return pb.FreeServerResponse()

@@ -10,9 +10,9 @@ from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from ecs.domain.batch import (
-    AskedDisk,
     ImageDisk,
     PlannedDisk,
+    RequestedDisk,
     check_data_kind,
     check_kind,
     fitting_size,
@@ -54,7 +54,7 @@ OsResponse = TypeVar("OsResponse", pb.ChangeServerOsResponse, pb.ReinstallServer
 
 @dataclass(frozen=True)
 class Servers(grpc_pb.ServerServiceServicer):
-    """What its RPCs need."""
+    """The RPCs, and the collaborators that they need."""
 
     database: Database
     operations: Operations
@@ -65,7 +65,7 @@ class Servers(grpc_pb.ServerServiceServicer):
     def CreateServers(
         self, request: pb.CreateServersRequest, context: grpc.ServicerContext
     ) -> pb.CreateServersResponse:
-        """R38: servers are applied for from an image, and get what it holds by default."""
+        """R38: servers are made from an image; by default they get its disks."""
         project = enter_project(parse_parent(request.parent))
         check_texts(request.server.display_name, request.server.description)
         titles = plan_names(request.server.display_name, request.count, "server.display_name")
@@ -219,9 +219,8 @@ class Servers(grpc_pb.ServerServiceServicer):
             if answer := find_replay(session, project, request, answer_type):
                 return answer
             value = servers.value(session, servers.load(session, request.name))
-        advance(
-            value, ServerEvent.OS_CHANGE_BEGUN
-        )  # said before the image is looked for: it is the nearer reason
+        # Before the image is resolved: the server's state is the more useful refusal.
+        advance(value, ServerEvent.OS_CHANGE_BEGUN)
         resolved = self.images.resolve(change.image)
         check_kind(change.image, resolved.kind)
         source = resolved.system_disk()
@@ -238,8 +237,8 @@ class Servers(grpc_pb.ServerServiceServicer):
             old = next(
                 disk for _, disk in disks.attached_to(tx.session, row.name) if disk.role == disks.SYSTEM
             )
-            asked = change.system_disk_bytes or max(old.size_bytes, source.size_bytes)
-            size = fitting_size(asked, source.size_bytes, "system disk", "system_disk_bytes")
+            requested = change.system_disk_bytes or max(old.size_bytes, source.size_bytes)
+            size = fitting_size(requested, source.size_bytes, "system disk", "system_disk_bytes")
             operation_id = self.new_id()
             plan = PlannedDisk(True, 0, size, False, old.display_name, source)
             tx.session.add(self._disk_row(row, plan, new_disk_name(project, operation_id)))
@@ -265,7 +264,7 @@ class Servers(grpc_pb.ServerServiceServicer):
     def _record_creation(
         self, tx: Transaction, project: str, rows: Sequence[ServerRow]
     ) -> operations_pb2.Operation:
-        """One piece of work for each host; where there are several, one around them that has no host."""
+        """One operation for one host; for several hosts a part for each, of an operation without a host."""
 
         def record(made: Sequence[ServerRow], queue: str, parent: str = "") -> operations_pb2.Operation:
             work = pb.CreateServersResult(
@@ -292,28 +291,29 @@ class Servers(grpc_pb.ServerServiceServicer):
         return whole
 
     def _plan(self, project: str, request: pb.CreateServersRequest) -> Sequence[PlannedDisk]:
-        """The disks of each new server, from what IMS says of the images."""
+        """The disks of each new server, from the images that IMS resolves."""
         enter_project(parse_name(request.image, "images", "image").project)
         resolved = self.images.resolve(request.image)
         check_kind(request.image, resolved.kind)
-        asked = [
-            AskedDisk(ask.image_disk, ask.image, ask.size_bytes, ask.shared, ask.display_name)
-            for ask in request.data_disks
+        requested = [
+            RequestedDisk(disk.image_disk, disk.image, disk.size_bytes, disk.shared, disk.display_name)
+            for disk in request.data_disks
         ]
-        for index, ask in enumerate(asked):
-            if ask.display_name:
-                _check_disk_name(ask.display_name, f"data_disks[{index}].display_name")
-        return plan_disks(resolved.disks(), request.system_disk.size_bytes, asked, self._data_images(asked))
+        for index, disk in enumerate(requested):
+            if disk.display_name:
+                _check_disk_name(disk.display_name, f"data_disks[{index}].display_name")
+        data_images = self._data_images(requested)
+        return plan_disks(resolved.disks(), request.system_disk.size_bytes, requested, data_images)
 
-    def _data_images(self, asked: Sequence[AskedDisk]) -> Mapping[str, ImageDisk]:
+    def _data_images(self, requested: Sequence[RequestedDisk]) -> Mapping[str, ImageDisk]:
         found: dict[str, ImageDisk] = {}
-        for index, ask in enumerate(asked):
-            if ask.image and ask.image not in found:
+        for index, disk in enumerate(requested):
+            if disk.image and disk.image not in found:
                 field = f"data_disks[{index}].image"
-                enter_project(parse_name(ask.image, "images", field).project)
-                resolved = self.images.resolve(ask.image)
-                check_data_kind(ask.image, resolved.kind, field)
-                found[ask.image] = resolved.disks()[0]
+                enter_project(parse_name(disk.image, "images", field).project)
+                resolved = self.images.resolve(disk.image)
+                check_data_kind(disk.image, resolved.kind, field)
+                found[disk.image] = resolved.disks()[0]
         return found
 
     def _add_server(

@@ -1,1 +1,1 @@
-"""What ECS needs of the other services, in its own words."""
+"""The other services, with the methods that ECS needs of them."""

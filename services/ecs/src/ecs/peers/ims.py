@@ -1,4 +1,4 @@
-"""Images, as ECS needs them from IMS: what their disks are, and that they stay while they are read."""
+"""The images of IMS: their disks, and pins that keep them while they are read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class ResolvedImage:
     content: content_pb2.Content
 
     def disks(self) -> Sequence[ImageDisk]:
-        """Its disks as the rules see them."""
+        """Its disks as domain values."""
         return [
             ImageDisk(
                 self.name,
@@ -40,9 +40,7 @@ class ResolvedImage:
         return next(disk for disk in self.content.disks if disk.id == disk_id)
 
     def system_disk(self) -> ImageDisk:
-        """R35, R36: of a full-server image the system disk alone is what an OS change uses; data disks come
-        with new servers.
-        """
+        """R35, R36: the only disk of a full-server image that an OS change uses."""
         return next(disk for disk in self.disks() if disk.is_system)
 
 
@@ -53,7 +51,7 @@ class Images:
         self._provisioning = grpc_pb.ProvisioningServiceStub(channel)
 
     def resolve(self, image: str) -> ResolvedImage:
-        """What an image's disks are, and where; refused unless it is NORMAL."""
+        """The kind and the content of an image; refused unless it is NORMAL."""
         answer = self._provisioning.ResolveImage(pb.ResolveImageRequest(image=image))
         kind = image_pb2.ImageKind.Name(answer.image.kind).removeprefix("IMAGE_KIND_")
         return ResolvedImage(image, kind, answer.content)
@@ -63,5 +61,5 @@ class Images:
         self._provisioning.PinImage(pb.PinImageRequest(image=image, pin_id=pin_id, holder=holder))
 
     def unpin(self, image: str, pin_id: str) -> None:
-        """Gives the pin back."""
+        """Removes the pin."""
         self._provisioning.UnpinImage(pb.UnpinImageRequest(image=image, pin_id=pin_id))

@@ -1,4 +1,4 @@
-"""Disks and their attachments in the database, and how a row looks to the rules and to callers."""
+"""Disks and their attachments in the database: their rows, and the domain value and the message of a row."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ LISTING: Listing[DiskRow] = Listing(
 
 
 def load(session: Session, name: str, *, lock: bool = False) -> DiskRow:
-    """The row, or DiskNotFound. `lock` holds it until the transaction ends."""
+    """The row, or DiskNotFound. `lock` locks the row until the transaction ends."""
     query = select(DiskRow).where(DiskRow.name == name)
     row = session.exec(query.with_for_update() if lock else query).first()
     if row is None:
@@ -41,12 +41,12 @@ def load(session: Session, name: str, *, lock: bool = False) -> DiskRow:
 
 
 def attachments(session: Session, disk: str) -> Sequence[AttachmentRow]:
-    """Where a disk is attached."""
+    """The attachments of a disk."""
     return session.exec(select(AttachmentRow).where(AttachmentRow.disk == disk)).all()
 
 
 def attached_to(session: Session, server: str) -> list[tuple[AttachmentRow, DiskRow]]:
-    """The disks of a server with their places, the system disk first, then in the order of attachment."""
+    """The disks of a server with their attachments, by position; the system disk is the first."""
     query = (
         select(AttachmentRow, DiskRow)
         .join(DiskRow, col(DiskRow.name) == AttachmentRow.disk)
@@ -57,25 +57,25 @@ def attached_to(session: Session, server: str) -> list[tuple[AttachmentRow, Disk
 
 
 def value(session: Session, row: DiskRow) -> Disk:
-    """The row as the rules see it."""
+    """The domain value of a row."""
     servers = [each.server for each in attachments(session, row.name)]
     return Disk(row.name, DiskState(row.state), row.role == SYSTEM, row.shared, servers)
 
 
 def move(tx: Transaction, row: DiskRow, event: DiskEvent, now: datetime) -> None:
-    """Moves a disk to the state that the table says."""
+    """Moves a disk to the state after the event, by the state table."""
     row.state = advance(value(tx.session, row), event)
     row.touch(now)
     tx.session.add(row)
 
 
 def role(row: DiskRow) -> content_pb2.DiskRole.ValueType:
-    """The disk's role in the contract's words."""
+    """The disk's role as the contract's enum."""
     return content_pb2.DISK_ROLE_SYSTEM if row.role == SYSTEM else content_pb2.DISK_ROLE_DATA
 
 
 def messages(session: Session, rows: Iterable[DiskRow]) -> list[pb.Disk]:
-    """Several rows as callers see them, with one look for all their attachments."""
+    """The messages of several rows, with one SELECT for all their attachments."""
     rows = list(rows)
     query = select(AttachmentRow).where(col(AttachmentRow.disk).in_([row.name for row in rows]))
     places: dict[str, list[AttachmentRow]] = {}
@@ -85,14 +85,14 @@ def messages(session: Session, rows: Iterable[DiskRow]) -> list[pb.Disk]:
 
 
 def message(session: Session, row: DiskRow, allocated_bytes: int = 0) -> pb.Disk:
-    """The row as callers see it. `allocated_bytes` is what its files take."""
+    """The message of a row. `allocated_bytes` are those of its files."""
     disk = messages(session, [row])[0]
     disk.allocated_bytes = allocated_bytes
     return disk
 
 
 def current(session: Session, name: str) -> pb.Disk:
-    """The disk as it is now; by its name alone when it was deleted meanwhile."""
+    """The current message of a disk; with its name alone when it was deleted meanwhile."""
     try:
         return message(session, load(session, name))
     except DiskNotFound:

@@ -27,13 +27,13 @@ def load(session: Session, server: str, freeze_id: str) -> FreezeRow:
 
 def value(row: FreezeRow) -> Freeze:
     """The freeze as the domain's value."""
-    return Freeze(row.server, row.freeze_id, FreezeState(row.state))
+    return Freeze(row.server, row.freeze_id, row.backup, FreezeState(row.state))
 
 
 def add(
     tx: Transaction, server: str, freeze_id: str, backup: str, answer: pb.FreezeServerResponse, now: datetime
 ) -> FreezeRow:
-    """Records a freeze, FREEZING, with the disks that it is about."""
+    """Records a freeze, FREEZING, with its disks."""
     row = FreezeRow(
         server=server,
         freeze_id=freeze_id,
@@ -47,7 +47,7 @@ def add(
 
 
 def move(tx: Transaction, row: FreezeRow, event: FreezeEvent) -> None:
-    """Moves a freeze on; FreezeNotFound for the freezing of one that was thawed."""
+    """Moves a freeze to the state after the event, by the state table; FreezeNotFound after a thaw."""
     row.state = advance(value(row), event)
     tx.session.add(row)
 

@@ -1,7 +1,4 @@
-"""The disks of this host, and the cache of the bases that they stand on.
-
-Turns what may go wrong there into refusals.
-"""
+"""The disks of this host, and the cache of their bases. Errors of both are turned into refusals."""
 
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,17 +25,17 @@ from recast.faults import Unavailable
 
 @contextmanager
 def disk_faults(content: str = "") -> Iterator[None]:
-    """What a disk's files or a chunk store fail with, as refusals.
+    """Turns errors of a disk's files, or of a chunk store, into refusals.
 
-    What may pass is UNAVAILABLE, so it is tried again.
+    Temporary ones are UNAVAILABLE, so that the work is retried.
     """
     try:
         with store_refusals(lambda damage: ContentDamaged(content=content, problem=damage)):
             yield
     except DiskBusy as busy:
         raise Unavailable(problem=f"the disk is busy: {busy}") from busy
-    except BaseNotFound as evicted:  # between being brought and being built on; it is brought again
-        raise Unavailable(problem=f"the cache had to make room: {evicted}") from evicted
+    except BaseNotFound as evicted:  # evicted before the disk was built on it; a retry brings it again
+        raise Unavailable(problem=f"a base was evicted from the cache: {evicted}") from evicted
     except (DiskImageError, OSError) as problem:
         raise DiskIoFailed(problem=problem) from problem
 
@@ -46,7 +43,7 @@ def disk_faults(content: str = "") -> Iterator[None]:
 class Host:
     """This host's disks.
 
-    `cache_max_bytes` is what bases that no disk stands on may make the cache grow to.
+    `cache_max_bytes` is the size of the cache above which unused bases are removed.
     """
 
     def __init__(self, name: str, folder: Path, cache_max_bytes: int) -> None:
@@ -59,16 +56,16 @@ class Host:
         return self._disks.disk(folder)
 
     def freeze(self, folder: str, freeze_id: str) -> None:
-        """Fixes a disk's content at this instant; a freeze that could not be merged is merged first."""
+        """Fixes a disk's content at this instant; layers left by an earlier thaw are merged first."""
         disk = self._disks.disk(folder)
         try:
             disk.freeze(freeze_id)
-        except DiskFrozen as left:  # nobody waits for that one any more, or this one would have been refused
+        except DiskFrozen as left:  # that freeze has ended, or this one would have been refused
             disk.thaw(left.freeze_id)
             disk.freeze(freeze_id)
 
     def replace(self, folder: str, size_bytes: int, base: str) -> None:
-        """Starts a disk over on a base; a freeze that could not be merged goes with what it froze."""
+        """Replaces a disk's content by a base; layers left by an earlier thaw are merged first."""
         disk = self._disks.disk(folder)
         try:
             disk.replace(size_bytes, base)
@@ -77,7 +74,7 @@ class Host:
             disk.replace(size_bytes, base)
 
     def create(self, disks: Sequence[NewDisk]) -> None:
-        """Makes disks; those that are there stay. Durable when it returns."""
+        """Makes the disks that do not exist. Durable when it returns."""
         self._disks.create_disks(disks)
 
     def delete(self, folder: str) -> None:
@@ -85,7 +82,7 @@ class Host:
         self._disks.disk(folder).delete()
 
     def allocated_bytes(self, folder: str) -> int:
-        """What a disk's own files take; 0 when there are none."""
+        """The bytes that a disk's own files take; 0 when there are none."""
         with disk_faults():
             return self._disks.disk(folder).allocated_bytes()
 
@@ -96,10 +93,10 @@ class Host:
         progress: Progress,
         keep: Container[str],
     ) -> str:
-        """Brings a content into the cache, if it is not there; gives its base's name.
+        """Brings a content into the cache, if it is not there; gives the name of its base.
 
-        Every chunk is verified on the way. What has to make room for it is none of `keep`: the bases that the
-        same work wants, which would bring them again and again.
+        Every chunk is verified. The bases in `keep`, which the same work needs, are not evicted: otherwise
+        they would evict each other, and the work would never end.
         """
         name = base_name(disk.index.digest)
         if not self._disks.has_base(name):
@@ -113,9 +110,7 @@ class Host:
         return name
 
     def _make_room(self, wanted_bytes: int, keep: Container[str]) -> None:
-        """Removes bases that no disk stands on, in no order of merit, until the wanted one fits or none is
-        left.
-        """
+        """Removes unused bases, in any order, until the wanted one fits or none is left."""
         names = self._disks.base_names()
         used = sum(self._disks.base_bytes(name) for name in names)
         for name in names:

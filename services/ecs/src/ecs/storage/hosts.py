@@ -1,4 +1,4 @@
-"""Hosts in the database: each tells of itself every few seconds; one that has not for a while is away."""
+"""Hosts in the database: each reports every few seconds; a host without a report for 16 s is away."""
 
 import os
 import threading
@@ -27,7 +27,7 @@ _REPORT = """
 
 
 class Reporter:
-    """Tells of this host: once when it is made, and then by a thread of its own."""
+    """Reports this host: once when it is made, and then by a thread of its own."""
 
     def __init__(self, database: Database, name: str, folder: Path) -> None:
         self._database = database
@@ -38,7 +38,7 @@ class Reporter:
         self.report()
 
     def report(self) -> None:
-        """Writes what the host has left, by the database's clock."""
+        """Writes the capacity and the free bytes of the host, with the time of the database's clock."""
         room = os.statvfs(self._folder)
         values = {
             "name": self._name,
@@ -51,11 +51,11 @@ class Reporter:
             tx.commit()
 
     def start(self) -> None:
-        """Begins to tell."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends it; the host counts as there for a while yet, so that a restart moves nothing elsewhere."""
+        """Stops the thread. The host is alive until its last report is 16 s old, longer than a restart."""
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -64,12 +64,12 @@ class Reporter:
         while not self._stopping.wait(_REPORT_SECONDS):
             try:
                 self.report()
-            except Exception:  # a database that is away costs reports, not the thread
+            except Exception:  # an unreachable database costs reports, not the thread
                 log.warning("host not reported", exc_info=True)
 
 
 def candidates(database: Database, session: Session) -> list[Candidate]:
-    """All hosts that ever told of themselves."""
+    """All hosts that ever reported."""
     query = text(f"SELECT name, free_bytes, seen > {database.now_sql()} - {_AWAY_SECONDS} FROM host")
     return [
         Candidate(name, free_bytes, bool(is_alive))
@@ -78,8 +78,8 @@ def candidates(database: Database, session: Session) -> list[Candidate]:
 
 
 def data_dir(session: Session, name: str) -> Path:
-    """Where a host keeps its disks. HostAway when it never told."""
+    """The folder of a host's disks. HostAway when it never reported."""
     row = session.get(HostRow, name)
     if row is None:
-        raise HostAway(host=name, hint="what is asked of its disks waits for it")
+        raise HostAway(host=name, hint="requests for its disks wait for it")
     return Path(row.data_dir)

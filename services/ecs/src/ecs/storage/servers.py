@@ -1,4 +1,4 @@
-"""Servers, their holds and their freezes in the database, and how a row looks to the rules and to callers."""
+"""Servers and their holds in the database: their rows, and the domain value and the message of a row."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -10,10 +10,11 @@ from ecs.domain.disk import device_name
 from ecs.domain.refusals import ServerNotFound
 from ecs.domain.server import Server, ServerEvent, ServerState, advance
 from ecs.storage import disks
-from ecs.storage.tables import AttachmentRow, DiskRow, ImageHoldRow, ServerRow
+from ecs.storage.tables import AttachmentRow, DiskRow, EndedHoldRow, ImageHoldRow, ServerRow
 from recast.contracts.times import put_time
 from recast.database import Transaction
 from recast.ecs.v1 import server_pb2 as pb
+from recast.reservations import Reservation
 from recast.resources import Field, Listing
 
 LISTING: Listing[ServerRow] = Listing(
@@ -29,7 +30,7 @@ LISTING: Listing[ServerRow] = Listing(
 
 
 def load(session: Session, name: str, *, lock: bool = False) -> ServerRow:
-    """The row, or ServerNotFound. `lock` holds it until the transaction ends."""
+    """The row, or ServerNotFound. `lock` locks the row until the transaction ends."""
     query = select(ServerRow).where(ServerRow.name == name)
     row = session.exec(query.with_for_update() if lock else query).first()
     if row is None:
@@ -43,32 +44,40 @@ def holds(session: Session, server: str) -> Sequence[str]:
     return session.exec(query.order_by(col(ImageHoldRow.image))).all()
 
 
+def find_hold(session: Session, server: str, image: str, hold_id: str) -> Reservation | None:
+    """The hold of an image under an id, or its tombstone. Holds of before migration 0003 have no id."""
+    if session.get(EndedHoldRow, (hold_id, server)) is not None:
+        return Reservation(image, is_released=True)
+    hold = session.get(ImageHoldRow, (server, image))
+    return Reservation(hold.image) if hold and hold.hold_id in {"", hold_id} else None
+
+
 def frozen_with(session: Session, server: str) -> ServerRow | None:
-    """A frozen server that has a disk of this one: itself, or one that shares a disk with it."""
+    """A frozen server that has a disk of this server: itself, or one that shares a disk with it."""
     own = select(AttachmentRow.disk).where(AttachmentRow.server == server)
     query = select(ServerRow).join(AttachmentRow, col(AttachmentRow.server) == ServerRow.name)
     return session.exec(query.where(ServerRow.freeze_id != "", col(AttachmentRow.disk).in_(own))).first()
 
 
 def value(session: Session, row: ServerRow) -> Server:
-    """The row as the rules see it."""
+    """The domain value of a row."""
     return Server(row.name, ServerState(row.state), row.frozen_for, holds(session, row.name))
 
 
 def move(tx: Transaction, row: ServerRow, event: ServerEvent, now: datetime) -> None:
-    """Moves a server to the state that the table says."""
+    """Moves a server to the state after the event, by the state table."""
     row.state = advance(value(tx.session, row), event)
     row.touch(now)
     tx.session.add(row)
 
 
 def message(session: Session, row: ServerRow) -> pb.Server:
-    """The row as callers see it."""
+    """The message of a row."""
     return messages(session, [row])[0]
 
 
 def current(session: Session, name: str) -> pb.Server:
-    """The server as it is now; by its name alone when it was deleted meanwhile."""
+    """The current message of a server; with its name alone when it was deleted meanwhile."""
     try:
         return message(session, load(session, name))
     except ServerNotFound:
@@ -76,7 +85,7 @@ def current(session: Session, name: str) -> pb.Server:
 
 
 def messages(session: Session, rows: Iterable[ServerRow]) -> list[pb.Server]:
-    """Several rows as callers see them, with one look for all their disks, and one for all their holds."""
+    """The messages of several rows, with one SELECT for all their disks, and one for all their holds."""
     rows = list(rows)
     names = [row.name for row in rows]
     attached: dict[str, list[tuple[AttachmentRow, DiskRow]]] = {}

@@ -27,15 +27,15 @@ class ServerRow(ResourceRow, table=True):
     image: str = ""
     host: str = ""
     frozen_for: str = ""
-    """The backup that it is frozen for; empty when it is not."""
+    """The backup that the server is frozen for; empty when it is not frozen."""
     freeze_id: str = ""
     leave_stopped: bool = False
-    """Whether it is left off when it is made."""
+    """Whether the server is STOPPED, not RUNNING, after its creation."""
     error: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
 
 
 class DiskRow(ResourceRow, table=True):
-    """A disk. `folder` is its own for ever: an id that is used again gets another."""
+    """A disk. `folder` is never used again: a new disk with the same id gets another."""
 
     __tablename__ = "disk"
     __table_args__ = (
@@ -53,17 +53,17 @@ class DiskRow(ResourceRow, table=True):
     shared: bool = False
     folder: str = Field(unique=True)
     base: str = Field(default="", index=True)
-    """The base in the image cache that it stands on; empty for none."""
+    """The base of the disk in the image cache; empty for none."""
     source_image: str = ""
     source_image_disk: str = ""
     host: str = ""
     tracked_backup: str = ""
-    """The backup that the layers under the active one are equal to; empty when there is none."""
+    """The backup whose content the layers under the active layer equal; empty when there is none."""
     error: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
 
 
 class AttachmentRow(SQLModel, table=True):
-    """A disk's place at a server."""
+    """The attachment of a disk to a server, at a position."""
 
     __tablename__ = "attachment"
     __table_args__ = (UniqueConstraint("server", "position"),)
@@ -84,7 +84,7 @@ class ImageHoldRow(SQLModel, table=True):
 
 
 class EndedHoldRow(SQLModel, table=True):
-    """The tombstone of a hold: a late duplicate of its request would hold the server for ever."""
+    """The tombstone of a freed hold: it refuses a late duplicate of the request to hold."""
 
     __tablename__ = "ended_hold"
 
@@ -110,7 +110,7 @@ class FreezeRow(SQLModel, table=True):
 
 
 class HostRow(SQLModel, table=True):
-    """A machine that holds disks, as its own process last told of it."""
+    """A machine with disks, by the last report of its process."""
 
     __tablename__ = "host"
 
@@ -119,7 +119,7 @@ class HostRow(SQLModel, table=True):
     capacity_bytes: int = Field(sa_type=BigInteger)
     free_bytes: int = Field(sa_type=BigInteger)
     seen: float
-    """When it last told, in seconds since 1970 by the database's clock."""
+    """The time of the last report, in seconds since 1970 by the database's clock."""
 
 
 TABLES = (

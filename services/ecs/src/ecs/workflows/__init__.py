@@ -1,1 +1,1 @@
-"""The long-running work of ECS, one module a kind."""
+"""The long-running work of ECS, a module for each kind."""

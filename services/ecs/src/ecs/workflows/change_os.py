@@ -1,8 +1,8 @@
 """ChangeServerOs and ReinstallServerOs: a new system disk is built beside the old one and swapped in by one
 transaction.
 
-Whatever is killed when, the server has a whole system disk, the old or the new. Of the image the system disk
-alone is used, and no data disk is opened (R35, R36).
+After a crash at any point the server has a complete system disk, the old or the new. Of the image only the
+system disk is used, and no data disk is opened (R35, R36).
 """
 
 from collections.abc import Callable
@@ -27,10 +27,7 @@ from recast.operations import Work
 
 
 class ChangeServerOs:
-    """The workflow of both.
-
-    The new disk's row, CREATING and attached to nothing, is recorded with the work, by its id.
-    """
+    """The workflow of both. The handler records the new disk's row, CREATING and detached, with the work."""
 
     def __init__(self, database: Database, images: Images, host: Host, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -41,7 +38,7 @@ class ChangeServerOs:
     def run(self, work: Work) -> Message:
         """See the module."""
         request = pb.ChangeServerOsRequest.FromString(work.request)
-        if not work.done("swap"):  # after it the server is its owner's, who may have deleted it
+        if not work.done("swap"):  # after it the owner may have deleted the server
             new = self._new_disk(work)
             work.step("pin", lambda: self._images.pin(request.image, work.id, work.target))
             bring_bases(work, self._host, {request.image: self._images.resolve(request.image)}, [new])
@@ -68,7 +65,7 @@ class ChangeServerOs:
                 if not work.is_last_try:
                     raise
                 work.transact("undo:disk", lambda tx: fail_disk(tx, new, error, self._now()))
-            work.transact("undo:server", lambda tx: self._give_back(tx, work.target))
+            work.transact("undo:server", lambda tx: self._mark_stopped(tx, work.target))
         unpin(work, self._images, [request.image])
 
     def _new_disk(self, work: Work) -> DiskRow:
@@ -80,7 +77,7 @@ class ChangeServerOs:
             self._host.create([NewDisk(new.folder, new.size_bytes, new.base)])
 
     def _swap(self, tx: Transaction, work: Work, request: pb.ChangeServerOsRequest) -> str:
-        """V7: the server's system disk is the new one, with its own id; gives the old one's name."""
+        """V7: makes the new disk, with its own id, the system disk; gives the name of the old one."""
         row = servers.load(tx.session, work.target, lock=True)
         place, old = next(
             pair for pair in disks.attached_to(tx.session, row.name) if pair[1].role == disks.SYSTEM
@@ -97,7 +94,7 @@ class ChangeServerOs:
         return old.name
 
     def _remove(self, name: str) -> None:
-        """Removes a disk, files first; one that is gone is no error."""
+        """Removes a disk, files first; a disk that does not exist is no error."""
         with self._database.read() as session:
             row = session.get(DiskRow, name)
         if row is None:
@@ -108,7 +105,7 @@ class ChangeServerOs:
             remove_rows(tx, [disks.load(tx.session, name, lock=True)])
             tx.commit()
 
-    def _give_back(self, tx: Transaction, name: str) -> None:
+    def _mark_stopped(self, tx: Transaction, name: str) -> None:
         row = servers.load(tx.session, name, lock=True)
         servers.move(tx, row, ServerEvent.DOWN, self._now())
 

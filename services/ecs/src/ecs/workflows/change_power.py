@@ -1,6 +1,6 @@
 """StartServer, StopServer and RebootServer.
 
-The `inert` hypervisor runs nothing: its disks are real, its power is a state.
+The `inert` hypervisor runs no guest: disks are real, power is a state.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from recast.operations import Work
 
 
 class ChangePower:
-    """The workflow of all three: `event` is what the server comes to, `back` what it was."""
+    """The workflow of all three. `event` leads to the new state, `back` to the state before."""
 
     def __init__(
         self, database: Database, event: ServerEvent, back: ServerEvent, now: Callable[[], datetime]
@@ -29,15 +29,15 @@ class ChangePower:
     def run(self, work: Work) -> Message:
         """See the module."""
         work.check()
-        work.transact("power", lambda tx: self._settle(tx, work.target, self._event), decides=True)
+        work.transact("power", lambda tx: self._move(tx, work.target, self._event), decides=True)
         with self._database.read() as session:
             return servers.current(session, work.target)
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """The server is as it was."""
+        """Returns the server to the state before."""
         if not work.done("power"):
-            work.transact("undo:power", lambda tx: self._settle(tx, work.target, self._back))
+            work.transact("undo:power", lambda tx: self._move(tx, work.target, self._back))
 
-    def _settle(self, tx: Transaction, name: str, event: ServerEvent) -> None:
+    def _move(self, tx: Transaction, name: str, event: ServerEvent) -> None:
         row = servers.load(tx.session, name, lock=True)
         servers.move(tx, row, event, self._now())

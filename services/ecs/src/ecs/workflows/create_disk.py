@@ -1,6 +1,6 @@
 """CreateDisk: pin the image, bring its base into the cache, make the disk, unpin.
 
-Undone by removing its files.
+Undo removes the files and leaves the row in ERROR.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class CreateDisk:
     def run(self, work: Work) -> Message:
         """See the module."""
         wanted = _images_wanted(work)
-        if not work.done("made"):  # after it the disk is its owner's, who may have deleted it
+        if not work.done("made"):  # after it the owner may have deleted the disk
             with self._database.read() as session:
                 row = disks.load(session, work.target)
             for image in wanted:
@@ -42,13 +42,13 @@ class CreateDisk:
             bring_bases(work, self._host, {image: self._images.resolve(image) for image in wanted}, [row])
             with disk_faults():
                 self._host.create([NewDisk(row.folder, row.size_bytes, row.base or None)])
-        work.transact("made", lambda tx: self._settle(tx, work.target), decides=True)
+        work.transact("made", lambda tx: self._finish(tx, work.target), decides=True)
         unpin(work, self._images, wanted)
         with self._database.read() as session:
             return disks.current(session, work.target)
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """The disk is in ERROR, and holds nothing."""
+        """Removes the files and leaves the disk in ERROR."""
         if not work.done("made") and not work.done("undo:made"):
             with self._database.read() as session:
                 row = disks.load(session, work.target)
@@ -56,16 +56,17 @@ class CreateDisk:
                 with disk_faults():
                     self._host.delete(row.folder)
             except DiskIoFailed:
-                if not work.is_last_try:  # then the disk's deletion removes the files
+                # After the last try the deletion of the disk removes the files.
+                if not work.is_last_try:
                     raise
             work.transact("undo:made", lambda tx: fail_disk(tx, work.target, error, self._now()))
         unpin(work, self._images, _images_wanted(work))
 
-    def _settle(self, tx: Transaction, name: str) -> None:
+    def _finish(self, tx: Transaction, name: str) -> None:
         disks.move(tx, disks.load(tx.session, name, lock=True), DiskEvent.MADE, self._now())
 
 
 def _images_wanted(work: Work) -> list[str]:
-    """The image to pin, as it was asked for: the disk's row may be gone when it comes to unpinning."""
+    """The image to pin, by the request: the row of the disk may be deleted before the image is unpinned."""
     image = disk_service_pb2.CreateDiskRequest.FromString(work.request).image
     return [image] if image else []

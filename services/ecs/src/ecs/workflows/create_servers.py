@@ -1,9 +1,8 @@
 """CreateServers: pin, bring the bases into the cache, make every disk, bring the servers up, unpin.
 
-Undone by removing all. A batch that is spread over hosts has a part for each, and only joins what became of
-them.
+Undo removes everything. A batch on several hosts has a part for each, and only joins their results.
 
-The first server of an image on a host pays for its bases; all others are overlays on them.
+The first server of an image on a host brings the bases; all others are overlays on them.
 """
 
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -44,9 +43,9 @@ class CreateServers:
         """See the module."""
         names = _names(work)
         if parts := work.parts():
-            return _joined(work, parts)
+            return _result_from_parts(work, parts)
         wanted = self._images_wanted(work, names)
-        if not work.done("up"):  # after it the servers are their owners', who may have deleted them
+        if not work.done("up"):  # after it the owners may have deleted the servers
             for image in wanted:
                 work.step(f"pin {image}", lambda image=image: self._images.pin(image, work.id, names[0]))  # type: ignore[misc]
             resolved = {image: self._images.resolve(image) for image in wanted}
@@ -65,10 +64,10 @@ class CreateServers:
         )
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """V14: nothing is left of the servers; of those whose files cannot be removed, an ERROR to delete."""
+        """V14: removes the servers; a server with files that cannot be removed is left in ERROR."""
         names = _names(work)
         if work.parts():
-            return  # each part leaves nothing of its own servers
+            return  # each part removes its own servers
         wanted = self._images_wanted(work, names)
         if work.done("up"):
             failed = work.recall("disks")
@@ -83,8 +82,8 @@ class CreateServers:
         unpin(work, self._images, wanted)
 
     def _images_wanted(self, work: Work, names: Sequence[str]) -> list[str]:
-        """The images to pin, remembered first of all: the rows that name them may be gone when it comes to
-        unpinning.
+        """The images to pin. The first recorded step, because the rows that name them may be deleted before
+        the images are unpinned.
         """
         return work.step(
             "images",
@@ -96,9 +95,9 @@ class CreateServers:
             return [disk for name in names for _, disk in disks.attached_to(session, name)]
 
     def _make_disks(self, names: Sequence[str]) -> dict[str, str]:
-        """Makes all disks with one wait for the storage.
+        """Makes all disks with one sync of the storage; if that fails, server by server.
 
-        If that fails, server by server: the status of each that failed.
+        Gives the status, in hex, of each server that failed.
         """
         try:
             with disk_faults():
@@ -106,7 +105,7 @@ class CreateServers:
         except Unavailable:
             raise
         except Refusal:
-            pass  # what is wrong is found out and reported below, for each server by itself
+            pass  # tried again below, to report the error of each server by itself
         else:
             return {}
         failed = {}
@@ -129,7 +128,7 @@ class CreateServers:
                     disks.move(tx, disk, DiskEvent.MADE_IN_PLACE, self._now())
 
     def _clear(self, names: Sequence[str]) -> None:
-        """Removes files first, then rows: a file without a row would be nobody's."""
+        """Removes files first, then rows: nothing would remove a file without a row."""
         for disk in self._disks_of(names):
             with disk_faults():
                 self._host.delete(disk.folder)
@@ -148,8 +147,8 @@ class CreateServers:
             fail_server(tx, name, error, self._now())
 
 
-def _joined(work: Work, parts: Sequence[OperationRow]) -> Message | Refusal:
-    """What became of a batch on several hosts, in the order of the request. Parts undo themselves."""
+def _result_from_parts(work: Work, parts: Sequence[OperationRow]) -> Message | Refusal:
+    """The result of a batch on several hosts, in the order of the request. Parts undo themselves."""
     outcomes: dict[str, pb.ServerOutcome] = {}
     failed: dict[str, status_pb2.Status] = {}
     for part in parts:
@@ -163,38 +162,37 @@ def _joined(work: Work, parts: Sequence[OperationRow]) -> Message | Refusal:
         if all(part.state == State.CANCELLED for part in parts):
             raise work.cancelled()
         return refusal_from_status(next(iter(failed.values())))
-    asked = pb.CreateServersResult.FromString(work.request).outcomes
+    requested = pb.CreateServersResult.FromString(work.request).outcomes
     return pb.CreateServersResult(
         outcomes=[
             outcomes.get(each.server)
             or pb.ServerOutcome(server=each.server, host=each.host, error=failed[each.host])
-            for each in asked
+            for each in requested
         ]
     )
 
 
 def bring_bases(work: Work, host: Host, resolved: dict[str, ResolvedImage], plan: Sequence[DiskRow]) -> None:
-    """Brings every base that the planned disks stand on into the host's cache, each once."""
+    """Brings every base of the planned disks into the host's cache, each once."""
     progress = DiskProgress(work)
     wanted = {disk.base: (disk.source_image, disk.source_image_disk) for disk in plan if disk.base}
     for base, (image, disk_id) in wanted.items():
         content = resolved[image].disk(disk_id)
-        show = progress.of(f"{image}/{disk_id}", content.size_bytes)
+        report = progress.of(f"{image}/{disk_id}", content.size_bytes)
         with disk_faults(image):
-            # Not a remembered step: a base may be evicted while nothing stands on it, and bringing it again
-            # is nothing.
-            made = host.ensure_base(resolved[image].content.store, content, show, wanted)
+            # Not a recorded step: an unused base may be evicted, and must then be brought again.
+            made = host.ensure_base(resolved[image].content.store, content, report, wanted)
         assert made == base
 
 
 def unpin(work: Work, images: Images, wanted: Iterable[str]) -> None:
-    """Gives every pin back."""
+    """Removes every pin of the work."""
     for image in wanted:
         work.step(f"unpin {image}", lambda image=image: images.unpin(image, work.id))  # type: ignore[misc]
 
 
 def remove_rows(tx: Transaction, rows: Sequence[DiskRow]) -> None:
-    """Removes disks and their places."""
+    """Removes the rows of disks and of their attachments."""
     table = AttachmentRow.__table__  # type: ignore[attr-defined]
     for row in rows:
         tx.session.connection().execute(delete(table).where(table.c.disk == row.name))

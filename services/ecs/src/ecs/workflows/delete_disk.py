@@ -1,4 +1,4 @@
-"""DeleteDisk: its files, then its row. Decided when it was asked for."""
+"""DeleteDisk: removes the files, then the row. It cannot be cancelled."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -32,7 +32,7 @@ class DeleteDisk:
         return Empty()
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """What cannot be deleted is in ERROR, to be deleted again."""
+        """Leaves a disk that cannot be deleted in ERROR; its owner deletes it again."""
         work.transact("undo:mark", lambda tx: fail_disk(tx, work.target, error, self._now()))
 
     def _delete_files(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""DeleteServer: its places, its disks' files, its rows. Decided when it was asked for."""
+"""DeleteServer: removes the attachments, the files of the disks, then the rows. It cannot be cancelled."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -22,7 +22,7 @@ from recast.operations import Work
 class DeleteServer:
     """R64: backups of the server, and images of those, outlive it: they hold bytes of their own.
 
-    Data disks are kept, detached, unless their deletion was asked for; shared ones that others use always.
+    Data disks stay, detached, unless the request deletes them; disks shared with other servers always stay.
     """
 
     def __init__(self, database: Database, host: Host, now: Callable[[], datetime]) -> None:
@@ -34,43 +34,43 @@ class DeleteServer:
         """See the module."""
         work.decide()
         with_data = pb.DeleteServerRequest.FromString(work.request).delete_data_disks
-        doomed = work.transact("detach", lambda tx: self._detach(tx, work.target, with_data))
-        work.step("files", lambda: self._delete_files(doomed))
-        work.transact("remove", lambda tx: self._remove(tx, work.target, doomed))
+        removable = work.transact("detach", lambda tx: self._detach(tx, work.target, with_data))
+        work.step("files", lambda: self._delete_files(removable))
+        work.transact("remove", lambda tx: self._remove(tx, work.target, removable))
         return Empty()
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """What cannot be deleted is in ERROR, to be deleted again."""
-        doomed = work.recall("detach") if work.done("detach") else []
-        work.transact("undo:mark", lambda tx: self._fail(tx, work.target, doomed, error))
+        """Leaves a server that cannot be deleted in ERROR, with its disks; its owner deletes it again."""
+        removable = work.recall("detach") if work.done("detach") else []
+        work.transact("undo:mark", lambda tx: self._fail(tx, work.target, removable, error))
 
     def _detach(self, tx: Transaction, name: str, with_data: bool) -> list[str]:
-        doomed = []
+        removable = []
         for place, disk in disks.attached_to(tx.session, name):
             is_alone = len(disks.attachments(tx.session, disk.name)) == 1
             if is_alone and (with_data or disk.role == disks.SYSTEM):
                 disks.move(tx, disk, DiskEvent.LET_GO, self._now())
-                doomed.append(disk.name)
+                removable.append(disk.name)
             elif is_alone:
                 disks.move(tx, disk, DiskEvent.DETACHED, self._now())
             tx.session.delete(place)
-        return doomed
+        return removable
 
-    def _delete_files(self, doomed: list[str]) -> None:
-        for name in doomed:
+    def _delete_files(self, removable: list[str]) -> None:
+        for name in removable:
             with self._database.read() as session:
                 disk = session.get(DiskRow, name)
             if disk is not None:
                 with disk_faults():
                     self._host.delete(disk.folder)
 
-    def _fail(self, tx: Transaction, name: str, doomed: list[str], error: Refusal) -> None:
-        for disk in doomed:
+    def _fail(self, tx: Transaction, name: str, removable: list[str], error: Refusal) -> None:
+        for disk in removable:
             fail_disk(tx, disk, error, self._now())
         fail_server(tx, name, error, self._now())
 
-    def _remove(self, tx: Transaction, name: str, doomed: list[str]) -> None:
-        remove_rows(tx, [disks.load(tx.session, disk, lock=True) for disk in doomed])
+    def _remove(self, tx: Transaction, name: str, removable: list[str]) -> None:
+        remove_rows(tx, [disks.load(tx.session, disk, lock=True) for disk in removable])
         try:
             tx.session.delete(servers.load(tx.session, name, lock=True))
         except ServerNotFound:

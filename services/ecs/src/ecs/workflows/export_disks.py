@@ -1,6 +1,6 @@
-"""ExportDisks: writes frozen disks to a chunk store, only what changed where that is known.
+"""ExportDisks: writes frozen disks to a chunk store; of a disk with tracked changes only these.
 
-Nothing to undo: CSBS owns the store.
+There is nothing to undo: CSBS owns the store.
 """
 
 from google.protobuf.message import Message
@@ -19,7 +19,7 @@ from recast.operations import Interrupted, Work
 
 
 class ExportDisks:
-    """The workflow: one remembered step a disk."""
+    """The workflow: one recorded step for each disk."""
 
     def __init__(self, database: Database, host: Host) -> None:
         self._database = database
@@ -31,24 +31,24 @@ class ExportDisks:
         progress = DiskProgress(work)
         with self._database.read() as session:
             rows = {disk.disk: disks.load(session, disk.disk) for disk in request.disks}
-        shows = {name: progress.of(name, row.size_bytes) for name, row in rows.items()}
+        reports = {name: progress.of(name, row.size_bytes) for name, row in rows.items()}
         result = pb.ExportDisksResult()
         for disk in request.disks:
-            row, show = rows[disk.disk], shows[disk.disk]
+            row, report = rows[disk.disk], reports[disk.disk]
             written = work.step(
                 f"export {disk.disk}",
-                lambda disk=disk, row=row, show=show: self._export(request, disk, row, show),  # type: ignore[misc]
+                lambda disk=disk, row=row, report=report: self._export(request, disk, row, report),  # type: ignore[misc]
                 pb.ExportedDisk,
             )
-            show(row.size_bytes, row.size_bytes)
+            report(row.size_bytes, row.size_bytes)
             result.disks.append(written)
         return result
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Nothing: an index that was written is CSBS's to delete, chunks await collection."""
+        """Nothing: CSBS deletes a written index, and its chunks await collection."""
 
     def _export(
-        self, request: pb.ExportDisksRequest, disk: pb.ExportDisk, row: DiskRow, show: Progress
+        self, request: pb.ExportDisksRequest, disk: pb.ExportDisk, row: DiskRow, report: Progress
     ) -> pb.ExportedDisk:
         folder = self._host.disk(row.folder)
         with (
@@ -60,15 +60,14 @@ class ExportDisks:
             is_known = (
                 parent is not None and bool(row.tracked_backup) and row.tracked_backup == disk.parent_backup
             )
-            # What is not a change since the parent may only be skipped when the layers beneath are the
-            # parent's content.
+            # Unchanged extents may be skipped only when the layers beneath equal the parent's content.
             changed = folder.changed_extents(request.freeze_id) if is_known else None
             written = store.write_disk(
                 source,
                 disk.index_id,
                 parent=parent,
                 changed=changed,
-                progress=show,
+                progress=report,
                 resumed_after=(Interrupted,),
             )
         return pb.ExportedDisk(
@@ -83,9 +82,7 @@ class ExportDisks:
 
 
 def _parent(store: ChunkStore, disk: pb.ExportDisk) -> DiskIndex | None:
-    """The earlier index, if it is still there and whole; without it everything is read, and the backup is the
-    same.
-    """
+    """The earlier index, if it exists and is intact. Without it every byte is read, to the same result."""
     if not disk.HasField("parent"):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What cannot be made, or cannot be removed, is left in ERROR: its owner reads why, and deletes it again."""
+"""Leaves servers and disks in ERROR, with the reason, when they cannot be made or removed."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ DOMAIN = "ecs.recast"
 
 
 def fail_disk(tx: Transaction, name: str, error: Refusal, now: datetime) -> None:
-    """Leaves a disk in ERROR; one that is gone is no error."""
+    """Leaves a disk in ERROR; a disk that does not exist is no error."""
     row = tx.session.get(DiskRow, name)
     if row is not None:
         row.error = status_from_refusal(error, DOMAIN).SerializeToString()
@@ -23,7 +23,7 @@ def fail_disk(tx: Transaction, name: str, error: Refusal, now: datetime) -> None
 
 
 def fail_server(tx: Transaction, name: str, error: Refusal, now: datetime) -> None:
-    """Leaves a server in ERROR, with its disks that were being made; one that is gone is no error."""
+    """Leaves a server in ERROR, with its CREATING disks; a server that does not exist is no error."""
     row = tx.session.get(ServerRow, name)
     if row is not None:
         row.error = status_from_refusal(error, DOMAIN).SerializeToString()

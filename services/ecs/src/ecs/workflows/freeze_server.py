@@ -1,6 +1,6 @@
-"""FreezeServer: fixes what every disk of a server holds at one instant (R13).
+"""FreezeServer: fixes the content of every disk of a server at one instant (R13).
 
-The host that holds the disks does it: at once when it got the call itself, else as work in its queue.
+The host of the disks does it: within the call if it received the call, else as work in its queue.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from datetime import datetime
 
 from google.protobuf.message import Message
 
-from ecs.domain.freeze import FreezeEvent, FreezeState, check_not_thawed
+from ecs.domain.freeze import FreezeEvent, FreezeState
 from ecs.domain.refusals import FreezeInTheWay, FreezeNotFound
 from ecs.domain.server import decide_freeze
 from ecs.storage import disks, freezes, servers
@@ -19,17 +19,18 @@ from recast.database import Database
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Work
+from recast.reservations import take
 
 
 class FreezeServer:
-    """The workflow, for whoever asked a process that does not have the disks."""
+    """The workflow, for a call that was received by a process without the disks."""
 
     def __init__(self, database: Database, host: Host, now: Callable[[], datetime]) -> None:
         self._database = database
         self._host = host
         self._now = now
         self.host = host.name
-        """Whose disks these are."""
+        """The name of the host of the disks."""
 
     def run(self, work: Work) -> Message:
         """See the module."""
@@ -37,12 +38,12 @@ class FreezeServer:
         return self.freeze(request, begin(self._database, request, self._now))
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Nothing: whoever asked has it thawed, however far it came."""
+        """Nothing: the caller thaws the server, also after a partial freeze."""
 
     def freeze(
         self, request: pb.FreezeServerRequest, begun: pb.FreezeServerResponse
     ) -> pb.FreezeServerResponse:
-        """Freezes every disk of a freeze that was begun, and marks it as done."""
+        """Freezes every disk of a recorded freeze, and marks the freeze as done."""
         if begun.HasField("freeze_time"):
             return begun
         answer = pb.FreezeServerResponse()
@@ -56,7 +57,7 @@ class FreezeServer:
         try:
             return self._end(request, answer)
         except FreezeNotFound:
-            self._take_back(answer, request.freeze_id)
+            self._thaw_disks(answer, request.freeze_id)
             raise
 
     def _end(
@@ -66,15 +67,15 @@ class FreezeServer:
         with self._database.write() as tx:
             freeze = freezes.load(tx.session, request.server, request.freeze_id)
             if freeze.state == FreezeState.FROZEN:
-                # By the same request, sent twice at once: one instant counts.
+                # By a concurrent duplicate of the request: its instant counts.
                 return pb.FreezeServerResponse.FromString(freeze.answer)
             freezes.move(tx, freeze, FreezeEvent.FROZEN)
             freeze.answer = answer.SerializeToString()
             tx.commit()
         return answer
 
-    def _take_back(self, frozen: pb.FreezeServerResponse, freeze_id: str) -> None:
-        """A thaw overtook this freeze, and may have passed disks that were frozen after it."""
+    def _thaw_disks(self, frozen: pb.FreezeServerResponse, freeze_id: str) -> None:
+        """Thaws the disks after a concurrent thaw, which may have missed disks that were frozen after it."""
         for disk in frozen.disks:
             with self._database.read() as session:
                 row = session.get(DiskRow, disk.disk)
@@ -86,12 +87,12 @@ class FreezeServer:
 def begin(
     database: Database, request: pb.FreezeServerRequest, now: Callable[[], datetime]
 ) -> pb.FreezeServerResponse:
-    """Records the freeze, or finds it: with its time once every disk is frozen."""
+    """Records the freeze, or finds it. Its answer has a time once every disk is frozen."""
     with database.write() as tx:
         row = servers.load(tx.session, request.server, lock=True)
         freeze = freezes.find(tx.session, row.name, request.freeze_id)
-        if freeze is not None:
-            check_not_thawed(freezes.value(freeze))
+        thawed = FreezeNotFound(server=row.name, freeze=request.freeze_id)
+        if freeze is not None and take(freezes.value(freeze), request.backup, thawed):
             return pb.FreezeServerResponse.FromString(freeze.answer)
         decide_freeze(servers.value(tx.session, row))
         if frozen := servers.frozen_with(tx.session, row.name):

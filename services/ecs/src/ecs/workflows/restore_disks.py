@@ -1,8 +1,7 @@
-"""RestoreDisks: brings the contents into the cache, then puts each disk onto its own.
+"""RestoreDisks: brings the contents into the cache, then replaces each disk by an overlay on its base.
 
-The server is down for it.
-
-All bases are there before the first disk is touched; from then on the restore is finished, not undone.
+The server is RESTORING meanwhile. All bases are in the cache before the first disk is replaced; after that
+the restore is finished, not undone.
 """
 
 from collections.abc import Callable
@@ -37,9 +36,9 @@ class RestoreDisks:
         progress = DiskProgress(work)
         wanted = {base_name(content.index.digest) for content in request.content.disks}
         for content in request.content.disks:
-            show = progress.of(content.id, content.size_bytes)
+            report = progress.of(content.id, content.size_bytes)
             with disk_faults(content.id):
-                self._host.ensure_base(request.content.store, content, show, wanted)
+                self._host.ensure_base(request.content.store, content, report, wanted)
         work.transact("begin", lambda _tx: None, decides=True)
         mapping = {each.content_disk: each.disk for each in request.mappings}
         bases = {mapping[content.id]: base_name(content.index.digest) for content in request.content.disks}
@@ -51,7 +50,7 @@ class RestoreDisks:
             return servers.current(session, request.server)
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Before a disk is touched the server is as it was, but down; after, its disks are in doubt."""
+        """Leaves the server STOPPED if no disk was replaced; else in ERROR, partly restored."""
         server = pb.RestoreDisksRequest.FromString(work.request).server
         event = ServerEvent.FAILED if work.done("begin") else ServerEvent.DOWN
         work.transact("undo:end", lambda tx: self._end(tx, server, {}, event, error))
@@ -76,6 +75,6 @@ class RestoreDisks:
             disk.touch(self._now())
             tx.session.add(disk)
         row = servers.load(tx.session, server, lock=True)
-        is_in_doubt = error is not None and event is ServerEvent.FAILED
-        row.error = status_from_refusal(error, DOMAIN).SerializeToString() if error and is_in_doubt else None
+        is_failed = error is not None and event is ServerEvent.FAILED
+        row.error = status_from_refusal(error, DOMAIN).SerializeToString() if error and is_failed else None
         servers.move(tx, row, event, self._now())

@@ -1,6 +1,4 @@
-"""ThawServer: folds the frozen layers together, remembers which backup they are equal to, and ends the
-freeze.
-"""
+"""ThawServer: merges the frozen layers, records the backup that they equal, and ends the freeze."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -19,7 +17,7 @@ from recast.operations import Work
 
 
 class ThawServer:
-    """The workflow. Decided when it was asked for: a freeze that is not wanted any more has no other end."""
+    """The workflow. It cannot be cancelled: a thaw is the only end of a freeze."""
 
     def __init__(self, database: Database, host: Host, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -38,8 +36,8 @@ class ThawServer:
         return Empty()
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Layers that cannot be merged stay beneath their disks, which lose nothing by it; the next freeze or
-        restore merges them. The server is free, and its next backup reads everything.
+        """Ends the freeze with unmerged layers beneath the disks, which lose no bytes; the next freeze or
+        restore merges them. The next backup of the server reads everything.
         """
         request = pb.ThawServerRequest.FromString(work.request)
         request.sealed_backup = ""
@@ -58,8 +56,7 @@ class ThawServer:
         for name in names:
             disk = tx.session.get(DiskRow, name)
             if disk is not None:
-                # A freeze that was not sealed leaves layers that no backup is equal to: the next one reads
-                # everything.
+                # Without a sealed backup no backup equals the layers: the next one reads everything.
                 disk.tracked_backup = request.sealed_backup
                 disk.touch(self._now())
                 tx.session.add(disk)

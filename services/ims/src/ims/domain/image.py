@@ -1,4 +1,4 @@
-"""The states and kinds of an image, and what may be done with one."""
+"""The states and kinds of an image, and the operations that each allows."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _DISPLAY_NAME = re.compile(r"[\w.-]([\w .-]{0,126}[\w.-])?", re.UNICODE)
 
 
 class ImageKind(StrEnum):
-    """What an image is of; the names of the contract's enum without its prefix."""
+    """The kind of an image; the names of the contract's enum without its prefix."""
 
     SYSTEM_DISK = "SYSTEM_DISK"
     DATA_DISK = "DATA_DISK"
@@ -29,23 +29,23 @@ class ImageKind(StrEnum):
 
 
 class ImageState(StrEnum):
-    """Where an image stands; the names of the contract's enum without its prefix."""
+    """The state of an image; the names of the contract's enum without its prefix."""
 
     CREATING = "CREATING"
-    """From the moment the request is answered (R63).
+    """The state from the answer to the request on (R63).
 
-    The worker moves it on; DeleteImage does while an upload is unfinished.
+    The worker ends it; DeleteImage does while an upload is unfinished.
     """
     NORMAL = "NORMAL"
-    """DeleteImage moves it on."""
+    """DeleteImage ends it."""
     DELETING = "DELETING"
-    """The worker removes the row; if it cannot, it moves it to ERROR."""
+    """The worker removes the row; if it cannot, the image is in ERROR."""
     ERROR = "ERROR"
-    """DeleteImage moves it on."""
+    """DeleteImage ends it."""
 
 
 class ImageEvent(StrEnum):
-    """What happens to an image."""
+    """An event that changes the state of an image."""
 
     PUBLISHED = "published"
     FAILED = "failed"
@@ -65,7 +65,7 @@ TRANSITIONS: dict[tuple[ImageState, ImageEvent], ImageState] = {
 
 @dataclass(frozen=True)
 class Image:
-    """An image, as far as rules look at it. `pins` are the resources that are being made from it."""
+    """The facts about an image that rules need. `pins` are the resources that are being made from it."""
 
     name: str
     state: ImageState
@@ -82,13 +82,13 @@ def advance(image: Image, event: ImageEvent) -> ImageState:
 
 
 def decide_use(image: Image) -> None:
-    """Whether the image may be used (R37)."""
+    """Refuses the use of an image that is not NORMAL (R37)."""
     if image.state is not ImageState.NORMAL:
         raise ImageNotNormal(image=image.name, state=image.state)
 
 
 def deletion_event(image: Image) -> ImageEvent:
-    """How the image's deletion begins; refused while servers are being made from it."""
+    """The event that begins the deletion; refused while servers are being made from the image."""
     if image.pins:
         raise all_of([ImageInUse(image=image.name, holder=holder) for holder in image.pins])
     return ImageEvent.UPLOAD_ABANDONED if image.is_uploading else ImageEvent.DELETION_BEGUN
@@ -125,6 +125,6 @@ def check_texts(display_name: str, description: str) -> None:
 
 
 def check_disclaimer(accepted: bool) -> None:
-    """Refuses to go on without the agreement (R59)."""
+    """Refuses a request without the agreement to the Image Disclaimer (R59)."""
     if not accepted:
         raise DisclaimerNotAccepted()

@@ -1,4 +1,4 @@
-"""Whether a source server was prepared well enough to be made an image of."""
+"""The decision whether a source server was prepared well enough for an image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from recast.faults import Violation
 
 @dataclass(frozen=True)
 class Finding:
-    """One check, as it came out. `verdict` is OK, MISSING or UNKNOWN."""
+    """The result of one check. `verdict` is OK, MISSING or UNKNOWN."""
 
     check: str
     verdict: str
@@ -19,9 +19,9 @@ class Finding:
 
 
 def decide_preparation(backup: str, findings: Sequence[Finding], *, enforce: bool) -> None:
-    """R20, R21: refuses when a required item is missing, of Linux or of Windows.
+    """R20, R21: with `enforce`, refuses a source that lacks a required item, of Linux or of Windows.
 
-    What could not be read does not refuse: it is on the image.
+    A check that could not be made (UNKNOWN) is no reason to refuse; the image records it.
     """
     missing = [finding for finding in findings if finding.required and finding.verdict == "MISSING"]
     if missing and enforce:

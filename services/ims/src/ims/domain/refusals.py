@@ -1,10 +1,10 @@
-"""What IMS says no with; each reason stands in recast.ims.v1.ErrorReason."""
+"""The refusals of IMS; recast.ims.v1.ErrorReason lists their reasons."""
 
 from recast.faults import Kind, Refusal
 
 
 class ImageNotFound(Refusal):
-    """A private image is there for its owner alone."""
+    """A private image is visible to its owner alone."""
 
     kind = Kind.NOT_FOUND
     reason = "IMAGE_NOT_FOUND"
@@ -14,7 +14,7 @@ class ImageNotFound(Refusal):
 
 
 class ImageIdTaken(Refusal):
-    """An image with this id is there already."""
+    """An image with this id exists already."""
 
     kind = Kind.ALREADY_EXISTS
     reason = "IMAGE_ID_TAKEN"
@@ -23,7 +23,7 @@ class ImageIdTaken(Refusal):
 
 
 class ImageNotNormal(Refusal):
-    """An image is used when it is NORMAL, not before."""
+    """Only a NORMAL image can be used."""
 
     reason = "IMAGE_NOT_NORMAL"
     rule = "R37"
@@ -32,7 +32,7 @@ class ImageNotNormal(Refusal):
 
 
 class ImageKindUnsupported(Refusal):
-    """There are four kinds of image, and each way of making one is for some of them."""
+    """The kind of the image does not allow the request."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "IMAGE_KIND_UNSUPPORTED"
@@ -50,7 +50,7 @@ class ImageSourceInvalid(Refusal):
 
 
 class ImageNameInvalid(Refusal):
-    """An image has a name, well formed."""
+    """An image has a well-formed name."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "IMAGE_NAME_INVALID"
@@ -59,7 +59,7 @@ class ImageNameInvalid(Refusal):
 
 
 class ImageDescriptionInvalid(Refusal):
-    """The description may be left out; what is given is well formed."""
+    """The description is optional, and well formed."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "IMAGE_DESCRIPTION_INVALID"
@@ -68,7 +68,7 @@ class ImageDescriptionInvalid(Refusal):
 
 
 class DisclaimerNotAccepted(Refusal):
-    """The Image Disclaimer is read and agreed to first."""
+    """An image is made only after the agreement to the Image Disclaimer."""
 
     reason = "DISCLAIMER_NOT_ACCEPTED"
     rule = "R59"
@@ -93,7 +93,7 @@ class ImageInUse(Refusal):
 
 
 class ImageBusy(Refusal):
-    """An image that is being made or deleted is left alone."""
+    """An image that is being made or deleted cannot be changed."""
 
     reason = "IMAGE_BUSY"
     message = "image {image} is {state}; wait for that to end, or cancel it"
@@ -101,7 +101,7 @@ class ImageBusy(Refusal):
 
 
 class BackupDeletionFailed(Refusal):
-    """The image goes first; when its backup cannot follow, that is said."""
+    """The image was deleted, but the deletion of its backup, which was requested too, failed."""
 
     reason = "BACKUP_DELETION_FAILED"
     rule = "R44"
@@ -110,7 +110,7 @@ class BackupDeletionFailed(Refusal):
 
 
 class DeleteBackupUnsupported(Refusal):
-    """Only an image that stands on a backup can take it along."""
+    """Only the deletion of an image of a backup can delete a backup too."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "DELETE_BACKUP_UNSUPPORTED"
@@ -127,40 +127,42 @@ class BackupFailed(Refusal):
 
 
 class UploadIncomplete(Refusal):
-    """The upload ended before all bytes came; what came is kept."""
+    """The upload ended before all bytes were received; the received bytes stay."""
 
     reason = "UPLOAD_INCOMPLETE"
-    message = "{received_bytes} of {size_bytes} bytes came; send the same header and go on from there"
+    message = (
+        "{received_bytes} of {size_bytes} bytes were received; send the same header, then the other bytes"
+    )
     in_the_way = "image"
 
 
 class UploadOutOfOrder(Refusal):
-    """A piece begins after the end of what came."""
+    """A chunk begins after the end of the received bytes."""
 
     kind = Kind.OUT_OF_RANGE
     reason = "UPLOAD_OUT_OF_ORDER"
-    message = "a piece begins at {offset}, but only {received_bytes} bytes came; go on from there"
+    message = "a chunk begins at {offset}, but {received_bytes} bytes were received; continue there"
 
 
 class UploadMismatch(Refusal):
-    """The bytes are not those that were announced."""
+    """The bytes do not match the announced size or digest."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "UPLOAD_MISMATCH"
-    message = "the upload is not what was announced: {problem}"
+    message = "the upload does not match its header: {problem}"
 
 
 class TooManyUploads(Refusal):
-    """The project has as many uploads under way as this server allows."""
+    """The project has as many concurrent uploads as this server allows."""
 
     kind = Kind.RESOURCE_EXHAUSTED
     reason = "TOO_MANY_UPLOADS"
-    message = "{project} has {limit} uploads under way, the most at once; come back when one has ended"
+    message = "{project} has {limit} uploads under way, the limit; try again when one has ended"
     retry_seconds = 5.0
 
 
 class FileRefused(Refusal):
-    """The file is not what its format says, or would have other files opened."""
+    """The file does not match its format, or refers to other files."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "FILE_REFUSED"
@@ -168,7 +170,7 @@ class FileRefused(Refusal):
 
 
 class VirtualSizeTooLarge(Refusal):
-    """The disk in the file is larger than this service takes."""
+    """The disk in the file is larger than this service accepts."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "VIRTUAL_SIZE_TOO_LARGE"
@@ -176,7 +178,7 @@ class VirtualSizeTooLarge(Refusal):
 
 
 class ContentDamaged(Refusal):
-    """What was read back is not what was written."""
+    """The bytes read from the chunk store differ from the bytes written."""
 
     kind = Kind.DATA_LOSS
     reason = "CONTENT_DAMAGED"
@@ -184,10 +186,10 @@ class ContentDamaged(Refusal):
     in_the_way = "image"
 
 
-class PinEnded(Refusal):
-    """A pin that was given back does not come back by a late request for it."""
+class PinReleased(Refusal):
+    """A late duplicate of a request does not renew its pin, once that was released."""
 
     kind = Kind.ABORTED
-    reason = "PIN_ENDED"
-    message = "the pin {pin} of {image} was given back before it was asked for"
+    reason = "PIN_RELEASED"
+    message = "the pin {pin} of {image} was released before this request arrived"
     in_the_way = "image"

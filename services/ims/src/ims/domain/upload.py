@@ -1,12 +1,12 @@
-"""Which bytes of a piece of an upload are new."""
+"""The order of the chunks of an upload."""
 
 from ims.domain.refusals import UploadMismatch, UploadOutOfOrder
 
 
 def new_bytes(received_bytes: int, size_bytes: int, offset: int, length: int) -> slice:
-    """The part of a piece that lies behind what came already; empty for a repeat.
+    """The part of a chunk that was not received before; empty for a repeat.
 
-    Refused when the piece leaves a gap, or reaches past the announced size.
+    Refused when the chunk leaves a gap, or reaches past the announced size.
     """
     if offset > received_bytes:
         raise UploadOutOfOrder(offset=offset, received_bytes=received_bytes)

@@ -1,4 +1,4 @@
-"""One module a proto service.
+"""One module for each proto service.
 
 The RPC method is the use case: parse, begin, replay, load, decide, record, commit.
 """

@@ -13,7 +13,6 @@ from ims.peers.csbs import Backups
 from ims.storage import images
 from ims.storage.staging import Staging
 from ims.storage.tables import ImageRow
-from recast.csbs.v1 import backup_pb2
 from recast.database import Database
 from recast.faults import FieldViolation, RequestInvalid
 from recast.ims.v1 import image_pb2
@@ -28,7 +27,7 @@ from recast.rpc.names import parse_name, parse_parent
 
 @dataclass(frozen=True)
 class Images(grpc_pb.ImageServiceServicer):
-    """What its RPCs need."""
+    """The RPCs, and the collaborators that they need."""
 
     database: Database
     operations: Operations
@@ -74,8 +73,8 @@ class Images(grpc_pb.ImageServiceServicer):
         server, is_finished = request.server, False
         if source == "backup":
             enter_project(parse_name(request.backup, "backups", "backup").project)
-            checked = self.backups.check(request.backup)
-            server, is_finished = checked.server, checked.state == backup_pb2.BACKUP_STATE_AVAILABLE
+            eligibility = self.backups.check(project, request.backup)
+            server, is_finished = eligibility.server, eligibility.sealed
         enter_project(parse_name(server, "servers", "server").project)
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.CreateImageResponse):

@@ -7,7 +7,7 @@ from datetime import datetime
 import grpc
 
 from ims.domain.image import ImageKind, decide_use
-from ims.domain.refusals import PinEnded
+from ims.domain.refusals import PinReleased
 from ims.peers.csbs import Backups
 from ims.storage import images
 from ims.storage.chunks import ImageChunks
@@ -17,6 +17,7 @@ from recast.contracts.times import put_time
 from recast.database import Database
 from recast.ims.v1 import provisioning_service_pb2 as pb
 from recast.ims.v1 import provisioning_service_pb2_grpc as grpc_pb
+from recast.reservations import Release, plan_release, take
 from recast.resources import lock_row
 from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
@@ -50,14 +51,14 @@ class Provisioning(grpc_pb.ProvisioningServiceServicer):
         with self.database.write() as tx:
             row = images.load(tx.session, request.image, lock=True)
             decide_use(images.value(tx.session, row))
-            pin = tx.session.get(ImagePinRow, (row.name, request.pin_id))
-            if pin is None:
-                if tx.session.get(EndedPinRow, (request.pin_id, row.name)) is not None:
-                    raise PinEnded(image=row.name, pin=request.pin_id)
-                pin = ImagePinRow(
-                    image=row.name, pin_id=request.pin_id, holder=request.holder, create_time=self.now()
+            found = images.find_pin(tx.session, row.name, request.pin_id)
+            if take(found, request.holder, PinReleased(image=row.name, pin=request.pin_id)) is None:
+                tx.session.add(
+                    ImagePinRow(
+                        image=row.name, pin_id=request.pin_id, holder=request.holder, create_time=self.now()
+                    )
                 )
-                tx.session.add(pin)
+            pin = tx.session.get_one(ImagePinRow, (row.name, request.pin_id))
             message = pb.ImagePin(image=pin.image, pin_id=pin.pin_id, holder=pin.holder)
             put_time(message.create_time, pin.create_time)
             tx.commit()
@@ -69,9 +70,12 @@ class Provisioning(grpc_pb.ProvisioningServiceServicer):
         enter_project(parse_name(request.image, "images", "image").project)
         with self.database.write() as tx:
             lock_row(tx.session, ImageRow, request.image)
-            pin = tx.session.get(ImagePinRow, (request.image, request.pin_id))
-            if pin is not None:
-                tx.session.delete(pin)
-            tx.session.merge(EndedPinRow(pin_id=request.pin_id, image=request.image, create_time=self.now()))
+            plan = plan_release(images.find_pin(tx.session, request.image, request.pin_id), None)
+            if plan is Release.RELEASED:
+                tx.session.delete(tx.session.get_one(ImagePinRow, (request.image, request.pin_id)))
+            if plan is not Release.NOTHING:
+                tx.session.add(
+                    EndedPinRow(pin_id=request.pin_id, image=request.image, create_time=self.now())
+                )
             tx.commit()
             return pb.UnpinImageResponse()

@@ -1,4 +1,4 @@
-"""One stream of ImportImage: what it does to the database and to the staged file."""
+"""One stream of ImportImage: its changes of the database and of the staged file."""
 
 import threading
 from collections import Counter
@@ -20,21 +20,21 @@ from recast.ims.v1 import image_service_pb2 as pb
 from recast.operations import Operations
 from recast.resources import commit_change, find_replay
 
-_MOST_UPLOADS = 4
+_MAX_UPLOADS = 4
 
 
 class UploadLimit:
-    """The uploads of each project that this process receives. Used by the event loop alone."""
+    """Counts the uploads of each project that this process receives. Used by the event loop alone."""
 
-    def __init__(self, most: int = _MOST_UPLOADS) -> None:
-        self._most = most
+    def __init__(self, limit: int = _MAX_UPLOADS) -> None:
+        self._limit = limit
         self._running: Counter[str] = Counter()
 
     @contextmanager
     def running(self, project: str) -> Iterator[None]:
-        """Counts the upload while in the block; TooManyUploads when the project has its most."""
-        if self._running[project] >= self._most:
-            raise TooManyUploads(project=f"projects/{project}", limit=self._most)
+        """Counts the upload while in the block; TooManyUploads when the project is at the limit."""
+        if self._running[project] >= self._limit:
+            raise TooManyUploads(project=f"projects/{project}", limit=self._limit)
         self._running[project] += 1
         try:
             yield
@@ -47,8 +47,8 @@ class UploadLimit:
 class Upload:
     """An upload, or the continuation of one: `begin`, `receive` each chunk, `finish`; and `close`, always.
 
-    Each runs in a thread, one after the other. Only `close` may come while another one runs, because its
-    stream was cancelled, and so waits for it.
+    Each runs in a thread, one after the other. Only `close` may be called while another one runs, when its
+    stream was cancelled: the lock makes it wait.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Upload:
         self._lock = threading.Lock()
 
     def begin(self, project: str) -> pb.ImportImageResponse | None:
-        """Finds or records the image and opens its file; an answer when no bytes are wanted."""
+        """Finds or records the image and opens its file; gives an answer when no bytes are needed."""
         with self._lock:
             check_disclaimer(self._header.disclaimer_accepted)
             check_texts(self._header.image.display_name, self._header.image.description)
@@ -87,7 +87,7 @@ class Upload:
             return None
 
     def receive(self, chunk: pb.ImportImageChunk) -> None:
-        """Appends what is new of a chunk; a repeat of what was received is passed over."""
+        """Appends the new bytes of a chunk; bytes that were received before are ignored."""
         with self._lock:
             row, file = self._opened()
             new = new_bytes(file.size_bytes, self._header.size_bytes, chunk.offset, len(chunk.data))
@@ -107,7 +107,7 @@ class Upload:
             return self._record_work(row.name)
 
     def close(self) -> None:
-        """Closes the file, and removes it when its image was deleted meanwhile: nobody else would."""
+        """Closes the file, and removes it when its image was deleted meanwhile."""
         with self._lock:
             if self._file is not None:
                 self._file.close()
@@ -126,7 +126,7 @@ class Upload:
 
     def _find_or_record(self, project: str) -> tuple[str, pb.ImportImageResponse | None]:
         """The name of the image that the header begins or continues; with an answer when no bytes are
-        wanted.
+        needed.
         """
         header = self._header
         is_raw = header.disk_format == image_pb2.DISK_FORMAT_RAW

@@ -1,1 +1,1 @@
-"""What IMS needs of the other services, in its own words."""
+"""The other services, with the methods that IMS needs of them."""

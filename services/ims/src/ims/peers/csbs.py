@@ -4,39 +4,40 @@ import grpc
 from google.longrunning import operations_pb2_grpc
 
 from recast.content.v1 import content_pb2
-from recast.csbs.v1 import backup_pb2, error_reason_pb2
+from recast.csbs.v1 import backup_pb2
 from recast.csbs.v1 import backup_service_pb2 as backup_service
 from recast.csbs.v1 import backup_service_pb2_grpc as backup_service_grpc
-from recast.csbs.v1 import image_lock_service_pb2 as pb
-from recast.csbs.v1 import image_lock_service_pb2_grpc as grpc_pb
-from recast.faults import Kind, Refusal, RemoteRefusal, Violation
+from recast.faults import Kind, Refusal, all_of
+from recast.imagelock.v1 import image_lock_service_pb2 as pb
+from recast.imagelock.v1 import image_lock_service_pb2_grpc as grpc_pb
+from recast.imagelock.v1.image_eligibility_service_pb2 import CheckImageEligibilityRequest, ImageEligibility
+from recast.imagelock.v1.image_eligibility_service_pb2_grpc import ImageEligibilityServiceStub
 from recast.operations import Work
 from recast.operations.peer import follow
+from recast.rpc.status import refusal_from_status
 
 NOT_READY = "BACKUP_NOT_IMAGE_READY"
-# Which fact names what stands in the way, as in CSBS's own refusals: the check's answer does not carry it.
-_FACTS = {
-    "BACKUP_ALREADY_HAS_IMAGE": "image",
-    NOT_READY: "backup",
-    "BACKUP_WITHOUT_SYSTEM_DISK": "backup",
-    "BACKUP_HAS_SHARED_DISK": "disk",
-}
 
 
 class Backups:
     """The backups of CSBS. Every method that changes something may be repeated."""
 
     def __init__(self, channel: grpc.Channel) -> None:
+        self._eligibility = ImageEligibilityServiceStub(channel)
         self._locks = grpc_pb.ImageLockServiceStub(channel)
         self._backups = backup_service_grpc.BackupServiceStub(channel)
         self._operations = operations_pb2_grpc.OperationsStub(channel)
 
-    def check(self, backup: str) -> backup_pb2.Backup:
-        """The backup, when an image can be made of it; refused with every rule in the way otherwise."""
-        answer = self._locks.CheckImageEligibility(pb.CheckImageEligibilityRequest(backup=backup))
-        if not answer.eligible:
-            raise _refusal(answer)
-        return answer.backup
+    def check(self, project: str, backup: str) -> ImageEligibility:
+        """The answer for the backup, when an image can be made of it.
+
+        Otherwise the refusal of CSBS, with every rule in the way.
+        """
+        request = CheckImageEligibilityRequest(parent=f"projects/{project}", backups=[backup])
+        (result,) = self._eligibility.CheckImageEligibility(request).results
+        if not result.eligible:
+            raise all_of([refusal_from_status(each) for each in result.violations])
+        return result
 
     def lock(self, backup: str, image: str, request_id: str) -> tuple[int, content_pb2.Content | None]:
         """Locks the backup for the image; gives the fencing token, and the content if it is finished."""
@@ -82,31 +83,3 @@ class Backups:
         except Refusal as refusal:
             if refusal.kind is not Kind.NOT_FOUND:
                 raise
-
-
-def _refusal(answer: pb.CheckImageEligibilityResponse) -> RemoteRefusal:
-    """The refusal that LockBackup would give: the first rule in the way, and all of them as violations."""
-    violations = [
-        Violation(_reason(each.reason), each.resource, each.description) for each in answer.violations
-    ]
-    first = answer.violations[0]
-    reason = _reason(first.reason)
-    state = backup_pb2.BackupState.Name(answer.backup.state).removeprefix("BACKUP_STATE_")
-    metadata = {
-        "rule": first.rule,
-        "backup": answer.backup.name,
-        "state": state,
-        _FACTS.get(reason, ""): first.resource,
-    }
-    return RemoteRefusal(
-        Kind.ALREADY_EXISTS if reason == "BACKUP_ALREADY_HAS_IMAGE" else Kind.FAILED_PRECONDITION,
-        reason,
-        first.description,
-        domain="csbs.recast",
-        metadata={key: value for key, value in metadata.items() if key and value},
-        violations=violations,
-    )
-
-
-def _reason(reason: int) -> str:
-    return error_reason_pb2.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")  # type: ignore[arg-type]

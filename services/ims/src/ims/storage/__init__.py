@@ -1,4 +1,1 @@
-"""The tables and files of IMS, and a repository for each aggregate.
-
-Rows are not the domain: each repository translates.
-"""
+"""The tables and files of IMS, and a repository for each aggregate: it translates rows into domain values."""

@@ -11,7 +11,7 @@ from recast.faults import Refusal, StoreIoFailed
 
 @contextmanager
 def storage_faults(content: str) -> Iterator[None]:
-    """What a chunk store, or the files of uploads, fail with, as refusals about `content`, whose they are."""
+    """Turns errors of a chunk store, or of the files of uploads, into refusals about the image `content`."""
     try:
         with store_refusals(lambda damage: ContentDamaged(image=content, problem=damage)):
             yield

@@ -1,4 +1,4 @@
-"""Images and their pins in the database, and how a row looks to the rules and to callers."""
+"""Images and their pins in the database: their rows, and the domain value and the message of a row."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -10,12 +10,13 @@ from sqlmodel import Session, col, select
 
 from ims.domain.image import Image, ImageEvent, ImageKind, ImageState, advance
 from ims.domain.refusals import ImageNotFound
-from ims.storage.tables import ImagePinRow, ImageRow
+from ims.storage.tables import EndedPinRow, ImagePinRow, ImageRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
 from recast.database import Transaction
 from recast.ims.v1 import image_pb2 as pb
 from recast.ims.v1 import image_service_pb2
+from recast.reservations import Reservation
 from recast.resources import Field, Listing
 
 LISTING: Listing[ImageRow] = Listing(
@@ -30,14 +31,14 @@ LISTING: Listing[ImageRow] = Listing(
     },
     tie_breaker="name",
 )
-# Built once: the call that is made most often spends half of its time on building its statement otherwise.
+# Built once: GetImage, a frequent call, would spend half of its time on building its statement.
 _SERIALIZED = sql_select(col(ImageRow.serialized), col(ImageRow.upload_key)).where(
     col(ImageRow.name) == bindparam("image")
 )
 
 
 def new_row(project: str, image_id: str, image: pb.Image, kind: str, now: datetime) -> ImageRow:
-    """R63: the row of an image that is there, CREATING, as soon as its request is answered."""
+    """R63: the row of a new image, which is CREATING from the answer to its request on."""
     return ImageRow(
         name=f"projects/{project}/images/{image_id}",
         project=project,
@@ -51,7 +52,7 @@ def new_row(project: str, image_id: str, image: pb.Image, kind: str, now: dateti
 
 
 def load(session: Session, name: str, *, lock: bool = False) -> ImageRow:
-    """The row, or ImageNotFound. `lock` holds it until the transaction ends."""
+    """The row, or ImageNotFound. `lock` locks the row until the transaction ends."""
     query = select(ImageRow).where(ImageRow.name == name)
     row = session.exec(query.with_for_update() if lock else query).first()
     if row is None:
@@ -66,7 +67,7 @@ def find_upload(session: Session, project: str, request_id: str) -> ImageRow | N
 
 
 def unfinished_uploads(session: Session, moment: datetime) -> Sequence[ImageRow]:
-    """The images that were begun to be uploaded before a moment and have not all of their bytes."""
+    """The images with an incomplete upload and no update since `moment`."""
     query = select(ImageRow).where(
         ImageRow.state == ImageState.CREATING,
         ImageRow.upload_key != "",
@@ -82,18 +83,26 @@ def upload_keys(session: Session) -> set[str]:
 
 
 def live_contents(session: Session, project: str) -> list[content_pb2.Content]:
-    """The contents of every imported image of a project: what must stay in the chunk store."""
+    """The contents of a project's imported images: a collection leaves their chunks in the chunk store."""
     query = select(ImageRow.content).where(ImageRow.project == project, ImageRow.content.is_not(None))  # type: ignore[union-attr]
     return [content_pb2.Content.FromString(content) for content in session.exec(query) if content]
 
 
 def pins(session: Session, image: str) -> Sequence[ImagePinRow]:
-    """Who reads the image."""
+    """The pins of the readers of an image."""
     return session.exec(select(ImagePinRow).where(ImagePinRow.image == image)).all()
 
 
+def find_pin(session: Session, image: str, pin_id: str) -> Reservation | None:
+    """The pin under an id, or its tombstone."""
+    if session.get(EndedPinRow, (pin_id, image)) is not None:
+        return Reservation("", is_released=True)
+    pin = session.get(ImagePinRow, (image, pin_id))
+    return Reservation(pin.holder) if pin else None
+
+
 def value(session: Session, row: ImageRow) -> Image:
-    """The row as the rules see it."""
+    """The domain value of a row."""
     is_uploading = bool(row.upload_key) and not row.upload_is_complete
     return Image(
         row.name, ImageState(row.state), is_uploading, [pin.holder for pin in pins(session, row.name)]
@@ -101,25 +110,25 @@ def value(session: Session, row: ImageRow) -> Image:
 
 
 def save(tx: Transaction, row: ImageRow) -> None:
-    """Writes a new or a changed row, with the message that reads answer."""
+    """Writes a new or a changed row, with its serialized message."""
     row.serialized = message(row).SerializeToString()
     tx.session.add(row)
 
 
 def update(tx: Transaction, row: ImageRow, now: datetime) -> None:
-    """Writes a row that changed for its owner: the change is counted."""
+    """Writes a row after a change that its owner can see, with a new etag and update time."""
     row.touch(now)
     save(tx, row)
 
 
 def move(tx: Transaction, row: ImageRow, event: ImageEvent, now: datetime) -> None:
-    """Moves an image to the state that the table says."""
+    """Moves an image to the state after the event, by the state table."""
     row.state = advance(value(tx.session, row), event)
     update(tx, row, now)
 
 
 def current(session: Session, name: str) -> pb.Image:
-    """The image as it is now; by its name alone when it was deleted meanwhile."""
+    """The current message of an image; with its name alone when it was deleted meanwhile."""
     try:
         return message(load(session, name))
     except ImageNotFound:
@@ -127,7 +136,7 @@ def current(session: Session, name: str) -> pb.Image:
 
 
 def get(session: Session, name: str, uploaded: Callable[[str], int]) -> pb.Image:
-    """An image as callers see it, or ImageNotFound. `uploaded` gives the bytes of a staged file."""
+    """The message of an image, or ImageNotFound. `uploaded` gives the size of a staged file."""
     found = session.connection().execute(_SERIALIZED, {"image": name}).first()
     if found is None:
         raise ImageNotFound(image=name)
@@ -141,7 +150,7 @@ def page(
     project: str,
     uploaded: Callable[[str], int],
 ) -> image_service_pb2.ListImagesResponse:
-    """A page of a project's images as callers see them."""
+    """A page of a project's images. `uploaded` gives the size of a staged file."""
     found = LISTING.page(
         session,
         col(ImageRow.project) == project,
@@ -161,14 +170,14 @@ def page(
 
 
 def _read(session: Session, name: str, serialized: bytes, uploaded_bytes: int) -> pb.Image:
-    """The message of a row; that of a row of before migration 0006 is built."""
+    """The message of a row; built for a row that was written before migration 0006."""
     image = pb.Image.FromString(serialized) if serialized else message(load(session, name))
     image.uploaded_bytes = uploaded_bytes
     return image
 
 
 def message(row: ImageRow, uploaded_bytes: int = 0) -> pb.Image:
-    """The row as callers see it. `uploaded_bytes` is what the staged file has."""
+    """The message of a row, built from its columns. `uploaded_bytes` is the size of the staged file."""
     image = pb.Image(
         name=row.name,
         display_name=row.display_name,

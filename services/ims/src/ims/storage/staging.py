@@ -1,4 +1,4 @@
-"""Uploaded files on their way: each is one file, whose length says how far the upload is."""
+"""Uploads as files: one file for each upload, as long as the received bytes."""
 
 import fcntl
 import hashlib
@@ -51,11 +51,11 @@ class Staging:
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, key: str) -> Path:
-        """Where an upload's file is."""
+        """The path of an upload's file."""
         return self._folder / key
 
     def size_bytes(self, key: str) -> int:
-        """How many bytes came; 0 when none did."""
+        """The received bytes; 0 when there is no file."""
         try:
             return self.path(key).stat().st_size if key else 0
         except FileNotFoundError:
@@ -76,7 +76,7 @@ class Staging:
             raise
 
     def keys_before(self, moment: datetime) -> list[str]:
-        """The files that nothing was written to since."""
+        """The keys of the files that were last written before `moment`."""
         found = []
         for path in self._folder.iterdir():
             with suppress(FileNotFoundError):  # removed just now
@@ -85,7 +85,7 @@ class Staging:
         return found
 
     def sha256(self, key: str, check: Callable[[], None]) -> bytes:
-        """The digest of the file; `check` is called between pieces and may raise."""
+        """The digest of the file; `check` is called after every 1 MiB and may raise."""
         digest = hashlib.sha256()
         with self.path(key).open("rb") as file:
             while piece := file.read(_PIECE_BYTES):

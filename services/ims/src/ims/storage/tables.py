@@ -35,7 +35,9 @@ class ImageRow(ResourceRow, table=True):
     source_backup: str = ""
     source_server: str = ""
     held_server: str = ""
-    """The server that is kept stopped until the image is made (R23); empty for a finished backup."""
+    """The server that is held, which keeps it stopped, until the image is made (R23); empty for a finished
+    backup.
+    """
     lock_token: int = 0
     """The fencing token of the lock on the backup; 0 until the lock is held."""
     lock_request_id: str = ""
@@ -54,11 +56,11 @@ class ImageRow(ResourceRow, table=True):
     upload_header: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False))
     upload_is_complete: bool = False
     serialized: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False, server_default=""))
-    """The recast.ims.v1.Image that reads answer, without the bytes uploaded so far."""
+    """The recast.ims.v1.Image of the row, without the bytes uploaded so far."""
 
 
 class ImagePinRow(SQLModel, table=True):
-    """A reader that an image must outlive."""
+    """A reader of an image, which forbids its deletion."""
 
     __tablename__ = "image_pin"
 
@@ -69,7 +71,7 @@ class ImagePinRow(SQLModel, table=True):
 
 
 class EndedPinRow(SQLModel, table=True):
-    """The tombstone of a pin: a late duplicate of its request would keep the image for ever."""
+    """The tombstone of a removed pin: it refuses a late duplicate of the request to pin."""
 
     __tablename__ = "ended_pin"
 

@@ -1,1 +1,1 @@
-"""The long-running work of IMS, one module a kind."""
+"""The long-running work of IMS, a module for each kind."""

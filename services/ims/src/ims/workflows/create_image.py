@@ -1,6 +1,6 @@
-"""CreateImage: hold, (back up,) lock, inspect, confirm, free, publish. Copies nothing.
+"""CreateImage: hold, (back up,) lock, inspect, confirm, free, publish. No bytes are copied.
 
-Undone by release and free.
+Undo releases the lock and frees the server.
 """
 
 from collections.abc import Callable
@@ -27,13 +27,13 @@ from recast.preparation import Inspector, Report, Verdict
 from recast.rpc.status import status_from_refusal
 
 DOMAIN = "ims.recast"
-_LOOK_SECONDS = 0.25  # how late the end of a backup may be noticed
+_POLL_SECONDS = 0.25  # the end of a backup is noticed this late at most
 
 
 class CreateImage:
     """R01: a full-server image is made of a backup, and servers of it.
 
-    `enforce_preparation` refuses an image of a server that was not prepared; else it is only recorded.
+    With `enforce_preparation` an image of an unprepared server is refused; else its findings are recorded.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class CreateImage:
 
     def run(self, work: Work) -> Message:
         """See the module."""
-        if not work.done("publish"):  # after it the image is its owner's, who may have deleted it
+        if not work.done("publish"):  # after it the owner may have deleted the image
             with self._database.read() as session:
                 row = images.load(session, work.target)
             self._make(work, row)
@@ -62,9 +62,9 @@ class CreateImage:
             return images.current(session, work.target)
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Gives the backup and the server back.
+        """Releases the backup and frees the server.
 
-        An image that never held its backup is gone; any other is in ERROR.
+        Removes an image that never locked its backup; any other is in ERROR.
         """
         if work.done("publish"):
             return
@@ -79,9 +79,9 @@ class CreateImage:
         work.transact("undo:mark", lambda tx: self._fail(tx, row.name, error))
 
     def _make(self, work: Work, row: ImageRow) -> None:
-        """Every call of a peer here may be repeated: what must be remembered is in the three transactions."""
+        """Every call of a peer here may be repeated; three transactions record what later steps need."""
         if row.held_server:
-            # Before the backup, if one is made: a stopped source stays stopped from the first moment (R23).
+            # Before the backup, if one is made: a stopped source stays stopped from the beginning (R23).
             self._servers.hold(row.held_server, row.name, work.id)
         if not row.source_backup:
             row.source_backup = self._backups.create(row.project, row.source_server, "image-source", work.id)
@@ -91,10 +91,10 @@ class CreateImage:
         work.transact("lock", lambda tx: self._set_lock(tx, row))
         content = content or self._await_content(work, row)
         report = _inspect(self._inspector, row.name, content)
-        decide_preparation(row.source_backup, _findings(report), enforce=self._enforce)
+        decide_preparation(row.source_backup, _findings_from_image(report), enforce=self._enforce)
         work.check()
         self._backups.confirm(row.source_backup, row.name, row.lock_token)
-        # What the image holds is decided and kept: from here on the source may be started.
+        # The lock is confirmed, so the content of the image is fixed: the source may be started again.
         self._free(work, row)
         work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
 
@@ -106,12 +106,12 @@ class CreateImage:
                 is_being_made = refusal.reason == NOT_READY and refusal.facts.get("state") == "CREATING"
                 if not is_being_made:
                     raise
-            work.pause(_LOOK_SECONDS)
+            work.pause(_POLL_SECONDS)
 
     def _await_content(self, work: Work, row: ImageRow) -> content_pb2.Content:
         """The content, as soon as the backup is AVAILABLE.
 
-        Read anew each time: it holds a key, which is not stored here.
+        It holds a key, so it is not stored here, but read again each time.
         """
         while True:
             try:
@@ -121,7 +121,7 @@ class CreateImage:
                     raise BackupFailed(backup=row.source_backup) from refusal
                 if refusal.reason != NOT_READY:
                     raise
-            work.pause(_LOOK_SECONDS)
+            work.pause(_POLL_SECONDS)
 
     def _free(self, work: Work, row: ImageRow) -> None:
         if row.held_server:
@@ -157,7 +157,7 @@ class CreateImage:
 
 
 def register_content(row: ImageRow, content: content_pb2.Content, report: image_pb2.Image) -> None:
-    """Writes into the row what its disks are, and what was found on the system disk."""
+    """Writes the disks, and the findings on the system disk, into the row."""
     defaults = image_service_pb2.GetProvisioningDefaultsResponse()
     for disk in content.disks:
         defaults.disks.add(
@@ -176,7 +176,7 @@ def register_content(row: ImageRow, content: content_pb2.Content, report: image_
 
 
 def image_from_report(report: Report) -> image_pb2.Image:
-    """What was found, in the contract's words."""
+    """The operating system and the findings of a report, as a message of the contract."""
     image = image_pb2.Image(os_name=report.os_name)
     for finding in report.findings:
         image.preparation.add(
@@ -190,7 +190,7 @@ def image_from_report(report: Report) -> image_pb2.Image:
 
 
 def _inspect(inspector: Inspector, image: str, content: content_pb2.Content) -> image_pb2.Image:
-    """Reads the system disk's own bytes: a few megabytes of them, whatever its size."""
+    """Inspects the system disk; reads a few megabytes of it, whatever its size."""
     system = next(disk for disk in content.disks if disk.role == content_pb2.DISK_ROLE_SYSTEM)
     with (
         storage_faults(image),
@@ -200,7 +200,7 @@ def _inspect(inspector: Inspector, image: str, content: content_pb2.Content) -> 
         return image_from_report(inspector.inspect(store.reader(index)))
 
 
-def _findings(report: image_pb2.Image) -> list[Finding]:
+def _findings_from_image(report: image_pb2.Image) -> list[Finding]:
     return [
         Finding(
             each.check,

@@ -1,6 +1,6 @@
-"""DeleteImage: the lock, the row, the bytes, and then, if asked for, the backup.
+"""DeleteImage: releases the lock, removes the row and the bytes, and then, if requested, deletes the backup.
 
-Decided when it was asked for.
+It cannot be cancelled.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,7 @@ class DeleteImage:
     def run(self, work: Work) -> Message | Refusal:
         """See the module.
 
-        Ends with BackupDeletionFailed when the image is gone and the backup is not (R44).
+        Ends with BackupDeletionFailed when the image was deleted and the backup could not be (R44).
         """
         work.decide()
         backup = work.step("release", lambda: self._release(work))
@@ -67,11 +67,11 @@ class DeleteImage:
         return Empty()
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """What cannot be deleted is in ERROR, to be deleted again."""
+        """Leaves an image that cannot be deleted in ERROR; its owner deletes it again."""
         work.transact("undo:mark", lambda tx: self._fail(tx, work.target, error))
 
     def _release(self, work: Work) -> str:
-        """R17, R45: frees the backup for its deletion, or for another image. Gives the backup's name."""
+        """R17, R45: releases the backup for its deletion, or for another image. Gives the backup's name."""
         with self._database.read() as session:
             row = images.load(session, work.target)
         with storage_faults(row.name):

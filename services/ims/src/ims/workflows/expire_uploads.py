@@ -1,4 +1,4 @@
-"""Uploads that nobody continues: the image and its bytes are deleted after a day."""
+"""The expiry of unfinished uploads: the image and its bytes are deleted after a day without new bytes."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ _AGE = timedelta(days=1)
 
 
 class ExpireUploads:
-    """Recurring work, which several processes may do at once."""
+    """Recurring work; several processes may run it at once."""
 
     def __init__(
         self, database: Database, operations: Operations, staging: Staging, now: Callable[[], datetime]
@@ -33,7 +33,8 @@ class ExpireUploads:
         files that no image needs.
         """
         moment = self._now() - _AGE
-        # Before the rows: a row is committed before its file is made, so an idle file without a row has none.
+        # Files before rows: a row is committed before its file is made, so an idle file that no row names now
+        # will never be named.
         idle = set(self._staging.keys_before(moment))
         with self._database.read() as session:
             needed = images.upload_keys(session)
@@ -55,7 +56,7 @@ class ExpireUploads:
             file.close()
 
     def _delete(self, name: str, key: str) -> bool:
-        """As DeleteImage does: the work removes the file, and then the row."""
+        """Records DeleteImage, which removes the file and then the row. False when the image changed."""
         with self._database.write() as tx:
             try:
                 row = images.load(tx.session, name, lock=True)

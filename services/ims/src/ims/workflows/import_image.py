@@ -1,6 +1,6 @@
 """ImportImage: judge the uploaded file, write it to the chunk store, publish.
 
-Undone by removing what was written.
+Undo removes the index and the file.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from recast.rpc.status import status_from_refusal
 
 
 class ImportImage:
-    """The workflow. `max_virtual_bytes` is the largest disk that is taken."""
+    """The workflow. `max_virtual_bytes` is the size of the largest disk that is accepted."""
 
     def __init__(
         self,
@@ -60,19 +60,16 @@ class ImportImage:
         header = image_service_pb2.ImportImageHeader.FromString(row.upload_header)
         with storage_faults(row.name):
             work.step("judge", lambda: self._judge(work, row, header))
-        work.use(partition_name(work.project))  # from here on no chunk of the project is collected
+        work.use(partition_name(work.project))  # no chunk of the project is collected until this work ends
         with storage_faults(row.name):
             content = work.step("write", lambda: self._write(work, row, header), content_pb2.Content)
             report = work.step("inspect", lambda: self._inspect(work, row), image_pb2.Image)
-            # The file first: once the image is its owner's, who may delete it, nobody would remember it.
+            # Before the publication: after it the owner may delete the image, and with it the file's name.
             work.step("clean", lambda: self._staging.remove(row.upload_key))
         work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Removes the index and the file, and leaves the image in ERROR, holding nothing.
-
-        Its chunks await collection.
-        """
+        """Removes the index and the file, and leaves the image in ERROR. Its chunks await collection."""
         if work.done("publish"):
             return
         with self._database.read() as session:
@@ -83,14 +80,15 @@ class ImportImage:
             with storage_faults(row.name):
                 self._staging.remove(row.upload_key)
         except StoreIoFailed:
-            if not work.is_last_try:  # then a collection deletes the index, and the image's deletion the file
+            # After the last try a collection deletes the index, and the image's deletion the file.
+            if not work.is_last_try:
                 raise
         work.transact("undo:mark", lambda tx: self._fail(tx, row.name, error))
 
     def _judge(self, work: Work, row: ImageRow, header: image_service_pb2.ImportImageHeader) -> None:
         path = self._staging.path(row.upload_key)
         if header.sha256 and self._staging.sha256(row.upload_key, work.check) != header.sha256:
-            raise UploadMismatch(problem="its SHA-256 is another one")
+            raise UploadMismatch(problem="its SHA-256 differs")
         try:
             inspect_image(path, _format(header), self._max_virtual_bytes, work.check)
         except IsTooLarge as problem:
@@ -101,7 +99,7 @@ class ImportImage:
     def _write(
         self, work: Work, row: ImageRow, header: image_service_pb2.ImportImageHeader
     ) -> content_pb2.Content:
-        def show(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             work.progress(
                 [operation_metadata_pb2.DiskProgress(disk=row.name, done_bytes=done, total_bytes=total)]
             )
@@ -111,10 +109,10 @@ class ImportImage:
             self._chunks.open(work.project, work.target) as store,
             open_imported(path, _format(header), path.parent, work.check) as source,
         ):
-            written = store.write_disk(source, work.id, progress=show, resumed_after=(Interrupted,))
-        return self._content(work.project, row, written)
+            written = store.write_disk(source, work.id, progress=report, resumed_after=(Interrupted,))
+        return self._content_from_written(work.project, row, written)
 
-    def _content(self, project: str, row: ImageRow, written: WrittenDisk) -> content_pb2.Content:
+    def _content_from_written(self, project: str, row: ImageRow, written: WrittenDisk) -> content_pb2.Content:
         is_data = row.kind == ImageKind.DATA_DISK
         location = self._chunks.location(project)
         content = content_pb2.Content(store=content_pb2.ContentStore(url=location.url, project=project))
@@ -129,7 +127,7 @@ class ImportImage:
         return content
 
     def _inspect(self, work: Work, row: ImageRow) -> image_pb2.Image:
-        """An imported image is not refused for its preparation: what was found stands on it."""
+        """The findings on the system disk; they are recorded, and never a reason to refuse an import."""
         if row.kind != ImageKind.SYSTEM_DISK:
             return image_pb2.Image()
         path = self._staging.path(row.upload_key)

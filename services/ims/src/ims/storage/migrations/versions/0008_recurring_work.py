@@ -18,7 +18,7 @@ def upgrade() -> None:
         sa.Column("last_run_time", sa.DateTime(), nullable=True),
         sa.PrimaryKeyConstraint("name"),
     )
-    # A tombstone does not say when it was made: it stays as long as one that is made now.
+    # Existing tombstones have no time: they expire as if they were made now.
     with op.batch_alter_table("ended_pin", schema=None) as batch_op:
         batch_op.add_column(sa.Column("create_time", sa.DateTime(), nullable=True))
     now = "CURRENT_TIMESTAMP" if op.get_bind().dialect.name == "sqlite" else "timezone('UTC', now())"

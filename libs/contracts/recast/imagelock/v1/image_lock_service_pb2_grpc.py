@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from recast.csbs.v1 import image_lock_service_pb2 as recast_dot_csbs_dot_v1_dot_image__lock__service__pb2
+from recast.imagelock.v1 import image_lock_service_pb2 as recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in recast/csbs/v1/image_lock_service_pb2_grpc.py depends on'
+        + ' but the generated code in recast/imagelock/v1/image_lock_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -27,6 +27,7 @@ if _version_not_supported:
 
 class ImageLockServiceStub:
     """The lock of an image on its backup. For IMS alone: every call needs a token of role `service` and subject `ims`.
+    Whether a backup can be locked is the answer of ImageEligibilityService.
     """
 
     def __init__(self, channel):
@@ -35,49 +36,36 @@ class ImageLockServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.CheckImageEligibility = channel.unary_unary(
-                '/recast.csbs.v1.ImageLockService/CheckImageEligibility',
-                request_serializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.CheckImageEligibilityRequest.SerializeToString,
-                response_deserializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.CheckImageEligibilityResponse.FromString,
-                _registered_method=True)
         self.LockBackup = channel.unary_unary(
-                '/recast.csbs.v1.ImageLockService/LockBackup',
-                request_serializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.LockBackupRequest.SerializeToString,
-                response_deserializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.LockBackupResponse.FromString,
+                '/recast.imagelock.v1.ImageLockService/LockBackup',
+                request_serializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.LockBackupRequest.SerializeToString,
+                response_deserializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.LockBackupResponse.FromString,
                 _registered_method=True)
         self.ConfirmLock = channel.unary_unary(
-                '/recast.csbs.v1.ImageLockService/ConfirmLock',
-                request_serializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.ConfirmLockRequest.SerializeToString,
-                response_deserializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.ConfirmLockResponse.FromString,
+                '/recast.imagelock.v1.ImageLockService/ConfirmLock',
+                request_serializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.ConfirmLockRequest.SerializeToString,
+                response_deserializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.ConfirmLockResponse.FromString,
                 _registered_method=True)
         self.ReleaseLock = channel.unary_unary(
-                '/recast.csbs.v1.ImageLockService/ReleaseLock',
-                request_serializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.ReleaseLockRequest.SerializeToString,
-                response_deserializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.ReleaseLockResponse.FromString,
+                '/recast.imagelock.v1.ImageLockService/ReleaseLock',
+                request_serializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.ReleaseLockRequest.SerializeToString,
+                response_deserializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.ReleaseLockResponse.FromString,
                 _registered_method=True)
         self.GetBackupContent = channel.unary_unary(
-                '/recast.csbs.v1.ImageLockService/GetBackupContent',
-                request_serializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.GetBackupContentRequest.SerializeToString,
-                response_deserializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.GetBackupContentResponse.FromString,
+                '/recast.imagelock.v1.ImageLockService/GetBackupContent',
+                request_serializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.GetBackupContentRequest.SerializeToString,
+                response_deserializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.GetBackupContentResponse.FromString,
                 _registered_method=True)
 
 
 class ImageLockServiceServicer:
     """The lock of an image on its backup. For IMS alone: every call needs a token of role `service` and subject `ims`.
+    Whether a backup can be locked is the answer of ImageEligibilityService.
     """
 
-    def CheckImageEligibility(self, request, context):
-        """Says whether an image can be made of a backup now, and if not, every rule that stands in the way (R02, R07, R08, R09).
-
-        Example: {"backup": "projects/demo/backups/nightly"}
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def LockBackup(self, request, context):
-        """Locks a backup for one image. Of many callers one wins; the others are told which image won (R09, R10). The same request
-        again gets the same lock; once it was released, it is refused for ever.
+        """Locks a backup for one image. Of many callers one wins; the refusal of the others names the image that won (R09, R10).
+        The same request again gets the same lock; once that lock is released, the request is refused for ever.
 
         Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "request_id": "0f0e1c52-5f6b-4f0a-9a77-3a3a0c1f5f01"}
         """
@@ -104,7 +92,8 @@ class ImageLockServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetBackupContent(self, request, context):
-        """Reads what the disks of a locked backup are. FAILED_PRECONDITION until the backup is AVAILABLE.
+        """Reads the content of a locked backup: its disks, and where their bytes are. FAILED_PRECONDITION until the backup is
+        AVAILABLE.
 
         Example: {"backup": "projects/demo/backups/nightly", "image": "projects/demo/images/web-image", "token": 1}
         """
@@ -115,69 +104,38 @@ class ImageLockServiceServicer:
 
 def add_ImageLockServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'CheckImageEligibility': grpc.unary_unary_rpc_method_handler(
-                    servicer.CheckImageEligibility,
-                    request_deserializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.CheckImageEligibilityRequest.FromString,
-                    response_serializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.CheckImageEligibilityResponse.SerializeToString,
-            ),
             'LockBackup': grpc.unary_unary_rpc_method_handler(
                     servicer.LockBackup,
-                    request_deserializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.LockBackupRequest.FromString,
-                    response_serializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.LockBackupResponse.SerializeToString,
+                    request_deserializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.LockBackupRequest.FromString,
+                    response_serializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.LockBackupResponse.SerializeToString,
             ),
             'ConfirmLock': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfirmLock,
-                    request_deserializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.ConfirmLockRequest.FromString,
-                    response_serializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.ConfirmLockResponse.SerializeToString,
+                    request_deserializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.ConfirmLockRequest.FromString,
+                    response_serializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.ConfirmLockResponse.SerializeToString,
             ),
             'ReleaseLock': grpc.unary_unary_rpc_method_handler(
                     servicer.ReleaseLock,
-                    request_deserializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.ReleaseLockRequest.FromString,
-                    response_serializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.ReleaseLockResponse.SerializeToString,
+                    request_deserializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.ReleaseLockRequest.FromString,
+                    response_serializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.ReleaseLockResponse.SerializeToString,
             ),
             'GetBackupContent': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBackupContent,
-                    request_deserializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.GetBackupContentRequest.FromString,
-                    response_serializer=recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.GetBackupContentResponse.SerializeToString,
+                    request_deserializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.GetBackupContentRequest.FromString,
+                    response_serializer=recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.GetBackupContentResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'recast.csbs.v1.ImageLockService', rpc_method_handlers)
+            'recast.imagelock.v1.ImageLockService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('recast.csbs.v1.ImageLockService', rpc_method_handlers)
+    server.add_registered_method_handlers('recast.imagelock.v1.ImageLockService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
 class ImageLockService:
     """The lock of an image on its backup. For IMS alone: every call needs a token of role `service` and subject `ims`.
+    Whether a backup can be locked is the answer of ImageEligibilityService.
     """
-
-    @staticmethod
-    def CheckImageEligibility(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/recast.csbs.v1.ImageLockService/CheckImageEligibility',
-            recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.CheckImageEligibilityRequest.SerializeToString,
-            recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.CheckImageEligibilityResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
 
     @staticmethod
     def LockBackup(request,
@@ -193,9 +151,9 @@ class ImageLockService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/recast.csbs.v1.ImageLockService/LockBackup',
-            recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.LockBackupRequest.SerializeToString,
-            recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.LockBackupResponse.FromString,
+            '/recast.imagelock.v1.ImageLockService/LockBackup',
+            recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.LockBackupRequest.SerializeToString,
+            recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.LockBackupResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -220,9 +178,9 @@ class ImageLockService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/recast.csbs.v1.ImageLockService/ConfirmLock',
-            recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.ConfirmLockRequest.SerializeToString,
-            recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.ConfirmLockResponse.FromString,
+            '/recast.imagelock.v1.ImageLockService/ConfirmLock',
+            recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.ConfirmLockRequest.SerializeToString,
+            recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.ConfirmLockResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -247,9 +205,9 @@ class ImageLockService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/recast.csbs.v1.ImageLockService/ReleaseLock',
-            recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.ReleaseLockRequest.SerializeToString,
-            recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.ReleaseLockResponse.FromString,
+            '/recast.imagelock.v1.ImageLockService/ReleaseLock',
+            recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.ReleaseLockRequest.SerializeToString,
+            recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.ReleaseLockResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -274,9 +232,9 @@ class ImageLockService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/recast.csbs.v1.ImageLockService/GetBackupContent',
-            recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.GetBackupContentRequest.SerializeToString,
-            recast_dot_csbs_dot_v1_dot_image__lock__service__pb2.GetBackupContentResponse.FromString,
+            '/recast.imagelock.v1.ImageLockService/GetBackupContent',
+            recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.GetBackupContentRequest.SerializeToString,
+            recast_dot_imagelock_dot_v1_dot_image__lock__service__pb2.GetBackupContentResponse.FromString,
             options,
             channel_credentials,
             insecure,

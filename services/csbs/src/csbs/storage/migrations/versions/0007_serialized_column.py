@@ -1,4 +1,4 @@
-"""the serialized message of a row, with the image that holds the backup"""
+"""column `serialized`, with the image that holds the backup"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,7 +19,7 @@ def upgrade() -> None:
     held = "SELECT name, image, serialized FROM backup WHERE image <> '' AND length(serialized) > 0"
     change = sa.text("UPDATE backup SET serialized = :serialized WHERE name = :name")
     for name, image, serialized in connection.execute(sa.text(held)).all():
-        # Messages that stand one after the other are read as one: a field of the second wins.
+        # Concatenated messages are parsed as one message: a field of the later one wins.
         merged = bytes(serialized) + pb.Backup(image=image).SerializeToString()
         connection.execute(change, {"serialized": merged, "name": name})
 

@@ -1,4 +1,4 @@
-"""the serialized message of a row"""
+"""column `serialized`"""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""the tables as they began"""
+"""initial tables"""
 
 import sqlalchemy as sa
 import sqlmodel

@@ -1,4 +1,4 @@
-"""who holds a backup"""
+"""image that holds a backup"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,7 +20,7 @@ def upgrade() -> None:
         f"UPDATE backup SET image = (SELECT image {held} ORDER BY token DESC LIMIT 1)"
         f" WHERE EXISTS (SELECT 1 {held})"
     )
-    # A replica of before would lock and release without a word of who holds a backup: it must fail.
+    # An older replica would lock and release without a write of `image`: the renamed column makes it fail.
     op.execute("ALTER TABLE image_lock RENAME COLUMN token TO fencing_token")
 
 

@@ -1,0 +1,64 @@
+"""ImageEligibilityService, for people and for IMS."""
+
+from dataclasses import dataclass
+
+import grpc
+from google.rpc import status_pb2
+
+from csbs.domain.backup import SEALED, image_obstacles
+from csbs.domain.refusals import BackupNotFound
+from csbs.storage import backups
+from csbs.storage.tables import BackupRow
+from recast.database import Database
+from recast.faults import FieldViolation, Refusal, RequestInvalid, all_of
+from recast.imagelock.v1 import image_eligibility_service_pb2 as pb
+from recast.imagelock.v1 import image_eligibility_service_pb2_grpc as grpc_pb
+from recast.rpc.call import enter_project
+from recast.rpc.names import parse_name, parse_parent
+from recast.rpc.status import status_from_refusal
+
+
+@dataclass(frozen=True)
+class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
+    """What its RPC needs. `require_available` is the strict reading of R06."""
+
+    database: Database
+    require_available: bool
+
+    def CheckImageEligibility(
+        self, request: pb.CheckImageEligibilityRequest, context: grpc.ServicerContext
+    ) -> pb.CheckImageEligibilityResponse:
+        project = enter_project(parse_parent(request.parent))
+        _check_projects(request, project)
+        with self.database.read() as session:
+            rows = backups.find(session, request.backups)
+        return pb.CheckImageEligibilityResponse(
+            results=[self._result(name, rows.get(name)) for name in request.backups]
+        )
+
+    def _result(self, name: str, row: BackupRow | None) -> pb.ImageEligibility:
+        if row is None:
+            return pb.ImageEligibility(backup=name, violations=_statuses([BackupNotFound(backup=name)]))
+        obstacles = image_obstacles(backups.value(row), require_available=self.require_available)
+        return pb.ImageEligibility(
+            backup=name,
+            eligible=not obstacles,
+            violations=_statuses(obstacles),
+            server=row.server,
+            sealed=row.state in SEALED,
+        )
+
+
+def _check_projects(request: pb.CheckImageEligibilityRequest, project: str) -> None:
+    for number, name in enumerate(request.backups):
+        field = f"backups[{number}]"
+        if parse_name(name, "backups", field).project != project:
+            problem = f"is not of the parent, {request.parent}"
+            raise RequestInvalid(
+                problem=f"{field}: {name} {problem}", fields=[FieldViolation(field, problem)]
+            )
+
+
+def _statuses(refusals: list[Refusal]) -> list[status_pb2.Status]:
+    """Each with the violation of its own that it has in LockBackup's refusal."""
+    return [status_from_refusal(all_of([refusal]), "csbs.recast") for refusal in refusals]
