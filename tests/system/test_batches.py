@@ -32,7 +32,7 @@ def test_a_batch_makes_servers_with_numbered_names(main: Tenant, sources: object
 
 @pytest.mark.rule("R14")
 def test_a_name_that_ends_in_a_number_is_counted_on(main: Tenant) -> None:
-    """A batch whose base ends in -0007 goes on from there; one server alone keeps its name."""
+    """A batch whose base ends in -0007 goes on from there; one server alone has its plain name."""
     answer = main.start_servers("counted-0007", count=2)
     assert [server.name for server in answer.servers] == [main.server(f"counted-000{n}") for n in (7, 8)]
     main.wait(answer.operation, "ecs")
@@ -81,7 +81,7 @@ def test_one_servers_failure_is_its_own(main: Tenant) -> None:
     others are there.
     """
     folders = main.cloud.disk_folders()
-    # The host refuses an overlay smaller than its base. No request can ask for one: the database does.
+    # The host refuses an overlay smaller than its base. No request can lead to one: the database does.
     spoil = "UPDATE disk SET size_bytes = 512 WHERE name = NEW.name"
     when = f"AFTER INSERT ON disk WHEN NEW.name = '{main.disk('part-0001-system')}'"
     with main.cloud.trigger("ecs", when, spoil):
@@ -122,7 +122,7 @@ def test_a_creation_that_fails_leaves_nothing(tenant_of: Callable[[str], Tenant]
 
 
 @pytest.mark.rule("R39")
-def test_named_disks_are_as_asked_and_the_others_as_the_image_says(main: Tenant) -> None:
+def test_named_disks_are_as_requested_and_the_others_as_in_the_image(main: Tenant) -> None:
     """A request that names one of the image's disks changes that disk alone; disks that name none come in
     addition (V3).
     """
@@ -130,12 +130,12 @@ def test_named_disks_are_as_asked_and_the_others_as_the_image_says(main: Tenant)
     main.create_server("v3", data_disks=data)
     main.create_backup("v3", "v3")
     main.create_image("v3", "v3")
-    asked = [
+    requested = [
         ecs_pb.DataDiskSpec(image_disk="data-2", size_bytes=8 * MIB, display_name="big", shared=True),
         ecs_pb.DataDiskSpec(size_bytes=MIB),
     ]
     system = ecs_pb.SystemDiskSpec(size_bytes=80 * MIB)
-    made = main.create_server("v3-made", "v3", data_disks=asked, system_disk=system)
+    made = main.create_server("v3-made", "v3", data_disks=requested, system_disk=system)
     assert [(disk.position, disk.size_bytes, disk.shared) for disk in made.disks] == [
         (0, 80 * MIB, False),
         (1, 5 * MIB + 1536, False),
@@ -202,9 +202,7 @@ def test_a_servers_name_is_well_formed(main: Tenant, name: str) -> None:
 
 @pytest.mark.rule("R49", "R50")
 def test_each_kind_of_image_serves_for_its_own_use(main: Tenant) -> None:
-    """Servers are made from system-disk images, disks from data-disk images; any other use is refused, and
-    told.
-    """
+    """Servers are made from system-disk images, disks from data-disk images; any other use is refused."""
     wanted = {"rule": "R50"}
     for kind, image in (("DATA_DISK", "logs"), ("ISO", "iso")):
         with refused("IMAGE_KIND_UNSUPPORTED", BAD, kind=kind, image=main.image(image), **wanted):

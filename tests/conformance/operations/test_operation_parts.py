@@ -24,7 +24,7 @@ def refuse(_work: Work) -> Message:
 
 
 def answer(bench: Any, operation: str) -> str:
-    """What `join` gave."""
+    """The result of `join`."""
     value = StringValue()
     bench.message(operation).response.Unpack(value)
     return value.value
@@ -70,7 +70,7 @@ def test_a_cancel_reaches_the_parts(bench: Any, family: tuple[str, list[str]]) -
 
 
 def test_deleting_the_whole_deletes_its_parts(bench: Any, family: tuple[str, list[str]]) -> None:
-    """Nothing of ended work stays when it is forgotten."""
+    """Deleting ended work deletes its parts and their rows."""
     whole, parts = family
     for _ in parts:
         bench.worker(bench.nothing).run_once()
@@ -79,7 +79,7 @@ def test_deleting_the_whole_deletes_its_parts(bench: Any, family: tuple[str, lis
     assert bench.names("operation", "id") == []
 
 
-def test_no_wake_is_lost_between_the_look_and_the_parking(bench: Any) -> None:
+def test_no_wakeup_is_lost_between_the_check_and_the_parking(bench: Any) -> None:
     """Parts that end at any instant, by workers of their own, always bring the whole to its end at once."""
     for _ in range(8):
         whole = bench.record(queue="whole")

@@ -1,5 +1,4 @@
-"""The work that is cancelled: what each kind needs, how it is begun, and what is true when it did or did not
-happen.
+"""The work that is cancelled: the preparation and the start of each kind, and the checks of both ends.
 
 The disks are large enough for most kinds to take a while.
 """
@@ -16,7 +15,7 @@ from tests.faults.cancellation.cancelling import (
     MIB,
     Act,
     CancellingRig,
-    Look,
+    Check,
     change_os,
     delete_image,
     disk_of_newest,
@@ -53,7 +52,7 @@ from tests.harness.expectations import until
 
 NEWS_BYTES = 64 * MIB
 _NEWS_AT = 16 * MIB
-_FREE_AT = 280 * MIB  # where a system disk's file system keeps nothing
+_FREE_AT = 280 * MIB  # where a system disk's file system has no data
 
 
 Prepare = Callable[[CancellingRig], str]
@@ -66,12 +65,12 @@ class Case:
     name: str
     prepare: Prepare
     act: Act
-    undone: Look | None
-    """Holds what is left after a cancel against what was there before; None where none comes in time."""
-    done: Look
-    """Holds the result against what was promised, and takes it away."""
+    undone: Check | None
+    """Compares the leftovers of a cancel with the state before it; None where no cancel comes in time."""
+    done: Check
+    """Compares the result with the promise, and deletes it."""
     is_new_each_time: bool = False
-    """Whether doing it again needs another subject, because a failed one keeps its id."""
+    """Whether a repeat needs another subject, because a failed one still has its id."""
 
 
 def build_world(rig: CancellingRig, folder: Path) -> None:
@@ -132,7 +131,7 @@ def cases(folder: Path) -> list[Case]:
     ]
 
 
-# What is needed.
+# Preparations.
 
 
 def _new(prefix: str) -> Prepare:
@@ -140,7 +139,7 @@ def _new(prefix: str) -> Prepare:
 
 
 def _news_on(server: str) -> Prepare:
-    """Something that no backup has on the server's data disk."""
+    """Bytes that no backup has on the server's data disk."""
 
     def prepare(rig: CancellingRig) -> str:
         _write_news(rig, server)
@@ -184,7 +183,7 @@ def _unfinished(rig: CancellingRig) -> str:
 
 
 def _restorable(rig: CancellingRig) -> str:
-    """A backup of what is not on the server any more, nor in the host's cache."""
+    """A backup of bytes that are no longer on the server, nor in the host's cache."""
     backup = _backup(rig)
     on_disk(rig, "web-data-1", MARK)
     return backup
