@@ -18,6 +18,7 @@ NAMES = {
     "recast.resources": ["remember_replay", "keep_shown", "by_bytes", "joined"],
     "recast.operations": ["Bell"],
     "recast.doctor": ["CannotLook"],
+    "recast.doctor.command": ["CANNOT_LOOK"],
     "recast.preparation.checks": ["ask_all"],
 }
 

@@ -27,7 +27,7 @@ def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None
 
 @command(app, "check", service="ims")
 def check(session: Session, backup: BackupId) -> None:
-    """Say whether an image can be made of a backup, and if not, every rule in the way."""
+    """Check whether an image can be made of a backup; if not, show every violated rule."""
     request = CheckImageEligibilityRequest(backup=session.name(backup, "backups"))
     session.show(session.recast.locks.CheckImageEligibility(request))
 
@@ -46,7 +46,7 @@ def take(session: Session, backup: BackupId, image: OfImage) -> None:
 
 @command(app, "confirm", service="ims")
 def confirm(session: Session, backup: BackupId, image: OfImage, token: LockToken) -> None:
-    """Make a lock last: the image is NORMAL."""
+    """Confirm a lock: the image is NORMAL."""
     request = ConfirmLockRequest(
         backup=session.name(backup, "backups"), image=session.name(image, "images"), token=token
     )
@@ -56,7 +56,7 @@ def confirm(session: Session, backup: BackupId, image: OfImage, token: LockToken
 
 @command(app, "release", service="ims")
 def release(session: Session, backup: BackupId, image: OfImage, token: LockToken = 0) -> None:
-    """Give a lock back. Without --token the --request-id that it was taken with names it."""
+    """Release a lock. Without --token it is identified by the --request-id of its `take`."""
     request = ReleaseLockRequest(
         backup=session.name(backup, "backups"),
         image=session.name(image, "images"),
@@ -69,7 +69,7 @@ def release(session: Session, backup: BackupId, image: OfImage, token: LockToken
 
 @command(app, "content", service="ims")
 def content(session: Session, backup: BackupId, image: OfImage, token: LockToken) -> None:
-    """Read what the disks of a locked backup are. With --output json the store's key is shown."""
+    """Read the content of a locked backup. With --output json this includes the store's key."""
     request = GetBackupContentRequest(
         backup=session.name(backup, "backups"), image=session.name(image, "images"), token=token
     )
