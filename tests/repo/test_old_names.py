@@ -23,6 +23,7 @@ NAMES = {
     "ecs.domain.refusals": ["HoldEnded"],
     "ecs.domain.freeze": ["check_not_thawed"],
     "ecs.domain.batch": ["AskedDisk"],
+    "recast.doctor.command": ["CANNOT_LOOK"],
     "recast.preparation.checks": ["ask_all"],
 }
 

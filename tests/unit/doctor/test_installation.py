@@ -6,7 +6,7 @@ import pytest
 
 from recast.client import SERVICES
 from recast.doctor import Installation, Unreadable, examine
-from recast.doctor.command import CANNOT_LOOK, main
+from recast.doctor.command import UNREADABLE, main
 from recast.stack.layout import Layout, environment_of
 
 
@@ -41,7 +41,7 @@ def test_folder_that_is_no_root_is_distinguished_from_a_clean_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In a folder that no stack ever used the command prints that, and exits with 2."""
-    assert main(["--root", str(tmp_path)]) == CANNOT_LOOK
+    assert main(["--root", str(tmp_path)]) == UNREADABLE
     assert "is not the root of a stack" in capsys.readouterr().err
 
 

@@ -136,7 +136,7 @@ def detach(session: Session, disk: DiskId, server: OfServer, change: Change) -> 
 
 @command(app, "connection", role="operator")
 def connection(session: Session, disk: DiskId) -> None:
-    """Show how a disk's bytes are reached on its host. For operators: a minted token is an operator's.
+    """Show the path of a disk's bytes on its host. For operators: a minted token is an operator's.
 
     \b
     qemu-img info "$(recast disk connection web-data-1 -o json | jq -r .connection.path)"
