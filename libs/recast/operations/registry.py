@@ -49,7 +49,7 @@ class Operations:
     ) -> operations_pb2.Operation:
         """Writes the row of new work into the transaction that writes what the work is about.
 
-        `parent` is the id of the work that this is a part of, recorded in the same transaction.
+        `parent` is the id of the work that this is a child of, recorded in the same transaction.
         """
         now = self.now()
         row = OperationRow(
@@ -75,7 +75,7 @@ class Operations:
         return row
 
     def request_cancel(self, tx: Transaction, row: OperationRow) -> None:
-        """Asks for the end of work and of its parts; an ended operation stays as it is.
+        """Asks for the end of work and of its children; an ended operation stays as it is.
 
         The worker sees it at its next step or progress.
         """
@@ -87,7 +87,7 @@ class Operations:
         tx.after_commit(self.wakeup.notify)
 
     def delete(self, tx: Transaction, row: OperationRow) -> None:
-        """Forgets ended work, and its parts with it."""
+        """Forgets ended work, and its children with it."""
         if not row.ended:
             raise OperationRunning(operation=operation_name(row))
         tx.session.connection().execute(delete(_TABLE).where(_TABLE.c.parent == row.id))

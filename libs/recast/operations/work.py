@@ -20,7 +20,7 @@ from recast.operations.tables import OperationRow, OperationStep, OperationUse
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
 _USE: Any = OperationUse.__table__  # type: ignore[attr-defined]
 _DECIDED = ":decided"  # remembered like a step once the point of no return is passed
-_PARKED_SECONDS = 60.0  # parts wake what waits for them; after this it looks by itself
+_PARKED_SECONDS = 60.0  # children wake their parent; after this it looks by itself
 _PROGRESS_SECONDS = 2.0  # often enough to look alive, seldom enough not to load the database
 _CANCEL_SECONDS = 0.25  # how late a cancel may be noticed by work that checks often
 T = TypeVar("T")
@@ -28,7 +28,7 @@ M = TypeVar("M", bound=Message)
 
 
 class Parked(Exception):
-    """The work waits for its parts; the last of them to end wakes it."""
+    """The work waits for its children; the last of them to end wakes it."""
 
 
 class Interrupted(Exception):
@@ -212,12 +212,12 @@ class Work:
         """The progress as it was given last, also when it was not written: its other fields are empty."""
         return self._progress
 
-    def parts(self) -> list[OperationRow]:
-        """The parts of this work, all ended, in the order of their recording.
+    def children(self) -> list[OperationRow]:
+        """The operations that were recorded with this one as their parent, all ended, in that order.
 
-        While one has not ended it raises Parked: the lease is given back, no thread waits, and the part's end
-        has the work run again. A cancel reaches the parts by itself; how they end tells what came of it. On
-        PostgreSQL the part waits for this transaction, so that it cannot end between the look and the
+        While one has not ended it raises Parked: the lease is given back, no thread waits, and the child's
+        end has the work run again. A cancel reaches the children by itself; how they end tells what came of
+        it. On PostgreSQL the child waits for this transaction, so that it cannot end between the look and the
         parking.
         """
         with self._database.write() as tx:
@@ -232,7 +232,7 @@ class Work:
                 tx,
                 lease_until=0.0,
                 not_before=text(f"{self._database.now_sql()} + {_PARKED_SECONDS}"),
-                step=f"waits for {len(rows) - ended} of {len(rows)} parts",
+                step=f"waits for {len(rows) - ended} of {len(rows)} child operations",
                 progress=shown.SerializeToString(),
             )
             tx.commit()

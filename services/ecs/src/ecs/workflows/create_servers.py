@@ -1,7 +1,7 @@
 """CreateServers: pin, bring the bases into the cache, make every disk, bring the servers up, unpin.
 
-Undone by removing all. A batch that is spread over hosts has a part for each, and only joins what became of
-them.
+Undone by removing all. A batch that is spread over hosts has a child operation for each, and only joins what
+became of them.
 
 The first server of an image on a host pays for its bases; all others are overlays on them.
 """
@@ -43,8 +43,8 @@ class CreateServers:
     def run(self, work: Work) -> Message | Refusal:
         """See the module."""
         names = _names(work)
-        if parts := work.parts():
-            return _joined(work, parts)
+        if children := work.children():
+            return _joined(work, children)
         wanted = self._images_wanted(work, names)
         if not work.done("up"):  # after it the servers are their owners', who may have deleted them
             for image in wanted:
@@ -67,8 +67,8 @@ class CreateServers:
     def undo(self, work: Work, error: Refusal) -> None:
         """V14: nothing is left of the servers; of those whose files cannot be removed, an ERROR to delete."""
         names = _names(work)
-        if work.parts():
-            return  # each part leaves nothing of its own servers
+        if work.children():
+            return  # each child leaves nothing of its own servers
         wanted = self._images_wanted(work, names)
         if work.done("up"):
             failed = work.recall("disks")
@@ -148,19 +148,19 @@ class CreateServers:
             fail_server(tx, name, error, self._now())
 
 
-def _joined(work: Work, parts: Sequence[OperationRow]) -> Message | Refusal:
-    """What became of a batch on several hosts, in the order of the request. Parts undo themselves."""
+def _joined(work: Work, children: Sequence[OperationRow]) -> Message | Refusal:
+    """What became of a batch on several hosts, in the order of the request. Children undo themselves."""
     outcomes: dict[str, pb.ServerOutcome] = {}
     failed: dict[str, status_pb2.Status] = {}
-    for part in parts:
-        if part.error is not None:
-            failed[part.queue] = status_pb2.Status.FromString(part.error)
+    for child in children:
+        if child.error is not None:
+            failed[child.queue] = status_pb2.Status.FromString(child.error)
             continue
         result = pb.CreateServersResult()
-        any_pb2.Any.FromString(part.response or b"").Unpack(result)
+        any_pb2.Any.FromString(child.response or b"").Unpack(result)
         outcomes |= {outcome.server: outcome for outcome in result.outcomes}
     if not outcomes:
-        if all(part.state == State.CANCELLED for part in parts):
+        if all(child.state == State.CANCELLED for child in children):
             raise work.cancelled()
         return refusal_from_status(next(iter(failed.values())))
     asked = pb.CreateServersResult.FromString(work.request).outcomes
