@@ -3,10 +3,11 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar, overload
 
 from google.protobuf.message import Message
+from google.rpc import status_pb2
 from sqlalchemy import select, text
 
 from recast.database import Transaction
@@ -14,7 +15,7 @@ from recast.faultpoints import reach, within
 from recast.faults import Cancelled, Refusal, Unavailable
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.lease import Lease, LeaseLost
-from recast.operations.registry import Operations, operation_name
+from recast.operations.registry import Operations, operation_metadata, operation_name
 from recast.operations.tables import OperationRow, OperationStep, OperationUse
 
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
@@ -204,13 +205,28 @@ class Work:
         done, total = sum(each.done_bytes for each in disks), sum(each.total_bytes for each in disks)
         percent = max(self._progress.progress_percent, min(99, done * 100 // total if total else 0))
         self._progress = pb.OperationMetadata(
-            progress_percent=percent, done_bytes=done, total_bytes=total, disks=disks
+            progress_percent=percent,
+            done_bytes=done,
+            total_bytes=total,
+            disks=disks,
+            parts=self._progress.parts,
         )
         self._write_progress()
 
     def last_progress(self) -> pb.OperationMetadata:
         """The progress as it was given last, also when it was not written: its other fields are empty."""
         return self._progress
+
+    def end_parts(self, errors: Mapping[str, status_pb2.Status]) -> None:
+        """Says how each part of a batch ended: by its target, why it failed; the others succeeded.
+
+        Written with the progress. Parts of which this is not said end as the whole work does.
+        """
+        for part in self._progress.parts:
+            part.state = pb.OPERATION_STATE_SUCCEEDED
+            if part.target in errors:
+                part.state = pb.OPERATION_STATE_FAILED
+                part.error.CopyFrom(errors[part.target])
 
     def children(self) -> list[OperationRow]:
         """The operations that were recorded with this one as their parent, all ended, in that order.
@@ -225,19 +241,27 @@ class Work:
             query = select(OperationRow).where(_TABLE.c.parent == self.id)
             rows = tx.session.scalars(query.order_by(_TABLE.c.create_time, _TABLE.c.id)).all()
             ended = sum(row.ended for row in rows)
+            self._take_parts(row for row in rows if row.ended)
             if ended == len(rows):
                 return list(rows)
-            shown = pb.OperationMetadata(progress_percent=ended * 100 // len(rows))
+            self._progress.progress_percent = ended * 100 // len(rows)
             self._lease.write_in(
                 tx,
                 lease_until=0.0,
                 not_before=text(f"{self._database.now_sql()} + {_PARKED_SECONDS}"),
                 step=f"waits for {len(rows) - ended} of {len(rows)} child operations",
-                progress=shown.SerializeToString(),
+                progress=self._progress.SerializeToString(),
             )
             tx.commit()
         self._operations.notify()
         raise Parked(self.id)
+
+    def _take_parts(self, children: Iterable[OperationRow]) -> None:
+        """The parts of a child are parts of its parent, too, under the same ids."""
+        ended = {part.id: part for child in children for part in operation_metadata(child).parts}
+        for part in self._progress.parts:
+            if part.id in ended:
+                part.CopyFrom(ended[part.id])
 
     def pause(self, seconds: float) -> None:
         """Waits between two looks at something elsewhere; ends early, by an exception, as `check` does."""

@@ -42,7 +42,8 @@ class CreateServers:
 
     def run(self, work: Work) -> Message | Refusal:
         """See the module."""
-        names = _names(work)
+        asked = _asked(work)
+        names = [each.server for each in asked]
         if children := work.children():
             return _joined(work, children)
         wanted = self._images_wanted(work, names)
@@ -57,16 +58,14 @@ class CreateServers:
             work.step(f"clear {name}", lambda name=name: self._clear([name]))  # type: ignore[misc]
         unpin(work, self._images, wanted)
         errors = {name: status_pb2.Status.FromString(bytes.fromhex(error)) for name, error in failed.items()}
+        work.end_parts(errors)
         if len(errors) == len(names):
             return refusal_from_status(errors[names[0]])
-        host = self._host.name
-        return pb.CreateServersResult(
-            outcomes=[pb.ServerOutcome(server=name, host=host, error=errors.get(name)) for name in names]
-        )
+        return pb.CreateServersResult(outcomes=[_outcome(each, errors.get(each.server)) for each in asked])
 
     def undo(self, work: Work, error: Refusal) -> None:
         """V14: nothing is left of the servers; of those whose files cannot be removed, an ERROR to delete."""
-        names = _names(work)
+        names = [each.server for each in _asked(work)]
         if work.children():
             return  # each child leaves nothing of its own servers
         wanted = self._images_wanted(work, names)
@@ -163,13 +162,8 @@ def _joined(work: Work, children: Sequence[OperationRow]) -> Message | Refusal:
         if all(child.state == State.CANCELLED for child in children):
             raise work.cancelled()
         return refusal_from_status(next(iter(failed.values())))
-    asked = pb.CreateServersResult.FromString(work.request).outcomes
     return pb.CreateServersResult(
-        outcomes=[
-            outcomes.get(each.server)
-            or pb.ServerOutcome(server=each.server, host=each.host, error=failed[each.host])
-            for each in asked
-        ]
+        outcomes=[outcomes.get(each.server) or _outcome(each, failed[each.host]) for each in _asked(work)]
     )
 
 
@@ -201,8 +195,13 @@ def remove_rows(tx: Transaction, rows: Sequence[DiskRow]) -> None:
         tx.session.delete(row)
 
 
-def _names(work: Work) -> list[str]:
-    return [outcome.server for outcome in pb.CreateServersResult.FromString(work.request).outcomes]
+def _asked(work: Work) -> Sequence[pb.ServerOutcome]:
+    """The servers to make, each as its outcome without an end."""
+    return pb.CreateServersResult.FromString(work.request).outcomes
+
+
+def _outcome(asked: pb.ServerOutcome, error: status_pb2.Status | None) -> pb.ServerOutcome:
+    return pb.ServerOutcome(id=asked.id, server=asked.server, host=asked.host, error=error)
 
 
 def _new_disk(disk: DiskRow) -> NewDisk:
