@@ -165,6 +165,17 @@ class Cloud:
         finally:
             self.execute(service, drop)
 
+    @contextmanager
+    def work_held(self, service: Service, verb: str) -> Iterator[None]:
+        """Work of this verb that is recorded in the block begins at its end, or once it is cancelled."""
+        later = "UPDATE operation SET not_before = 1e12 WHERE id = NEW.id"
+        with self.trigger(service, f"AFTER INSERT ON operation WHEN NEW.verb = '{verb}'", later):
+            try:
+                yield
+            finally:
+                begin = "UPDATE operation SET not_before = 0 WHERE verb = :verb AND not_before = 1e12"
+                self.execute(service, begin, verb=verb)
+
     # Files.
 
     def disk_folders(self) -> set[str]:

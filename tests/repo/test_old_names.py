@@ -20,7 +20,7 @@ NAMES = {
     "recast.doctor": ["CannotLook"],
     "csbs.domain.image_lock": ["find_again", "current"],
     "ims.domain.refusals": ["PinEnded"],
-    "ecs.domain.refusals": ["HoldEnded"],
+    "ecs.domain.refusals": ["HoldEnded", "HostAway"],
     "ecs.domain.freeze": ["check_not_thawed"],
     "ecs.domain.batch": ["AskedDisk"],
     "recast.doctor.command": ["CANNOT_LOOK"],

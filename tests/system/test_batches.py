@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from recast.client.waiting import metadata_of
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.faults import Kind
+from recast.longrunning.v1.operation_metadata_pb2 import OperationState
 from tests.harness.expectations import file_digest, refused, state_of
 from tests.harness.project import Tenant
 
@@ -24,6 +26,8 @@ def test_a_batch_makes_servers_with_numbered_names(main: Tenant, sources: object
     assert [(outcome.server, outcome.HasField("error")) for outcome in result.outcomes] == [
         (n, False) for n in names
     ]
+    ids = [f"{answer.operation.name.rpartition('/')[2]}-000{number}" for number in range(3)]
+    assert [outcome.id for outcome in result.outcomes] == ids
     made = [main.get_server(f"batch-000{number}") for number in range(3)]
     assert [server.display_name for server in made] == [f"web.front-000{number}" for number in range(3)]
     assert [state_of(server) for server in made] == 3 * ["STOPPED"]
@@ -76,6 +80,23 @@ def test_a_batch_with_one_id_that_is_taken_makes_none(main: Tenant) -> None:
 
 
 @pytest.mark.rule("R14")
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_part_is_known_from_the_first_answer(main: Tenant, count: int) -> None:
+    """The answer's operation names a part for each server, one alone too; what has one server made is no
+    batch, and has none.
+    """
+    answer = main.start_servers(f"parts-{count}", count=count)
+    parts = metadata_of(answer.operation).parts
+    operation = answer.operation.name.rpartition("/")[2]
+    assert [part.id for part in parts] == [f"{operation}-000{number}" for number in range(count)]
+    assert [part.target for part in parts] == [server.name for server in answer.servers]
+    main.wait(answer.operation, "ecs")
+    assert [part.id for part in main.metadata(answer.operation, "ecs").parts] == [part.id for part in parts]
+    stop = ecs_pb.StopServerRequest(name=answer.servers[0].name)
+    assert not metadata_of(main.recast.servers.StopServer(stop).operation).parts
+
+
+@pytest.mark.rule("R14")
 def test_one_servers_failure_is_its_own(main: Tenant) -> None:
     """When the disks of one server of a batch cannot be made, that one is reported and leaves nothing; the
     others are there.
@@ -88,6 +109,12 @@ def test_one_servers_failure_is_its_own(main: Tenant) -> None:
         answer = main.start_servers("part", count=3)
     result = main.result(answer.operation, "ecs", ecs_pb.CreateServersResult)
     assert [outcome.HasField("error") for outcome in result.outcomes] == [False, True, False]
+    parts = main.metadata(answer.operation, "ecs").parts
+    assert [(part.id, part.target) for part in parts] == [(each.id, each.server) for each in result.outcomes]
+    assert [OperationState.Name(part.state) for part in parts] == [
+        f"OPERATION_STATE_{state}" for state in ("SUCCEEDED", "FAILED", "SUCCEEDED")
+    ]
+    assert parts[1].error == result.outcomes[1].error
     assert "base" in result.outcomes[1].error.message
     for number in (0, 2):
         assert state_of(main.get_server(f"part-000{number}")) == "RUNNING"

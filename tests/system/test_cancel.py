@@ -56,6 +56,11 @@ def _loose(tenant: Tenant, name: str) -> str:
     return f"{state_of(listed.disks[0])}"
 
 
+def _places(tenant: Tenant, name: str) -> str:
+    disk = tenant.get_disk(name)
+    return f"{state_of(disk)} {len(disk.attachments)}"
+
+
 def _gone(tenant: Tenant, name: str) -> str:
     readers: list[ReadState] = [_backup, _image, _server, lambda t, n: state_of(t.get_disk(n))]
     reasons = set()
@@ -96,6 +101,8 @@ ENDS: dict[str, tuple[int, ReadState, str]] = {
     "ReinstallServerOs": (CANCELLED, _disks, "STOPPED True"),
     "CreateDisk": (CANCELLED, _loose, "ERROR"),
     "DeleteDisk": (SUCCEEDED, _gone, "NOT_FOUND"),
+    "AttachDisk": (CANCELLED, _places, "AVAILABLE 0"),
+    "DetachDisk": (CANCELLED, lambda t, n: _places(t, f"{n}-data-1"), "IN_USE 1"),
     "ExportDisks": (SUCCEEDED, _server, "STOPPED"),
     "ThawServer": (SUCCEEDED, _server, "STOPPED"),
     "RestoreDisks": (CANCELLED, _disks, "STOPPED True"),

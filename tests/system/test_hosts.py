@@ -87,6 +87,7 @@ def test_a_batch_is_spread_over_the_hosts(hosts: Hosts) -> None:
     placed = hosts.hosts_of(result)
     assert sorted(placed) == ["far", "far", "local", "local"]
     assert [outcome.host for outcome in result.outcomes] == placed
+    assert [outcome.id.rpartition("-")[2] for outcome in result.outcomes] == ["0000", "0001", "0002", "0003"]
     tenant = hosts.tenant
     expected = file_digest(tenant.sources / "sys.raw")
     for name, host in zip(names, placed, strict=True):
@@ -96,9 +97,12 @@ def test_a_batch_is_spread_over_the_hosts(hosts: Hosts) -> None:
 
 
 def test_a_spread_batch_is_listed_once(hosts: Hosts) -> None:
-    """The parts of a batch on each host are not listed as operations."""
+    """The child operations of a batch on the hosts are not listed; its parts are the servers."""
     operation = hosts.tenant.start_servers("once", count=2, data_disks=[_LARGE]).operation
     hosts.tenant.wait(operation, "ecs")
+    parts = hosts.tenant.metadata(operation, "ecs").parts
+    assert [part.target for part in parts] == [hosts.tenant.server(f"once-000{number}") for number in (0, 1)]
+    assert {OperationState.Name(part.state) for part in parts} == {"OPERATION_STATE_SUCCEEDED"}
     request = operations_pb2.ListOperationsRequest(
         name=hosts.tenant.parent, filter=f'target = "{hosts.tenant.server("once-0000")}"'
     )
@@ -153,18 +157,16 @@ def test_an_unknown_host_is_refused(hosts: Hosts) -> None:
 def test_new_servers_are_made_on_reachable_hosts(far_unreachable: Hosts) -> None:
     """An unreachable host gets none of a batch, and is refused by name."""
     assert far_unreachable.hosts_of(far_unreachable.batch("beside", 3)) == ["local"] * 3
-    with refused("HOST_AWAY", Kind.UNAVAILABLE, host="far"):
+    with refused("HOST_UNREACHABLE", Kind.UNAVAILABLE, host="far"):
         far_unreachable.tenant.start_servers("unreachable", host="far")
 
 
 def test_work_waits_for_its_host(hosts: Hosts) -> None:
-    """Stopping, or backing up, a server whose host is unreachable does not fail: it goes
-    on when that is back.
-    """
-    tenant, name = hosts.tenant, far_server(hosts, "far-waits")
+    """Stopping, or backing up, a server of an unreachable host does not fail: it continues when the host is back."""
+    tenant, name, idle = hosts.tenant, far_server(hosts, "far-waits"), far_server(hosts, "far-idle")
     hosts.go()
     stop = tenant.recast.servers.StopServer(server_service_pb2.StopServerRequest(name=tenant.server(name)))
-    backup = tenant.start_backup("far-waits", far_idle(hosts))
+    backup = tenant.start_backup("far-waits", idle)
     until(lambda: tenant.metadata(backup.operation, "csbs").retries > 0, "a try to freeze")
     assert tenant.metadata(backup.operation, "csbs").last_retry_reason.startswith("host far does not answer")
     assert state_of(tenant.get_server(name)) == "STOPPING"
@@ -172,17 +174,6 @@ def test_work_waits_for_its_host(hosts: Hosts) -> None:
     tenant.wait(stop.operation, "ecs")
     tenant.wait(backup.operation, "csbs")
     assert state_of(tenant.get_backup("far-waits")) == "AVAILABLE"
-
-
-def far_idle(hosts: Hosts) -> str:
-    """A server on the host `far` that nothing is done with."""
-    return next(
-        server.name.rpartition("/")[2]
-        for server in hosts.tenant.recast.servers.ListServers(
-            server_service_pb2.ListServersRequest(parent=hosts.tenant.parent)
-        ).servers
-        if server.host == "far" and state_of(server) == "RUNNING"
-    )
 
 
 def test_a_cancelled_batch_ends_on_every_host(hosts: Hosts) -> None:

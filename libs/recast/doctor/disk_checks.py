@@ -15,7 +15,7 @@ from recast.doctor.snapshots import Snapshots
 
 # Each disk waits for one run of qemu-img for each of its layers.
 _AT_ONCE = 4
-_HAVING_FILES = {"AVAILABLE", "IN_USE"}
+_HAVING_FILES = {"AVAILABLE", "IN_USE", "ATTACHING", "DETACHING"}
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ TRANSIENT: Mapping[str, Set[str]] = {
     "backup": {"CREATING", "RESTORING", "DELETING"},
     "image": {"CREATING", "DELETING"},
     "server": {"CREATING", "STARTING", "STOPPING", "REBOOTING", "CHANGING_OS", "RESTORING", "DELETING"},
-    "disk": {"CREATING", "DELETING"},
+    "disk": {"CREATING", "ATTACHING", "DETACHING", "DELETING"},
 }
 # The targets of these exist until they are decided. All others may outlive theirs, or have no row.
 _NEEDING_TARGET = {
     *("CreateBackup", "RestoreBackup", "CreateImage", "ImportImage", "CreateServers", "CreateDisk"),
+    *("AttachDisk", "DetachDisk"),
     *("ExportDisks", "RestoreDisks", "ChangeServerOs", "ReinstallServerOs"),
     *("StartServer", "StopServer", "RebootServer"),
 }

@@ -6,6 +6,8 @@ from recast.doctor.findings import Code, Findings
 from recast.doctor.rows import Attachment, Disk, Freeze, Operation
 from recast.doctor.snapshots import Snapshots
 
+_HAVING_PLACES = {"IN_USE", "ATTACHING", "DETACHING"}
+
 
 def check_servers(seen: Snapshots, findings: Findings) -> None:
     """A server has one system disk, at position 0, and is frozen only by an existing freeze."""
@@ -84,11 +86,12 @@ def check_attachments(seen: Snapshots, findings: Findings) -> None:
 def _check_use(disk: Disk, servers: list[str], work: Operation | None, findings: Findings) -> None:
     if disk.awaits_deletion:
         return
-    if servers and disk.state not in {"IN_USE", "CREATING"}:
+    if servers and disk.state not in {*_HAVING_PLACES, "CREATING"}:
         what = f"it is {disk.state}, and attached to {', '.join(servers)}"
         findings.add(Code.DISK_USE_WRONG, disk.name, what, work)
-    elif not servers and disk.state == "IN_USE":
-        findings.add(Code.DISK_USE_WRONG, disk.name, "it is IN_USE, and attached to no server", work)
+    elif not servers and disk.state in _HAVING_PLACES:
+        what = f"it is {disk.state}, and attached to no server"
+        findings.add(Code.DISK_USE_WRONG, disk.name, what, work)
     elif not servers and disk.role == "SYSTEM" and disk.state in {"AVAILABLE", "ERROR"}:
         what = f"a system disk without a server, {disk.state}"
         findings.add(Code.SYSTEM_DISK_WITHOUT_SERVER, disk.name, what, work)

@@ -8,7 +8,7 @@ Work that fails for good is undone, and an interrupted undo is resumed.
 
 from recast.operations.expiry import Expiries
 from recast.operations.lease import Lease, LeaseLost
-from recast.operations.registry import Operations, operation_message
+from recast.operations.registry import Operations, operation_message, part_id
 from recast.operations.schedule import Schedule
 from recast.operations.servicer import OperationsServicer
 from recast.operations.tables import TABLES, OperationRow, OperationStep, State
@@ -33,4 +33,5 @@ __all__ = [
     "Worker",
     "Workflow",
     "operation_message",
+    "part_id",
 ]

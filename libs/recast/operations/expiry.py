@@ -54,7 +54,7 @@ class Expiries:
         self._schedule_deletion(_REPLAY, conditions, age)
 
     def add_operations(self, age: timedelta) -> None:
-        """Deletes operations that ended, with their steps and parts. A part stays as long as its parent."""
+        """Deletes ended operations, with their steps and children. A child stays as long as its parent."""
         self._schedule_deletion(
             _OPERATION,
             lambda before: [

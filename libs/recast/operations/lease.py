@@ -93,7 +93,7 @@ class Lease:
         self.write(lease_until=0.0, **values)
 
     def end(self, **values: object) -> None:
-        """Writes the end of the operation, releases what it used, and wakes what it is a part of."""
+        """Writes the end of the operation, releases what it used, and wakes its parent."""
         with self._database.write() as tx:
             # The request goes with the end: it may hold the key of a chunk store.
             self.write_in(

@@ -1,6 +1,6 @@
 """Recording, reading and cancelling operations, and their public messages."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -46,10 +46,12 @@ class Operations:
         queue: str = "",
         operation_id: str = "",
         parent: str = "",
+        parts: Sequence[pb.OperationPart] = (),
     ) -> operations_pb2.Operation:
         """Writes the row of new work in the transaction that writes the work's resource.
 
-        `parent` is the id of the work that this is a part of, recorded in the same transaction.
+        `parent` is the id of the work that this is a child of, recorded in the same transaction. `parts` are
+        those of a batch, each with its id (`part_id`) and target.
         """
         now = self.now()
         row = OperationRow(
@@ -60,6 +62,7 @@ class Operations:
             queue=queue,
             parent=parent,
             request=request.SerializeToString(),
+            progress=pb.OperationMetadata(parts=parts).SerializeToString(),
             create_time=now,
             update_time=now,
         )
@@ -75,7 +78,7 @@ class Operations:
         return row
 
     def request_cancel(self, tx: Transaction, row: OperationRow) -> None:
-        """Requests the cancel of work and of its parts; an ended operation does not change.
+        """Requests the cancel of work and of its children; an ended operation does not change.
 
         The worker notices it at its next step or progress.
         """
@@ -87,7 +90,7 @@ class Operations:
         tx.after_commit(self.wakeup.notify)
 
     def delete(self, tx: Transaction, row: OperationRow) -> None:
-        """Deletes ended work, with its parts."""
+        """Deletes ended work, with its children."""
         if not row.ended:
             raise OperationRunning(operation=operation_name(row))
         tx.session.connection().execute(delete(_TABLE).where(_TABLE.c.parent == row.id))
@@ -123,8 +126,13 @@ def operation_name(row: OperationRow) -> str:
     return f"projects/{row.project}/operations/{row.id}"
 
 
-def operation_message(row: OperationRow) -> operations_pb2.Operation:
-    """The row as a google.longrunning.Operation."""
+def part_id(operation_id: str, position: int) -> str:
+    """The id of a part of a batch, by its position in the request from 0."""
+    return f"{operation_id}-{position:04d}"
+
+
+def operation_metadata(row: OperationRow) -> pb.OperationMetadata:
+    """The state and the progress of the work. A part without an end of its own has the state of the work."""
     metadata = pb.OperationMetadata.FromString(row.progress or b"")
     metadata.verb, metadata.target, metadata.step = row.verb, row.target, row.step
     metadata.state = pb.OperationState.Value(f"OPERATION_STATE_{row.state}")
@@ -134,8 +142,18 @@ def operation_message(row: OperationRow) -> operations_pb2.Operation:
     put_time(metadata.update_time, row.update_time)
     if row.end_time:
         put_time(metadata.end_time, row.end_time)
+    for part in metadata.parts:
+        if not part.state:
+            part.state = metadata.state
+            if row.ended and row.error is not None:
+                part.error.ParseFromString(row.error)
+    return metadata
+
+
+def operation_message(row: OperationRow) -> operations_pb2.Operation:
+    """The row as google.longrunning has it."""
     message = operations_pb2.Operation(name=operation_name(row), done=row.ended)
-    message.metadata.Pack(metadata)
+    message.metadata.Pack(operation_metadata(row))
     if row.ended and row.error is not None:
         message.error.CopyFrom(status_pb2.Status.FromString(row.error))
     if row.ended and row.response is not None:

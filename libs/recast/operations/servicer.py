@@ -46,7 +46,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         self, request: Any, context: grpc.ServicerContext
     ) -> operations_pb2.ListOperationsResponse:
         """The operations of `projects/{project}`, newest first; filter over state, verb, target, done,
-        create_time. Parts of an operation are not listed beside it.
+        create_time. Children of an operation are not listed beside it.
         """
         project = enter_project(parse_parent(request.name, "name"))
         with self._operations.database.read() as session:

@@ -42,7 +42,7 @@ class OperationRow(SQLModel, table=True):
     target: str = Field(index=True)
     queue: str = ""
     parent: str = Field(default="", index=True, sa_column_kwargs={"server_default": ""})
-    """The operation that this is a part of; empty for what was asked for by itself."""
+    """The operation that this is a child of; empty for what was asked for by itself."""
     request: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     state: str = State.PENDING
     ended: bool = False

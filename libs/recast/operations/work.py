@@ -3,10 +3,11 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar, overload
 
 from google.protobuf.message import Message
+from google.rpc import status_pb2
 from sqlalchemy import select, text
 
 from recast.database import Transaction
@@ -14,13 +15,13 @@ from recast.faultpoints import reach, within
 from recast.faults import Cancelled, Refusal, Unavailable
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.lease import Lease, LeaseLost
-from recast.operations.registry import Operations, operation_name
+from recast.operations.registry import Operations, operation_metadata, operation_name
 from recast.operations.tables import OperationRow, OperationStep, OperationUse
 
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
 _USE: Any = OperationUse.__table__  # type: ignore[attr-defined]
 _DECIDED = ":decided"  # recorded like a step once the point of no return is passed
-_PARKED_SECONDS = 60.0  # parts wake what waits for them; after this it looks by itself
+_PARKED_SECONDS = 60.0  # children wake their parent; after this time it polls
 _PROGRESS_SECONDS = 2.0  # often enough to be visible, rarely enough not to load the database
 _CANCEL_SECONDS = 0.25  # the least time between two reads of the cancel flag
 T = TypeVar("T")
@@ -28,7 +29,7 @@ M = TypeVar("M", bound=Message)
 
 
 class Parked(Exception):
-    """The work waits for its parts; the last of them to end wakes it."""
+    """The work waits for its children; the last of them to end wakes it."""
 
 
 class Interrupted(Exception):
@@ -201,7 +202,11 @@ class Work:
         done, total = sum(each.done_bytes for each in disks), sum(each.total_bytes for each in disks)
         percent = max(self._progress.progress_percent, min(99, done * 100 // total if total else 0))
         self._progress = pb.OperationMetadata(
-            progress_percent=percent, done_bytes=done, total_bytes=total, disks=disks
+            progress_percent=percent,
+            done_bytes=done,
+            total_bytes=total,
+            disks=disks,
+            parts=self._progress.parts,
         )
         self._write_progress()
 
@@ -209,12 +214,23 @@ class Work:
         """The last reported progress, written or not; its other fields are empty."""
         return self._progress
 
-    def parts(self) -> list[OperationRow]:
-        """The parts of this work, all ended, in the order of their recording.
+    def end_parts(self, errors: Mapping[str, status_pb2.Status]) -> None:
+        """Says how each part of a batch ended: by its target, why it failed; the others succeeded.
 
-        While one has not ended it raises Parked: the lease is given back, no thread waits, and the part's end
-        has the work run again. A cancel reaches the parts by itself; how they end tells what came of it. On
-        PostgreSQL the part waits for this transaction, so that it cannot end between the look and the
+        Written with the progress. Parts of which this is not said end as the whole work does.
+        """
+        for part in self._progress.parts:
+            part.state = pb.OPERATION_STATE_SUCCEEDED
+            if part.target in errors:
+                part.state = pb.OPERATION_STATE_FAILED
+                part.error.CopyFrom(errors[part.target])
+
+    def children(self) -> list[OperationRow]:
+        """The operations that were recorded with this one as their parent, all ended, in that order.
+
+        While one has not ended it raises Parked: the lease is given back, no thread waits, and the child's
+        end has the work run again. A cancel reaches the children by itself; how they end tells what came of
+        it. On PostgreSQL the child waits for this transaction, so that it cannot end between the look and the
         parking.
         """
         with self._database.write() as tx:
@@ -222,19 +238,27 @@ class Work:
             query = select(OperationRow).where(_TABLE.c.parent == self.id)
             rows = tx.session.scalars(query.order_by(_TABLE.c.create_time, _TABLE.c.id)).all()
             ended = sum(row.ended for row in rows)
+            self._take_parts(row for row in rows if row.ended)
             if ended == len(rows):
                 return list(rows)
-            shown = pb.OperationMetadata(progress_percent=ended * 100 // len(rows))
+            self._progress.progress_percent = ended * 100 // len(rows)
             self._lease.write_in(
                 tx,
                 lease_until=0.0,
                 not_before=text(f"{self._database.now_sql()} + {_PARKED_SECONDS}"),
-                step=f"waits for {len(rows) - ended} of {len(rows)} parts",
-                progress=shown.SerializeToString(),
+                step=f"waits for {len(rows) - ended} of {len(rows)} child operations",
+                progress=self._progress.SerializeToString(),
             )
             tx.commit()
         self._operations.notify()
         raise Parked(self.id)
+
+    def _take_parts(self, children: Iterable[OperationRow]) -> None:
+        """The parts of a child are parts of its parent, too, under the same ids."""
+        ended = {part.id: part for child in children for part in operation_metadata(child).parts}
+        for part in self._progress.parts:
+            if part.id in ended:
+                part.CopyFrom(ended[part.id])
 
     def pause(self, seconds: float) -> None:
         """Waits between two polls; ends early by an exception, like `check`."""

@@ -106,7 +106,7 @@ class Worker:
         except LeaseLost:
             log.warning("lease lost")
         except Parked:
-            pass  # its lease is given back; its parts' end has it run again
+            pass  # its lease is given back; its children's end has it run again
         finally:
             with self._lock:
                 self._leases.remove(lease)

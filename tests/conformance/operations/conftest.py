@@ -3,7 +3,7 @@ waits.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from structlog.testing import capture_logs
 
 from recast.database import Database, Transaction
 from recast.faults import Refusal
-from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
+from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationPart
 from recast.operations import TABLES, OperationRow, Operations, Work, Worker
 from recast.resources import RequestReplay
 from recast.rpc.identity import Caller, Signer, Verifier, create_keys
@@ -105,7 +105,9 @@ class Bench:
         for worker in self._started:
             worker.stop()
 
-    def record(self, verb: str = "Do", queue: str = "", parent: str = "") -> str:
+    def record(
+        self, verb: str = "Do", queue: str = "", parent: str = "", parts: Sequence[OperationPart] = ()
+    ) -> str:
         """Records work; gives its id."""
         with self.database.write() as tx:
             operation = self.operations.record(
@@ -116,6 +118,7 @@ class Bench:
                 request=StringValue(value="key"),
                 queue=queue,
                 parent=parent,
+                parts=parts,
             )
             tx.commit()
         return operation.name.rpartition("/")[2]

@@ -222,15 +222,15 @@ class TestExpiries:
         assert len(left) == 704
 
     def test_ended_operations_are_forgotten(self, bench: Any, expire: Any, clock: Clock) -> None:
-        """Ended operations expire with steps and parts; one that has not ended stays with its parts."""
-        whole = bench.record(queue="whole")
-        part = bench.record(parent=whole)
-        running = bench.record(queue="whole")
-        its_part = bench.record(parent=running)
+        """Ended operations expire with steps and children; one that has not ended stays with its children."""
+        parent = bench.record(queue="parent")
+        child = bench.record(parent=parent)
+        running = bench.record(queue="parent")
+        its_child = bench.record(parent=running)
         bench.worker(lambda work: work.step("a", lambda: None) or bench.nothing(work)).run_once()
         bench.worker(bench.nothing).run_once()
-        bench.worker(bench.nothing, queues=("whole",)).run_once()
-        assert [bench.row(each).ended for each in (whole, part, running, its_part)] == [
+        bench.worker(bench.nothing, queues=("parent",)).run_once()
+        assert [bench.row(each).ended for each in (parent, child, running, its_child)] == [
             True,
             True,
             False,
@@ -241,7 +241,7 @@ class TestExpiries:
         assert len(bench.names("operation", "id")) == 4
         clock.time += DAY
         expire(lambda expiries: expiries.add_operations(timedelta(days=30)))
-        assert sorted(bench.names("operation", "id")) == [running, its_part]
+        assert sorted(bench.names("operation", "id")) == [running, its_child]
         assert bench.names("operation_step") == []
 
     def test_an_expiry_stops_with_its_process(self, bench: Any, clock: Clock) -> None:

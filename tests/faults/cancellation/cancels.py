@@ -34,6 +34,8 @@ from tests.faults.cancellation.leftovers import (
     backup_failed,
     changed,
     disk_failed,
+    disk_has_place,
+    disk_is_loose,
     get_backup,
     idle_is,
     image_failed,
@@ -127,7 +129,9 @@ def cases(folder: Path) -> list[Case]:
         Case("StopServer", _new("stop"), power("Stop", "web"), small.web_is_running, stopped),
         Case("RebootServer", _new("reboot"), power("Reboot", "web"), *running),
         Case("CreateDisk", _a_data_image(folder), disk_of_newest, disk_failed, small.disk_is_there, True),
-        Case("DeleteDisk", _a_disk, once(small.delete_disk), None, small.disk_is_gone),
+        Case("DeleteDisk", small.a_disk, once(small.delete_disk), None, small.disk_is_gone),
+        Case("AttachDisk", small.a_disk, once(small.attach), disk_is_loose, small.disk_is_attached),
+        Case("DetachDisk", small.an_attached_disk, once(small.detach), disk_has_place, small.disk_is_there),
     ]
 
 
@@ -210,9 +214,3 @@ def _a_data_image(folder: Path) -> Prepare:
         return image
 
     return prepare
-
-
-def _a_disk(rig: CancellingRig) -> str:
-    disk = rig.new_id("disk")
-    succeeded(small.create_disk(rig, disk))
-    return disk

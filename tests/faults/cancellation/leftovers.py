@@ -1,7 +1,7 @@
 """The leftovers of work that was cancelled, and the results of work that was not."""
 
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
-from recast.ecs.v1 import disk_service_pb2, server_pb2, server_service_pb2
+from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
 from recast.faults import Kind, RemoteRefusal
 from recast.ims.v1 import image_pb2, image_service_pb2
 from tests.faults.cancellation.cancelling import (
@@ -87,6 +87,16 @@ def disk_failed(rig: CancellingRig, disk: str) -> None:
         rig.recast.disks.GetDisk(request).disk.error.code == 1, "the disk does not say that it was cancelled"
     )
     succeeded(small.delete_disk(rig, disk))
+
+
+def disk_is_loose(rig: CancellingRig, disk: str) -> None:
+    """The disk is AVAILABLE, and has no place at a server."""
+    small.disk_is(rig, disk, disk_pb2.DISK_STATE_AVAILABLE, places=0)
+
+
+def disk_has_place(rig: CancellingRig, disk: str) -> None:
+    """The disk is IN_USE in its place."""
+    small.disk_is(rig, disk, disk_pb2.DISK_STATE_IN_USE, places=1)
 
 
 def idle_is(state: str) -> Check:

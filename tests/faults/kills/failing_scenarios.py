@@ -102,6 +102,16 @@ def _disk_of(rig: Rig, image_id: str) -> operations_pb2.Operation:
     return rig.run("ecs", lambda: rig.recast.disks.CreateDisk(request))
 
 
+def _attach_without_files(rig: Rig, disk_id: str) -> operations_pb2.Operation:
+    """An attachment while the disk's files are not there."""
+    request = disk_service_pb2.GetDiskConnectionRequest(name=f"{PROJECT}/disks/{disk_id}")
+    path = rig.insist(lambda: rig.recast.disks.GetDiskConnection(request)).connection.path
+    with _aside(Path(path).parent):
+        operation = s.attach(rig, disk_id)
+        rig.settle()
+    return operation
+
+
 def _nothing_is_left(rig: Rig, image_id: str) -> None:
     """V14: no server is left; then the image is deleted."""
     for number in range(2):
@@ -187,4 +197,5 @@ def failing_scenarios(folder: Path) -> list[s.Scenario]:
             "ChangeServerOs fails", noise.prepare, noise.without(_change_os_to), _os_is_the_old, fails=True
         ),
         s.Scenario("CreateDisk fails", data.prepare, data.without(_disk_of), _disk_is_in_error, fails=True),
+        s.Scenario("AttachDisk fails", s.a_disk, _attach_without_files, s.disk_is_there, fails=True),
     ]

@@ -14,6 +14,7 @@ _VERBS = {"change_os": "(ChangeServerOs|ReinstallServerOs)", "change_power": "(S
 _NAMED_AT = {"step": 0, "transact": 0, "follow": 2, "_follow": 1}
 
 _LASTING = "only storage that stays broken leads here: test_lasting_io_faults.py"
+_CANCELLED_AT_ONCE = "only a cancel before its first step: test_cancels.py"
 NOT_KILLED: Mapping[str, str] = {
     "csbs: DeleteBackup/undo:mark": _LASTING,
     "ims: DeleteImage/undo:mark": _LASTING,
@@ -23,7 +24,8 @@ NOT_KILLED: Mapping[str, str] = {
     "ecs: CreateServers/undo:clear": _LASTING,
     "ecs: CreateServers/clear .*": _LASTING,
     "ecs: (ChangeServerOs|ReinstallServerOs)/undo:disk": _LASTING,
-    "ecs: (Start|Stop|Reboot)Server/undo:power": "only a cancel before its first step: test_cancels.py",
+    "ecs: (Start|Stop|Reboot)Server/undo:power": _CANCELLED_AT_ONCE,
+    "ecs: DetachDisk/undo:detach": _CANCELLED_AT_ONCE,
 }
 """Steps that no scenario reaches, and where they are tested instead."""
 

@@ -29,7 +29,7 @@ from recast.imagelock.v1.image_eligibility_service_pb2 import (
     CheckImageEligibilityResponse,
     ImageEligibility,
 )
-from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationState
+from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationPart, OperationState
 from recast.rpc.status import status_from_refusal
 
 
@@ -211,6 +211,28 @@ def test_operations_of_all_services_are_one_list(run: Any, services: Any) -> Non
     found = run("operation", "list")
     assert [call.service for call in services.calls] == ["csbs", "ims", "ecs"]
     assert found.out.count("o   RUNNING  CreateBackup  backups/b  0 %\n") == 3
+
+
+@pytest.mark.parametrize(("verb", "method"), [("get", "GetOperation"), ("wait", "WaitOperation")])
+def test_an_operation_shows_its_parts(
+    verb: str, method: str, run: Any, services: Any, operation: Any
+) -> None:
+    """Each part of a batch is a line, with its id, and why it failed."""
+    refusal = status_from_refusal(Conflict(resource="projects/demo/images/i"), "ecs.recast")
+    made, failed = OperationState.OPERATION_STATE_SUCCEEDED, OperationState.OPERATION_STATE_FAILED
+    work = OperationMetadata(
+        verb="CreateServers",
+        parts=[
+            OperationPart(id="op-1-0000", target="projects/demo/servers/shop-0000", state=made),
+            OperationPart(
+                id="op-1-0001", target="projects/demo/servers/shop-0001", state=failed, error=refusal
+            ),
+        ],
+    )
+    services.answers[f"Operations.{method}"] = operation(metadata=work, response=CreateServersResult())
+    found = run("operation", verb, "op-1", "--service", "ecs")
+    assert "op-1-0000  shop-0000  SUCCEEDED\n" in found.out
+    assert "op-1-0001  shop-0001  FAILED     CONFLICT: " in found.out
 
 
 def test_help_does_not_import_grpc() -> None:

@@ -32,7 +32,7 @@ from ecs.domain.refusals import (
 from ecs.domain.restore import FittingDisk, check_restore
 from ecs.domain.server import Server, ServerEvent, ServerState
 from recast.ecs.v1 import disk_pb2, server_pb2
-from recast.faults import RequestInvalid
+from recast.faults import RequestInvalid, Unavailable
 
 SYSTEM = ImageDisk("i", "system", is_system=True, position=0, display_name="s", size_bytes=2048, base="b0")
 FIRST = ImageDisk("i", "data-1", is_system=False, position=1, display_name="logs", size_bytes=1024, base="b1")
@@ -156,11 +156,27 @@ def test_disks_come_and_go_at_a_server_that_runs_or_is_stopped(state: ServerStat
         servers.check_changeable(Server("s", state, frozen_for="b"))
 
 
+@pytest.mark.parametrize("event", [each for each in ServerEvent if each.endswith("begun")])
+def test_nothing_begins_at_a_server_while_a_disk_is_attached_or_detached(event: ServerEvent) -> None:
+    """While a disk is being attached or detached its server is not started, stopped, changed, restored or
+    deleted, and each such disk is named; other disks may be attached, and a freeze is tried again.
+    """
+    changing = {"a": DiskState.ATTACHING, "d": DiskState.DETACHING}
+    for state in [state for state, of in servers.TRANSITIONS if of is event]:
+        with pytest.raises(DiskStateForbids) as caught:
+            servers.advance(Server("s", state, changing_disks=changing), event)
+        assert [each.resource for each in caught.value.violations] == ["a", "d"]
+    server = Server("s", ServerState.RUNNING, changing_disks=changing)
+    servers.check_changeable(server)
+    with pytest.raises(Unavailable):
+        servers.decide_freeze(server)
+
+
 @pytest.mark.parametrize("state", DiskState)
 def test_a_disk_is_attached_when_it_is_there(state: DiskState) -> None:
-    """A disk that is being made, deleted or in ERROR is not attached."""
+    """A disk that is being made, attached, detached or deleted, or is in ERROR, is not attached."""
     if state in {DiskState.AVAILABLE, DiskState.IN_USE}:
-        assert disks.decide_attachment(disk(state), "s") is DiskState.IN_USE
+        assert disks.decide_attachment(disk(state), "s") is DiskState.ATTACHING
         return
     with pytest.raises(DiskStateForbids):
         disks.decide_attachment(disk(state), "s")
@@ -173,7 +189,7 @@ def test_a_disk_is_attached_once_a_shared_one_to_each_once_a_system_disk_never()
         with pytest.raises(DiskAlreadyAttached):
             disks.decide_attachment(used, server)
     shared = disk(DiskState.IN_USE, shared=True, servers=["a"])
-    assert disks.decide_attachment(shared, "b") is DiskState.IN_USE
+    assert disks.decide_attachment(shared, "b") is DiskState.ATTACHING
     with pytest.raises(DiskAlreadyAttached):
         disks.decide_attachment(shared, "a")
     with pytest.raises(SystemDiskBound):
@@ -184,11 +200,12 @@ def test_a_disk_is_free_when_its_last_server_let_it_go() -> None:
     """A shared disk stays IN_USE while another server has it. A system disk or an unattached disk is not
     detached.
     """
-    assert disks.decide_detachment(disk(DiskState.IN_USE, servers=["a"]), "a") is DiskState.AVAILABLE
-    assert (
-        disks.decide_detachment(disk(DiskState.IN_USE, shared=True, servers=["a", "b"]), "a")
-        is DiskState.IN_USE
-    )
+    assert disks.decide_detachment(disk(DiskState.IN_USE, servers=["a"]), "a") is DiskState.DETACHING
+    for state in (DiskState.ATTACHING, DiskState.DETACHING):
+        assert disks.settle_attachment(disk(state)) is DiskState.AVAILABLE
+        assert disks.settle_attachment(disk(state, shared=True, servers=["b"])) is DiskState.IN_USE
+        with pytest.raises(DiskStateForbids):
+            disks.decide_detachment(disk(state, servers=["a"]), "a")
     with pytest.raises(DiskNotAttached):
         disks.decide_detachment(disk(DiskState.IN_USE, servers=["a"]), "b")
     with pytest.raises(SystemDiskBound):

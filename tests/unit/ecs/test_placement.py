@@ -3,7 +3,7 @@
 import pytest
 
 from ecs.domain.placement import Candidate, place
-from ecs.domain.refusals import HostAway, HostNotFound, NoHost
+from ecs.domain.refusals import HostNotFound, HostUnreachable, NoHost
 
 GIB = 1 << 30
 
@@ -44,5 +44,5 @@ def test_a_named_host_gets_all() -> None:
     assert place(2, GIB, hosts(9, 1), "b") == ["b", "b"]
     with pytest.raises(HostNotFound, match="there are: a, b"):
         place(1, GIB, hosts(1, 1), "c")
-    with pytest.raises(HostAway):
+    with pytest.raises(HostUnreachable):
         place(1, GIB, [Candidate("a", GIB, False)], "a")

@@ -18,12 +18,14 @@ from ecs.settings import Settings
 from ecs.storage.host import Host
 from ecs.storage.hosts import Reporter
 from ecs.storage.tables import EndedHoldRow, FreezeRow
+from ecs.workflows.attach_disk import AttachDisk
 from ecs.workflows.change_os import ChangeServerOs
 from ecs.workflows.change_power import ChangePower
 from ecs.workflows.create_disk import CreateDisk
 from ecs.workflows.create_servers import CreateServers
 from ecs.workflows.delete_disk import DeleteDisk
 from ecs.workflows.delete_server import DeleteServer
+from ecs.workflows.detach_disk import DetachDisk
 from ecs.workflows.export_disks import ExportDisks
 from ecs.workflows.freeze_server import FreezeServer
 from ecs.workflows.restore_disks import RestoreDisks
@@ -182,6 +184,8 @@ def _workflows(
         "ReinstallServerOs": change_os,
         "CreateDisk": CreateDisk(database, images, host, now),
         "DeleteDisk": DeleteDisk(database, host, now),
+        "AttachDisk": AttachDisk(database, host, now),
+        "DetachDisk": DetachDisk(database, now),
         "ExportDisks": ExportDisks(database, host),
         "ThawServer": ThawServer(database, host, now),
         "RestoreDisks": RestoreDisks(database, host, now),
