@@ -1,4 +1,4 @@
-"""The options that tests take, and which tests they choose."""
+"""The command line options of the tests, and the tests that they select."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--databases",
         choices=["sqlite", "postgresql"],
         default="sqlite",
-        help="what the services of tests/system keep their rows in",
+        help="the database of the services in tests/system",
     )
     parser.addoption(
         "--third", metavar="K/3", type=Third.parse, default=Third(), help="a third of the slow tests"
@@ -36,23 +36,23 @@ def third(request: pytest.FixtureRequest) -> Third:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps the tests that were asked for."""
-    kept = list(items)
+    """Selects the tests that the options name."""
+    selected = list(items)
     if rule := config.getoption("--prove"):
-        kept = [item for item in kept if any(rule in mark.args for mark in item.iter_markers("rule"))]
+        selected = [item for item in selected if any(rule in mark.args for mark in item.iter_markers("rule"))]
     if config.getoption("--third") != Third():
-        chosen = set(_third_of(kept, config.getoption("--third")))
-        kept = [item for item in kept if item in chosen]
-    if len(kept) < len(items):
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
+        chosen = set(_third_of(selected, config.getoption("--third")))
+        selected = [item for item in selected if item in chosen]
+    if len(selected) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in selected])
+        items[:] = selected
 
 
 def _third_of(items: list[pytest.Item], third: Third) -> Iterator[pytest.Item]:
     """A third of the tests of each folder, by test and not by file.
 
-    Most of the time is that of the tests and not of what they share, and a file holds rows of similar tests:
-    so the thirds take equally long. Tests that go on from each other stay together.
+    Most of the time is that of the tests and not of their setup, and a file holds rows of similar tests: so
+    the thirds take equally long. Tests that go on from each other stay together.
     """
     for _, there in groupby(items, key=lambda item: item.path.parent):
         units: dict[str, list[pytest.Item]] = {}

@@ -1,6 +1,6 @@
 """`make bench`: every benchmark in one run, as JSON.
 
-Figures are medians; machines are noisy, so look at ratios.
+Figures are medians; machines are noisy, so compare ratios.
 
 python -m tests.bench.bench [--report FILE] [--data-mib 1024]
 """
@@ -22,21 +22,21 @@ def run(program: str, *arguments: str) -> object:
 
 
 def main() -> None:
-    """Runs all, prints the report, and writes it where it is asked for."""
+    """Runs all, prints the report, and writes it to `--report`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--report", type=Path)
     parser.add_argument("--data-mib", type=int, default=1024)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     report = {
         "machine": {"python": platform.python_version(), "system": platform.platform()},
         "control_path": run("control_path.py"),
-        "chunk_store": run("chunkstore_bench.py", "--data-mib", str(asked.data_mib)),
+        "chunk_store": run("chunkstore_bench.py", "--data-mib", str(options.data_mib)),
     }
     text = json.dumps(report, indent=2)
     print(text)
-    if asked.report:
-        asked.report.parent.mkdir(parents=True, exist_ok=True)
-        asked.report.write_text(text + "\n")
+    if options.report:
+        options.report.parent.mkdir(parents=True, exist_ok=True)
+        options.report.write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class FileSource:
         self.size_bytes = path.stat().st_size
 
     def data_extents(self) -> Iterator[tuple[int, int]]:
-        """Yield what the file system says holds data."""
+        """Yield the extents that the file system reports as data."""
         end = 0
         while end < self.size_bytes:
             try:
@@ -80,7 +80,7 @@ def changed_extents(data_bytes: int) -> list[tuple[int, int]]:
 
 
 def copy_synced(source: Path, target: Path) -> None:
-    """Copy with cp, holes kept, and fsync."""
+    """Copy with cp, with holes, and fsync."""
     subprocess.run(["cp", "--sparse=always", "--reflink=never", source, target], check=True)
     sync_file(target)
 
@@ -106,7 +106,7 @@ def restore(store: ChunkStore, index: DiskIndex, target: Path) -> None:
 
 
 def run_round(folder: Path, disk: Path, data_bytes: int, took: dict[str, list[float]]) -> dict[str, int]:
-    """Do everything once; add seconds to `took`, return what does not differ between rounds."""
+    """Do everything once; add seconds to `took`, return the figures that are the same in every round."""
 
     def timed(name: str, action: Callable[[], object]) -> None:
         start = time.perf_counter()

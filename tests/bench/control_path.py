@@ -1,8 +1,8 @@
-"""What making an image and a batch of servers costs, whatever the size.
+"""The cost of making an image and a batch of servers, at any size.
 
 Prints JSON: milliseconds inside the service (from the operation's own times) for images of a 1 GiB and of a
-100 GiB sparse backup, interleaved; and what each further server of a batch adds, in milliseconds and in bytes
-of the image's data.
+100 GiB sparse backup, interleaved; and the cost of each further server of a batch, in milliseconds and in
+bytes of the image's data.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Recast's main job on real disks, from the backup of a server to ten servers of it, with proof of each step.
 
-Runs CSBS, IMS and ECS as processes of this machine, in a folder of its own, and asks them as any client does.
-Every check is computed from what was observed. The exit status is 0 only when all hold.
+Runs CSBS, IMS and ECS as processes of this machine, in a folder of its own, and calls them as any client
+does. Every check is computed from observed data. The exit status is 0 only when all hold.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STEPS: Sequence[tuple[str, Callable[[Scene], None]]] = (
     ("Import them as images", making.import_disks),
     ("Create the server web from them, and start it", making.create_source),
     ("Back it up, while its guest writes", making.back_up),
-    ("Look at what was written after the freeze", making.write_on),
+    ("Read the write after the freeze", making.write_on),
     ("Make a full-server image of the backup", making.make_image),
     (f"Make {proving.COUNT} servers of it, and prove every byte", proving.provision),
     ("Change the OS of one of them", proving.change_os),
@@ -46,10 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demo and gives its exit status."""
     wanted = _parser().parse_args(arguments)
     request_id = f"demo-{secrets.token_hex(4)}"
-    # The channel sends it with each call, so that the services' logs tell what belongs to this run.
+    # The channel sends it with each call, so that the services' logs identify the calls of this run.
     structlog.contextvars.bind_contextvars(request_id=request_id)
     screen, record = Screen(request_id), Record()
-    # Whoever ends the demo, by Ctrl-C or by `kill`, ends its services with it.
+    # Ctrl-C and `kill` end the demo's services with it.
     for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell began us with interrupts ignored
         signal.signal(number, signal.default_int_handler)
     try:
@@ -107,7 +107,7 @@ def _run(wanted: argparse.Namespace, folder: Path, screen: Screen, record: Recor
         "Recast",
         (
             "The backup of a whole server becomes an image, and the image becomes servers.",
-            f"Three services are started for it under {folder}; each ✓ is computed from what was observed.",
+            f"Three services are started for it under {folder}; each ✓ is computed from observed data.",
         ),
     )
     stack = LocalStack(folder / "stack")
@@ -121,16 +121,16 @@ def _run(wanted: argparse.Namespace, folder: Path, screen: Screen, record: Recor
                 with scene.step(number, title):
                     step(scene)
             record.finished = True
-            _show_costs(scene)
+            _print_costs(scene)
     except KeyboardInterrupt:
         # Stopping takes a second: another Ctrl-C must not leave services behind.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         record.failure = Failure(_step_of(record), "interrupted")
         screen.problem("Interrupted", "stopping the services")
         return _INTERRUPTED
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is reported with its step
+    except Exception as error:  # noqa: BLE001  # any error is reported with its step
         record.failure = record.failure or Failure(_step_of(record), str(error))
-        _show_error(screen, record.failure, error)
+        _print_error(screen, record.failure, error)
     finally:
         stack.stop()
     return 0 if record.ok else 1
@@ -140,7 +140,7 @@ def _step_of(record: Record) -> str:
     return record.failure.step if record.failure else "between the steps"
 
 
-def _show_error(screen: Screen, failure: Failure, error: Exception) -> None:
+def _print_error(screen: Screen, failure: Failure, error: Exception) -> None:
     if isinstance(error, Refusal):
         screen.refusal(f"Broken off in “{failure.step}”:", error)
     elif isinstance(error, (StackProblem, GuestProblem, ToolMissingError)):
@@ -150,7 +150,7 @@ def _show_error(screen: Screen, failure: Failure, error: Exception) -> None:
         screen.console.print_exception()
 
 
-def _show_costs(scene: Scene) -> None:
+def _print_costs(scene: Scene) -> None:
     def size(count: int) -> str:
         return "" if not count else human_size(count) if count > 0 else f"-{human_size(-count)}"
 
@@ -170,7 +170,7 @@ def _show_costs(scene: Scene) -> None:
     scene.screen.table(
         ("Step", "Time", "Disks dealt with", "Chunk stores", "ECS host"),
         rows,
-        ("Together, and what is left", f"{seconds:.2f} s", "", size(stored), size(host)),
+        ("Together, with the rest", f"{seconds:.2f} s", "", size(stored), size(host)),
     )
     bytes_of = scene.record.measures
     scene.screen.console.print()
@@ -191,7 +191,7 @@ def _clean_up(folder: Path, screen: Screen, *, keep: bool, explain: bool) -> Non
         return
     stack = LocalStack(folder / "stack")
     screen.console.print()
-    screen.say("kept", f"{folder}  (`python -m recast.stack --root {folder / 'stack'}` starts it again)")
+    screen.say("folder", f"{folder}  (`python -m recast.stack --root {folder / 'stack'}` starts it again)")
     for service in SERVICES if explain else ():
         screen.say(f"{service} log", str(stack.log(service)))
     if explain:

@@ -1,4 +1,4 @@
-"""The digest of a disk's whole content, which does not depend on how holes are kept."""
+"""The digest of a disk's whole content, which does not depend on its holes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Content(Protocol):
 
 
 class RawFile:
-    """The content of a raw file, read without Recast: what the demo built is not to be judged by it."""
+    """The content of a raw file, read without Recast: the demo's own disks are not judged by it."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDONLY)

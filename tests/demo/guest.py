@@ -15,11 +15,11 @@ from tests.harness.expectations import NeverCame, until
 # The programs that the demo runs, and the Debian package that holds each.
 TOOLS: Mapping[str, str] = {"qemu-img": "qemu-utils", "qemu-io": "qemu-utils", "mke2fs": "e2fsprogs"}
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 class GuestProblem(Exception):
-    """A tool of QEMU failed; the text is what it said."""
+    """A tool of QEMU failed; the text is its output."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def write(disk: Path, *writes: Write) -> None:
 
 
 def holds(disk: Path, written: Write) -> bool:
-    """Whether a guest reads from a qcow2 what `written` put there."""
+    """Whether a guest reads the bytes of `written` from a qcow2."""
     arguments = ["-r", "-c", f"read -P {written.pattern:#x} {written.offset} {written.length}"]
     done = _qemu_io(disk, arguments, accept=(0, 1))
     if done.returncode and "Pattern verification failed" not in done.stdout:
@@ -55,7 +55,9 @@ def flip_byte(disk: Path, offset: int) -> None:
 
 
 def difference(raw: Path, disk: Path) -> str:
-    """What `qemu-img compare` says of a raw file and a qcow2; empty when a guest reads the same from both."""
+    """The output of `qemu-img compare` for a raw file and a qcow2; empty when a guest
+    reads the same from both.
+    """
     done = _run(["qemu-img", "compare", "-f", "raw", "-F", "qcow2", str(raw), str(disk)])
     if done.returncode > 1:  # 0 is the same, 1 is different
         raise GuestProblem(done.stderr.strip())
@@ -81,10 +83,10 @@ def _qemu_io(
         return None if 'Failed to get "' in done.stderr else done
 
     try:
-        done = until(attempt, f"QEMU's lock on {disk}", pause=_LOOK_SECONDS)
+        done = until(attempt, f"QEMU's lock on {disk}", pause=_POLL_SECONDS)
     except NeverCame as problem:
         raise GuestProblem(f"qemu-io: {problem}") from problem
-    assert done is not None  # what `until` gives is true
+    assert done is not None  # the result of `until` is true
     if done.returncode not in accept:
         raise GuestProblem(f"qemu-io: {done.stderr.strip() or done.stdout.strip()}")
     return done

@@ -25,7 +25,7 @@ WEB_IMAGE = name_of("images", "web-image")
 LOGS, MEDIA = "logs", "media"
 
 AFTER_FREEZE = guest.Write(offset=4 << 20, length=1 << 20)
-"""What the guest writes on the disk `media` when the backup's content is decided already."""
+"""The guest's write on the disk `media` after the backup's content is decided."""
 
 
 def build(scene: Scene) -> None:
@@ -44,14 +44,14 @@ def build(scene: Scene) -> None:
         ),
     }
     system.parent.mkdir()
-    for path, (what, make) in makers.items():
+    for path, (content, make) in makers.items():
         with scene.screen.busy(f"building {path.name}"):
             make()
             size = path.stat().st_size
             role = "system" if path == system else f"data-{len(scene.built)}"
             scene.built.append(BuiltDisk(role, path, size, fingerprint_of_file(path)))
         data = path.stat().st_blocks * 512
-        scene.screen.say(path.stem, sized((size, f"with {human_size(data)} in it, {what}")))
+        scene.screen.say(path.stem, sized((size, f"with {human_size(data)} in it, {content}")))
     with scene.screen.busy("converting the system disk to qcow2"):
         disks.to_qcow2(system, system.with_suffix(".qcow2"), compressed=False)
     scene.record.measures.logical = scene.logical = sum(disk.size_bytes for disk in scene.built)
@@ -81,7 +81,7 @@ def import_disks(scene: Scene) -> None:
 
 
 def create_source(scene: Scene) -> None:
-    """Makes the server that all the rest is about."""
+    """Makes the source server of all later steps."""
     tenant = scene.tenant
     specs = [DataDiskSpec(image=name_of("images", name), display_name=name) for name in (LOGS, MEDIA)]
     tenant.create_servers("web", name_of("images", "system"), data_disks=specs, leave_stopped=True)
@@ -93,7 +93,7 @@ def create_source(scene: Scene) -> None:
     states = [server_pb2.ServerState.Name(state) for state in (was, scene.source.state)]
     scene.check(
         "R50",
-        "a system image and two data images made one server: STOPPED as asked, RUNNING once started",
+        "a system image and two data images made one server: STOPPED as requested, RUNNING once started",
         states == ["SERVER_STATE_STOPPED", "SERVER_STATE_RUNNING"]
         and [disk.role for disk in scene.source.disks] == [DISK_ROLE_SYSTEM, DISK_ROLE_DATA, DISK_ROLE_DATA],
     )
@@ -103,7 +103,7 @@ def create_source(scene: Scene) -> None:
 
 
 def back_up(scene: Scene) -> None:
-    """Backs the server up, while its guest writes on and somebody wants the backup back too early."""
+    """Backs the server up, while its guest writes on and a restore of the backup comes too early."""
     tenant, screen = scene.tenant, scene.screen
     paths = tenant.disk_paths(scene.source)
     beneath = [guest.backing_file(path) for path in paths]
@@ -112,10 +112,10 @@ def back_up(scene: Scene) -> None:
 
     def restore(when: str) -> None:
         question = f"Restoring it {when}:"
-        refusals[when] = tenant.refused(question, lambda: tenant.ask_for_restore(NIGHTLY))
+        refusals[when] = tenant.refused(question, lambda: tenant.request_restore(NIGHTLY))
 
     def on_change(sight: Sight, backup: Backup) -> None:
-        screen.say(f"{sight.seconds:6.2f} s", sight.words)
+        screen.say(f"{sight.seconds:6.2f} s", sight.text)
         if sight.image_ready and not frozen:
             # A frozen disk stands on another file than before.
             frozen.extend(guest.backing_file(path) != old for path, old in zip(paths, beneath, strict=True))
@@ -123,7 +123,7 @@ def back_up(scene: Scene) -> None:
                 restore("as soon as it is marked")
             guest.write(paths[2], AFTER_FREEZE)
 
-    answer = tenant.ask_for_backup("nightly", WEB)
+    answer = tenant.request_backup("nightly", WEB)
     first = tenant.backup(NIGHTLY)
     with BackupWatch(answer.backup, lambda: tenant.backup(NIGHTLY), on_change) as watch:
         restore("at once")
@@ -164,32 +164,32 @@ def _check_backup(
 
 
 def write_on(scene: Scene) -> None:
-    """Shows that the guest's write, made after the freeze, is on the source."""
+    """Proves that the guest's write, made after the freeze, is on the source."""
     media = scene.tenant.disk_paths(scene.source)[2]
     where = f"of {human_size(AFTER_FREEZE.length)} at {human_size(AFTER_FREEZE.offset)} of {MEDIA}"
     scene.screen.say("qemu-io", f"a write {where}, when the mark was seen")
     [found] = scene.fingerprints("reading the source's disk", [media])
     scene.check(
         "R13",
-        "the source's disk has the write, and is no longer what it was at the freeze",
+        "the source's disk has the write, and differs from its content at the freeze",
         guest.holds(media, AFTER_FREEZE) and found != scene.built[2].fingerprint,
     )
 
 
 def make_image(scene: Scene) -> None:
-    """Makes the full-server image, and tries what must not be."""
+    """Makes the full-server image, and tries the calls that must be refused."""
     tenant, screen = scene.tenant, scene.screen
     images_before = tenant.image_names()
     refusal = tenant.refused(
         "Making an image of it without agreeing to the Image Disclaimer:",
-        lambda: tenant.ask_for_image("web-image", NIGHTLY, disclaimer_accepted=False),
+        lambda: tenant.request_image("web-image", NIGHTLY, disclaimer_accepted=False),
     )
     scene.check_refusal("R59", "that was refused", refusal, "DISCLAIMER_NOT_ACCEPTED")
     nothing_new = tenant.image_names() == images_before and not tenant.backup(NIGHTLY).image
     scene.check("R59", "and left nothing: no image, no lock on the backup", nothing_new)
 
     stored_before = allocated_bytes(scene.stack_folder / "store")
-    answer = tenant.ask_for_image("web-image", NIGHTLY)
+    answer = tenant.request_image("web-image", NIGHTLY)
     tenant.wait(answer.operation, "ims")
     image = tenant.image(WEB_IMAGE)
     stored = allocated_bytes(scene.stack_folder / "store") - stored_before
@@ -223,7 +223,7 @@ def _check_default_disks(scene: Scene) -> None:
 def _try_again(scene: Scene) -> None:
     tenant = scene.tenant
     second = tenant.refused(
-        "Making a second image of the same backup:", lambda: tenant.ask_for_image("second-image", NIGHTLY)
+        "Making a second image of the same backup:", lambda: tenant.request_image("second-image", NIGHTLY)
     )
     scene.check_refusal(
         "R09",
@@ -232,7 +232,7 @@ def _try_again(scene: Scene) -> None:
         "BACKUP_ALREADY_HAS_IMAGE",
         WEB_IMAGE,
     )
-    deletion = tenant.refused("Deleting the backup:", lambda: tenant.ask_to_delete_backup(NIGHTLY))
+    deletion = tenant.refused("Deleting the backup:", lambda: tenant.request_deletion_of_backup(NIGHTLY))
     scene.check_refusal(
         "R15", "that was refused, and the refusal names the image", deletion, "BACKUP_HAS_IMAGE", WEB_IMAGE
     )
@@ -240,7 +240,7 @@ def _try_again(scene: Scene) -> None:
 
 
 def _state(message: Backup | image_pb2.Image) -> str:
-    """The state of a backup or an image, as it is shown."""
+    """The state of a backup or an image, as a console prints it."""
     kind = message.DESCRIPTOR.fields_by_name["state"].enum_type
     name = str(kind.values_by_number[message.state].name)
     return name.partition("_STATE_")[2]

@@ -15,7 +15,7 @@ from tests.demo.scene import Scene, allocated_bytes, sized
 from tests.demo.tenant import name_of
 
 COUNT = 10
-# Which of the ten: what --break-byte damages, whose OS is changed, what QEMU's own tool compares.
+# Of the ten: the server that --break-byte damages, the one whose OS is changed, the one that QEMU compares.
 _BROKEN, _CHANGED, _COMPARED = 2, 4, 9
 REBUILT = name_of("servers", "rebuilt")
 SECOND_IMAGE = name_of("images", "second-image")
@@ -44,7 +44,7 @@ def provision(scene: Scene) -> None:
     )
     scene.check(
         "R14",
-        f"one request made {COUNT} servers, each told of, in its order",
+        f"one request made {COUNT} servers, each reported, in its order",
         [outcome.server for outcome in batch.outcomes] == list(batch.announced) == made
         and len(made) == COUNT,
     )
@@ -58,7 +58,7 @@ def provision(scene: Scene) -> None:
 
 
 def _break(scene: Scene) -> None:
-    """What --break-byte asks for: the proof must find it."""
+    """Damages a byte for --break-byte: the proof must find it."""
     server = scene.servers[_BROKEN]
     offset = scene.scale.data_content_bytes // 2 + 12345
     guest.flip_byte(scene.tenant.disk_path(server.disks[2].disk), offset)
@@ -72,10 +72,10 @@ def _prove(scene: Scene, paths: list[Path]) -> None:
     wanted_places = [_place(disk) for disk in scene.source.disks]
     scene.check(
         "R12",
-        f"all {COUNT * 3} disks are, byte for byte, what was built, each in its role and order",
+        f"all {COUNT * 3} disks are, byte for byte, those that were built, each in its role and order",
         of_server == [scene.wanted] * COUNT and places == [wanted_places] * COUNT,
     )
-    _tell_differences(scene, paths, found)
+    _print_differences(scene, paths, found)
     compared = paths[_COMPARED * 3 : _COMPARED * 3 + 3]
     pairs = zip((disk.path for disk in scene.built), compared, strict=True)
     differences = [guest.difference(raw, path) for raw, path in pairs]
@@ -93,7 +93,7 @@ def _prove(scene: Scene, paths: list[Path]) -> None:
     is_there = scene.each(lambda path: guest.holds(path, AFTER_FREEZE), [media, *paths[2::3]])
     scene.check(
         "R13",
-        f"what was written after the freeze is on the source and on none of the {COUNT}",
+        f"the write after the freeze is on the source and on none of the {COUNT}",
         is_there == [True] + [False] * COUNT,
     )
 
@@ -102,8 +102,8 @@ def _place(disk: server_pb2.AttachedDisk) -> tuple[int, int, str, int]:
     return disk.role, disk.position, disk.device, disk.size_bytes
 
 
-def _tell_differences(scene: Scene, paths: list[Path], found: list[str]) -> None:
-    """Says which disks are not what they should be, and where."""
+def _print_differences(scene: Scene, paths: list[Path], found: list[str]) -> None:
+    """Prints the disks that differ from the expected ones, and the offsets."""
     for index, (path, digest) in enumerate(zip(paths, found, strict=True)):
         server, place = divmod(index, 3)
         if digest != scene.wanted[place]:
@@ -141,28 +141,28 @@ def change_os(scene: Scene) -> None:
     )
     scene.check(
         "R35",
-        "the data disks are bit for bit what the guest left on them, in the same untouched files",
+        "the data disks have the guest's content bit for bit, in the same untouched files",
         new[1:] == old[1:]
         and [_file(path) for path in new_paths[1:]] == old_files
         and all(digest != built for digest, built in zip(new[1:], scene.wanted[1:], strict=True)),
     )
-    kept = [disk.disk for disk in before.disks[1:]]
+    data_disks = [disk.disk for disk in before.disks[1:]]
     scene.check(
         "R35",
         "and there are as many as before, in the same order",
-        [disk.disk for disk in after.disks[1:]] == kept,
+        [disk.disk for disk in after.disks[1:]] == data_disks,
     )
     scene.logical = after.disks[0].size_bytes
 
 
 def _file(path: Path) -> tuple[Path, int, int, int]:
-    """Which file it is, and when it was last written, in nanoseconds."""
+    """The identity of a file, and the time of its last write, in nanoseconds."""
     found = path.stat()
     return path, found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def rebuild(scene: Scene) -> None:
-    """Makes the server again when its source is gone; then takes away image and backup."""
+    """Makes the server again when its source is gone; then deletes image and backup."""
     tenant = scene.tenant
     gone: list[tuple[Callable[[str], object], str]] = [(tenant.server, WEB)]
     gone += [(tenant.disk, disk.disk) for disk in scene.source.disks]
@@ -178,7 +178,7 @@ def rebuild(scene: Scene) -> None:
     found = scene.fingerprints("proving the rebuilt server", paths)
     scene.check(
         "R64",
-        "the image made the server again: RUNNING, and byte for byte what it was at the freeze",
+        "the image made the server again: RUNNING, and byte for byte as at the freeze",
         rebuilt.state == server_pb2.SERVER_STATE_RUNNING and found == scene.wanted,
     )
     scene.logical = sum(disk.size_bytes for disk in rebuilt.disks)
@@ -196,7 +196,7 @@ def _delete_images(scene: Scene) -> None:
         "the image deleted without its backup leaves the backup AVAILABLE, and free",
         tenant.is_gone(tenant.image, WEB_IMAGE) and left.state == BACKUP_STATE_AVAILABLE and not left.image,
     )
-    tenant.wait(tenant.ask_for_image("second-image", NIGHTLY).operation, "ims")
+    tenant.wait(tenant.request_image("second-image", NIGHTLY).operation, "ims")
     second = tenant.image(SECOND_IMAGE)
     scene.check(
         "R45",

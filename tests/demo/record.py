@@ -1,4 +1,4 @@
-"""What happened in a run of the demo: its steps, its checks, its bytes, and the report of them."""
+"""The results of a run of the demo: its steps, its checks, its bytes, and the report of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Check:
-    """One fact that was looked at; `rule` is the number of the rule that promises it, as refusals say it."""
+    """One checked fact; `rule` is the number of the rule that promises it, as in refusals."""
 
     name: str
     rule: str
@@ -26,7 +26,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Failure:
-    """What broke a step off, and which."""
+    """The error that broke a step off, and the step."""
 
     step: str
     message: str
@@ -34,8 +34,8 @@ class Failure:
 
 @dataclass
 class Measures:
-    """In bytes: the disks as a guest sees them, what the chunk store holds of them, the ten servers' own
-    files.
+    """In bytes: the disks as a guest sees them, their content in the chunk store, the
+    ten servers' own files.
     """
 
     logical: int = 0
@@ -45,7 +45,7 @@ class Measures:
 
 @dataclass
 class Record:
-    """Filled while the demo runs. `finished` says that no step is missing."""
+    """Filled while the demo runs. `finished` is set when no step is missing."""
 
     steps: list[Step] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)

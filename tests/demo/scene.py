@@ -1,4 +1,4 @@
-"""What the steps of the demo share: the disks that were built, and how a step tells of itself."""
+"""The state that the steps of the demo share: the disks that were built, and the report of a step."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.harness.disks import MIB
 
 @dataclass(frozen=True)
 class Scale:
-    """The sizes of the disks, and of what is in them, in bytes."""
+    """The sizes of the disks, and of their content, in bytes."""
 
     system_bytes: int
     system_content_bytes: int
     data_bytes: int
     data_content_bytes: int
     free_bytes: int
-    """What the demo takes on the storage at the most, with room to spare."""
+    """The space that the demo takes on the storage at the most, with room to spare."""
 
 
 SCALES = {
@@ -39,7 +39,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class BuiltDisk:
-    """A disk as the demo built it, which Recast never touches: what all others are compared with."""
+    """A disk as the demo built it, which Recast never touches: all others are compared with it."""
 
     role: str
     path: Path
@@ -49,7 +49,7 @@ class BuiltDisk:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a step brought, in bytes: seen by guests, added to the chunk stores, added on the host."""
+    """The bytes of a step: seen by guests, added to the chunk stores, added on the host."""
 
     logical: int = 0
     stored: int = 0
@@ -72,14 +72,14 @@ class Scene:
     servers: list[server_pb2.Server] = field(default_factory=list)
     """The ten."""
     shared_bytes: int = 0
-    """What the ten share."""
+    """The bytes that the ten share."""
     costs: list[Costs] = field(default_factory=list)
     logical: int = 0
-    """What the step under way made guests see, in bytes; the step says so itself."""
+    """The bytes that the step under way made visible to guests, set by the step itself."""
 
     @property
     def stack_folder(self) -> Path:
-        """Where the services keep everything."""
+        """The folder with all data of the services."""
         return self.folder / "stack"
 
     @property
@@ -88,7 +88,7 @@ class Scene:
         return [disk.fingerprint for disk in self.built]
 
     def check(self, rule: str, name: str, ok: bool) -> bool:
-        """Records and shows how a check came out, and gives it back."""
+        """Records and prints the result of a check, and gives it back."""
         check = Check(name, rule, bool(ok))
         self.record.checks.append(check)
         self.screen.check(check)
@@ -97,7 +97,7 @@ class Scene:
     def check_refusal(
         self, rule: str, name: str, refusal: RemoteRefusal | None, reason: str, in_the_way: str = ""
     ) -> bool:
-        """Checks that something was refused: for this reason, by this rule, naming what is in the way."""
+        """Checks that a call was refused: for this reason, by this rule, naming the obstacle."""
         is_as_promised = (
             refusal is not None
             and refusal.reason == reason
@@ -108,39 +108,39 @@ class Scene:
 
     @contextmanager
     def step(self, number: int, title: str) -> Iterator[None]:
-        """Shows and records a step, with what it cost; what breaks it off is recorded and goes on."""
+        """Prints and records a step, with its costs; an error is recorded and raised again."""
         self.screen.begin(number, title)
-        checks_before, before = len(self.record.checks), self._bytes_kept()
+        checks_before, before = len(self.record.checks), self._bytes_stored()
         self.logical = 0
         begin = time.monotonic()
         try:
             yield
-        except BaseException as error:  # Ctrl-C too: the report says which step it ended
+        except BaseException as error:  # Ctrl-C too: the report names the step it ended
             self.record.failure = Failure(title, f"{type(error).__name__}: {error}".rstrip(": "))
             raise
         finally:
             seconds = time.monotonic() - begin
             self.record.steps.append(Step(title, round(seconds, 3)))
-            stored, host = self._bytes_kept()
+            stored, host = self._bytes_stored()
             self.costs.append(Costs(self.logical, stored - before[0], host - before[1]))
         failed = sum(not check.ok for check in self.record.checks[checks_before:])
         self.screen.end(seconds, failed)
 
-    def fingerprints(self, what: str, paths: Sequence[Path]) -> list[str]:
+    def fingerprints(self, label: str, paths: Sequence[Path]) -> list[str]:
         """The fingerprints of disks, with a bar, as fast as the processors allow."""
         found = []
-        with self.screen.reading(what, len(paths)) as one_more, _pool() as pool:
+        with self.screen.reading(label, len(paths)) as one_more, _pool() as pool:
             for each in pool.map(fingerprint_of_disk, paths):
                 found.append(each)
                 one_more()
         return found
 
     def each(self, call: Callable[[Path], bool], paths: Sequence[Path]) -> list[bool]:
-        """Asks the same of many disks, some at a time."""
+        """Makes the same call for many disks, some at a time."""
         with _pool() as pool:
             return list(pool.map(call, paths))
 
-    def _bytes_kept(self) -> tuple[int, int]:
+    def _bytes_stored(self) -> tuple[int, int]:
         return (
             allocated_bytes(self.stack_folder / "store"),
             allocated_bytes(self.stack_folder / "data" / "ecs"),
@@ -148,7 +148,7 @@ class Scene:
 
 
 def allocated_bytes(folder: Path) -> int:
-    """What the files under a folder take on the storage, in bytes; holes take nothing."""
+    """The space of the files under a folder on the storage, in bytes; holes take nothing."""
     total = 0
     for inside, _, names in os.walk(folder):
         for name in names:

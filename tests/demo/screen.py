@@ -1,4 +1,4 @@
-"""What the demo shows: colours and bars in a terminal, plain lines everywhere else."""
+"""The output of the demo: colours and bars in a terminal, plain lines everywhere else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Screen:
 
     def __init__(self, request_id: str) -> None:
         if hasattr(sys.stdout, "reconfigure"):
-            # A terminal that knows no check marks shows question marks; it does not end the demo.
+            # A terminal without check marks prints question marks; it does not end the demo.
             sys.stdout.reconfigure(errors="replace")
         is_terminal = sys.stdout.isatty()
         self.console = Console(highlight=False, width=None if is_terminal else _PLAIN_WIDTH)
@@ -57,23 +57,23 @@ class Screen:
         self._line(Text(f"done in {seconds:.2f} s{problem}", "bold red" if failed else "cyan"))
 
     def say(self, subject: str, text: str = "") -> None:
-        """A line: what it is about, and what about it."""
+        """A line: its subject, and a text about it."""
         self._line(Text.assemble((f"{subject:<13} ", "dim"), text) if text else Text(subject))
 
     def check(self, check: Check) -> None:
-        """How a check came out."""
+        """The result of a check."""
         mark, style = ("✓", "green") if check.ok else ("✗", "bold red")
         self._line(Text.assemble((f"{mark} {check.rule:<4}", style), (check.name, "" if check.ok else style)))
 
     def refusal(self, question: str, refusal: Refusal) -> None:
-        """A refusal in the product's own words, as its command line shows them."""
+        """A refusal as the product's command line prints it."""
         self.say(question)
         # Without its last line, the request id: it is the same for the whole run.
         for line in as_text(refusal, self.request_id).split("\n")[:-1]:
             self._line(Text.assemble(("│ ", "red"), line), _INDENT + 2)
 
     def problem(self, headline: str, text: str) -> None:
-        """Something that is not as it should be."""
+        """A problem."""
         self.console.print()
         self._line(Text.assemble((headline, "bold red")), 0)
         for line in text.splitlines():
@@ -97,7 +97,7 @@ class Screen:
         self._line(Text(text, "bold green" if ok else "bold red"), 0)
 
     def _line(self, text: Text, indent: int = _INDENT) -> None:
-        # Soft wrap: what is shown can be copied, and a log keeps one line a fact.
+        # Soft wrap: the output can be copied, and a log has one line a fact.
         self.console.print(Text(" " * indent).append_text(text), soft_wrap=True)
 
     # Bars, for a terminal alone.
@@ -106,22 +106,22 @@ class Screen:
         """The product's own bars of an operation: give it to `Recast.wait`."""
         return work_bars(self.console)
 
-    def upload(self, what: str) -> AbstractContextManager[OnBytes | None]:
+    def upload(self, label: str) -> AbstractContextManager[OnBytes | None]:
         """The product's own bar of an upload: give it to `Recast.import_image`."""
-        return upload_bar(self.console, what)
+        return upload_bar(self.console, label)
 
     @contextmanager
-    def busy(self, what: str) -> Iterator[None]:
+    def busy(self, label: str) -> Iterator[None]:
         """A spinner."""
         if self.console.is_terminal:
-            with self.console.status(what):
+            with self.console.status(label):
                 yield
         else:
             yield
 
     @contextmanager
-    def reading(self, what: str, count: int) -> Iterator[Callable[[], object]]:
-        """A bar over `count` disks; gives what to call when one more was read."""
+    def reading(self, label: str, count: int) -> Iterator[Callable[[], object]]:
+        """A bar over `count` disks; gives the function to call when one more was read."""
         progress = Progress(
             TextColumn(" " * _INDENT + "{task.description}"),
             BarColumn(bar_width=28),
@@ -132,5 +132,5 @@ class Screen:
             disable=not self.console.is_terminal,
         )
         with progress:
-            task = progress.add_task(what, total=count)
+            task = progress.add_task(label, total=count)
             yield lambda: progress.advance(task)

@@ -1,4 +1,4 @@
-"""The demo's data: what the examples in the contracts and the README speak of, in project `demo`.
+"""The demo's data: the resources in the examples of the contracts and the README, in project `demo`.
 
 `make seed` puts it into the services that `make up` runs. Doing it twice changes nothing: every request
 carries an id.
@@ -19,7 +19,7 @@ from tests.harness import disks
 
 PROJECT = "projects/demo"
 MIB = 1 << 20
-RUN = uuid.uuid4().hex[:8]  # each run asks anew: what was deleted since the last one is made again
+RUN = uuid.uuid4().hex[:8]  # in this run's request ids: resources that were deleted are made again
 
 
 def seed(recast: Recast, folder: Path) -> None:
@@ -99,7 +99,7 @@ def _unless_there(make: Callable[[], object]) -> None:
 
 
 def main() -> str | None:
-    """Seeds the services that the environment names; gives what went wrong."""
+    """Seeds the services that the environment names; gives the error, if any."""
     try:
         with (
             tempfile.TemporaryDirectory() as folder,

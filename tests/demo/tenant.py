@@ -1,4 +1,4 @@
-"""What the demo asks of Recast, as one of its users: a method for each call, with the wait for its work."""
+"""The demo's calls of Recast, as one of its users: a method for each call, with the wait for its work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.demo.screen import Screen
 
 PROJECT = "demo"
 PARENT = f"projects/{PROJECT}"
-# Nothing here takes a minute; work that takes this long is stuck, and the logs say where.
+# Nothing here takes a minute; work that takes this long is stuck, and the logs have its place.
 _WORK_SECONDS = 120.0
 
 
@@ -41,17 +41,17 @@ def name_of(collection: str, resource: str) -> str:
 
 
 class Tenant:
-    """A user of the project. Only what tells a disk's file is asked as an operator: users may not."""
+    """A user of the project. The path of a disk's file alone is requested as an operator: users may not."""
 
     def __init__(self, user: Recast, operator: Recast, screen: Screen) -> None:
         self._user = user
         self._operator = operator
         self._screen = screen
 
-    # Asking, and being refused.
+    # Refusals.
 
     def refused(self, question: str, call: Callable[[], object]) -> RemoteRefusal | None:
-        """The refusal that a call ends in, shown; None when it was not refused."""
+        """The refusal of a call, which is printed; None when it was not refused."""
         try:
             call()
         except RemoteRefusal as refusal:
@@ -95,10 +95,10 @@ class Tenant:
         self.wait(answer.operation, "ims")
         return self.image(answer.image.name)
 
-    def ask_for_image(
+    def request_image(
         self, image_id: str, backup: str, *, disclaimer_accepted: bool = True
     ) -> ims.CreateImageResponse:
-        """Asks for a full-server image of a backup."""
+        """Requests a full-server image of a backup."""
         return self._user.images.CreateImage(
             ims.CreateImageRequest(
                 parent=PARENT,
@@ -131,8 +131,8 @@ class Tenant:
 
     # Backups.
 
-    def ask_for_backup(self, backup_id: str, server: str) -> csbs.CreateBackupResponse:
-        """Asks for the backup of a server."""
+    def request_backup(self, backup_id: str, server: str) -> csbs.CreateBackupResponse:
+        """Requests the backup of a server."""
         return self._user.backups.CreateBackup(
             csbs.CreateBackupRequest(
                 parent=PARENT, backup_id=backup_id, backup=backup_pb2.Backup(server=server)
@@ -143,12 +143,12 @@ class Tenant:
         """One backup."""
         return self._user.backups.GetBackup(csbs.GetBackupRequest(name=name)).backup
 
-    def ask_for_restore(self, backup: str) -> csbs.RestoreBackupResponse:
-        """Asks that a backup be written back to its server."""
+    def request_restore(self, backup: str) -> csbs.RestoreBackupResponse:
+        """Requests the restore of a backup to its server."""
         return self._user.backups.RestoreBackup(csbs.RestoreBackupRequest(name=backup))
 
-    def ask_to_delete_backup(self, backup: str) -> csbs.DeleteBackupResponse:
-        """Asks for the end of a backup."""
+    def request_deletion_of_backup(self, backup: str) -> csbs.DeleteBackupResponse:
+        """Requests the deletion of a backup."""
         return self._user.backups.DeleteBackup(csbs.DeleteBackupRequest(name=backup))
 
     # Servers.

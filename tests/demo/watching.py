@@ -15,28 +15,28 @@ from typing import Self
 from recast.csbs.v1.backup_pb2 import Backup, BackupState
 from tests.harness.expectations import until
 
-# Short against a freeze, long against a call: watching must not slow down what is watched.
+# Short against a freeze, long against a call: watching must not slow the backup down.
 _PAUSE_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What a backup showed, from `seconds` after it was asked for."""
+    """The state of a backup, at `seconds` after its request."""
 
     state: str
     image_ready: bool
     seconds: float
 
     @property
-    def words(self) -> str:
-        """As a console shows it."""
+    def text(self) -> str:
+        """As a console prints it."""
         is_marked = self.image_ready and self.state == "CREATING"
         return f'{self.state}, "Image can be created"' if is_marked else self.state
 
 
 class BackupWatch:
-    """Reads a backup again and again in a thread, and tells `on_change` of each change, until it is no longer
-    CREATING. A context manager: leaving it waits for the last look, and raises what went wrong in the thread.
+    """Reads a backup repeatedly in a thread, and calls `on_change` at each change, until it is no longer
+    CREATING. A context manager: its end waits for the last read, and raises the thread's exception.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class BackupWatch:
         self._read, self._on_change = read, on_change
         self._is_left = threading.Event()
         self._pool = ThreadPoolExecutor(1)
-        self._looking: Future[None] | None = None
+        self._reading: Future[None] | None = None
         self.sights: list[Sight] = []
         self._note(first)
 
     def __enter__(self) -> Self:
         # The thread's calls carry the same request id.
-        self._looking = self._pool.submit(contextvars.copy_context().run, self._look)
+        self._reading = self._pool.submit(contextvars.copy_context().run, self._read_until_the_end)
         return self
 
     def __exit__(
@@ -64,10 +64,10 @@ class BackupWatch:
         if error:
             self._is_left.set()
         self._pool.shutdown()
-        if self._looking and not error:
-            self._looking.result()
+        if self._reading and not error:
+            self._reading.result()
 
-    def _look(self) -> None:
+    def _read_until_the_end(self) -> None:
         # However long the backup takes: its own end, or the watch's, ends this.
         until(self._has_ended, "the end of the backup", seconds=math.inf, pause=_PAUSE_SECONDS)
 

@@ -21,12 +21,12 @@ _POINTS = "/faults"
 
 @contextmanager
 def with_fault_points(stack: RecastStack) -> Iterator[None]:
-    """Runs a stack whose services can be ordered to fall asleep at a point (`recast.faultpoints`)."""
+    """Runs a stack whose services can be ordered to sleep at a point (`recast.faultpoints`)."""
 
     def prepare(container: ServiceContainer) -> None:
         folder = _folder(container)
         folder.mkdir(parents=True)
-        folder.chmod(0o777)  # for the container's user, who is nobody here
+        folder.chmod(0o777)  # for the container's user, who has no account here
         container.with_env("RECAST_FAULT_POINTS", _POINTS).with_volume_mapping(folder, _POINTS, "rw")
 
     stack.prepare = prepare
@@ -49,7 +49,7 @@ def caught(stack: RecastStack, service: Service, point: str, begin: Callable[[],
         return until(lambda: [each for each in containers if _is_asleep(each)], "the sleep", pause=0.02)[0]
     except NeverCame:
         seen = {line for each in containers for line in reached(each)}
-        raise AssertionError(f"nobody fell asleep at {point}; reached: {sorted(seen)}") from None
+        raise AssertionError(f"no process fell asleep at {point}; reached: {sorted(seen)}") from None
     finally:
         for each in containers:
             (_folder(each) / f"{service}.point").unlink()
@@ -128,7 +128,7 @@ def disconnected(container: OwnedContainer) -> Iterator[None]:
 
 @contextmanager
 def partitioned(container: OwnedContainer) -> Iterator[None]:
-    """Every packet from and to the container is lost, and nobody is told."""
+    """Every packet from and to the container is lost, without an error."""
     rules = [("INPUT", "-i"), ("OUTPUT", "-o")]
     for chain, side in rules:
         _iptables(container, "-I", chain, side, "eth0", "-j", "DROP")
@@ -139,10 +139,10 @@ def partitioned(container: OwnedContainer) -> Iterator[None]:
             _iptables(container, "-D", chain, side, "eth0", "-j", "DROP")
 
 
-def _iptables(container: OwnedContainer, *words: str) -> None:
+def _iptables(container: OwnedContainer, *arguments: str) -> None:
     iptables = shutil.which("iptables", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     assert iptables, "install the package iptables"
-    command = ["nsenter", "--target", str(_first(container)), "--net", iptables, *words]
+    command = ["nsenter", "--target", str(_first(container)), "--net", iptables, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

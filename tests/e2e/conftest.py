@@ -1,4 +1,4 @@
-"""A stack of containers of each kind, the disks that are imported, and where the tests' programs are."""
+"""A stack of containers of each kind, the disks that are imported, and the folder of the tests' programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.e2e.breaking import with_fault_points
 from tests.harness import disks
 
 MIB = 1 << 20
-# What an owner that is away is waited for.
+# The seconds that an unreachable owner is waited for.
 _QUICK = {f"RECAST_{service.upper()}_LEASE_SECONDS": "2" for service in SERVICES}
 
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 _DIGEST = (
     'qemu-img convert -f qcow2 -O raw "$0" /tmp/read.raw && sha256sum </tmp/read.raw; rm -f /tmp/read.raw'
 )
-# What passes by itself while something is away.
+# Kinds of refusals that pass by themselves after a restart.
 _PASSING = {Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED, Kind.CANCELLED}
 
 
@@ -30,7 +30,7 @@ class Guest(Tenant):
     """A project, by a client that reaches every container of the stack."""
 
     def __init__(self, stack: RecastStack, project: str, sources: Path) -> None:
-        # Of its cloud a tenant asks for clients alone.
+        # Of its cloud a tenant needs clients alone.
         super().__init__(stack, project, sources)  # type: ignore[arg-type]
         self.stack = stack
         self._operator = stack.client(project, role="operator")
@@ -55,7 +55,7 @@ class Guest(Tenant):
     def start_servers(
         self, server_id: str, image_id: str = "sys", **options: Any
     ) -> ecs.CreateServersResponse:
-        """Asks for servers; again while no host has told that it is there, as after its database was away."""
+        """Requests servers; again while no host is known, as after a restart of its database."""
         identified = {"request_id": f"create-{server_id}"} | options
         begin = super().start_servers
         return again(lambda: begin(server_id, image_id, **identified))
@@ -66,15 +66,17 @@ class Guest(Tenant):
 
 
 def run(container: ServiceContainer, *command: str) -> str:
-    """What a command in a container prints."""
+    """The output of a command in a container."""
     done = container.exec(list(command))
     assert done.exit_code == 0, done.output
     return str(done.output.decode())
 
 
 def again(call: Callable[[], T]) -> T:
-    """What a call gives, made again while what it needs is away; what it asks for must bear repeating."""
-    # Of work that ended as UNAVAILABLE, asking again gives the same: the bound ends that.
+    """The answer to a call, which is made again while a service is unreachable; the
+    call must bear repeating.
+    """
+    # Work that ended as UNAVAILABLE gives the same at each repeat: the bound ends that.
     return answered(call, _PASSING, pause=0.2)
 
 
@@ -86,7 +88,7 @@ def digest_of(path: Path) -> str:
 
 
 def lists_of(guest: Guest) -> dict[str, list[Any]]:
-    """What the services list of a project, by kind."""
+    """The lists of a project in the services, by kind."""
     parent, recast = guest.parent, guest.recast
     return {
         "backups": list(recast.backups.ListBackups(csbs.ListBackupsRequest(parent=parent)).backups),

@@ -1,4 +1,6 @@
-"""What `recast doctor` finds of a stack of containers, by looking at their volumes, databases and stores."""
+"""The problems that `recast doctor` finds in a stack of containers, by their
+volumes, databases and stores.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -13,7 +15,7 @@ from recast.testing.session import engine
 
 
 def problems_of(stack: RecastStack) -> list[str]:
-    """What is wrong, all work having ended."""
+    """The problems after the end of all work."""
     with _environment(_s3(stack)):
         return [
             f"{host.label}: {problem}"
@@ -56,7 +58,7 @@ def _folder(stack: RecastStack, name: str) -> Path:
 
 
 def _address(container: str) -> str:
-    """Where a container is on its network, which this machine is on too."""
+    """The address of a container on its network, which this machine is on too."""
     with engine() as client:
         [network] = client.containers.get(container).attrs["NetworkSettings"]["Networks"].values()
         return str(network["IPAddress"])

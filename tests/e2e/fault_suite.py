@@ -23,7 +23,7 @@ from tests.e2e.container_project import PATIENCE_SECONDS, Guest, again, digest_o
 from tests.e2e.examining import problems_of
 from tests.harness.expectations import state_of, until
 
-# Longer than a lease (2 s), so that what can be taken over is.
+# Longer than a lease (2 s), so that work can be taken over.
 LASTS_SECONDS = 4.0
 
 
@@ -36,7 +36,7 @@ class World:
 
     @classmethod
     def made(cls, guest: Guest) -> "World":
-        """Makes what the works begin with."""
+        """Makes the resources that the works begin with."""
         guest.import_image("sys", "sys.raw")
         guest.import_image("old", "old.raw")
         guest.import_image("media", "media.raw", kind="DATA_DISK")
@@ -45,7 +45,7 @@ class World:
         guest.create_image("base", "base")
         return cls(guest, [digest_of(guest.sources / name) for name in ("sys.raw", "media.raw")])
 
-    # What each work is asked for by, and what holds when it has succeeded. `id` is the work's own.
+    # The request of each work, and the check after its success. `id` is the work's own.
 
     def backup(self, id: str) -> Callable[[], Any]:  # noqa: A002  # as the contracts call it
         """A whole backup of the server."""
@@ -122,7 +122,7 @@ class World:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of work: who does it, the step that it is caught at, how it is asked for and looked at."""
+    """A kind of work: its service, the step at which it is caught, its request and its check."""
 
     service: Service
     point: str
@@ -148,21 +148,25 @@ def suffer(
     broken_by: Callable[[ServiceContainer], OwnedContainer],
     endured: Callable[[World, ServiceContainer, Callable[[], Any]], None],
 ) -> None:
-    """Work of a kind, caught in the middle of a step by its container; then what `broken_by` names is broken.
+    """Work of a kind, caught in the middle of a step by its container; then the container of `broken_by` is
+    broken.
 
-    `endured` returns when the fault has lasted long enough. What the work made is looked at in the end.
+    `endured` returns when the fault has lasted long enough. The result of the work is checked in the end.
     """
-    ask = kind.begin(world, name)
+    request_work = kind.begin(world, name)
     with ThreadPoolExecutor(1) as pool:
-        asked: list[Any] = []
+        begun: list[Any] = []
         caught_one = caught(
-            world.guest.stack, kind.service, kind.point, lambda: asked.append(pool.submit(again, ask))
+            world.guest.stack,
+            kind.service,
+            kind.point,
+            lambda: begun.append(pool.submit(again, request_work)),
         )
         with FAULTS[fault](broken_by(caught_one)):
             wake(caught_one)
-            endured(world, caught_one, ask)
+            endured(world, caught_one, request_work)
         healed = time.monotonic()
-        operation = asked[0].result(PATIENCE_SECONDS).operation
+        operation = begun[0].result(PATIENCE_SECONDS).operation
         world.guest.wait(operation, kind.service)
         assert time.monotonic() - healed < PATIENCE_SECONDS
     kind.check(world, name)
@@ -188,22 +192,22 @@ class FaultSuite:
         """
         suffer(world, WORKS[work], f"{work}-{fault}", fault, lambda victim: victim, self._endure)
 
-    def _endure(self, world: World, victim: ServiceContainer, ask: Callable[[], Any]) -> None:
+    def _endure(self, world: World, victim: ServiceContainer, request_work: Callable[[], Any]) -> None:
         """Lets the fault last; where there is another replica, until that has done the work."""
         others = [each for each in world.guest.stack.of(victim.service) if each is not victim]
         if not others or victim.service == "ecs":
             endure(LASTS_SECONDS)
             return
-        # Asked again under its request id, of the others alone, it is the same work.
+        # Requested again under its request id, of the others alone, it is the same work.
         with others[0].client(world.guest.project) as other:
             operations = other.operations(victim.service)
-            name = again(ask).operation.name
+            name = again(request_work).operation.name
             request = operations_pb2.GetOperationRequest(name=name)
             until(lambda: operations.GetOperation(request).done, f"the end of {name}", pause=0.1)
 
     @pytest.mark.always
     def test_the_world_is_whole_after_all(self, world: World) -> None:
-        """After all faults no work is left, and databases, stores and disks are what they must be."""
+        """After all faults no work is left, and databases, stores and disks are without a problem."""
         for service in ("csbs", "ims", "ecs"):
             world.guest.settled(service)
         assert problems_of(world.guest.stack) == []

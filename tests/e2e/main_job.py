@@ -36,7 +36,7 @@ class MainJobSuite:
         assert guest.digests("web") == originals
 
     @pytest.mark.rule("R01", "R15")
-    def test_a_backup_becomes_an_image_that_keeps_it(self, guest: Guest) -> None:
+    def test_a_backup_becomes_an_image_and_cannot_be_deleted(self, guest: Guest) -> None:
         """A backup is AVAILABLE, an image is made of it, and then it is refused to be deleted."""
         assert state_of(guest.create_backup("nightly", "web")) == "AVAILABLE"
         assert state_of(guest.create_image("web", "nightly")) == "NORMAL"
@@ -45,7 +45,9 @@ class MainJobSuite:
 
     @pytest.mark.rule("R12", "R13")
     def test_the_image_becomes_servers(self, guest: Guest, originals: list[str]) -> None:
-        """Servers of the image have the bytes of the backup, on every host, whatever was written since."""
+        """Servers of the image have the bytes of the backup, on every host, after later
+        writes to the source.
+        """
         for disk in guest.get_server("web").disks:
             guest.write(disk.disk, offset=OFFSET)
         guest.wait(guest.start_servers("shop", "web", count=COUNT).operation, "ecs")

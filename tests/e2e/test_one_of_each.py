@@ -22,7 +22,7 @@ class TestMainJob(MainJobSuite):
 
 
 class TestFaults(FaultSuite):
-    """One CSBS, IMS and ECS: whoever is broken is waited for."""
+    """One CSBS, IMS and ECS: a broken one is waited for."""
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-_PROJECT = "recast-e2e-readme"  # always the same: what a killed run left is taken down by the next
+_PROJECT = "recast-e2e-readme"  # always the same: the leftovers of a killed run are removed by the next
 _SECTION = re.compile(r"^## In containers\n(.*?)^## ", re.DOTALL | re.MULTILINE)
 _COMMAND = re.compile(r"^\$ (.+)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def commands() -> list[str]:
-    """What the README says to type, first for one of each, then for more."""
+    """The commands of the README, first for one of each, then for more."""
     [section] = _SECTION.findall((ROOT / "README.md").read_text())
     return _COMMAND.findall(section)
 
@@ -34,7 +34,7 @@ def ports() -> Mapping[str, str]:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory, ports: Mapping[str, str]) -> Iterator["Copy"]:
-    """What is tracked, with this environment's programs and wheels: those are not fetched again."""
+    """The tracked files, with this environment's programs and wheels: those are not fetched again."""
     folder = tmp_path_factory.mktemp("readme") / "recast"
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in listed.stdout.splitlines():
@@ -44,7 +44,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory, ports: Mapping[str, str]) -> 
     for each in Path(sys.prefix).iterdir():
         if each.name != "ready":
             (folder / ".venv" / each.name).symlink_to(each)
-    (folder / ".venv/ready").touch()  # it is set up: nothing is installed into what is linked here
+    (folder / ".venv/ready").touch()  # it is set up: nothing is installed into the linked environment
     if (ROOT / ".build/wheelhouse").exists():
         shutil.copytree(ROOT / ".build/wheelhouse", folder / ".build/wheelhouse")
     made = Copy(folder, ports)
@@ -82,7 +82,7 @@ class Copy:
         self._environment = dict(os.environ) | own
 
     def run(self, *commands: str) -> str:
-        """What the commands print, each of which must succeed; with the other ports."""
+        """The output of commands, each of which must succeed; with the other ports."""
         script = re.sub(r"\b71\d\d\b", lambda port: self._ports[port[0]], "\n".join(commands))
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
@@ -101,28 +101,28 @@ class Copy:
 
 @pytest.mark.timeout(420)
 def test_one_of_each_comes_up_by_the_readme_s_commands(copy: Copy, commands: list[str]) -> None:
-    """What the README says to type brings three services up, which take the data of the examples."""
+    """The README's commands bring three services up, which take the data of the examples."""
     first = commands[: commands.index("recast status") + 1]
     assert first[:2] == ["make images secrets", "docker compose up -d --wait"]
     assert copy.run(*first).count(" SERVING") == 3
     keys = next(each for each in first if each.startswith("export RECAST_KEYS="))
-    said = copy.run(keys, "make seed", "recast backup list --output name")
-    assert "projects/demo/backups/nightly" in said
+    output = copy.run(keys, "make seed", "recast backup list --output name")
+    assert "projects/demo/backups/nightly" in output
     copy.run(_DOWN)
 
 
 @pytest.mark.timeout(420)
 def test_the_scaled_stack_comes_up_by_the_readme_s_commands(copy: Copy, commands: list[str]) -> None:
-    """What the README says to type for more of each brings them up, and the client reaches them all."""
+    """The README's commands for more of each bring them up, and the client reaches them all."""
     more = [each for each in commands if each.startswith("export RECAST_") and "ENDPOINT" in each]
     assert len(more) == 3
     section = (ROOT / "README.md").read_text()
     up = "docker compose --profile scale up -d --wait"
     assert f"`{up}`" in section
-    said = copy.run("make images secrets", up, "export RECAST_KEYS=.secrets", *more, "recast status")
-    assert said.count(" SERVING") >= 3
-    said = copy.run("docker compose --profile scale ps --format '{{.Service}}'")
-    assert sorted(said.split()) == [
+    output = copy.run("make images secrets", up, "export RECAST_KEYS=.secrets", *more, "recast status")
+    assert output.count(" SERVING") >= 3
+    output = copy.run("docker compose --profile scale ps --format '{{.Service}}'")
+    assert sorted(output.split()) == [
         "csbs-replica",
         "csbs-replica",
         "ecs-a",

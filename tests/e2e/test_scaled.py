@@ -36,18 +36,18 @@ class TestFaults(FaultSuite):
 
     @pytest.mark.timeout(240)
     @pytest.mark.parametrize("fault", FAULTS)
-    @pytest.mark.parametrize("what", ["postgres", "s3"])
-    def test_work_ends_well_after_what_it_stands_on_was_away(
-        self, world: World, what: str, fault: str
+    @pytest.mark.parametrize("dependency", ["postgres", "s3"])
+    def test_work_ends_well_after_its_database_or_store_was_unreachable(
+        self, world: World, dependency: str, fault: str
     ) -> None:
         """A backup goes on, and is whole, within a minute after its database or its chunk store came back."""
         stack = world.guest.stack
-        broken = {"postgres": stack.postgresql, "s3": stack.s3}[what]
+        broken = {"postgres": stack.postgresql, "s3": stack.s3}[dependency]
         assert broken
         suffer(
             world,
             WORKS["backup"],
-            f"{what}-{fault}",
+            f"{dependency}-{fault}",
             fault,
             lambda _: broken,
             lambda *_: endure(2 * LASTS_SECONDS),

@@ -1,4 +1,4 @@
-"""recast.testing, as others use it; and that nothing is left of it."""
+"""recast.testing, as in its users' tests; and that nothing is left of it."""
 
 import os
 import re
@@ -26,7 +26,7 @@ sys.stdin.readline()
 
 
 def left_of(stack: str) -> list[str]:
-    """What the engine still has of a stack."""
+    """The containers, networks and volumes of a stack."""
     label = {"label": f"recast.testing.stack={stack}"}
     with engine() as client:
         found = [
@@ -57,7 +57,7 @@ def begun(other: subprocess.Popen[str]) -> tuple[str, Path]:
     return name, Path(folder)
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next(other: subprocess.Popen[str]) -> None:
+def test_leftovers_of_a_killed_process_are_removed_by_the_next(other: subprocess.Popen[str]) -> None:
     """A stack stays while its process lives, and goes once that was killed, its secrets too."""
     name, folder = begun(other)
     remove_leftovers()
@@ -93,7 +93,7 @@ def test_the_readme_s_example_is_a_test_that_passes(tmp_path: Path) -> None:
 
 
 def test_one_service_alone_serves() -> None:
-    """A service without peers answers what it can answer alone, and keeps it over a kill, on its port."""
+    """A service without peers answers calls that need none, also after a kill, on its port."""
     with CsbsContainer() as alone:
         request = csbs.ListBackupsRequest(parent="projects/demo")
         with alone.client("demo") as recast:
@@ -110,8 +110,8 @@ def test_one_service_alone_serves() -> None:
     assert not folder.exists()
 
 
-def test_a_service_that_does_not_come_up_says_why_and_is_gone() -> None:
-    """A container that ends at its start is told with the end of its log, and nothing of it is left."""
+def test_a_service_that_does_not_come_up_is_reported_and_removed() -> None:
+    """A container that ends at its start is an error with the end of its log, and nothing of it is left."""
     broken = CsbsContainer(environment={"RECAST_CSBS_DATABASE_URL": "nonsense"})
     with pytest.raises(ContainerNotServing, match=r"csbs ended; the end of its log:\n.*URL cannot be read"):
         broken.start()

@@ -1,4 +1,4 @@
-"""Nothing is lost: what the tests of faults share. They take minutes, so `make test-faults` runs them and
+"""Parts that the fault tests share. The tests take minutes, so `make test-faults` runs them and
 `make test` does not.
 """
 
@@ -12,13 +12,13 @@ from tests.faults.storage import io_rig
 
 @pytest.fixture
 def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Prints a line with what was measured below the results, also under xdist."""
+    """Prints a line of measured figures below the results, also under xdist."""
     return lambda text: record_property("figure", text)
 
 
 @pytest.fixture
 def faulty_rig(tmp_path: Path) -> Iterator[io_rig.IoRig]:
-    """A stack with the world of the crash tests, whose disks and chunk stores may be told to fail."""
+    """A stack with the world of the crash tests, in whose disks and chunk stores faults can be injected."""
     started = io_rig.IoRig(tmp_path / "rig")
     try:
         io_rig.build_world(started)

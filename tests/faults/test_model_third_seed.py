@@ -1,4 +1,4 @@
-"""The three services do what the model says: as test_model_first_seed.py, by a third seed."""
+"""The three services agree with the model: as test_model_first_seed.py, by a third seed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,5 +10,5 @@ from tests.faults.model.running import run
 
 @pytest.mark.timeout(1200)
 def test_the_services_agree_with_the_model(tmp_path: Path, figure: Callable[[str], None]) -> None:
-    """Every answer, every list and every byte is what the model says, and in the end nothing is left."""
+    """Every answer, every list and every byte is the model's, and in the end nothing is left."""
     run(tmp_path, seed=3, steps=3_334, figure=figure)

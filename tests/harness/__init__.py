@@ -1,1 +1,1 @@
-"""What tests share: the stack, tenants, disks, databases, and waiting for what comes about."""
+"""The parts that tests share: the stack, tenants, disks, databases, and waiting for a condition."""

@@ -1,6 +1,4 @@
-"""CSBS, IMS and ECS in this process, with real keys, stores and disks; and what tests do with them again and
-again.
-"""
+"""CSBS, IMS and ECS in this process, with real keys, stores and disks, and actions on them for tests."""
 
 import json
 import secrets
@@ -26,7 +24,7 @@ from recast.operations.tables import OperationRow, OperationUse, State
 from recast.rpc.identity import create_keys
 from recast.stack.ports import address_of, hold_port
 
-# What a service logs when something happened that nobody foresaw.
+# The events that a service logs for an unforeseen error.
 _BUGS = {"bug", "worker round failed", "undo failed", "undo given up", "lease not renewed"}
 
 
@@ -118,14 +116,14 @@ class Cloud:
             "database_url": self._urls[service],
             "trusted_keys_file": keys / "trusted.json",
             "signing_key_file": keys / f"{service}.pem",
-            "worker_threads": 3,  # tests wait for most of their work: more would only look for it
+            "worker_threads": 3,  # tests wait for most of their work: more threads would only poll
         }
 
     def _store(self, service: Service) -> dict[str, Any]:
         key = self.root / "keys" / f"{service}-store.key"
         return {"store_url": (self.root / f"{service}-store").as_uri(), "store_key_file": key}
 
-    # What stands in the databases, and obstacles that are put there.
+    # The contents of the databases, and obstacles that are put there.
 
     def rows(self, service: Service) -> dict[str, list[tuple[Any, ...]]]:
         """Everything that a service's database holds, by table; rows have no order, so one is made."""
@@ -145,7 +143,7 @@ class Cloud:
             tx.commit()
 
     def chunks_held(self, service: Service, project: str) -> AbstractContextManager[None]:
-        """Keeps every work of the project from its chunk store, as a collection of chunks would."""
+        """Excludes all work of the project from its chunk store, as a collection of chunks does."""
         return chunks_held(self.databases[service], project)
 
     @contextmanager
@@ -166,6 +164,17 @@ class Cloud:
             yield
         finally:
             self.execute(service, drop)
+
+    @contextmanager
+    def work_held(self, service: Service, verb: str) -> Iterator[None]:
+        """Work of this verb that is recorded in the block begins at its end, or once it is cancelled."""
+        later = "UPDATE operation SET not_before = 1e12 WHERE id = NEW.id"
+        with self.trigger(service, f"AFTER INSERT ON operation WHEN NEW.verb = '{verb}'", later):
+            try:
+                yield
+            finally:
+                begin = "UPDATE operation SET not_before = 0 WHERE verb = :verb AND not_before = 1e12"
+                self.execute(service, begin, verb=verb)
 
     # Files.
 
@@ -189,7 +198,7 @@ class Cloud:
 
 @contextmanager
 def chunks_held(database: Database, project: str) -> Iterator[None]:
-    """Keeps every work of the project from the chunk store of a service, as a collection of chunks would."""
+    """Excludes all work of the project from a service's chunk store, as a collection of chunks does."""
     holder = f"holder-{uuid.uuid4()}"
     row = OperationRow(
         id=holder,

@@ -1,8 +1,8 @@
 """Builds the disks of the demo and of the tests: offline, without privileges, without mounts.
 
 Run as a program it builds the demo's set in a folder and prints the time each disk took.
-The system disks hold what a server's preparation is judged by, and real files of this machine. They do not
-boot.
+The system disks hold the files that the check of a server's preparation reads, and real files of this
+machine. They do not boot.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class SystemDisk:
     size_bytes: int
     root_offset: int
     content_bytes: int
-    """How much real content it holds: less than asked for only if this machine has less."""
+    """The bytes of real content: fewer than requested only if this machine has fewer."""
 
 
 Files = Mapping[str, str | bytes | Link | None]
-"""What to put at each absolute path; None takes away what the variant would put there."""
+"""The content at each absolute path; None removes the variant's file there."""
 
 
 def system_files(
@@ -108,7 +108,7 @@ def make_system_disk(
 ) -> SystemDisk:
     """Make a sparse raw system disk: a partition table, a boot partition (GPT only), and an ext4 root.
 
-    `files` adds to, replaces or takes away the files of the variant. Raises ToolMissingError without mke2fs.
+    `files` adds to, replaces or removes the files of the variant. Raises ToolMissingError without mke2fs.
     """
     boot = gpt.Slot(gpt.EFI_SYSTEM, MIB, 16 * MIB, "esp", uuid5(root_uuid, "boot"))
     if not has_esp:
@@ -238,7 +238,7 @@ def _make_ext4(path: Path, offset: int, length: int, content: Path, uuid: UUID) 
 
 def find_program(name: str, package: str) -> str:
     """Return where a program is. Raises ToolMissingError, naming the Debian package that holds it."""
-    # An ordinary user of Debian has no sbin in the path, though its programs run for anybody.
+    # An ordinary user of Debian has no sbin in the path, though its programs run for every user.
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
     if found is None:
         raise ToolMissingError(f"{name} is not installed: install the package {package}")

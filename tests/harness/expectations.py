@@ -1,4 +1,4 @@
-"""What tests look for, and how they wait for it."""
+"""Waiting for a condition, and the expectations that tests share."""
 
 import time
 from collections.abc import Callable, Container, Iterator
@@ -15,26 +15,31 @@ from recast.faults import Kind, Refusal, RemoteRefusal
 from recast.longrunning.v1 import operation_metadata_pb2
 
 T = TypeVar("T")
-# Many times what anything takes on an idle machine: tests also pass on one with a load of 15.
+# Many times the duration of any action on an idle machine: tests also pass at a load of 15.
 PATIENCE_SECONDS = 60.0
 
 
 class NeverCame(AssertionError):
-    """What a test waited for did not come about in time."""
+    """A condition that a test waited for did not become true in time."""
 
 
 def until(
-    look: Callable[[], T], what: str = "it", *, seconds: float = PATIENCE_SECONDS, pause: float = 0.01
+    condition: Callable[[], T],
+    awaited: str = "the condition",
+    *,
+    seconds: float = PATIENCE_SECONDS,
+    pause: float = 0.01,
 ) -> T:
-    """What `look` gives, as soon as that is true; NeverCame when it is not within `seconds`.
+    """The first true value of `condition`; NeverCame when there is none within `seconds`.
 
-    The one place where tests wait by the clock: all else that polls calls it. `pause` is the time between two
-    calls of `look`, both in seconds. `seconds` is a bound, not an expectation: a busy machine must not fail.
+    The one place where tests wait by the clock: all other polling calls it. `pause` is the time between two
+    calls of `condition`, both in seconds. `seconds` is a bound, not an expectation: a busy machine must not
+    fail.
     """
     deadline = time.monotonic() + seconds
-    while not (seen := look()):
+    while not (seen := condition()):
         if time.monotonic() > deadline:
-            raise NeverCame(f"{what} did not come about in {seconds:g} s")
+            raise NeverCame(f"{awaited} did not come about in {seconds:g} s")
         time.sleep(pause)
     return seen
 
@@ -94,7 +99,7 @@ def file_digest(path: Path, size_bytes: int = 0) -> str:
 
 
 def metadata_of(operation: operations_pb2.Operation) -> operation_metadata_pb2.OperationMetadata:
-    """What an operation says of itself."""
+    """The metadata of an operation."""
     metadata = operation_metadata_pb2.OperationMetadata()
     operation.metadata.Unpack(metadata)
     return metadata

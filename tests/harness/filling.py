@@ -40,7 +40,7 @@ def _batches(table: Table, rows: int) -> Iterator[list[dict[str, Any]]]:
 
 
 def _value(column: Column[Any], number: int) -> Any:
-    """A value of the column's type. What identifies a row, or refers to one, has the row's number."""
+    """A value of the column's type. A key, or a reference to a row, has the row's number."""
     if column.nullable and number % 3 == 0:
         return None
     for kind, value in _VALUES.items():

@@ -1,4 +1,4 @@
-"""For every RPC with a request id: a request about resources of its own, and what makes it another."""
+"""For every RPC with a request id: a request about new resources, and a change that makes it another."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -117,7 +117,7 @@ CASES: dict[str, Case] = {
     "RestoreBackup": Case(lambda t, n: backups.RestoreBackupRequest(name=_backup(t, n)), {"power_on": True}),
     # The idempotency key of a lock names one image's lock for ever.
     "LockBackup": Case(_lock, {"image": "projects/main/images/x"}, "LOCK_RELEASED", Kind.ABORTED),
-    # Giving back what is not there is no error, whosever it is.
+    # Releasing a lock that does not exist is no error.
     "ReleaseLock": Case(_release, {}, ""),
     "ImportImage": Case(_import),
     "CreateImage": Case(_create_image, {"disclaimer_accepted": True, "image_id": "another"}),

@@ -1,4 +1,4 @@
-"""A FileTree kept in a dictionary, for tests of checks that no disk at hand can stand for (Windows)."""
+"""A FileTree in a dictionary, for tests of checks that no disk at hand can stand for (Windows)."""
 
 from __future__ import annotations
 

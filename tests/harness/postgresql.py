@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 
 _PORT = 5432  # only names the socket's file
-_GUARDED = "guarded"  # the role of those who must give a password
+_GUARDED = "guarded"  # the role of users that must give a password
 _SETTINGS = ("-c listen_addresses=''", "-c max_connections=200")
 _FORGETFUL = (
     "-F",  # a test's data need not survive a power cut
@@ -24,7 +24,7 @@ _FORGETFUL = (
 
 
 def _program(name: str) -> str:
-    """A program of PostgreSQL; Debian keeps them outside the path."""
+    """A program of PostgreSQL; Debian installs them outside the path."""
     debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     found = shutil.which(name) or (str(debian[-1]) if debian else None)
     if found is None:
@@ -37,7 +37,7 @@ def _program(name: str) -> str:
 class PostgresqlServer:
     """A server on a socket in a folder of its own. PostgreSQL refuses root, which then becomes `postgres`.
 
-    `durable`: what is committed survives a power cut, as PostgreSQL has it by default.
+    `durable`: commits survive a power cut, as by PostgreSQL's default.
     """
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
@@ -60,8 +60,8 @@ class PostgresqlServer:
         )
         if done.returncode != 0:
             log = self._folder / "log"
-            said = done.stdout.decode() if done.stdout else log.read_text() if log.exists() else ""
-            pytest.fail(f"{name} failed: {said}")
+            output = done.stdout.decode() if done.stdout else log.read_text() if log.exists() else ""
+            pytest.fail(f"{name} failed: {output}")
 
     def start(self) -> None:
         """Makes the server's files and starts it."""
@@ -78,13 +78,13 @@ class PostgresqlServer:
             connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(_GUARDED)))
 
     def start_again(self) -> None:
-        """Starts it after `stop`, with what it held."""
+        """Starts it after `stop`, with its data."""
         data = str(self._folder / "data")
         options = " ".join((*self._settings, f"-k {self._folder}", f"-p {_PORT}"))
         self._run("pg_ctl", "start", "-w", "-D", data, "-l", str(self._folder / "log"), "-o", options)
 
     def log_text(self) -> str:
-        """What the server has told so far."""
+        """The server's log so far."""
         return (self._folder / "log").read_text(errors="replace")
 
     def stop(self) -> None:
@@ -105,7 +105,7 @@ class PostgresqlServer:
         return self._url(name)
 
     def guarded(self, user: str, password: str) -> str:
-        """The URL of a new database, for a new user who must give the password, and owns nothing there."""
+        """The URL of a new database, for a new user that must give the password and owns nothing there."""
         with self._connect() as connection:
             role = "CREATE ROLE {} LOGIN PASSWORD {} IN ROLE {}"
             names = sql.Identifier(user), sql.Literal(password), sql.Identifier(_GUARDED)

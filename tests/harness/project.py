@@ -160,13 +160,21 @@ class Tenant:
 
     def attach(self, disk_id: str, server_id: str) -> disk_pb2.Disk:
         """Attaches a disk to a server."""
+        return self.result(self.start_attachment(disk_id, server_id).operation, "ecs", disk_pb2.Disk)
+
+    def start_attachment(self, disk_id: str, server_id: str) -> disk_service_pb2.AttachDiskResponse:
+        """Asks for a disk to be attached to a server."""
         request = disk_service_pb2.AttachDiskRequest(name=self.disk(disk_id), server=self.server(server_id))
-        return self.recast.disks.AttachDisk(request).disk
+        return self.recast.disks.AttachDisk(request)
 
     def detach(self, disk_id: str, server_id: str) -> disk_pb2.Disk:
         """Detaches a disk from a server."""
+        return self.result(self.start_detachment(disk_id, server_id).operation, "ecs", disk_pb2.Disk)
+
+    def start_detachment(self, disk_id: str, server_id: str) -> disk_service_pb2.DetachDiskResponse:
+        """Asks for a disk to be detached from a server."""
         request = disk_service_pb2.DetachDiskRequest(name=self.disk(disk_id), server=self.server(server_id))
-        return self.recast.disks.DetachDisk(request).disk
+        return self.recast.disks.DetachDisk(request)
 
     # Backups.
 

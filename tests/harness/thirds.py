@@ -1,4 +1,4 @@
-"""A third of what takes too long to be tried whole at every change."""
+"""A third of the tests that take too long to run in full at every change."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

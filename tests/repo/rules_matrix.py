@@ -1,4 +1,4 @@
-"""The 64 rules: where each is kept, and which tests prove it.
+"""The 64 rules: the place where each is kept, and the tests that prove it.
 
 `make rules` prints it; test_rules.py holds the build to it.
 """
@@ -15,7 +15,7 @@ from rich.markup import escape
 
 ROOT = Path(__file__).resolve().parents[2]
 _ROW = re.compile(r"^\| (R\d\d) \| (kept|pending) \| (.*?) \| [^|]* \| [^|]* \| ")
-_SHOWN = 3
+_MOST_TESTS = 3
 # A function begins its docstring with the rules that it keeps; a refusal has its rule as an attribute.
 _HOME = re.compile(r"(R\d\d(?:, R\d\d)*):")
 
@@ -35,7 +35,7 @@ class Rule:
 
 @cache
 def read_rules() -> dict[str, Rule]:
-    """All rules, with what the code and the tests say of them."""
+    """All rules, with the code and the tests that cite them."""
     found = (_ROW.match(line) for line in (ROOT / "RULES.md").read_text().splitlines())
     rules = {row.group(1): Rule(*row.groups()) for row in found if row}
     for path, tree in _modules("services", "libs"):
@@ -72,7 +72,7 @@ def _homes(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Every docstring, also those of attributes, with the name of what it describes."""
+    """Every docstring, also those of attributes, with the name of its subject."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name, ast.get_docstring(node) or ""
@@ -113,10 +113,10 @@ def main() -> None:
         console.print(f"[{colour}]{rule.number} {rule.state:8}[/]{escape(rule.text)}")
         for home in rule.homes:
             console.print(f"             kept in    {home}")
-        for test in rule.tests[:_SHOWN]:
+        for test in rule.tests[:_MOST_TESTS]:
             console.print(f"             proven by  {test}", markup=False)
-        if len(rule.tests) > _SHOWN:
-            console.print(f"             and by     {len(rule.tests) - _SHOWN} more")
+        if len(rule.tests) > _MOST_TESTS:
+            console.print(f"             and by     {len(rule.tests) - _MOST_TESTS} more")
     kept = sum(rule.state == "kept" for rule in rules)
     console.print(f"{kept} kept and proven, {len(rules) - kept} pending")
 

@@ -1,4 +1,4 @@
-"""Refusals and the contracts' reasons are the same set, and each refusal is raised with all that it says."""
+"""Refusals and the contracts' reasons are the same set, and each refusal is raised with all its facts."""
 
 import ast
 import importlib
@@ -40,8 +40,8 @@ BY_NAME |= {f"recast.faults.{refusal.__name__}": refusal for refusal in refusals
 
 def facts_of(refusal: type[Refusal]) -> set[str]:
     """The facts that a refusal cannot do without: those in its message, and the resource in the way."""
-    said = {name for _, name, _, _ in string.Formatter().parse(refusal.message) if name}
-    return said | ({refusal.in_the_way} if refusal.in_the_way else set())
+    names = {name for _, name, _, _ in string.Formatter().parse(refusal.message) if name}
+    return names | ({refusal.in_the_way} if refusal.in_the_way else set())
 
 
 def named(refusal: type[Refusal]) -> str:
@@ -68,7 +68,7 @@ def test_each_reason_is_one_refusal() -> None:
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=named)
 def test_a_refusal_arrives_as_it_was_raised(refusal: type[Refusal]) -> None:
-    """A refusal that became a status and a refusal again is the same in everything that it says."""
+    """A refusal that became a status and a refusal again is the same in all its attributes."""
     facts = {fact: f"projects/demo/{fact}s/{{x}} é" for fact in facts_of(refusal)}
     raised = refusal(
         fields=[FieldViolation("disks[0].size_bytes", "is too small"), FieldViolation("name", "is missing")],
@@ -99,7 +99,7 @@ def test_vendor_codes_are_of_reasons_that_the_contracts_have() -> None:
 
 
 def test_a_status_has_the_vendor_s_code() -> None:
-    """A status has the vendor's code for its domain and reason; a reason that the vendor has not has none."""
+    """A status has the vendor's code for its domain and reason; a reason without a code has none."""
     refusal = RemoteRefusal(Kind.FAILED_PRECONDITION, "RESTORE_TARGET_INVALID", "text")
     for domain, code in (("csbs.recast", "CSBS.6014"), ("ecs.recast", None)):
         arrived = refusal_from_status(status_from_refusal(refusal, domain))
@@ -108,7 +108,7 @@ def test_a_status_has_the_vendor_s_code() -> None:
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=named)
 def test_a_refusal_is_complete(refusal: type[Refusal]) -> None:
-    """A refusal has a kind, a reason and a message; one of FAILED_PRECONDITION says what is in the way."""
+    """A refusal has a kind, a reason and a message; one of FAILED_PRECONDITION names the obstacle."""
     assert isinstance(refusal.kind, Kind)
     assert refusal.reason.isupper()
     assert refusal.message
@@ -155,6 +155,6 @@ def test_refusals_are_raised_with_their_facts() -> None:
 
 
 def test_every_refusal_is_raised() -> None:
-    """A refusal that nothing raises promises what does not happen."""
+    """A refusal that nothing raises promises a check that does not exist."""
     raised = {refusal for _, refusal, _ in raisings()}
     assert sorted(named(refusal) for refusal in REFUSALS if refusal not in raised) == []

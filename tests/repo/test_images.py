@@ -1,4 +1,4 @@
-"""What goes into the images, and how docker-compose.yml runs them."""
+"""The content of the images, and their configuration in docker-compose.yml."""
 
 import ast
 import importlib.util
@@ -53,7 +53,7 @@ def locked(lock: str) -> dict[str, str]:
 
 
 def test_an_image_s_lock_is_a_part_of_the_lock(written: Path) -> None:
-    """Every line of what an image installs, versions and hashes, stands so in requirements.lock."""
+    """Every line of an image's lock, versions and hashes, stands so in requirements.lock."""
     whole = locked((ROOT / "requirements.lock").read_text())
     for name in ("requirements.lock", "build.lock"):
         part = locked((written / name).read_text())
@@ -62,7 +62,9 @@ def test_an_image_s_lock_is_a_part_of_the_lock(written: Path) -> None:
 
 
 def test_an_image_s_lock_is_complete(written: Path) -> None:
-    """Whatever a locked package requires, by its own metadata, is locked too, with the extras asked for."""
+    """Every requirement of a locked package, by its own metadata, is locked too, with
+    the requested extras.
+    """
     part = locked((written / "requirements.lock").read_text())
     lacking = [
         (name, required.name)
@@ -72,7 +74,7 @@ def test_an_image_s_lock_is_complete(written: Path) -> None:
         if needs.normal(required.name) not in part
     ]
     assert lacking == []
-    assert {"psycopg-binary", "cryptography"} <= part.keys()  # what extras bring
+    assert {"psycopg-binary", "cryptography"} <= part.keys()  # from extras
 
 
 def test_an_image_holds_what_its_service_needs_alone(service: str, written: Path) -> None:
@@ -88,7 +90,7 @@ SOURCES = [(ROOT / "services" / service / "src", service) for service in SERVICE
 
 @pytest.fixture(scope="module")
 def imports() -> dict[str, set[str]]:
-    """What each module of ours imports, by its dotted name; whole dotted names."""
+    """The imports of each module of ours, by its dotted name; whole dotted names."""
     found = {}
     for folder, within in ((ROOT / "libs", "recast"), (ROOT / "libs/contracts", "recast"), *SOURCES):
         for path in (folder / within).rglob("*.py"):
@@ -106,7 +108,7 @@ def _imported(node: ast.AST) -> list[str]:
 def test_an_image_holds_every_package_that_is_imported(
     service: str, written: Path, imports: dict[str, set[str]]
 ) -> None:
-    """Whatever the service's modules import, and the modules of ours that these import, is locked."""
+    """Every import of the service's modules, and of the modules of ours that these import, is locked."""
     reached, waiting = set(), [name for name in imports if name.split(".")[0] == service]
     others = set()
     while waiting:
@@ -154,9 +156,9 @@ def test_the_dockerfiles_are_one() -> None:
 
 @cache
 def compose(*profiles: str) -> dict[str, Any]:
-    """The project with these profiles, or with what .env says; in an environment that says nothing."""
+    """The project with these profiles, or with those of .env; in an empty environment."""
     program = Path(sys.executable).parent / "docker-compose"
-    chosen = [word for profile in profiles for word in ("--profile", profile)]
+    chosen = [argument for profile in profiles for argument in ("--profile", profile)]
     done = subprocess.run(
         [program, "--project-directory", ROOT, *chosen, "config", "--format", "json"],
         env={"PATH": "/usr/bin:/bin", "HOME": str(ROOT)},
@@ -201,7 +203,7 @@ def test_no_secret_stands_in_an_environment() -> None:
 
 
 def test_each_secret_is_made_and_used() -> None:
-    """`make secrets` makes what the file names, and people's key, which no container is given."""
+    """`make secrets` makes the secrets that the file names, and people's key, which no container is given."""
     project = compose(*EVERYTHING)
     files = {name: Path(each["file"]).name for name, each in project["secrets"].items()}
     assert set(files.values()) | {"people.pem"} == set(NAMES)

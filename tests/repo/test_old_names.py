@@ -20,9 +20,10 @@ NAMES = {
     "recast.doctor": ["CannotLook"],
     "csbs.domain.image_lock": ["find_again", "current"],
     "ims.domain.refusals": ["PinEnded"],
-    "ecs.domain.refusals": ["HoldEnded"],
+    "ecs.domain.refusals": ["HoldEnded", "HostAway"],
     "ecs.domain.freeze": ["check_not_thawed"],
     "ecs.domain.batch": ["AskedDisk"],
+    "recast.doctor.command": ["CANNOT_LOOK"],
     "recast.preparation.checks": ["ask_all"],
 }
 

@@ -1,4 +1,4 @@
-"""The documents say what the code does."""
+"""The documents agree with the code."""
 
 import tomllib
 
@@ -21,7 +21,7 @@ LIBS = sorted(path.name for path in (ROOT / "libs/recast").iterdir() if (path / 
 
 
 @pytest.mark.parametrize("lib", LIBS)
-def test_every_lib_says_what_it_is(lib: str) -> None:
+def test_every_lib_has_a_readme(lib: str) -> None:
     """Every lib has a README of at most a page."""
     assert len((ROOT / "libs/recast" / lib / "README.md").read_text().splitlines()) <= 90
 

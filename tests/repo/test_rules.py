@@ -1,4 +1,4 @@
-"""Each rule is named in code once and proven by a test, or says that it is pending."""
+"""Each rule is named in code once and proven by a test, or is pending."""
 
 from tests.repo.rules_matrix import read_rules  # the matrix is a program as well
 

@@ -1,4 +1,4 @@
-"""A third of the slow tests: what is chosen, and that three thirds are everything."""
+"""A third of the slow tests: the selection, and that three thirds are everything."""
 
 from collections.abc import Sequence
 
@@ -28,14 +28,14 @@ def test_a_name_is_in_one_third() -> None:
 
 
 def test_without_a_third_there_is_the_whole() -> None:
-    """Nothing asked for is the whole, and a share of it is all."""
+    """No third is the whole, and a share of it is all."""
     whole = Third.parse("")
     assert (whole.part("abc"), whole.has("x"), whole.share(500)) == (["a", "b", "c"], True, 500)
     assert Third.parse("2/3").share(500) == 167
 
 
 @pytest.mark.parametrize("text", ["4/3", "0/3", "2", "x/3"])
-def test_what_is_no_third_is_refused(text: str) -> None:
+def test_an_invalid_third_is_refused(text: str) -> None:
     """A part that does not exist is an error, and not an empty one."""
     with pytest.raises(ValueError, match=r"\d|invalid|values"):
         Third.parse(text)

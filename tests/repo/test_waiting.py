@@ -1,4 +1,4 @@
-"""No test waits a fixed time: what polls stands in `tests.harness.expectations.until`."""
+"""No test waits a fixed time: all polling stands in `tests.harness.expectations.until`."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ TESTS = Path(__file__).resolve().parents[1]
 # Each function that may sleep, and why waiting for a fact would not do.
 EXCEPTIONS = {
     "harness/expectations.py:until": "the one function that polls",
-    "faults/cancellation/cancelling.py:_pass": "the drawn instant of the cancel is what is tested",
+    "faults/cancellation/cancelling.py:_pass": "the drawn instant of the cancel is under test",
     "faults/network/wires.py:_delay": "the delay of a call is the fault itself",
     "e2e/breaking.py:endure": "the length of the fault, past a lease, is the fault itself",
 }
@@ -18,8 +18,8 @@ ELSEWHERE = ("bench",)  # benchmarks measure time
 
 
 def waits_in(source: str) -> Iterator[tuple[str, str]]:
-    """The function of each fixed wait in a module, and the wait: a sleep, a wait for an event that nobody
-    can set, or a loop that looks again and again by the clock or by short waits.
+    """The function of each fixed wait in a module, and the wait: a sleep, a wait for an event that is never
+    set, or a loop that polls by the clock or by short waits.
     """
 
     def visit(node: ast.AST, function: str) -> Iterator[tuple[str, str]]:
@@ -34,7 +34,7 @@ def waits_in(source: str) -> Iterator[tuple[str, str]]:
 
 
 def _called(node: ast.AST) -> str:
-    """The last name of what is called; empty for anything else."""
+    """The last name of a call's function; empty for anything else."""
     if not isinstance(node, ast.Call):
         return ""
     match node.func:
@@ -80,8 +80,8 @@ def test_tests_wait_for_facts() -> None:
         "from time import sleep\nsleep(0.1)",
         "async def f():\n    await asyncio.sleep(1)",
         "threading.Event().wait(0.3)",
-        "while time.monotonic() < end:\n    look()",
-        "while not given_up.wait(0.005):\n    look()",
+        "while time.monotonic() < end:\n    poll()",
+        "while not given_up.wait(0.005):\n    poll()",
     ],
 )
 def test_each_fixed_wait_is_found(text: str) -> None:
@@ -90,5 +90,5 @@ def test_each_fixed_wait_is_found(text: str) -> None:
 
 
 def test_a_wait_for_a_fact_is_none() -> None:
-    """A bounded wait for an event that somebody sets is no fixed wait."""
+    """A bounded wait for an event that another thread sets is no fixed wait."""
     assert not list(waits_in("assert reached.wait(60)\nprocess.wait(20)\nuntil(lambda: done)"))

@@ -64,7 +64,7 @@ def database_of(request: pytest.FixtureRequest) -> Named:
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory, database_of: Named) -> Iterator[Cloud]:
-    """The three services as they come. At the end no call and no work may have met a bug."""
+    """The three services with default settings. At the end no call and no work may have met a bug."""
     with _running(tmp_path_factory.mktemp("cloud"), database_of=_of(database_of, "cloud")) as running:
         yield running
 
@@ -113,7 +113,7 @@ def tenant_of(cloud: Cloud, sources: Path) -> Callable[[str], Tenant]:
 
 @pytest.fixture(scope="session")
 def stage(cloud: Cloud, sources: Path) -> Tenant:
-    """A project with something for every RPC. Tests give back what they change, or change only texts."""
+    """A project with resources for every RPC. Tests undo their changes, or change only texts."""
     tenant = Tenant(cloud, "stage", sources)
     set_stage(tenant)
     for service in SERVICES:

@@ -1,6 +1,4 @@
-"""Everything that can be wrong with an installation, done to a copy: one damage at least for each of the
-doctor's codes.
-"""
+"""Every kind of damage to an installation, done to a copy: at least one for each of the doctor's codes."""
 
 import shutil
 import subprocess
@@ -33,7 +31,7 @@ Inflict = Callable[[Patient], None]
 
 @dataclass(frozen=True)
 class Damage:
-    """Something done to an installation: what the doctor must find, and nothing else."""
+    """A damage to an installation: the doctor must find its codes, and no others."""
 
     name: str
     inflict: Inflict
@@ -187,10 +185,10 @@ def _another_key(patient: Patient) -> None:
 @damage(Code.INDEX_SIZE_WRONG)
 def _backup_of_another_size(patient: Patient) -> None:
     blobs = patient.sql("csbs", "SELECT disks, content FROM backup WHERE name = ?", SPARE)[0]
-    shown, content = backup_pb2.Backup.FromString(blobs[0]), content_pb2.Content.FromString(blobs[1])
-    shown.disks[0].size_bytes += 512
+    message, content = backup_pb2.Backup.FromString(blobs[0]), content_pb2.Content.FromString(blobs[1])
+    message.disks[0].size_bytes += 512
     content.disks[0].size_bytes += 512
-    values = shown.SerializeToString(), content.SerializeToString()
+    values = message.SerializeToString(), content.SerializeToString()
     patient.sql("csbs", "UPDATE backup SET disks = ?, content = ? WHERE name = ?", *values, SPARE)
 
 
@@ -243,14 +241,14 @@ def _backup_of_an_image_being_deleted(patient: Patient) -> None:
 
 
 @damage(Code.IMAGE_KEEPS_LOCK)
-def _failed_image_keeps_its_token(patient: Patient) -> None:
+def _failed_image_has_its_token(patient: Patient) -> None:
     patient.release_locks()
     patient.sql("ims", "UPDATE image SET state = 'ERROR' WHERE name = ?", WEB_IMAGE)
 
 
 @damage(Code.STAGED_FILE_UNOWNED)
-def _upload_of_nobody(patient: Patient) -> None:
-    (patient.root / "data" / "ims-staging" / "nobody").touch()
+def _upload_of_no_image(patient: Patient) -> None:
+    (patient.root / "data" / "ims-staging" / "unowned").touch()
 
 
 @damage(Code.STAGED_FILE_UNOWNED)
@@ -353,7 +351,7 @@ def _refcounts_flipped(patient: Patient) -> None:
 
 
 @damage(Code.DISK_FREEZE_WRONG)
-def _freeze_that_nobody_thaws(patient: Patient) -> None:
+def _freeze_without_a_thaw(patient: Patient) -> None:
     freeze = patient.layer(WEB_DATA).name.removeprefix("layer-").removesuffix(".qcow2")
     (patient.folder(WEB_DATA) / f"frozen-{freeze}").touch()
 
@@ -375,7 +373,7 @@ def _layer_written_to(patient: Patient) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-# The image cache, and files of nobody.
+# The image cache, and unowned files.
 
 
 @damage(Code.BASE_WRITABLE, Code.DISK_FILES_UNSOUND)
@@ -402,7 +400,7 @@ def _base_flipped(patient: Patient) -> None:
 
 
 @damage(Code.FILE_UNOWNED)
-def _files_of_nobody(patient: Patient) -> None:
+def _unowned_files(patient: Patient) -> None:
     for path in ("disks/x", "disks/.new-x", "bases/.x.raw.new", "bases/x", "bases/x-512.overlay", "core"):
         (patient.host / path).touch()
 

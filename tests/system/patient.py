@@ -37,7 +37,7 @@ class Patient:
     def examine(
         self, *, deep: bool = False, at_rest: bool = False, pause: Callable[[float], None] = lambda _: None
     ) -> Report:
-        """Asks the doctor, who need not wait for a second look: nothing moves here by itself."""
+        """The doctor's report; without a pause before the second check: nothing moves here by itself."""
         return examine(Installation.local(self.root), deep=deep, at_rest=at_rest, pause=pause)
 
     # Rows.
@@ -65,7 +65,7 @@ class Patient:
         marks = ", ".join("?" * len(columns))
         self.sql(service, f"INSERT INTO {table} VALUES ({marks})", *row.values())
 
-    def add_work(  # what an operation is
+    def add_work(
         self,
         service: str,
         verb: str,
@@ -79,8 +79,8 @@ class Patient:
         """Adds an operation that has not ended, with the steps that it remembers."""
         ended = self.value(service, "SELECT id FROM operation LIMIT 1")
         open_end = {"ended": 0, "response": None, "error": None, "end_time": None}
-        what = {"id": operation_id, "verb": verb, "target": target, "state": state, "request": request}
-        self.copy_row(service, "operation", ended, **what, **open_end)
+        columns = {"id": operation_id, "verb": verb, "target": target, "state": state, "request": request}
+        self.copy_row(service, "operation", ended, **columns, **open_end)
         for name, result in (steps or {}).items():
             self.sql(service, "INSERT INTO operation_step VALUES (?, ?, ?)", operation_id, name, result)
 
@@ -121,7 +121,7 @@ class Patient:
         self.write(path, bytes(content))
 
     def write(self, path: Path, content: bytes) -> None:
-        """Gives a file other content; it becomes this copy's own, and keeps its mode."""
+        """Gives a file other content; it becomes this copy's own, with the same mode."""
         mode = path.stat().st_mode
         path.unlink()
         path.write_bytes(content)
@@ -129,7 +129,7 @@ class Patient:
 
 
 def _link_or_copy(source: str, target: str) -> None:
-    """Bases are large, and nobody writes to them."""
+    """Links bases: they are large, and are not written to."""
     if source.endswith(".raw"):
         os.link(source, target)
     else:

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from recast.client.waiting import metadata_of
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.faults import Kind
+from recast.longrunning.v1.operation_metadata_pb2 import OperationState
 from tests.harness.expectations import file_digest, refused, state_of
 from tests.harness.project import Tenant
 
@@ -24,6 +26,8 @@ def test_a_batch_makes_servers_with_numbered_names(main: Tenant, sources: object
     assert [(outcome.server, outcome.HasField("error")) for outcome in result.outcomes] == [
         (n, False) for n in names
     ]
+    ids = [f"{answer.operation.name.rpartition('/')[2]}-000{number}" for number in range(3)]
+    assert [outcome.id for outcome in result.outcomes] == ids
     made = [main.get_server(f"batch-000{number}") for number in range(3)]
     assert [server.display_name for server in made] == [f"web.front-000{number}" for number in range(3)]
     assert [state_of(server) for server in made] == 3 * ["STOPPED"]
@@ -32,7 +36,7 @@ def test_a_batch_makes_servers_with_numbered_names(main: Tenant, sources: object
 
 @pytest.mark.rule("R14")
 def test_a_name_that_ends_in_a_number_is_counted_on(main: Tenant) -> None:
-    """A batch whose base ends in -0007 goes on from there; one server alone keeps its name."""
+    """A batch whose base ends in -0007 goes on from there; one server alone has its plain name."""
     answer = main.start_servers("counted-0007", count=2)
     assert [server.name for server in answer.servers] == [main.server(f"counted-000{n}") for n in (7, 8)]
     main.wait(answer.operation, "ecs")
@@ -76,18 +80,41 @@ def test_a_batch_with_one_id_that_is_taken_makes_none(main: Tenant) -> None:
 
 
 @pytest.mark.rule("R14")
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_part_is_known_from_the_first_answer(main: Tenant, count: int) -> None:
+    """The answer's operation names a part for each server, one alone too; what has one server made is no
+    batch, and has none.
+    """
+    answer = main.start_servers(f"parts-{count}", count=count)
+    parts = metadata_of(answer.operation).parts
+    operation = answer.operation.name.rpartition("/")[2]
+    assert [part.id for part in parts] == [f"{operation}-000{number}" for number in range(count)]
+    assert [part.target for part in parts] == [server.name for server in answer.servers]
+    main.wait(answer.operation, "ecs")
+    assert [part.id for part in main.metadata(answer.operation, "ecs").parts] == [part.id for part in parts]
+    stop = ecs_pb.StopServerRequest(name=answer.servers[0].name)
+    assert not metadata_of(main.recast.servers.StopServer(stop).operation).parts
+
+
+@pytest.mark.rule("R14")
 def test_one_servers_failure_is_its_own(main: Tenant) -> None:
     """When the disks of one server of a batch cannot be made, that one is reported and leaves nothing; the
     others are there.
     """
     folders = main.cloud.disk_folders()
-    # The host refuses an overlay smaller than its base. No request can ask for one: the database does.
+    # The host refuses an overlay smaller than its base. No request can lead to one: the database does.
     spoil = "UPDATE disk SET size_bytes = 512 WHERE name = NEW.name"
     when = f"AFTER INSERT ON disk WHEN NEW.name = '{main.disk('part-0001-system')}'"
     with main.cloud.trigger("ecs", when, spoil):
         answer = main.start_servers("part", count=3)
     result = main.result(answer.operation, "ecs", ecs_pb.CreateServersResult)
     assert [outcome.HasField("error") for outcome in result.outcomes] == [False, True, False]
+    parts = main.metadata(answer.operation, "ecs").parts
+    assert [(part.id, part.target) for part in parts] == [(each.id, each.server) for each in result.outcomes]
+    assert [OperationState.Name(part.state) for part in parts] == [
+        f"OPERATION_STATE_{state}" for state in ("SUCCEEDED", "FAILED", "SUCCEEDED")
+    ]
+    assert parts[1].error == result.outcomes[1].error
     assert "base" in result.outcomes[1].error.message
     for number in (0, 2):
         assert state_of(main.get_server(f"part-000{number}")) == "RUNNING"
@@ -122,7 +149,7 @@ def test_a_creation_that_fails_leaves_nothing(tenant_of: Callable[[str], Tenant]
 
 
 @pytest.mark.rule("R39")
-def test_named_disks_are_as_asked_and_the_others_as_the_image_says(main: Tenant) -> None:
+def test_named_disks_are_as_requested_and_the_others_as_in_the_image(main: Tenant) -> None:
     """A request that names one of the image's disks changes that disk alone; disks that name none come in
     addition (V3).
     """
@@ -130,12 +157,12 @@ def test_named_disks_are_as_asked_and_the_others_as_the_image_says(main: Tenant)
     main.create_server("v3", data_disks=data)
     main.create_backup("v3", "v3")
     main.create_image("v3", "v3")
-    asked = [
+    requested = [
         ecs_pb.DataDiskSpec(image_disk="data-2", size_bytes=8 * MIB, display_name="big", shared=True),
         ecs_pb.DataDiskSpec(size_bytes=MIB),
     ]
     system = ecs_pb.SystemDiskSpec(size_bytes=80 * MIB)
-    made = main.create_server("v3-made", "v3", data_disks=asked, system_disk=system)
+    made = main.create_server("v3-made", "v3", data_disks=requested, system_disk=system)
     assert [(disk.position, disk.size_bytes, disk.shared) for disk in made.disks] == [
         (0, 80 * MIB, False),
         (1, 5 * MIB + 1536, False),
@@ -202,9 +229,7 @@ def test_a_servers_name_is_well_formed(main: Tenant, name: str) -> None:
 
 @pytest.mark.rule("R49", "R50")
 def test_each_kind_of_image_serves_for_its_own_use(main: Tenant) -> None:
-    """Servers are made from system-disk images, disks from data-disk images; any other use is refused, and
-    told.
-    """
+    """Servers are made from system-disk images, disks from data-disk images; any other use is refused."""
     wanted = {"rule": "R50"}
     for kind, image in (("DATA_DISK", "logs"), ("ISO", "iso")):
         with refused("IMAGE_KIND_UNSUPPORTED", BAD, kind=kind, image=main.image(image), **wanted):

@@ -1,4 +1,4 @@
-"""The bytes: what comes back is what was there, whole, on every disk."""
+"""Bytes come back whole, on every disk."""
 
 from pathlib import Path
 
@@ -43,9 +43,7 @@ def test_a_server_from_a_full_server_image_has_every_byte_of_every_disk(
 
 @pytest.mark.rule("R13")
 def test_writes_after_the_backup_do_not_appear_in_servers_made_from_it(main: Tenant, sources: Path) -> None:
-    """What is written to the source after its backup appears neither in the image nor in servers made from
-    it.
-    """
+    """Writes to the source after its backup appear neither in the image nor in servers made from it."""
     server = main.create_server("source-then", data_disks=[ecs_pb.DataDiskSpec(image=main.image("media-1"))])
     main.create_backup("then", "source-then")
     for disk in server.disks:
@@ -61,7 +59,7 @@ def test_writes_after_the_backup_do_not_appear_in_servers_made_from_it(main: Ten
 
 @pytest.mark.rule("R13")
 def test_writes_while_the_backup_is_made_do_not_appear_in_it(main: Tenant, sources: Path) -> None:
-    """What the server writes after the freeze is not in the backup, though its bytes are read later."""
+    """Writes of the server after the freeze are not in the backup, though its bytes are read later."""
     server = main.create_server("source-mid")
     with main.unfinished_backup("mid", "source-mid") as answer:
         main.write(server.disks[0].disk, offset=3 << 20)
@@ -75,7 +73,7 @@ def test_writes_while_the_backup_is_made_do_not_appear_in_it(main: Tenant, sourc
 def test_writes_on_one_server_of_an_image_do_not_appear_on_another(
     whole: Tenant, originals: list[str]
 ) -> None:
-    """Servers of one image share its bytes, and none sees what another writes."""
+    """Servers of one image share its bytes, and none sees another's writes."""
     writer = whole.create_server("bytes-writer", "whole")
     for disk in writer.disks:
         whole.write(disk.disk, offset=1 << 20)
@@ -86,8 +84,8 @@ def test_writes_on_one_server_of_an_image_do_not_appear_on_another(
 
 @pytest.mark.rule("R35", "R36")
 def test_an_os_change_writes_the_system_disk_alone(whole: Tenant, originals: list[str]) -> None:
-    """After a change of OS to a full-server image the system disk is the image's, and every data disk is what
-    it was.
+    """After a change of OS to a full-server image the system disk is the image's, and every data disk is
+    unchanged.
     """
     before = whole.create_server(
         "bytes-os", "sys", data_disks=[ecs_pb.DataDiskSpec(image=whole.image("media-2"))]
@@ -118,9 +116,7 @@ def test_an_image_is_used_after_its_source_server_is_gone(main: Tenant, sources:
 
 
 def test_a_larger_disk_holds_the_image_and_then_zeros(whole: Tenant, sources: Path) -> None:
-    """A disk that is asked for larger than the image's begins with the image's bytes and goes on with zeros
-    (V2).
-    """
+    """A disk requested larger than the image's begins with the image's bytes and goes on with zeros (V2)."""
     size = (7 << 20) + 512
     data = [
         ecs_pb.DataDiskSpec(image_disk="data-2", size_bytes=size),

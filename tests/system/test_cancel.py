@@ -17,7 +17,7 @@ from tests.harness.rpcs import RPCS, header_of
 
 CANCELLED = operation_metadata_pb2.OPERATION_STATE_CANCELLED
 SUCCEEDED = operation_metadata_pb2.OPERATION_STATE_SUCCEEDED
-Look = Callable[[Tenant, str], str]
+ReadState = Callable[[Tenant, str], str]
 
 
 def _backup(tenant: Tenant, name: str) -> str:
@@ -56,12 +56,17 @@ def _loose(tenant: Tenant, name: str) -> str:
     return f"{state_of(listed.disks[0])}"
 
 
+def _places(tenant: Tenant, name: str) -> str:
+    disk = tenant.get_disk(name)
+    return f"{state_of(disk)} {len(disk.attachments)}"
+
+
 def _gone(tenant: Tenant, name: str) -> str:
-    looks: list[Look] = [_backup, _image, _server, lambda t, n: state_of(t.get_disk(n))]
+    readers: list[ReadState] = [_backup, _image, _server, lambda t, n: state_of(t.get_disk(n))]
     reasons = set()
-    for look in looks:
+    for read in readers:
         try:
-            reasons.add(look(tenant, name))
+            reasons.add(read(tenant, name))
         except RemoteRefusal as refusal:
             reasons.add(refusal.kind.name)
     # A backup's own case stands on a server of another name, so nothing of this name is left.
@@ -78,9 +83,9 @@ def _listing(tenant: Tenant, noun: str, text: str) -> Any:
     return request(parent=tenant.parent, filter=text)
 
 
-# What work that was cancelled before its first step ends as, and what is seen then. A deletion and a thaw are
-# decided when they are asked for; an export of no disks has nothing to stop.
-ENDS: dict[str, tuple[int, Look, str]] = {
+# The end of work that was cancelled before its first step, and the state of its resource then. A deletion and
+# a thaw are decided when they are requested; an export of no disks has nothing to stop.
+ENDS: dict[str, tuple[int, ReadState, str]] = {
     "CreateBackup": (CANCELLED, _new_backup, "ERROR 1 frozen="),
     "RestoreBackup": (CANCELLED, _backup, "AVAILABLE image="),
     "DeleteBackup": (SUCCEEDED, _gone, "NOT_FOUND"),
@@ -96,6 +101,8 @@ ENDS: dict[str, tuple[int, Look, str]] = {
     "ReinstallServerOs": (CANCELLED, _disks, "STOPPED True"),
     "CreateDisk": (CANCELLED, _loose, "ERROR"),
     "DeleteDisk": (SUCCEEDED, _gone, "NOT_FOUND"),
+    "AttachDisk": (CANCELLED, _places, "AVAILABLE 0"),
+    "DetachDisk": (CANCELLED, lambda t, n: _places(t, f"{n}-data-1"), "IN_USE 1"),
     "ExportDisks": (SUCCEEDED, _server, "STOPPED"),
     "ThawServer": (SUCCEEDED, _server, "STOPPED"),
     "RestoreDisks": (CANCELLED, _disks, "STOPPED True"),
@@ -103,7 +110,7 @@ ENDS: dict[str, tuple[int, Look, str]] = {
 
 
 def test_every_kind_of_work_has_an_end_here() -> None:
-    """For each RPC that begins work it is said how that ends when it is cancelled."""
+    """Every RPC that begins work has an entry in ENDS."""
     assert ENDS.keys() == {
         name for name, rpc in RPCS.items() if "operation" in rpc.method.output_type.fields_by_name
     }
@@ -111,15 +118,13 @@ def test_every_kind_of_work_has_an_end_here() -> None:
 
 @pytest.mark.parametrize("name", ENDS)
 def test_work_that_is_cancelled_at_once_leaves_nothing(replayed: Tenant, name: str) -> None:
-    """Work that is cancelled before its first step is undone; only what was decided when it was asked for
-    goes on.
-    """
+    """Work that is cancelled before its first step is undone, unless it was decided when it was requested."""
     rpc, own_id = RPCS[name], f"cancel-{name.lower()}"
     request: Any = CASES[name].make(replayed, own_id)
     if name == "CreateDisk":
         request.disk.display_name = own_id
     folders = replayed.cloud.disk_folders()
-    # Born with the wish for its end: whatever the worker's pace, its first look finds it.
+    # Recorded with the cancel: at any pace of the worker, its first check finds it.
     when = f"AFTER INSERT ON operation WHEN NEW.verb = '{name}' AND NEW.project = 'main'"
     with replayed.cloud.trigger(
         rpc.service, when, "UPDATE operation SET cancel_requested = TRUE WHERE id = NEW.id"
@@ -129,10 +134,10 @@ def test_work_that_is_cancelled_at_once_leaves_nothing(replayed: Tenant, name: s
         else:
             response = rpc.call(rpc.client(replayed), request)
         metadata = replayed.end(response.operation, rpc.service)
-    end, look, wanted = ENDS[name]
+    end, read, wanted = ENDS[name]
     assert metadata.state == end
     assert metadata.cancel_requested
-    assert look(replayed, own_id) == wanted
+    assert read(replayed, own_id) == wanted
     assert replayed.cloud.disk_folders() <= folders
     if end == CANCELLED:
         with refused("CANCELLED", Kind.CANCELLED):
@@ -153,7 +158,7 @@ def test_a_restore_that_was_withdrawn_never_begins(replayed: Tenant) -> None:
 
 
 def test_a_restore_that_was_done_before_it_was_withdrawn_is_given(replayed: Tenant) -> None:
-    """A withdrawal that comes too late gives the restore with its result."""
+    """A withdrawal after the restore gives the restore with its result."""
     request: Any = CASES["RestoreDisks"].make(replayed, "too-late")
     request.request_id = "too-late"
     sources = replayed.as_service("csbs").sources

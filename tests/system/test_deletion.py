@@ -1,5 +1,5 @@
-"""Deleting images and backups: who goes first, what stays, and that the space is given back (R15, R17, R44,
-R45).
+"""Deleting images and backups: the order, the exceptions, and the space that is
+freed (R15, R17, R44, R45).
 """
 
 import fcntl
@@ -47,7 +47,7 @@ def test_a_backup_goes_after_its_image(deleting: Tenant) -> None:
 
 
 @pytest.mark.rule("R44")
-def test_an_image_takes_its_backup_along_when_asked(deleting: Tenant) -> None:
+def test_an_image_takes_its_backup_along_when_requested(deleting: Tenant) -> None:
     """With delete_backup both are gone, the image first."""
     deleting.create_backup("del-2", "del")
     deleting.create_image("del-2", "del-2")
@@ -60,7 +60,7 @@ def test_an_image_takes_its_backup_along_when_asked(deleting: Tenant) -> None:
 
 @pytest.mark.rule("R44")
 def test_when_the_backup_cannot_follow_the_image_is_gone_all_the_same(deleting: Tenant) -> None:
-    """When the backup is busy the image is deleted, the backup stays, and the operation says so."""
+    """When the backup is busy the image is deleted, the backup stays, and the operation reports that."""
     deleting.create_backup("del-3", "del")
     deleting.create_image("del-3", "del-3")
     with deleting.cloud.chunks_held("csbs", "main"):
@@ -88,17 +88,15 @@ def test_a_backup_that_stays_is_free_for_another_image(deleting: Tenant) -> None
 
 
 def test_an_image_without_a_backup_takes_none_along(main: Tenant) -> None:
-    """An imported image stands on no backup, so asking to delete one with it is refused, and the image
-    stays.
-    """
+    """An imported image stands on no backup: a deletion with its backup is refused, and the image stays."""
     with refused("DELETE_BACKUP_UNSUPPORTED", Kind.INVALID_ARGUMENT, image=main.image("sys")):
         main.delete_image("sys", delete_backup=True)
     assert state_of(main.get_image("sys")) == "NORMAL"
 
 
 def test_an_image_that_servers_are_made_from_is_not_deleted(deleting: Tenant) -> None:
-    """While servers are made from an image it is not deleted, and the refusal names whom it is for;
-    afterwards it is.
+    """While servers are made from an image it is not deleted, and the refusal names
+    them; afterwards it is.
     """
     deleting.import_image("pinned", "media-1.raw", kind="DATA_DISK")
     deleting.create_disk("pinned-1", image_id="pinned")
@@ -119,8 +117,8 @@ def test_an_image_that_servers_are_made_from_is_not_deleted(deleting: Tenant) ->
 
 
 def test_every_reader_of_an_image_is_named(deleting: Tenant) -> None:
-    """An image with several readers names each; a pin taken twice is one, and giving back what is not there
-    is no error.
+    """An image with several readers names each; a pin taken twice is one, and releasing an unknown pin is no
+    error.
     """
     deleting.import_image("read", "odd.raw", kind="DATA_DISK")
     pins = deleting.as_service("ecs").provisioning
@@ -138,7 +136,7 @@ def test_every_reader_of_an_image_is_named(deleting: Tenant) -> None:
     deleting.delete_image("read")
 
 
-def test_deleting_a_backup_frees_what_no_other_needs(tenant_of: Callable[[str], Tenant]) -> None:
+def test_deleting_a_backup_frees_the_chunks_of_no_other(tenant_of: Callable[[str], Tenant]) -> None:
     """Chunks that only a deleted backup needed are collected; those that another needs stay, and that one is
     whole.
     """
@@ -165,7 +163,7 @@ def test_deleting_a_backup_frees_what_no_other_needs(tenant_of: Callable[[str], 
     assert tenant.cloud.chunks("csbs", "collect") == set() == tenant.cloud.indexes("csbs", "collect")
 
 
-def test_deleting_an_imported_image_frees_what_no_other_needs(tenant_of: Callable[[str], Tenant]) -> None:
+def test_deleting_an_imported_image_frees_the_chunks_of_no_other(tenant_of: Callable[[str], Tenant]) -> None:
     """The chunks of a deleted import are collected, but for those that another image has too."""
     tenant = tenant_of("collect-ims")
     tenant.import_image("one", "media-1.raw", kind="DATA_DISK")
@@ -202,20 +200,20 @@ def test_a_failed_backup_leaves_no_index_and_its_chunks_are_collected(
 
 
 class IdleWork:
-    """What a collection of chunks needs of its operation; nobody else is at the store."""
+    """The operation that a collection of chunks needs; no other work is at the store."""
 
     def __init__(self, project: str) -> None:
         self.project = self.target = project
 
     def use(self, resource: str, *, exclusive: bool) -> None:
-        """Nobody is in the way."""
+        """Is given at once."""
 
     def check(self) -> None:
-        """Nobody wants it to end."""
+        """Is not cancelled."""
 
 
 class DeletesBeforeOpening:
-    """A chunk store: something is deleted between the look at what is live and the opening of the store."""
+    """A chunk store with a deletion between the query of live contents and the opening of the store."""
 
     def __init__(self, chunks: Any, delete: Callable[[], object]) -> None:
         self._chunks = chunks
@@ -234,7 +232,7 @@ class DeletesBeforeOpening:
 def test_a_deletion_beside_a_collection_is_no_damage(
     service: Service, chunks: Any, live_contents: Any, tenant_of: Callable[[str], Tenant]
 ) -> None:
-    """What is deleted while chunks are collected makes the collection look again; what stays is whole."""
+    """A deletion while chunks are collected makes the collection start again; other content stays whole."""
     tenant = tenant_of(f"beside-{service}")
     for name in ("stays", "goes"):
         tenant.import_image(name, "sys.qcow2")
@@ -248,13 +246,13 @@ def test_a_deletion_beside_a_collection_is_no_damage(
         CollectChunks(database, late, live_contents).run(IdleWork(tenant.project))
     CollectChunks(database, store, live_contents).run(IdleWork(tenant.project))
     tenant.settled(service)
-    tenant.create_image("kept", "stays")
-    tenant.create_server("kept", "kept")
-    assert tenant.digests("kept") == [file_digest(tenant.sources / "sys.raw")]
+    tenant.create_image("left", "stays")
+    tenant.create_server("left", "left")
+    assert tenant.digests("left") == [file_digest(tenant.sources / "sys.raw")]
 
 
 def test_servers_live_on_without_their_image_and_are_not_reinstalled(deleting: Tenant) -> None:
-    """After its image is deleted a server keeps its disks and starts; it can no longer be reinstalled from it
+    """After its image is deleted a server has its disks and starts; it can no longer be reinstalled from it
     (V8).
     """
     deleting.import_image("mortal", "old.raw")
@@ -269,10 +267,10 @@ def test_servers_live_on_without_their_image_and_are_not_reinstalled(deleting: T
 
 
 def _is_pinned(tenant: Tenant, image_id: str) -> bool:
-    """Whether a deletion is refused now, without asking for one."""
+    """Whether a deletion would be refused now."""
     try:
         request = ims_pb.DeleteImageRequest(name=tenant.image(image_id), validate_only=True)
         tenant.recast.images.DeleteImage(request)
-    except Exception:  # noqa: BLE001  # any refusal will do: the test looks at it next
+    except Exception:  # noqa: BLE001  # any refusal will do: the test checks it next
         return True
     return False

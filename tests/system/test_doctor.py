@@ -1,4 +1,4 @@
-"""`recast doctor`: it finds each damage, and calls nothing a damage that is only under way."""
+"""`recast doctor`: it finds each damage, and reports no work under way as a damage."""
 
 import json
 import shutil
@@ -40,7 +40,7 @@ MOST_BACKUPS = 50
 
 @dataclass(frozen=True)
 class Made:
-    """A stack that was stopped, and what the doctor said of it while it worked."""
+    """A stack that was stopped, and the doctor's reports while it worked."""
 
     root: Path
     under_load: list[Report]
@@ -51,7 +51,7 @@ class Made:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The demo's data, a backup, and a server that came and went, while the doctor looked."""
+    """The demo's data, a backup, and a server that came and went, with the doctor's reports meanwhile."""
     root = tmp_path_factory.mktemp("made")
     with LocalStack(root / "stack") as stack:
         recast = stack.client("demo", "operator")
@@ -77,7 +77,7 @@ def _reports_under_load(recast: Recast, root: Path) -> list[Report]:
 
 
 def _reports_of_a_backup(recast: Recast, here: Installation) -> list[Report]:
-    """Reports of which one saw a backup being made; one that ends before the first look is made again."""
+    """Reports of which one has a backup under way; a backup that ends before the first report is repeated."""
     reports: list[Report] = []
     for turn in range(MOST_BACKUPS):
         backup = backup_service_pb2.CreateBackupRequest(
@@ -85,7 +85,7 @@ def _reports_of_a_backup(recast: Recast, here: Installation) -> list[Report]:
         )
         recast.backups.CreateBackup(backup)
         reports += _reports_until_idle(here)
-        if any(_shows_a_backup(report) for report in reports):
+        if any(_has_a_backup_under_way(report) for report in reports):
             break
     return reports
 
@@ -101,7 +101,7 @@ def _reports_until_idle(here: Installation) -> list[Report]:
     return reports
 
 
-def _shows_a_backup(report: Report) -> bool:
+def _has_a_backup_under_way(report: Report) -> bool:
     return any(each.what.startswith("CreateBackup of ") for each in report.in_progress)
 
 
@@ -114,17 +114,17 @@ def patient(made: Made, tmp_path: Path) -> Patient:
 def test_running_services_are_well(made: Made) -> None:
     """While a backup and a server are made, and one deleted, nothing is wrong, but work is in progress."""
     assert [report.problems for report in made.under_load] == [()] * len(made.under_load)
-    assert any(_shows_a_backup(report) for report in made.under_load)
+    assert any(_has_a_backup_under_way(report) for report in made.under_load)
 
 
 def test_work_that_has_ended_leaves_nothing_under_way(made: Made) -> None:
-    """When all work has ended nothing is in progress, and every byte is what it must be."""
+    """When all work has ended nothing is in progress, and every byte is as expected."""
     report = made.under_load[-1]
     assert (report.problems, report.in_progress) == ((), ())
 
 
 def test_clean_installation_is_counted(made: Made, patient: Patient) -> None:
-    """A stopped installation is well, and the report says how much there is."""
+    """A stopped installation is well, and the report has its counts."""
     report = patient.examine(at_rest=True)
     assert (report.problems, report.in_progress) == ((), ())
     counts = report.counts
@@ -264,8 +264,8 @@ def _deletions(patient: Patient) -> None:
 
 
 @pytest.mark.parametrize("scene", UNDER_WAY, ids=lambda scene: scene.__name__.strip("_"))
-def test_what_is_under_way_is_no_problem(patient: Patient, scene: Callable[[Patient], None]) -> None:
-    """What belongs to work that has not ended is in progress; at rest that work is the one problem."""
+def test_work_under_way_is_no_problem(patient: Patient, scene: Callable[[Patient], None]) -> None:
+    """Resources of work that has not ended are in progress; at rest that work is the one problem."""
     scene(patient)
     report = patient.examine()
     assert report.problems == ()
@@ -292,7 +292,7 @@ def test_restore_that_failed_leaves_disks_in_doubt(patient: Patient) -> None:
 
 
 def test_name_of_a_backup_may_be_used_again(patient: Patient) -> None:
-    """A disk may name a backup that is gone, and whose name a newer one has that failed."""
+    """A disk may name a backup that is gone, whose name a newer, failed backup has."""
     late = {"state": "ERROR", "content": None, "create_time": "2100-01-01 00:00:00.000000"}
     patient.copy_row("csbs", "backup", SPARE, name="other", **late)
     patient.sql("csbs", "DELETE FROM backup WHERE name = ?", SPARE)
@@ -301,7 +301,7 @@ def test_name_of_a_backup_may_be_used_again(patient: Patient) -> None:
     assert patient.examine(deep=True, at_rest=True).problems == ()
 
 
-def test_what_no_row_names_awaits_collection(patient: Patient) -> None:
+def test_unnamed_content_awaits_collection(patient: Patient) -> None:
     """Indexes and chunks that no row names are counted, and are no problem."""
     patient.sql("csbs", "DELETE FROM backup WHERE name = ?", f"{DEMO}/backups/load-0")
     (patient.root / "store" / "csbs" / "demo" / "chunks" / "ab").mkdir(exist_ok=True)
@@ -313,7 +313,7 @@ def test_what_no_row_names_awaits_collection(patient: Patient) -> None:
 
 
 def test_a_problem_counts_when_it_stays(patient: Patient) -> None:
-    """What is mended between two looks, and what is only seen at the second, is not reported."""
+    """A problem that is gone at the second check, or is only found there, is not reported."""
     key = patient.root / "keys" / "people.pem"
     key.chmod(0o644)
 
@@ -325,7 +325,7 @@ def test_a_problem_counts_when_it_stays(patient: Patient) -> None:
     assert [problem.code for problem in patient.examine().problems] == [Code.FILE_UNOWNED]
 
 
-def test_looking_changes_nothing(patient: Patient) -> None:
+def test_an_examination_changes_nothing(patient: Patient) -> None:
     """The doctor writes into no database, no store and no disk."""
     before = _state(patient.root)
     patient.examine(deep=True)
@@ -333,12 +333,12 @@ def test_looking_changes_nothing(patient: Patient) -> None:
 
 
 def _state(root: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of every file; of a database's own helpers, which reading makes, neither."""
+    """Size and time of every file but SQLite's -shm and -wal files, which reading creates."""
     files = [path for path in root.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal"))]
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 
 
-def test_the_command_says_what_to_do(made: Made, patient: Patient) -> None:
+def test_the_command_prints_the_remedy(made: Made, patient: Patient) -> None:
     """Each problem is one line with its code, the resource and the remedy, and the exit code is 1."""
     patient.sql("ecs", "UPDATE disk SET state = 'IN_USE' WHERE name = ?", LOOSE)
     done = _doctor("--root", str(patient.root))
@@ -359,6 +359,6 @@ def test_the_command_speaks_json(patient: Patient) -> None:
     assert report["counts"]["servers"] == 2
 
 
-def _doctor(*words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "recast.doctor", *words]
+def _doctor(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "recast.doctor", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)

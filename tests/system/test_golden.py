@@ -28,19 +28,19 @@ from tests.harness.project import Tenant
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 ENGINES = ("sqlite", "postgresql")
 THAWED = ("etag", "update_time", "allocated_bytes", "frozen_for")
-"""What the end of the pending backup changes of its server and disks, at whatever moment."""
+"""The fields of its server and disks that the end of the pending backup changes, at any moment."""
 VERSIONS = sorted(path.parent.name for path in GOLDEN.glob("*/installation.tar.xz"))
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An installation of an older version, with the services of today on it."""
+    """An installation of an older version, with the present services on it."""
 
     tenant: Tenant
     expected: dict[str, Any]
-    """What it gave when it was taken."""
+    """Its lists when it was taken."""
     lists: dict[str, list[Any]]
-    """What each list gives before anything is done with it."""
+    """Each list before any action."""
     root: Path
     is_sqlite: bool
 
@@ -48,7 +48,7 @@ class Opened:
 @contextmanager
 def _running(version: str, root: Path, environment: dict[str, str]) -> Iterator[Opened]:
     with LocalStack(root, environment=environment) as stack:
-        tenant = Tenant(stack, "golden", root)  # type: ignore[arg-type]  # it asks for clients alone
+        tenant = Tenant(stack, "golden", root)  # type: ignore[arg-type]  # it needs clients alone
         expected = json.loads((GOLDEN / version / "expected.json").read_text())
         yield Opened(tenant, expected, _lists(tenant), root, is_sqlite=not environment)
 
@@ -100,8 +100,8 @@ def opened(
     shutil.rmtree(root)
 
 
-def test_the_lists_are_what_they_were(opened: Opened) -> None:
-    """Every list gives each field that it gave when it was taken; newer fields may be there too."""
+def test_the_lists_are_unchanged(opened: Opened) -> None:
+    """Every list gives each field as when it was taken; newer fields may be there too."""
     for name, found in opened.lists.items():
         before = opened.expected[name]
         assert len(found) == len(before)
@@ -138,7 +138,7 @@ def test_work_goes_on(opened: Opened) -> None:
 
 
 def test_its_backups_and_images_make_servers(opened: Opened) -> None:
-    """An image of then provisions what it did; a backup of then is restored, and made into an image."""
+    """An old image provisions as before; an old backup is restored, and made into an image."""
     tenant = opened.tenant
     tenant.settled("csbs")
     tenant.create_server("again", "web")

@@ -1,4 +1,4 @@
-"""Several hosts: a batch is spread, work runs where the disks are, and who is away is waited for."""
+"""Several hosts: a batch is spread, work runs where the disks are, and waits for an unreachable host."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from recast.longrunning.v1.operation_metadata_pb2 import OperationState
 from tests.harness.expectations import file_digest, refused, state_of, until
 from tests.harness.project import Tenant
 
-# So large that what else is written meanwhile does not decide where servers are placed.
+# So large that other writes meanwhile do not decide the placement of servers.
 _LARGE = server_service_pb2.DataDiskSpec(size_bytes=100 << 30)
 
 
@@ -33,14 +33,14 @@ class Hosts:
         self.app = self.tenant.cloud.start_ecs(host="far", data_dir=self.folder, worker_threads=2)
 
     def go(self) -> None:
-        """Stops it, long enough ago to be away."""
+        """Stops it, long enough ago to be unreachable."""
         if self.app:
             self.app.stop()
             self.app = None
         self.tenant.cloud.execute("ecs", "UPDATE host SET seen = 1 WHERE name = 'far'")
 
     def batch(self, server_id: str, count: int, **options: Any) -> server_service_pb2.CreateServersResult:
-        """Makes servers of the image `sys`; how each ended."""
+        """Makes servers of the image `sys`; their outcomes."""
         operation = self.tenant.start_servers(server_id, count=count, **options).operation
         return self.tenant.result(operation, "ecs", server_service_pb2.CreateServersResult)
 
@@ -61,8 +61,8 @@ def hosts(tenant_of: Callable[[str], Tenant], tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
-def far_away(hosts: Hosts) -> Iterator[Hosts]:
-    """The host `far` is away while the test runs, unless the test brings it back."""
+def far_unreachable(hosts: Hosts) -> Iterator[Hosts]:
+    """The host `far` is unreachable while the test runs, unless the test brings it back."""
     hosts.go()
     yield hosts
     if hosts.app is None:
@@ -77,7 +77,7 @@ def far_server(hosts: Hosts, server_id: str) -> str:
 
 @pytest.mark.rule("R14", "R38")
 def test_a_batch_is_spread_over_the_hosts(hosts: Hosts) -> None:
-    """Servers of one request are made on both hosts, each with the image's bytes, told in the request's
+    """Servers of one request are made on both hosts, each with the image's bytes, and listed in the request's
     order.
     """
 
@@ -87,6 +87,7 @@ def test_a_batch_is_spread_over_the_hosts(hosts: Hosts) -> None:
     placed = hosts.hosts_of(result)
     assert sorted(placed) == ["far", "far", "local", "local"]
     assert [outcome.host for outcome in result.outcomes] == placed
+    assert [outcome.id.rpartition("-")[2] for outcome in result.outcomes] == ["0000", "0001", "0002", "0003"]
     tenant = hosts.tenant
     expected = file_digest(tenant.sources / "sys.raw")
     for name, host in zip(names, placed, strict=True):
@@ -96,9 +97,12 @@ def test_a_batch_is_spread_over_the_hosts(hosts: Hosts) -> None:
 
 
 def test_a_spread_batch_is_listed_once(hosts: Hosts) -> None:
-    """What is done on each host is no operation of its own to those who list."""
+    """The child operations of a batch on the hosts are not listed; its parts are the servers."""
     operation = hosts.tenant.start_servers("once", count=2, data_disks=[_LARGE]).operation
     hosts.tenant.wait(operation, "ecs")
+    parts = hosts.tenant.metadata(operation, "ecs").parts
+    assert [part.target for part in parts] == [hosts.tenant.server(f"once-000{number}") for number in (0, 1)]
+    assert {OperationState.Name(part.state) for part in parts} == {"OPERATION_STATE_SUCCEEDED"}
     request = operations_pb2.ListOperationsRequest(
         name=hosts.tenant.parent, filter=f'target = "{hosts.tenant.server("once-0000")}"'
     )
@@ -108,8 +112,8 @@ def test_a_spread_batch_is_listed_once(hosts: Hosts) -> None:
 
 @pytest.mark.rule("R13")
 def test_a_server_of_another_host_is_backed_up_and_comes_back(hosts: Hosts) -> None:
-    """Who is asked to freeze has it done by the host of the disks; backup, image, OS change, restore go
-    through.
+    """A host that gets a freeze has it done by the host of the disks; backup, image, OS
+    change, restore succeed.
     """
     tenant, name = hosts.tenant, far_server(hosts, "far-job")
     before = tenant.digests(name)
@@ -130,7 +134,7 @@ def test_a_server_of_another_host_is_backed_up_and_comes_back(hosts: Hosts) -> N
 
 
 def test_a_disk_is_attached_on_its_own_host_alone(hosts: Hosts) -> None:
-    """A disk of one host is refused to a server of another, which both are named; on its own host it is
+    """A disk of one host is refused to a server of another, and both hosts are named; on its own host it is
     attached.
     """
     tenant, name = hosts.tenant, far_server(hosts, "far-attach")
@@ -144,25 +148,25 @@ def test_a_disk_is_attached_on_its_own_host_alone(hosts: Hosts) -> None:
     assert tenant.attach("loose-far", name).attachments[0].server == tenant.server(name)
 
 
-def test_a_host_that_nobody_knows_is_refused(hosts: Hosts) -> None:
-    """A host is named with what there is instead."""
+def test_an_unknown_host_is_refused(hosts: Hosts) -> None:
+    """The refusal of an unknown host names the known ones."""
     with refused("HOST_NOT_FOUND", Kind.NOT_FOUND, host="nowhere", known="far, local"):
         hosts.tenant.start_servers("nowhere", host="nowhere")
 
 
-def test_new_servers_are_made_on_the_hosts_that_are_there(far_away: Hosts) -> None:
-    """A host that is away gets none of a batch, and is refused by name."""
-    assert far_away.hosts_of(far_away.batch("beside", 3)) == ["local"] * 3
-    with refused("HOST_AWAY", Kind.UNAVAILABLE, host="far"):
-        far_away.tenant.start_servers("away", host="far")
+def test_new_servers_are_made_on_reachable_hosts(far_unreachable: Hosts) -> None:
+    """An unreachable host gets none of a batch, and is refused by name."""
+    assert far_unreachable.hosts_of(far_unreachable.batch("beside", 3)) == ["local"] * 3
+    with refused("HOST_UNREACHABLE", Kind.UNAVAILABLE, host="far"):
+        far_unreachable.tenant.start_servers("unreachable", host="far")
 
 
 def test_work_waits_for_its_host(hosts: Hosts) -> None:
-    """Stopping, or backing up, a server whose host is away does not fail: it goes on when that is back."""
-    tenant, name = hosts.tenant, far_server(hosts, "far-waits")
+    """Stopping, or backing up, a server of an unreachable host does not fail: it continues when the host is back."""
+    tenant, name, idle = hosts.tenant, far_server(hosts, "far-waits"), far_server(hosts, "far-idle")
     hosts.go()
     stop = tenant.recast.servers.StopServer(server_service_pb2.StopServerRequest(name=tenant.server(name)))
-    backup = tenant.start_backup("far-waits", far_idle(hosts))
+    backup = tenant.start_backup("far-waits", idle)
     until(lambda: tenant.metadata(backup.operation, "csbs").retries > 0, "a try to freeze")
     assert tenant.metadata(backup.operation, "csbs").last_retry_reason.startswith("host far does not answer")
     assert state_of(tenant.get_server(name)) == "STOPPING"
@@ -172,22 +176,11 @@ def test_work_waits_for_its_host(hosts: Hosts) -> None:
     assert state_of(tenant.get_backup("far-waits")) == "AVAILABLE"
 
 
-def far_idle(hosts: Hosts) -> str:
-    """A server on the host `far` that nothing is done with."""
-    return next(
-        server.name.rpartition("/")[2]
-        for server in hosts.tenant.recast.servers.ListServers(
-            server_service_pb2.ListServersRequest(parent=hosts.tenant.parent)
-        ).servers
-        if server.host == "far" and state_of(server) == "RUNNING"
-    )
-
-
 def test_a_cancelled_batch_ends_on_every_host(hosts: Hosts) -> None:
-    """Cancelling a spread batch leaves nothing of it, on either host, once both are there."""
+    """Cancelling a spread batch leaves nothing of it, on either host, once both are back."""
     tenant = hosts.tenant
     answer = tenant.start_servers("cancelled", count=4, data_disks=[_LARGE])
-    hosts.go()  # what it had not begun there waits
+    hosts.go()  # the rest of its part waits there
     tenant.cancel(answer.operation, "ecs")
     hosts.come()
     ended = tenant.end(answer.operation, "ecs")
@@ -243,7 +236,7 @@ class TestRoles:
     def test_a_worker_answers_no_calls(
         self, hosts: Hosts, started: Callable[..., Recast], tmp_path: Path
     ) -> None:
-        """The role `worker` does what is recorded elsewhere, and answers no call but for its health."""
+        """The role `worker` runs recorded work, and answers no call but for its health."""
         with started(role="worker", host="third", data_dir=tmp_path) as client:
             assert hosts.hosts_of(hosts.batch("third", 1, host="third")) == ["third"]
             hosts.tenant.delete_server("third")

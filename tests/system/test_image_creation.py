@@ -1,4 +1,4 @@
-"""CreateImage: what makes an image, what is refused, and what a failed creation leaves."""
+"""CreateImage: its sources, its refusals, and the leftovers of a failed creation."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,8 +26,8 @@ def backed(main: Tenant) -> Tenant:
 
 @pytest.mark.rule("R01", "R37", "R63")
 def test_an_image_is_listed_at_once_and_normal_at_the_end(backed: Tenant) -> None:
-    """The answer shows the image CREATING, the list has it from then on, and its operation ends with it
-    NORMAL.
+    """The answer has the image CREATING, the list has it from then on, and its
+    operation ends with it NORMAL.
     """
     backed.create_backup("listed", "made")
     answer = backed.start_image("listed", "listed")
@@ -57,7 +57,7 @@ def test_an_image_is_made_without_writing_a_chunk(backed: Tenant) -> None:
 
 @pytest.mark.rule("R38", "R39")
 def test_the_defaults_are_every_disk_of_the_image(backed: Tenant) -> None:
-    """GetProvisioningDefaults says the system disk and each data disk, and a request that names none gets
+    """GetProvisioningDefaults has the system disk and each data disk, and a request that names none gets
     these.
     """
     backed.create_backup("defaults", "made")
@@ -72,9 +72,7 @@ def test_the_defaults_are_every_disk_of_the_image(backed: Tenant) -> None:
 
 @pytest.mark.rule("R37", "R38")
 def test_an_image_that_is_not_normal_is_not_used(backed: Tenant) -> None:
-    """Before an image is NORMAL no server is made from it, its defaults are not told, and no OS is changed to
-    it.
-    """
+    """Before an image is NORMAL it makes no server, has no defaults, and serves no change of OS."""
     backed.create_server("impatient", leave_stopped=True)
     change = ecs_pb.ChangeServerOsRequest(name=backed.server("impatient"), image=backed.image("soon"))
     defaults = ims_pb.GetProvisioningDefaultsRequest(name=backed.image("soon"))
@@ -116,8 +114,8 @@ def test_a_second_image_of_a_backup_is_refused_and_names_the_first(backed: Tenan
 
 @pytest.mark.rule("R09", "R10")
 def test_of_sixteen_images_at_once_one_stands(backed: Tenant) -> None:
-    """Sixteen callers ask for an image of one backup at once: one gets it, the others are refused and leave
-    no image.
+    """Of sixteen callers that create an image of one backup at once, one gets it, the others are
+    refused and leave no image.
     """
     backed.create_backup("race", "made")
 
@@ -156,14 +154,14 @@ def test_a_backup_in_error_makes_no_image(backed: Tenant) -> None:
 def test_a_backup_without_a_system_disk_makes_no_image(backed: Tenant) -> None:
     """A backup that holds no system disk is no source of an image."""
     backed.create_backup("bare", "made")
-    shown = backed.get_backup("bare")
-    del shown.disks[0]
-    # Every server has a system disk, so no backup is without: the row is made to look so.
-    lacking = type(shown)(disks=shown.disks).SerializeToString()
+    backup = backed.get_backup("bare")
+    del backup.disks[0]
+    # Every server has a system disk, so no backup is without: its row is changed instead.
+    lacking = type(backup)(disks=backup.disks).SerializeToString()
     backed.cloud.execute(
-        "csbs", "UPDATE backup SET disks = :disks WHERE name = :name", disks=lacking, name=shown.name
+        "csbs", "UPDATE backup SET disks = :disks WHERE name = :name", disks=lacking, name=backup.name
     )
-    with refused("BACKUP_WITHOUT_SYSTEM_DISK", backup=shown.name, rule="R07", vendor_code="CSBS.8009"):
+    with refused("BACKUP_WITHOUT_SYSTEM_DISK", backup=backup.name, rule="R07", vendor_code="CSBS.8009"):
         backed.start_image("bare", "bare")
 
 
@@ -186,7 +184,7 @@ def test_a_backup_with_shared_disks_makes_no_image_and_every_one_is_named(backed
     backed.detach("sharing-data-1", "sharing")
     backed.detach("sharing-data-2", "sharing")
     with refused("BACKUP_HAS_SHARED_DISK"):
-        backed.start_image("sharing", "sharing")  # what counts is what the disk was when it was backed up
+        backed.start_image("sharing", "sharing")  # the role of the disk at its backup counts
     backed.create_backup("alone", "sharing")
     assert state_of(backed.create_image("alone", "alone")) == "NORMAL"
 
@@ -205,9 +203,7 @@ def test_an_image_without_a_source_is_refused(backed: Tenant) -> None:
 
 @pytest.mark.rule("R53")
 def test_an_image_of_a_server_stands_on_a_new_backup_of_it(backed: Tenant) -> None:
-    """Asked for an image of a server, IMS has the server backed up first, and the image stands on that
-    backup.
-    """
+    """For an image of a server, IMS has the server backed up first, and the image stands on that backup."""
     request = ims_pb.CreateImageRequest(
         parent=backed.parent,
         image_id="direct",

@@ -68,7 +68,7 @@ class Upload:
         return self.tenant.recast.images.ImportImage(iter(messages))
 
     def received(self) -> int:
-        """How many bytes the image says have come."""
+        """The number of received bytes in the image's message."""
         return self.tenant.get_image(self.header.image_id).uploaded_bytes
 
     def finish(self) -> image_pb2.Image:
@@ -95,7 +95,7 @@ def test_an_upload_that_ended_early_goes_on_where_it_was(main: Tenant, noise: Pa
 
 
 def test_a_piece_that_leaves_a_gap_is_refused(main: Tenant, noise: Path) -> None:
-    """A piece that begins behind what came is refused, and what came before it stays."""
+    """A piece that begins behind the received bytes is refused, and earlier bytes stay."""
     upload = Upload(main, noise, "gap")
     with refused("UPLOAD_OUT_OF_ORDER", Kind.OUT_OF_RANGE, offset=str(2 * MIB), received_bytes=str(MIB)):
         upload.send((0, MIB), (2 * MIB, MIB))
@@ -103,8 +103,8 @@ def test_a_piece_that_leaves_a_gap_is_refused(main: Tenant, noise: Path) -> None
     assert state_of(upload.finish()) == "NORMAL"
 
 
-def test_pieces_that_overlap_what_came_add_only_what_is_new(main: Tenant, noise: Path) -> None:
-    """A piece may repeat bytes that came already; each byte is taken once, in its place."""
+def test_overlapping_pieces_add_only_their_new_bytes(main: Tenant, noise: Path) -> None:
+    """A piece may repeat received bytes; each byte is taken once, in its place."""
     digest = hashlib.sha256(noise.read_bytes()).digest()
     upload = Upload(main, noise, "overlap", {"sha256": digest})
     answer = upload.send((0, MIB), (0, MIB), (MIB // 2, MIB), (MIB, MIB), (2 * MIB - 512, MIB))
@@ -226,7 +226,7 @@ def test_an_unfinished_upload_is_deleted_with_its_bytes(main: Tenant, noise: Pat
 @pytest.mark.parametrize("kind", [0, 99])
 @pytest.mark.rule("R49")
 def test_an_unknown_kind_is_refused(main: Tenant, noise: Path, kind: int) -> None:
-    """A kind that is not said, or that the contract does not have, is refused and named."""
+    """A kind that is missing, or that the contract does not have, is refused and named."""
     upload = Upload(main, noise, f"kind-{kind}", {"image": image_pb2.Image(display_name="x", kind=kind)})
     with refused("IMAGE_KIND_UNSUPPORTED", BAD, rule="R49") as seen:
         upload.send()
@@ -266,7 +266,7 @@ def test_an_iso_is_raw(main: Tenant, tmp_path: Path) -> None:
         ("request_id", "r" * 65),
     ],
 )
-def test_a_header_whose_field_breaks_its_rule_is_refused(
+def test_a_header_with_a_broken_field_is_refused(
     main: Tenant, noise: Path, field: str, value: object
 ) -> None:
     """Every field of the header is held against its rule, and the broken one is named."""
@@ -316,7 +316,7 @@ def _cut(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [_backing, _data_file, _encrypted, _raw_as_qcow2, _qcow2_as_raw, _cut])
-def test_a_file_that_is_not_what_it_says_or_names_another_is_refused(
+def test_a_file_of_another_format_or_with_references_is_refused(
     main: Tenant, tmp_path: Path, make: Any
 ) -> None:
     """A file that has a backing or a data file, is encrypted, damaged, or of another format leaves its image

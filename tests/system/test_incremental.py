@@ -1,4 +1,4 @@
-"""Incremental backups: what is read, and that every backup is whole all the same."""
+"""Incremental backups: the chunks that are read, and that every backup is whole all the same."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def made_from(tenant: Tenant, backup_id: str) -> list[str]:
     return tenant.digests(f"from-{backup_id}")
 
 
-def test_a_second_backup_reads_what_changed_and_is_whole(main: Tenant) -> None:
+def test_a_second_backup_reads_the_changes_and_is_whole(main: Tenant) -> None:
     """After a write of two blocks the second backup reads two chunks, and a server of it has every byte."""
     data = [ecs_pb.DataDiskSpec(image=main.image("media-1")), ecs_pb.DataDiskSpec(image=main.image("logs"))]
     server = main.create_server("inc", data_disks=data)
@@ -50,9 +50,7 @@ def test_a_second_backup_reads_what_changed_and_is_whole(main: Tenant) -> None:
 
 
 def test_after_a_backup_that_failed_everything_is_read(main: Tenant) -> None:
-    """A backup that was cancelled leaves layers that no backup is equal to, so the next reads all, and is
-    whole.
-    """
+    """A backup that was cancelled leaves layers that equal no backup, so the next reads all, and is whole."""
     server = main.create_server("inc-failed")
     main.create_backup("inc-failed-1", "inc-failed")
     main.write(server.disks[0].disk, offset=30 * MIB)

@@ -1,4 +1,4 @@
-"""Lists: pages, filters and orders, and what of them is refused."""
+"""Lists: pages, filters and orders, and their refusals."""
 
 import base64
 import json
@@ -74,8 +74,8 @@ def test_pages_together_are_the_list(listed: Tenant, noun: str, order_by: str) -
     assert len(set(whole)) == len(whole) > 1
 
 
-def test_the_newest_come_first_unless_asked_otherwise(listed: Tenant) -> None:
-    """Without an order the list begins with the newest; with one it is as asked."""
+def test_the_newest_come_first_by_default(listed: Tenant) -> None:
+    """Without an order the list begins with the newest; with one it is in that order."""
     assert names(listed, "backups") == ["b-2", "b-1"]
     assert names(listed, "backups", order_by="create_time asc") == ["b-1", "b-2"]
     assert names(listed, "disks", order_by="size_bytes desc")[-2:] == ["loose-2", "loose-1"]
@@ -98,7 +98,7 @@ def test_the_newest_come_first_unless_asked_otherwise(listed: Tenant) -> None:
     ],
 )
 def test_a_filter_picks(listed: Tenant, noun: str, text: str, wanted: set[str]) -> None:
-    """Conditions over the declared fields, joined by AND, pick what meets all of them."""
+    """Conditions over the declared fields, joined by AND, select the resources that meet all of them."""
     assert set(names(listed, noun, filter=text)) == wanted
 
 
@@ -121,8 +121,8 @@ def test_a_filter_picks(listed: Tenant, noun: str, text: str, wanted: set[str]) 
     ],
 )
 def test_a_filter_that_makes_no_sense_is_refused(listed: Tenant, noun: str, text: str) -> None:
-    """A filter with an unknown field, a value that is none, or that cannot be read is refused, and says what
-    it knows.
+    """A filter with an unknown field, a malformed value, or broken syntax is refused, and the
+    refusal names the known fields.
     """
     with refused("FILTER_INVALID", BAD) as seen:
         page(listed, noun, filter=text)
@@ -134,7 +134,7 @@ def test_a_filter_that_makes_no_sense_is_refused(listed: Tenant, noun: str, text
     "order", ["nonsense", "state", "create_time sideways", "create_time,,display_name", ","]
 )
 def test_an_order_that_makes_no_sense_is_refused(listed: Tenant, noun: str, order: str) -> None:
-    """A list is ordered by the fields that it says, up or down; anything else is refused."""
+    """A list is ordered by its declared fields, up or down; any other order is refused."""
     with refused("FILTER_INVALID", BAD):
         page(listed, noun, order_by=order)
 
@@ -161,7 +161,7 @@ def test_a_page_token_is_one_of_its_query(
 
 @pytest.mark.parametrize("values", [[], [1], ["x", "y", "z"], None, [{"time": "x"}, "y"], [{"no": 1}, "y"]])
 def test_a_page_token_that_was_tampered_with_is_refused(listed: Tenant, values: object) -> None:
-    """A token of this query whose place in the list is nonsense is refused, and is no bug."""
+    """A token of this query with a malformed position is refused, and is no bug."""
     token = page(listed, "disks", page_size=1).next_page_token
     query, _ = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     forged = base64.urlsafe_b64encode(json.dumps([query, values]).encode()).decode().rstrip("=")

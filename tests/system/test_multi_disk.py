@@ -1,4 +1,4 @@
-"""A server of nine disks of one size: nothing but their content and their place tells them apart."""
+"""A server of nine disks of one size, which differ only in content and position."""
 
 from collections.abc import Callable, Sequence
 
@@ -60,8 +60,8 @@ WANTED_SHAPES = [(name, ROLES[place], place, SIZE) for place, name in enumerate(
 
 
 def provision(tenant: Tenant, backup_id: str) -> list[str]:
-    """The digests of a server that is made of an image of the backup; on the way all nine disks keep their
-    role, place and size.
+    """The digests of a server that is made of an image of the backup; all nine disks retain their
+    role, position and size.
     """
     tenant.create_image(backup_id, backup_id)
     request = ims_pb.GetProvisioningDefaultsRequest(name=tenant.image(backup_id))
@@ -108,8 +108,8 @@ def test_nine_disks_are_restored_each_to_its_own_whatever_their_order(crowd: Ten
 
 
 def test_an_incremental_backup_follows_each_disk_to_its_new_place(crowd: Tenant) -> None:
-    """Of disks that changed places the next backup reads what was written to each, and nothing else; it is
-    whole.
+    """Of disks that changed places the next backup reads the writes to each, and
+    nothing else; it is whole.
     """
     names, _ = make_server(crowd, "moved")
     crowd.create_backup("moved-1", "moved")

@@ -34,9 +34,7 @@ def test_an_unprepared_linux_source_is_refused_with_every_missing_item(sources_o
     assert sources_of.get_backup("old").image == ""
     with pytest.raises(RemoteRefusal) as again:
         sources_of.wait(sources_of.start_image("old-image-2", "old").operation, "ims")
-    assert (
-        again.value.reason == "SOURCE_NOT_CONFIGURED"
-    )  # the lock was free: what refuses is the same rule again
+    assert again.value.reason == "SOURCE_NOT_CONFIGURED"  # the lock was free: the same rule refuses again
     sources_of.delete_backup("old")
 
 
@@ -58,7 +56,7 @@ def test_a_prepared_linux_source_is_accepted_and_the_checks_stand_on_the_image(s
 
 @pytest.mark.rule("R21", "R22")
 def test_a_windows_source_without_cloudbase_init_is_refused(sources_of: Tenant) -> None:
-    """A Windows server needs Cloudbase-Init; without it the creation fails and says so."""
+    """A Windows server needs Cloudbase-Init; without it the creation fails with that item."""
     with refused("SOURCE_NOT_CONFIGURED", backup=sources_of.backup("win")) as seen:
         sources_of.wait(sources_of.start_image("win-image", "win").operation, "ims")
     assert [each.reason for each in seen[0].violations] == ["CLOUDBASE_INIT_INSTALLED"]
@@ -73,8 +71,8 @@ def test_a_windows_source_with_cloudbase_init_is_accepted(sources_of: Tenant) ->
 
 @pytest.mark.rule("R22")
 def test_where_preparation_is_not_enforced_the_findings_stand_on_the_image(strict: Tenant) -> None:
-    """With RECAST_IMS_PREPARATION=warn the image of an unprepared server becomes NORMAL, with what is missing
-    on it.
+    """With RECAST_IMS_PREPARATION=warn the image of an unprepared server becomes NORMAL,
+    with its missing items.
     """
     strict.import_image("warned", "old.raw")
     strict.create_server("warned", "warned")

@@ -1,4 +1,4 @@
-"""RestoreBackup: the bytes come back to the server's disks, whatever was done to them."""
+"""RestoreBackup: the bytes come back to the server's disks, after any change of them."""
 
 import pytest
 
@@ -23,8 +23,8 @@ def restorable(main: Tenant) -> Tenant:
 
 @pytest.mark.rule("R05", "R13")
 def test_an_available_backup_is_restored_byte_for_byte(restorable: Tenant) -> None:
-    """A restore writes every disk back; the running server is stopped for it and stays so, or is started when
-    asked.
+    """A restore writes every disk back; the running server is stopped for it and stays so, unless power_on is
+    set.
     """
     wanted = [file_digest(restorable.sources / f"{name}.raw") for name in ("sys", "media-1", "media-2")]
     for power_on, after in ((False, "STOPPED"), (True, "RUNNING")):
@@ -56,9 +56,9 @@ def test_disks_are_mapped_to_others(restorable: Tenant) -> None:
     ]
 
 
-def test_every_problem_of_a_mapping_is_told_at_once(restorable: Tenant) -> None:
+def test_every_problem_of_a_mapping_is_named_at_once(restorable: Tenant) -> None:
     """A restore whose disks do not fit is refused with every problem, each naming its disk, and nothing is
-    touched.
+    written.
     """
     data = [ecs_pb.DataDiskSpec(size_bytes=MIB), ecs_pb.DataDiskSpec(size_bytes=8 * MIB, shared=True)]
     restorable.create_server("small", data_disks=data)
@@ -77,13 +77,13 @@ def test_every_problem_of_a_mapping_is_told_at_once(restorable: Tenant) -> None:
                 for disk, target in mappings.items()
             ],
         )
-    told = {
+    named = {
         part
         for each in seen[0].violations
         for part in ("no such", "system disk", "another disk", "shared")
         if part in each.description
     }
-    assert told == {"no such", "system disk", "another disk", "shared"}
+    assert named == {"no such", "system disk", "another disk", "shared"}
     assert {each.resource for each in seen[0].violations} == {
         restorable.disk(f"small-data-{n}") for n in (1, 2)
     }
@@ -114,7 +114,7 @@ def test_a_restore_after_an_os_change_goes_to_the_new_system_disk(main: Tenant) 
 
 
 def test_a_restore_to_a_server_that_is_gone_is_refused(main: Tenant) -> None:
-    """When the server is gone there is nothing to restore to, and that is said."""
+    """A restore to a server that is gone is refused with that reason."""
     main.create_server("rest-gone")
     main.create_backup("rest-gone", "rest-gone")
     main.delete_server("rest-gone")

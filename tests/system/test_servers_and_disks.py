@@ -35,7 +35,7 @@ def test_a_deleted_server_leaves_its_data_disks(main: Tenant) -> None:
     assert state_of(main.attach("leaves-data-1", "heir")) == "IN_USE"
 
 
-def test_a_deleted_server_takes_its_data_disks_along_when_asked_but_for_shared_ones(main: Tenant) -> None:
+def test_a_deleted_server_takes_its_data_disks_along_when_requested_but_for_shared_ones(main: Tenant) -> None:
     """With delete_data_disks every data disk goes too, except one that another server has attached."""
     data = [pb.DataDiskSpec(size_bytes=MIB), pb.DataDiskSpec(size_bytes=MIB, shared=True)]
     main.create_server("takes", data_disks=data)
@@ -103,8 +103,8 @@ def test_a_system_disk_comes_and_goes_with_its_server(main: Tenant) -> None:
 
 
 def test_an_attached_disk_is_not_deleted_and_every_server_is_named(main: Tenant) -> None:
-    """A disk that is attached is not deleted; each server that has it is told. Detached, it is deleted with
-    its files.
+    """A disk that is attached is not deleted; each server that has it is named. Detached, it is
+    deleted with its files.
     """
     for name in ("user-a", "user-b"):
         main.create_server(name)
@@ -134,15 +134,15 @@ def test_an_os_is_changed_of_a_stopped_server_alone(main: Tenant) -> None:
 
 
 @pytest.mark.rule("R35")
-def test_a_new_system_disk_is_as_large_as_the_larger_and_grows_when_asked(main: Tenant) -> None:
-    """A changed system disk has the larger of the old size and the image's, or more when asked; never less
+def test_a_new_system_disk_is_as_large_as_the_larger_and_grows_on_request(main: Tenant) -> None:
+    """A changed system disk has the larger of the old size and the image's, or more on request; never less
     (V2, V7).
     """
     system = pb.SystemDiskSpec(size_bytes=72 * MIB)
     main.create_server("grown", leave_stopped=True, system_disk=system)
     request = pb.ChangeServerOsRequest(name=main.server("grown"), image=main.image("sys"))
-    for asked, wanted in ((0, 72), (80, 80)):
-        request.system_disk_bytes = asked * MIB
+    for requested, wanted in ((0, 72), (80, 80)):
+        request.system_disk_bytes = requested * MIB
         before = main.get_server("grown").disks[0].disk
         answer = main.recast.servers.ChangeServerOs(request)
         server = main.result(answer.operation, "ecs", server_pb2.Server)
@@ -156,7 +156,7 @@ def test_a_new_system_disk_is_as_large_as_the_larger_and_grows_when_asked(main: 
     assert [each.field for each in seen[0].fields] == ["system_disk_bytes"]
 
 
-def test_a_reinstallation_brings_the_image_back_and_starts_the_server_when_asked(main: Tenant) -> None:
+def test_a_reinstallation_brings_the_image_back_and_starts_the_server_on_request(main: Tenant) -> None:
     """A reinstalled server has its image's system disk again; with power_on it runs."""
     server = main.create_server(
         "again", leave_stopped=True, data_disks=[pb.DataDiskSpec(image=main.image("logs"))]

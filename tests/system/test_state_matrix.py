@@ -32,6 +32,7 @@ REASONS = {
     "vm": "SERVER_STATE_FORBIDS_BACKUP",
     "gone": "FREEZE_NOT_FOUND",
     "disk": "DISK_STATE_FORBIDS",
+    "wait": "UNAVAILABLE",
     "twice": "DISK_ALREADY_ATTACHED",
     "loose": "DISK_NOT_ATTACHED",
     "used": "DISK_IN_USE",
@@ -67,10 +68,30 @@ FreeServer        ok       ok      ok      ok       ok       ok        ok       
 LEFT_TO_THE_WORK = {"RestoreBackup", "CreateImage"}
 
 DISK = """
-           CREATING AVAILABLE IN_USE DELETING ERROR
-AttachDisk disk     ok        twice  disk     disk
-DetachDisk loose    loose     ok     loose    loose
-DeleteDisk disk     ok        used   disk     ok
+           CREATING AVAILABLE IN_USE ATTACHING DETACHING DELETING ERROR
+AttachDisk disk     ok        twice  disk      disk      disk     disk
+DetachDisk loose    loose     ok     disk      disk      loose    loose
+DeleteDisk disk     ok        used   used      used      disk     ok
+"""
+
+# A data disk of the server is being attached or detached.
+SERVER_WITH_CHANGING_DISK = """
+                  ATTACHING DETACHING
+UpdateServer      ok        ok
+StartServer       disk      disk
+StopServer        disk      disk
+RebootServer      disk      disk
+ChangeServerOs    disk      disk
+ReinstallServerOs disk      disk
+DeleteServer      disk      disk
+AttachDisk        ok        ok
+DetachDisk        ok        ok
+CreateBackup      ok        ok
+FreezeServer      wait      wait
+RestoreDisks      disk      disk
+ThawServer        ok        ok
+HoldServer        ok        ok
+FreeServer        ok        ok
 """
 
 BACKUP = """
@@ -224,10 +245,33 @@ def test_a_freeze_in_each_state(stage: Tenant, name: str, wanted: str, cell: str
         stage.end(RPCS["ThawServer"].call(stage.as_service("csbs"), thaw).operation, "ecs")
 
 
+@pytest.mark.parametrize(("name", "wanted", "cell"), cells(SERVER_WITH_CHANGING_DISK))
+def test_a_server_while_a_disk_is_attached_or_detached(
+    stage: Tenant, name: str, wanted: str, cell: str
+) -> None:
+    """What an RPC about a server answers while a data disk of it is being attached or detached."""
+    request: Any = about_idle(stage)[name]
+    for field, value in (("name", "run"), ("server", "run")):
+        if getattr(request, field, None) == stage.server("idle"):
+            setattr(request, field, stage.server(value))
+    if name == "UpdateServer":
+        request.server.name = stage.server("run")
+    if name == "CreateBackup":
+        request.backup.server = stage.server("run")
+    if name == "RestoreDisks":
+        request.content.disks[0].size_bytes = 512
+        request.mappings[0].disk = stage.disk("run-system")
+    fitting = "RUNNING" if name in {"StopServer", "RebootServer", "DetachDisk"} else "STOPPED"
+    # DetachDisk is about the only data disk.
+    changing = "run-system" if name == "DetachDisk" else "run-data-1"
+    with state(stage, "server", "run", fitting), state(stage, "disk", changing, wanted):
+        assert answer(stage, name, request) == REASONS.get(cell, cell)
+
+
 @pytest.mark.parametrize(("name", "wanted", "cell"), cells(DISK))
 def test_a_disk_in_each_state(stage: Tenant, name: str, wanted: str, cell: str) -> None:
-    """What an RPC about a data disk answers in each of its states; IN_USE it is attached, otherwise not."""
-    disk = "run-data-1" if wanted == "IN_USE" else "loose"
+    """What an RPC about a data disk answers in each of its states; in three of them a server has it."""
+    disk = "run-data-1" if wanted in {"IN_USE", "ATTACHING", "DETACHING"} else "loose"
     request: Any = requests(stage)[name]
     request.name = stage.disk(disk)
     with state(stage, "disk", disk, wanted):

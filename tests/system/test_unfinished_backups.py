@@ -1,4 +1,6 @@
-"""A backup while it is CREATING: the mark "Image can be created", and what it allows and forbids."""
+"""A backup while it is CREATING: the mark "Image can be created", and the calls that
+it allows and forbids.
+"""
 
 import fcntl
 import os
@@ -36,7 +38,7 @@ def running(main: Tenant) -> Tenant:
 
 @pytest.mark.rule("R03", "R04")
 def test_a_backup_is_creating_then_marked_then_available(running: Tenant) -> None:
-    """The answer shows CREATING; the mark comes when the last disk is frozen, not before; AVAILABLE comes at
+    """The answer has CREATING; the mark comes when the last disk is frozen, not before; AVAILABLE comes at
     the end.
     """
     last = running.path(running.disk("live-data-1")).parent
@@ -45,8 +47,8 @@ def test_a_backup_is_creating_then_marked_then_available(running: Tenant) -> Non
             answer = running.start_backup("steps", "live")
             first = running.path(running.disk("live-system")).parent
             until(lambda: list(first.glob("frozen-*")), "the first disk's freeze")
-            shown = running.get_backup("steps")
-            assert (state_of(answer.backup), state_of(shown), shown.image_ready) == (
+            backup = running.get_backup("steps")
+            assert (state_of(answer.backup), state_of(backup), backup.image_ready) == (
                 "CREATING",
                 "CREATING",
                 False,

@@ -1,8 +1,8 @@
 """The Python client of CSBS, IMS and ECS.
 
-`Recast` holds a channel to each service and its generated stubs; they are the API. What is added translates:
-`wait` follows an operation to its end, `import_image` uploads a file and takes a broken upload up again,
-`pages` follows page tokens. A failed call raises `recast.faults.RemoteRefusal`. The names load on first use:
+`Recast` holds a channel to each service and its generated stubs; they are the API. Three helpers are
+added: `wait` waits for an operation's end, `import_image` uploads a file and resumes a broken upload, `pages`
+follows page tokens. A failed call raises `recast.faults.RemoteRefusal`. The names load on first use:
 the command imports this package and must start fast.
 """
 

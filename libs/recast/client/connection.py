@@ -32,7 +32,7 @@ class Recast:
     """A client of all three services. A channel connects when it is first used; a failed call raises
     RemoteRefusal.
 
-    `csbs`, `ims` and `ecs` are `host:port`; `token` is a token, or what to ask for one before each call.
+    `csbs`, `ims` and `ecs` are `host:port`; `token` is a token, or a function that returns one.
     """
 
     def __init__(
@@ -83,11 +83,10 @@ class Recast:
         role: str | None = None,
         service: Service | None = None,
     ) -> Self:
-        """A client as the environment says (see `Settings`).
+        """A client by the environment (see `Settings`).
 
-        `role` (`user`, `operator`) or `service` asks for a token minted from the keys folder; without them
-        RECAST_TOKEN is used when it is set, and else one for a user is minted. Raises NoToken when there is
-        no way to one.
+        With `role` (`user`, `operator`) or `service` a token is minted from the keys folder; without them
+        RECAST_TOKEN is used if set, else a user's token is minted. Raises NoToken without token and key.
         """
         settings = Settings.from_environment(environ)
         return cls.from_settings(
@@ -95,13 +94,11 @@ class Recast:
         )
 
     def channel(self, service: Service) -> grpc.Channel:
-        """The channel to a service, for calls that no stub makes."""
+        """The channel to a service, for calls without a stub."""
         return self._channels[service]
 
     def operations(self, service: Service) -> Any:
-        """The google.longrunning.OperationsStub of a service; the name of an operation does not say whose it
-        is.
-        """
+        """The google.longrunning.OperationsStub of a service; an operation's name does not contain it."""
         return operations_pb2_grpc.OperationsStub(self._channels[service])
 
     def wait(
@@ -112,11 +109,10 @@ class Recast:
         *,
         timeout_seconds: float | None = None,
     ) -> operations_pb2.Operation:
-        """Waits for an operation of `service`, given itself or by name, and returns it when it has ended
-        well.
+        """Waits for an operation of `service`, a message or a name, and returns it when it has succeeded.
 
-        Raises the refusal that it ended with, or WaitTimedOut. `on_progress` is called about twice a second
-        with the operation's OperationMetadata. A restart of the service in between is waited for.
+        Raises the operation's refusal, or WaitTimedOut. `on_progress` is called about twice a second
+        with the operation's OperationMetadata. It waits through a restart of the service.
         """
         name = operation if isinstance(operation, str) else operation.name
         stub = self.operations(service)
@@ -127,9 +123,7 @@ class Recast:
     def import_image(
         self, path: Path, header: ImportImageHeader, on_bytes: OnBytes | None = None
     ) -> ImportImageResponse:
-        """Uploads a file as an image, in pieces of 1 MiB; goes on by itself after a broken stream (see
-        `upload.import_image`).
-        """
+        """Uploads a file as an image, in pieces of 1 MiB; resumes a broken stream (`upload.import_image`)."""
         return import_image(self.images, path, header, on_bytes, sleep=self._sleep)
 
     def close(self) -> None:

@@ -10,8 +10,8 @@ Page = TypeVar("Page", bound=Message)
 
 
 def pages(call: Callable[[Request], Page], request: Request) -> Iterator[Page]:
-    """The pages of a list, from `request.page_token` on. `call` is a List method of a stub; `request` stays
-    as it is.
+    """The pages of a list, from `request.page_token` on. `call` is a List method of a stub; `request` is
+    not changed.
 
     for page in pages(recast.backups.ListBackups, ListBackupsRequest(parent="projects/demo")):
         for backup in page.backups: ...

@@ -1,4 +1,4 @@
-"""Where the services are and who is calling, as the environment says it."""
+"""The services' endpoints and the caller's identity, from the environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ _DEFAULT_ENDPOINTS: Mapping[Service, str] = {service: f"127.0.0.1:{port}" for se
 
 @dataclass(frozen=True)
 class Settings:
-    """What the client reads from the environment; each field names its variable."""
+    """The client's settings from the environment; each field names its variable."""
 
     endpoints: Mapping[Service, str] = field(default_factory=lambda: dict(_DEFAULT_ENDPOINTS))
     """RECAST_CSBS_ENDPOINT, RECAST_IMS_ENDPOINT, RECAST_ECS_ENDPOINT: `host:port`."""

@@ -1,6 +1,4 @@
-"""The token of a call: the one that was given, or one minted from the keys folder and renewed before it
-expires.
-"""
+"""The token of a call: a given one, or one minted from the keys folder and renewed before it expires."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +9,7 @@ from recast.faults import Kind, Refusal
 from recast.rpc.identity import Caller, Signer
 
 LIFETIME_SECONDS = 900.0
-# Renewed this long before the end, so that no call carries a token that expires on its way.
+# Renewed this long before it expires, so that no token expires during a call.
 _MARGIN_SECONDS = 60.0
 
 
@@ -20,11 +18,11 @@ class NoToken(Refusal):
 
     kind = Kind.UNAUTHENTICATED
     reason = "NO_TOKEN"
-    message = "no token for {who}: none was given, and there is no key {key} to make one"
+    message = "no token for {caller}: none was given, and there is no key {key} to make one"
 
 
 class MintedToken:
-    """Makes tokens for one caller; give it to `connect`, which asks it before each call."""
+    """Makes tokens for one caller; an argument of `connect`, which calls it before each call."""
 
     def __init__(
         self,
@@ -41,7 +39,7 @@ class MintedToken:
         self._token, self._renew_at = "", 0.0
 
     def __call__(self) -> str:
-        """A token that is valid for some time yet."""
+        """A token that is still valid for a while."""
         now = self._clock()
         if now >= self._renew_at:
             self._token = self._signer.token(self._caller, now=now, lifetime_seconds=self._lifetime)
@@ -60,11 +58,11 @@ def mint(
     """Tokens from the keys folder: for `settings.user` in `role`, or for `service` itself. NoToken without
     the key.
     """
-    who = Caller(service, project, "service") if service else Caller(settings.user, project, role)
+    caller = Caller(service, project, "service") if service else Caller(settings.user, project, role)
     key = settings.keys / f"{service or 'people'}.pem"
     if not key.exists():
-        raise NoToken(who=f"{who.role} {who.subject}", key=key)
-    return MintedToken(Signer.load(key), who, lifetime_seconds=lifetime_seconds)
+        raise NoToken(caller=f"{caller.role} {caller.subject}", key=key)
+    return MintedToken(Signer.load(key), caller, lifetime_seconds=lifetime_seconds)
 
 
 def token_source(
@@ -76,8 +74,8 @@ def token_source(
     default_role: str = "user",
     default_service: Service | None = None,
 ) -> Callable[[], str]:
-    """What to ask for tokens. A role or service that is asked for is minted; else the given token is used;
-    else the default minted.
+    """The source of tokens: minted for a given role or service; else the given token; else minted for the
+    default.
     """
     if role or service:
         return mint(settings, project, role=role or "user", service=service)

@@ -1,4 +1,4 @@
-"""Uploading a file as an image, and taking a broken upload up again."""
+"""Uploads a file as an image, and resumes a broken upload."""
 
 import os
 import time
@@ -18,9 +18,9 @@ from recast.ims.v1.image_service_pb2 import (
 OnBytes = Callable[[int, int], None]
 
 PIECE_BYTES = 1 << 20
-# One call is given ten minutes; an upload that takes longer goes on in the next call.
+# The time of one call; a longer upload continues in the next call.
 _CALL_SECONDS = 600.0
-# So many calls in a row may bring nothing before the upload is given up.
+# The most calls in a row without progress before the upload fails.
 _FRUITLESS_CALLS = 6
 _LONGEST_PAUSE_SECONDS = 4.0
 
@@ -28,8 +28,8 @@ _LONGEST_PAUSE_SECONDS = 4.0
 class _Pieces:
     """The messages of one call: the header, then the file from `offset` on.
 
-    gRPC consumes them in a thread of its own, which may outlive the call for a moment: hence `pread`, which
-    shares no file position with the next call, and `close`, after which no progress is told.
+    gRPC consumes them in a thread of its own, which may briefly outlive the call: hence `pread`, which shares
+    no file position with the next call, and `close`, after which no progress is reported.
     """
 
     def __init__(self, file: int, header: ImportImageHeader, offset: int, on_bytes: OnBytes | None) -> None:
@@ -46,7 +46,7 @@ class _Pieces:
         while self._open and offset < total and not self._header.validate_only:
             try:
                 data = os.pread(self._file, min(PIECE_BYTES, total - offset), offset)
-            except OSError as problem:  # raised here it would be lost in gRPC's thread; the caller raises it
+            except OSError as problem:  # gRPC's thread would lose it; `import_image` raises it
                 self.problem = problem
                 return
             if not data:
@@ -69,12 +69,11 @@ def import_image(
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ImportImageResponse:
-    """Uploads the file at `path` and gives the answer of ImportImage. `stub` is an ImageServiceStub.
+    """Uploads the file at `path` and returns the answer of ImportImage. `stub` is an ImageServiceStub.
 
-    `header` says everything but `size_bytes`; its `request_id` names the upload, so that the same call made
-    again, even by another process, goes on where this one ended. `on_bytes(sent, total)` is called after
-    each piece of 1 MiB. Raises the refusal when the service says no, or when several calls in a row brought
-    nothing; OSError when the file cannot be read.
+    `header` has all fields but `size_bytes`; its `request_id` identifies the upload, so that the same call,
+    even in another process, resumes it. `on_bytes(sent, total)` is called after each piece of 1 MiB. Raises
+    the service's refusal, also after several calls without progress; OSError for an unreadable file.
     """
     with path.open("rb") as file:
         whole = ImportImageHeader()
@@ -88,9 +87,9 @@ def import_image(
             except RemoteRefusal as refusal:
                 if pieces.problem:
                     raise pieces.problem from None
-                if not _can_go_on(refusal):
+                if not _is_resumable(refusal):
                     raise
-                reached = _reached(stub, whole, refusal, offset)
+                reached = _resume_offset(stub, whole, refusal, offset)
                 fruitless = 0 if reached > offset else fruitless + 1
                 if fruitless == _FRUITLESS_CALLS:
                     raise
@@ -105,15 +104,15 @@ def import_image(
                 sleep(min(0.25 * 2**fruitless, _LONGEST_PAUSE_SECONDS))
 
 
-def _can_go_on(refusal: RemoteRefusal) -> bool:
+def _is_resumable(refusal: RemoteRefusal) -> bool:
     broken = refusal.kind in (Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED)
     return broken or refusal.reason in ("UPLOAD_INCOMPLETE", "UPLOAD_OUT_OF_ORDER")
 
 
-def _reached(stub: Any, header: ImportImageHeader, refusal: RemoteRefusal, offset: int) -> int:
-    """Where to go on: as the refusal says, else as the image says, else where this call began.
+def _resume_offset(stub: Any, header: ImportImageHeader, refusal: RemoteRefusal, offset: int) -> int:
+    """The offset to resume at: from the refusal, else from the image, else where this call began.
 
-    The last may be wrong; then the service answers UPLOAD_OUT_OF_ORDER and says where.
+    The last may be wrong; then the service answers UPLOAD_OUT_OF_ORDER with the offset.
     """
     if "received_bytes" in refusal.facts:
         return int(refusal.facts["received_bytes"])

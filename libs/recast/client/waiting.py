@@ -1,4 +1,4 @@
-"""Following an operation to its end."""
+"""Waits for the end of an operation."""
 
 import time
 from collections.abc import Callable
@@ -13,15 +13,14 @@ from recast.rpc.status import refusal_from_status
 
 OnProgress = Callable[[OperationMetadata], None]
 
-# How long one WaitOperation may take: short when somebody watches the progress, long when only the end
-# counts.
+# The timeout of one WaitOperation: short with `on_progress`, long when only the end counts.
 _WATCHED_SECONDS, _UNWATCHED_SECONDS = 0.5, 20.0
-# The work outlives the service's process, so waiting outlives its restart.
+# The work survives a restart of the service, so the wait does too.
 _PATIENCE_SECONDS = 60.0
 
 
 class WaitTimedOut(Refusal):
-    """The operation did not end in the time that the caller gave it; it goes on."""
+    """The operation did not end within the caller's timeout; it continues."""
 
     kind = Kind.DEADLINE_EXCEEDED
     reason = "WAIT_TIMED_OUT"
@@ -29,7 +28,7 @@ class WaitTimedOut(Refusal):
 
 
 def metadata_of(operation: operations_pb2.Operation) -> OperationMetadata:
-    """Where the work stands; an empty message when the operation carries none."""
+    """The operation's metadata; an empty message when it has none."""
     metadata = OperationMetadata()
     operation.metadata.Unpack(metadata)
     return metadata
@@ -44,25 +43,25 @@ def wait_for_end(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> operations_pb2.Operation:
-    """The operation once it has ended well. `stub` is the OperationsStub of its service.
+    """The operation once it has succeeded. `stub` is the OperationsStub of its service.
 
     An operation that failed or was cancelled raises the refusal in its `error`; one that takes longer than
-    `timeout_seconds` raises WaitTimedOut. `on_progress` is called with each look, at the end too.
+    `timeout_seconds` raises WaitTimedOut. `on_progress` is called after each poll, at the end too.
     """
-    look = _WATCHED_SECONDS if on_progress else _UNWATCHED_SECONDS
+    poll_seconds = _WATCHED_SECONDS if on_progress else _UNWATCHED_SECONDS
     end = None if timeout_seconds is None else clock() + timeout_seconds
-    away_since: float | None = None
+    unavailable_since: float | None = None
     while True:
-        rest = look if end is None else max(0.0, min(look, end - clock()))
+        rest = poll_seconds if end is None else max(0.0, min(poll_seconds, end - clock()))
         try:
-            operation = _look(stub, name, rest, sleep)
-            away_since = None
+            operation = _poll(stub, name, rest, sleep)
+            unavailable_since = None
         except RemoteRefusal as refusal:
-            # Only these say "not now"; anything else is an answer.
+            # Only these are transient; any other is the answer.
             if refusal.kind not in (Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED):
                 raise
-            away_since = away_since if away_since is not None else clock()
-            if clock() - away_since >= _PATIENCE_SECONDS or (end is not None and clock() >= end):
+            unavailable_since = unavailable_since if unavailable_since is not None else clock()
+            if clock() - unavailable_since >= _PATIENCE_SECONDS or (end is not None and clock() >= end):
                 raise
             sleep(refusal.retry_seconds or 1.0)
             continue
@@ -76,8 +75,8 @@ def wait_for_end(
             raise WaitTimedOut(operation=name, seconds=timeout_seconds)
 
 
-def _look(stub: Any, name: str, seconds: float, sleep: Callable[[float], None]) -> operations_pb2.Operation:
-    """Waits for the end for `seconds` at the most, and says where the work stands."""
+def _poll(stub: Any, name: str, seconds: float, sleep: Callable[[float], None]) -> operations_pb2.Operation:
+    """Waits at most `seconds` for the end, and returns the operation."""
     timeout = Duration()
     timeout.FromNanoseconds(int(seconds * 1e9))
     try:
@@ -88,6 +87,6 @@ def _look(stub: Any, name: str, seconds: float, sleep: Callable[[float], None]) 
     except RemoteRefusal as refusal:
         if refusal.reason != "TOO_MANY_WAITS":
             raise
-        # As many callers as the server allows are waiting: look from time to time instead.
+        # The server is at its limit of waits: poll instead.
         sleep(refusal.retry_seconds or 1.0)
         return stub.GetOperation(operations_pb2.GetOperationRequest(name=name))

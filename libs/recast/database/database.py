@@ -16,9 +16,9 @@ from recast.faults import Conflict, Unavailable
 
 
 class Database:
-    """One database; `url` as SQLAlchemy has it.
+    """One database; `url` is SQLAlchemy's.
 
-    DatabaseUnusable when the URL cannot be read or names an engine that is not known here.
+    DatabaseUnusable when the URL cannot be read or names an unsupported engine.
     """
 
     def __init__(self, url: str) -> None:
@@ -33,7 +33,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session on one snapshot; what is written in it is rolled back.
+        """A session on one snapshot; its writes are rolled back.
 
         Unavailable when the database does not answer.
         """
@@ -44,7 +44,7 @@ class Database:
     def write(self) -> Iterator[Transaction]:
         """A transaction that rolls back unless it is committed; never held across a call to a peer.
 
-        Conflict when somebody else wrote a row with the same key meanwhile: a second attempt finds that row.
+        Conflict when another write inserted a row with the same key meanwhile: a second attempt finds it.
         Unavailable when the database does not answer.
         """
         queue = self._queue.turn() if self._queue else nullcontext()
@@ -55,7 +55,7 @@ class Database:
             except IntegrityError as problem:
                 if not postgresql.is_unique_violation(
                     problem
-                ):  # on SQLite nobody wrote since this write began
+                ):  # on SQLite no other write ran since this one began
                     raise
                 raise Conflict(resource="the resource") from problem
             finally:
@@ -80,15 +80,15 @@ class Database:
 
 @contextmanager
 def _unavailable() -> Iterator[None]:
-    """A database that is away, locked, full or out of connections is UNAVAILABLE: callers may try again.
+    """A database that is unreachable, locked, full or out of connections is UNAVAILABLE: callers may retry.
 
-    What was not committed has not happened. The first line alone is for callers: drivers add hints.
+    An uncommitted write had no effect. Callers get only the first line: drivers add hints.
     """
     try:
         yield
     except (OperationalError, InterfaceError, PoolExhausted) as problem:
-        said = str(problem.orig if isinstance(problem, OperationalError | InterfaceError) else problem)
-        raise Unavailable(problem=f"the database did not answer: {said.partition(chr(10))[0]}") from problem
+        lines = str(problem.orig if isinstance(problem, OperationalError | InterfaceError) else problem)
+        raise Unavailable(problem=f"the database did not answer: {lines.partition(chr(10))[0]}") from problem
 
 
 def _mark_failed(context: Any) -> None:

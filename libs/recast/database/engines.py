@@ -1,4 +1,4 @@
-"""Which engine a URL names."""
+"""The engine of a URL."""
 
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import ArgumentError
@@ -9,11 +9,11 @@ _URLS = "`sqlite:////absolute/path.db` or `postgresql+psycopg://user:password@ho
 
 
 class DatabaseUnusable(Exception):
-    """A service cannot work with its database, and waiting does not help; one line for people."""
+    """A service cannot use its database, and a retry does not help; one line for people."""
 
 
 def open_engine(url: str) -> Engine:
-    """The engine of a database, which connects at its first use.
+    """The engine of a database; it connects on first use.
 
     DatabaseUnusable when the URL cannot be read or names another engine. The message does not repeat the
     URL: it may hold a password.

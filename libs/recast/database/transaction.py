@@ -1,4 +1,4 @@
-"""A write under way."""
+"""A write transaction."""
 
 from collections.abc import Callable
 
@@ -12,10 +12,10 @@ FAILED = "statement_failed"
 
 
 class Transaction:
-    """A write: nothing has happened until `commit` returns, and nothing follows it."""
+    """A write: without effect until `commit` returns, which is the last step."""
 
     def __init__(self, connection: Connection) -> None:
-        """Begins on the connection, which its owner closes."""
+        """Begins on the connection, which the caller closes."""
         connection.info.pop(FAILED, None)
         self._connection = connection
         self._outer = connection.begin()
@@ -23,7 +23,7 @@ class Transaction:
         self._has_ended = False
         self.is_committed = False
         self.actions: list[Callable[[], None]] = []
-        """What runs after the commit."""
+        """Callbacks to run after the commit."""
 
     @property
     def session(self) -> Session:
@@ -34,12 +34,12 @@ class Transaction:
     def after_commit(self, action: Callable[[], None]) -> None:
         """Calls `action` once the commit is durable.
 
-        For hints such as waking a worker, never for what must happen: the process may end before.
+        For hints such as waking a worker, never for required effects: the process may end before.
         """
         self.actions.append(action)
 
     def commit(self) -> None:
-        """Makes everything written durable.
+        """Makes the write durable.
 
         RuntimeError when a statement failed or the session was rolled back: a part of the write is missing,
         and PostgreSQL would undo the transaction at its commit without an error.
@@ -55,16 +55,16 @@ class Transaction:
         self.is_committed = True
 
     def close(self) -> None:
-        """Undoes what was not committed."""
+        """Rolls back an uncommitted write."""
         if not self._has_ended:
             self._end_session()
         if self._outer.is_active:
             self._outer.rollback()
 
     def _end_session(self) -> None:
-        """The connection is the next transaction's: a session that somebody kept must not reach it."""
+        """Detaches the session from the connection, which the next transaction uses."""
         self._has_ended = True
-        self._session.close()  # which leaves the outer transaction as it is
+        self._session.close()  # without effect on the outer transaction
         self._session.bind = None
 
     def _check_open(self) -> None:

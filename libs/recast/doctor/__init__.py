@@ -1,7 +1,7 @@
-"""Looks at a whole installation from outside the services, and says what is wrong with it.
+"""Checks a whole installation from outside the services, and reports its problems.
 
-It shares no code with the services: their databases are read by statements of its own, their files by the
-libs of the two formats. It changes nothing.
+It shares no code with the services: it reads their databases by its own statements, their files by the libs
+of the two formats. It changes nothing.
 """
 
 from recast.doctor.examination import examine

@@ -1,4 +1,4 @@
-"""Backups, the images that rest on them, and the locks between the two."""
+"""Checks of backups, their images, and the locks between the two."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -11,7 +11,7 @@ _SEALED = {"AVAILABLE", "RESTORING"}
 
 
 def check_backups(seen: Snapshots, findings: Findings) -> None:
-    """A sealed backup has the content of every disk that it shows; one that is not has none."""
+    """A sealed backup has the content of each of its disks; others have no content."""
     findings.counts.backups = len(seen.csbs.backups)
     for backup in seen.csbs.backups.values():
         if backup.state in _SEALED:
@@ -36,7 +36,7 @@ def _brief(disks: Collection[tuple[str, str, int]]) -> str:
 
 
 def check_locks(seen: Snapshots, findings: Findings) -> None:
-    """Every lock has its backup and its image, and a backup has one at most."""
+    """Every lock has its backup and its image, and a backup has at most one."""
     held = Counter(lock.backup for lock in seen.csbs.locks)
     for name in [name for name, count in held.items() if count > 1]:
         findings.add(Code.LOCK_DOUBLE, name, f"{held[name]} images hold a lock on it")
@@ -74,7 +74,7 @@ def _check_owner(seen: Snapshots, lock: Lock, findings: Findings) -> None:
 
 
 def check_images(seen: Snapshots, findings: Findings) -> None:
-    """An image that is NORMAL has what servers are made of; any other holds nothing."""
+    """A NORMAL image has content or a backup; any other has neither."""
     findings.counts.images = len(seen.ims.images)
     for image in seen.ims.images.values():
         if image.state == "NORMAL" and image.kind == "FULL_SERVER":
@@ -108,7 +108,7 @@ def _check_full_server(seen: Snapshots, image: Image, findings: Findings) -> Non
 
 
 def check_pins(seen: Snapshots, findings: Findings) -> None:
-    """A pin is of an image, and of work of ECS that has not ended."""
+    """A pin belongs to an image, and to work of ECS that has not ended."""
     for pin in seen.ims.pins:
         if pin.image not in seen.ims.images:
             findings.add(Code.PIN_WITHOUT_IMAGE, pin.image, f"operation {pin.pin_id} pins it, and it is gone")

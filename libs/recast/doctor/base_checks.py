@@ -1,4 +1,4 @@
-"""The image cache of one ECS host: the bases that disks stand on, and what else lies beside them."""
+"""Checks of the image cache of one ECS host: the bases and their templates."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +15,9 @@ _FOLDERS = {"bases", "disks"}
 def check_bases(
     seen: Snapshots, folder: Path, contents: Mapping[str, Sealed], findings: Findings
 ) -> Mapping[str, Path]:
-    """Each base and template is read-only, whole, and named after what it is; gives the bases by name.
+    """Each base and template is read-only, whole, and named by its content; returns the bases by name.
 
-    `folder` is the host's data folder, `contents` what is known by a base's name: its index's digest.
+    `folder` is the host's data folder, `contents` the contents by the name of a base: its index's digest.
     """
     bases = {path.name.removesuffix(".raw"): path for path in sorted((folder / "bases").glob("[!.]*.raw"))}
     for path in sorted(folder.iterdir()):
@@ -41,6 +41,6 @@ def check_bases(
 
 
 def _maker(seen: Snapshots, path: Path) -> Operation | None:
-    """What may be making a file that is not yet complete: any work of ECS, for it does not say which."""
+    """The possible maker of an incomplete file: any work of ECS, for the file does not name it."""
     is_being_made = path.name.startswith(".") and path.name.endswith(".new")
     return next(iter(seen.ecs.work.unended.values()), None) if is_being_made else None

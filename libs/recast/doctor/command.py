@@ -1,4 +1,4 @@
-"""What people run: `python -m recast.doctor` and `recast doctor`."""
+"""The command line: `python -m recast.doctor` and `recast doctor`."""
 
 import argparse
 import json
@@ -16,21 +16,21 @@ from recast.doctor.examination import examine
 from recast.doctor.findings import Counts, Report
 from recast.doctor.installation import Installation, Unreadable
 
-CLEAN, PROBLEMS, CANNOT_LOOK = 0, 1, 2
-# Where output is no terminal each problem is one line, however long.
+CLEAN, PROBLEMS, UNREADABLE = 0, 1, 2
+# Without a terminal each problem is one line of any length.
 _UNLIMITED_WIDTH = 10_000
 
 
 def run(root: Path, *, deep: bool, at_rest: bool, as_json: bool, out: Console | None = None) -> int:
-    """Examines the installation under a root, prints the report, and gives the exit code."""
+    """Examines the installation under a root, prints the report, and returns the exit code."""
     out = out or Console(width=None if sys.stdout.isatty() else _UNLIMITED_WIDTH)
     try:
         report = examine(Installation.local(root), deep=deep, at_rest=at_rest)
     except Unreadable as problem:
         Console(stderr=True).print(
-            f"cannot look: {problem}", style="red", markup=False, highlight=False, soft_wrap=True
+            f"cannot read: {problem}", style="red", markup=False, highlight=False, soft_wrap=True
         )
-        return CANNOT_LOOK
+        return UNREADABLE
     if as_json:
         out.print(_json(report), markup=False, highlight=False, soft_wrap=True)
     else:
@@ -38,22 +38,24 @@ def run(root: Path, *, deep: bool, at_rest: bool, as_json: bool, out: Console | 
     return PROBLEMS if report.problems else CLEAN
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Reads the arguments; see `run`."""
     parser = argparse.ArgumentParser(
         prog="python -m recast.doctor",
-        description="Looks at a whole installation and says what is wrong with it. It changes nothing.",
-        epilog="Exit codes: 0 nothing is wrong, 1 something is, 2 it cannot look.",
+        description="Checks a whole installation and reports its problems. It changes nothing.",
+        epilog="Exit codes: 0 no problems, 1 problems, 2 unreadable installation.",
     )
-    parser.add_argument("--root", type=Path, default=Path(".recast"), help="where keys, data and stores are")
     parser.add_argument(
-        "--deep", action="store_true", help="read every byte that is kept, not only its names"
+        "--root", type=Path, default=Path(".recast"), help="the folder of keys, data and stores"
     )
+    parser.add_argument("--deep", action="store_true", help="read every stored byte, not only names")
     parser.add_argument(
         "--at-rest", action="store_true", help="all work has ended: nothing may be in progress"
     )
-    parser.add_argument("--output", "-o", choices=("table", "json"), default="table", help="how to show it")
-    given = parser.parse_args(words)
+    parser.add_argument(
+        "--output", "-o", choices=("table", "json"), default="table", help="the output format"
+    )
+    given = parser.parse_args(arguments)
     return run(given.root, deep=given.deep, at_rest=given.at_rest, as_json=given.output == "json")
 
 

@@ -1,4 +1,4 @@
-"""Reads what should be equal, and says where it differs: the part of `--deep` that is about disks."""
+"""Compares the bytes of bases and disks with their contents: the part of `--deep` about disks."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -17,7 +17,7 @@ _WINDOW_BYTES = 1 << 20
 def compare_bases(
     bases: Mapping[str, Path], contents: Mapping[str, tuple[OpenStore, Sealed]], findings: Findings
 ) -> None:
-    """A base is its content, byte for byte. What nobody holds a content of any more cannot be compared."""
+    """A base equals its content, byte for byte. A base without a known content cannot be compared."""
     for name, path in bases.items():
         if name in contents:
             store, sealed = contents[name]
@@ -30,7 +30,7 @@ def compare_bases(
 def compare_tracked(
     disks: list[FoundDisk], store: OpenStore, of_backups: list[Sealed], findings: Findings
 ) -> None:
-    """What lies beneath a disk's active layer is that disk of the backup that its row names."""
+    """The data beneath a disk's active layer equals that disk of the backup that its row names."""
     contents = {(sealed.owner, sealed.disk.source_disk): sealed for sealed in of_backups}
     for disk in disks:
         sealed = contents.get((disk.row.tracked_backup, disk.row.name))
@@ -50,7 +50,7 @@ def _beneath(disk: FoundDisk) -> DiskReader:
 
 
 def _difference(open_disk: Callable[[], DiskReader], store: OpenStore, sealed: Sealed) -> str:
-    """Where a disk and a content differ, in words; empty when they are equal, or cannot be compared now."""
+    """The difference of a disk and a content, as text; empty when equal, or not comparable now."""
     try:
         content = store.reader(sealed)
         with closing(open_disk()) as disk:
@@ -58,7 +58,7 @@ def _difference(open_disk: Callable[[], DiskReader], store: OpenStore, sealed: S
                 return f"it has {disk.size_bytes} bytes, not {content.size_bytes}"
             offset = first_difference(disk, content)
     except (ChunkStoreError, FileNotFoundError, DiskBusy):
-        return ""  # what is wrong with the content is said elsewhere; what moved will be seen the next time
+        return ""  # damaged content is reported elsewhere; a moved file is checked the next time
     except (DiskImageError, OSError) as problem:
         return f"it cannot be read: {problem}"
     return "" if offset is None else f"it differs within the MiB at byte {offset}"
@@ -74,6 +74,6 @@ def first_difference(one: DiskSource, other: DiskSource, window_bytes: int = _WI
 
 
 def _windows(disk: DiskSource, window_bytes: int) -> Iterator[int]:
-    """The offsets of the windows that may hold anything but zeros."""
+    """The offsets of the windows that may hold data."""
     for offset, length in disk.data_extents():
         yield from range(offset - offset % window_bytes, offset + length, window_bytes)

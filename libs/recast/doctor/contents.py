@@ -1,4 +1,4 @@
-"""The chunk stores: whether what the databases count on is there."""
+"""Checks of the chunk stores: the content that the databases reference."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -31,12 +31,12 @@ from recast.doctor.snapshots import Snapshots
 
 _SETTINGS = "recast-chunkstore.json"
 _KEY_BYTES = 32
-_MOST_OPEN_CHUNKS = 1  # each chunk is read once: there is nothing to keep
+_MOST_OPEN_CHUNKS = 1  # each chunk is read once: a cache is useless
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """A disk's content that a row counts on. `owner` is the row's name."""
+    """A disk's content that a row references. `owner` is the row's name."""
 
     owner: str
     project: str
@@ -44,7 +44,7 @@ class Sealed:
 
 
 def sealed_contents(seen: Snapshots) -> tuple[list[Sealed], list[Sealed]]:
-    """What the rows of CSBS count on, and what those of IMS do."""
+    """The contents that the rows of CSBS reference, and those of IMS."""
     of_backups = [
         Sealed(backup.name, backup.project, disk)
         for backup in seen.csbs.backups.values()
@@ -61,7 +61,7 @@ def sealed_contents(seen: Snapshots) -> tuple[list[Sealed], list[Sealed]]:
 
 
 class OpenStore:
-    """One chunk store, listed once; it is opened only if it is there, for opening would make it."""
+    """One chunk store, listed once; opened only if it exists, for opening would make it."""
 
     def __init__(self, objects: Objects | None, master_key: bytes) -> None:
         self._objects = objects
@@ -80,7 +80,7 @@ class OpenStore:
 
     @classmethod
     def open(cls, service: str, store: Store, stack: ExitStack) -> Self:
-        """Opens a store until `stack` ends. Unreadable when it does not answer, or its key is not there."""
+        """Opens a store until `stack` ends. Unreadable when it does not answer, or its key is missing."""
         try:
             master_key = store.key_file.read_bytes()
         except OSError as problem:
@@ -92,16 +92,16 @@ class OpenStore:
             if objects is not None:
                 stack.callback(objects.close)
             return cls(objects, master_key)
-        except (StoreUnavailable, StoreIoError) as away:
-            raise Unreadable(f"the chunk store of {service} does not answer: {away}") from away
+        except (StoreUnavailable, StoreIoError) as error:
+            raise Unreadable(f"the chunk store of {service} does not answer: {error}") from error
 
     @property
     def is_there(self) -> bool:
-        """Whether anything was ever written."""
+        """Whether the store exists."""
         return self._objects is not None
 
     def partition(self, project: str) -> ChunkStore:
-        """A project's part of a store that is there."""
+        """A project's partition of an existing store."""
         assert self._objects is not None
         if project not in self._partitions:
             key = project_key(self._master_key, project)
@@ -109,7 +109,7 @@ class OpenStore:
         return self._partitions[project]
 
     def reader(self, sealed: Sealed) -> DiskContentReader:
-        """A reader of a content. Raises ChunkStoreError when its index is not what it must be."""
+        """A reader of a content. Raises ChunkStoreError when its index is missing or damaged."""
         ref = IndexRef(sealed.disk.index.id, sealed.disk.index.digest)
         partition = self.partition(sealed.project)
         return partition.reader(partition.read_index(ref), cache_chunks=_MOST_OPEN_CHUNKS)
@@ -120,7 +120,7 @@ def _open_if_there(url: str) -> Objects | None:
     if parts.scheme == "file" and not Path(unquote(parts.path)).is_dir():
         return None
     objects = open_objects(url)
-    # Empty, or all zeros: torn by a power cut before anything was written. The next writer mends it.
+    # Empty, or all zeros: torn by a power cut before the first write. The next writer repairs it.
     if bytes(objects.get(_SETTINGS) or b"").strip(b"\0"):
         return objects
     objects.close()
@@ -128,7 +128,7 @@ def _open_if_there(url: str) -> Objects | None:
 
 
 def check_store(store: OpenStore, url: str, sealed: list[Sealed], findings: Findings, *, deep: bool) -> None:
-    """Every index that a row counts on is there and whole, and so are its chunks."""
+    """Every index that a row references is present and whole, and so are its chunks."""
     if sealed and not store.is_there:
         owners = f"{len(sealed)} disks of backups and images"
         findings.add(Code.STORE_UNUSABLE, url, f"there is no chunk store, and {owners} are to be in it")
@@ -169,8 +169,8 @@ def _check_chunks(
     findings: Findings,
     sound: set[tuple[str, bytes]] | None,
 ) -> None:
-    """One problem a disk: where it begins, and how many. `sound` are the chunks that need not be read again;
-    None when none is to be read.
+    """Reports one problem a disk: the first position, and the count. `sound` are the chunks that need not be
+    read again; None when none is to be read.
     """
     wrong: dict[Code, list[str]] = defaultdict(list)
     reader = store.partition(sealed.project).reader(index, cache_chunks=_MOST_OPEN_CHUNKS)
@@ -202,7 +202,7 @@ def _chunk_problem(store: OpenStore, project: str, chunk_id: bytes) -> tuple[Cod
 def _count(
     store: OpenStore, sealed: list[Sealed], named: Mapping[str, set[bytes]], findings: Findings
 ) -> None:
-    """What no row names awaits the next collection: no fault, whoever left it."""
+    """Counts indexes and chunks that no row names: they await the next collection."""
     counts = findings.counts
     for project, chunks in store.chunks.items():
         idle = [size for chunk_id, size in chunks.items() if chunk_id not in named.get(project, ())]

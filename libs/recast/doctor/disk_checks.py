@@ -1,4 +1,4 @@
-"""The files of one ECS host against its rows: every disk has its files, and every file its disk."""
+"""Checks of one ECS host's files against its rows: every disk has its files, and every file its disk."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -13,14 +13,14 @@ from recast.doctor.rows import Disk, Freeze, Operation
 from recast.doctor.server_checks import work_of_freeze
 from recast.doctor.snapshots import Snapshots
 
-# Each disk costs a run of qemu-img for each of its layers, and waits for it.
+# Each disk waits for one run of qemu-img for each of its layers.
 _AT_ONCE = 4
-_HAVING_FILES = {"AVAILABLE", "IN_USE"}
+_HAVING_FILES = {"AVAILABLE", "IN_USE", "ATTACHING", "DETACHING"}
 
 
 @dataclass(frozen=True)
 class FoundDisk:
-    """A disk of this host whose chain can be read. `work` is what is under way on it, or on its server."""
+    """A disk of this host whose chain can be read. `work` is the running work on it, or on its server."""
 
     row: Disk
     chain: Chain
@@ -43,7 +43,7 @@ class Disks:
             self._servers[place.disk].append(place.server)
 
     def check(self, findings: Findings) -> list[FoundDisk]:
-        """Holds rows and folders against each other; gives the disks that can be read."""
+        """Compares rows and folders; returns the readable disks."""
         folders = self._folder / "disks"
         self._check_names(folders, findings)
         found = []
@@ -80,7 +80,7 @@ class Disks:
         try:
             chain = read_chain(self._folder / "disks" / row.folder)
         except DiskImageError:
-            return  # said already, by its check
+            return  # reported by its check
         disk = FoundDisk(row, chain, self._freezes.get(row.name), self._work(row))
         _check_chain(disk, self._is_in_doubt(row), findings)
         self._check_freeze(disk, findings)
@@ -89,7 +89,7 @@ class Disks:
         yield disk
 
     def _work(self, row: Disk) -> Operation | None:
-        """What is under way on a disk: by itself, at a server that has it, or as part of a freeze."""
+        """The running work on a disk, on a server that has it, or on its freeze."""
         for name in (row.name, *self._servers[row.name]):
             if work := self._seen.ecs.work.on(name):
                 return work
@@ -97,18 +97,18 @@ class Disks:
         return work_of_freeze(self._seen, freeze) if freeze else None
 
     def _is_in_doubt(self, row: Disk) -> bool:
-        """Whether its server says so: a restore that failed half-way leaves it in ERROR."""
+        """Whether its server is in ERROR, as after a failed restore."""
         servers = [self._seen.ecs.servers.get(name) for name in self._servers[row.name]]
         return any(server is not None and server.state == "ERROR" for server in servers)
 
     def _check_freeze(self, disk: FoundDisk, findings: Findings) -> None:
-        """A layer awaits its thaw while there is a freeze that is not over, and only then."""
+        """A layer is unmerged if and only if there is a freeze that has not ended."""
         frozen = disk.chain.unmerged_freeze
         freeze_id = disk.freeze.freeze_id if disk.freeze else None
         if frozen == freeze_id:
             return
         if frozen is None:
-            # A freeze under way has not come to this disk, or the thaw already has.
+            # A running freeze has not reached this disk, or the thaw already has.
             work = disk.work if disk.freeze and disk.freeze.state == "FREEZING" else None
             thaw = self._seen.ecs.work.on(disk.freeze.server) if disk.freeze else None
             what = f"it is frozen by {freeze_id}, and its files are not"
@@ -118,9 +118,9 @@ class Disks:
             findings.add(Code.DISK_FREEZE_WRONG, disk.row.name, what, disk.work)
 
     def _check_tracked(self, disk: FoundDisk, findings: Findings) -> None:
-        """What is beneath the active layer is the content of the backup that the row names.
+        """The layer beneath the active one is of the backup that the row names.
 
-        The backup may be gone, and its name may be another's by now.
+        The backup may be deleted, and a newer one may have its name.
         """
         name = disk.row.tracked_backup
         layer = disk.chain.freeze_ids[0] if disk.chain.freeze_ids else ""

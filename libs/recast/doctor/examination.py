@@ -1,4 +1,4 @@
-"""One examination: a look, and a second one at what the first found."""
+"""One examination, and a second one to confirm its problems."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from recast.doctor.operation_checks import check_operations, check_states
 from recast.doctor.server_checks import check_attachments, check_freezes, check_holds, check_servers
 from recast.doctor.snapshots import Snapshots, read_databases
 
-# Longer than a call from one service to another takes, so that both have written what it is about.
+# Longer than a call between services, so that both have written its effects.
 _MOMENT_SECONDS = 0.3
 
 
@@ -28,25 +28,25 @@ def examine(
     at_rest: bool = False,
     pause: Callable[[float], None] = time.sleep,
 ) -> Report:
-    """Looks at everything, and changes nothing. Unreadable when a part of it cannot be reached.
+    """Examines everything, and changes nothing. Unreadable when a part cannot be reached.
 
-    The services may be running: the databases and files are not seen at one instant, so a problem counts only
-    if it is still there after a moment. What belongs to work that has not ended is no problem. `deep` reads
-    every byte that is kept. `at_rest` says that all work has ended: then nothing may be under way, and what
-    is found at once counts.
+    The services may be running: the databases and files are not read at one instant, so a problem counts only
+    if it persists shortly after. A resource of work that has not ended is no problem. `deep` reads every
+    stored byte. `at_rest` states that all work has ended: then running work is a problem, and the first
+    examination counts.
     """
     report = _examine_once(installation, deep=deep, at_rest=at_rest)
     if at_rest or not report.problems:
         return report
     pause(_MOMENT_SECONDS)
     again = _examine_once(installation, deep=deep, at_rest=at_rest)
-    # The very same: a resource at work may be seen half-way twice, but not twice at one point.
+    # Equal problems only: a resource of running work may be inconsistent twice, but not in the same way.
     confirmed = [problem for problem in again.problems if problem in report.problems]
     return replace(again, problems=tuple(confirmed))
 
 
 def _examine_once(installation: Installation, *, deep: bool, at_rest: bool) -> Report:
-    """Databases first: what they count on is then looked for in the stores and on the disks."""
+    """Databases first, then the stores and disks that they reference."""
     findings = Findings()
     seen = read_databases(installation)
     check_operations(seen, findings, at_rest=at_rest)

@@ -1,4 +1,4 @@
-"""Files beside the databases: uploads on their way, and keys."""
+"""Checks of files beside the databases: unfinished uploads, and keys."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +10,7 @@ _OTHERS = 0o077
 
 
 def check_staging(seen: Snapshots, folder: Path, findings: Findings) -> None:
-    """A file that was uploaded belongs to an image that still wants it."""
+    """An uploaded file belongs to an image that awaits it."""
     owners = {image.upload_key: image for image in seen.ims.images.values() if image.upload_key}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         image = owners.get(path.name)
@@ -23,7 +23,7 @@ def check_staging(seen: Snapshots, folder: Path, findings: Findings) -> None:
 
 
 def check_secrets(files: Iterable[Path], findings: Findings) -> None:
-    """Nobody but its owner may read a key."""
+    """Only its owner may read a key."""
     for path in files:
         mode = path.stat().st_mode & 0o777
         if mode & _OTHERS:

@@ -1,4 +1,4 @@
-"""What a look at an installation comes to."""
+"""The report of an examination."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from recast.doctor.rows import Operation
 
 
 class Code(StrEnum):
-    """What can be wrong. The names are stable: scripts may rely on them."""
+    """The codes of problems. The names are stable: scripts may rely on them."""
 
     OPERATION_STATE_WRONG = "OPERATION_STATE_WRONG"
     OPERATION_RESULT_WRONG = "OPERATION_RESULT_WRONG"
@@ -73,9 +73,9 @@ class Code(StrEnum):
     KEY_EXPOSED = "KEY_EXPOSED"
 
 
-_REPORT = "restart the services; if it stays, it is a bug: keep data and logs, and report it"
+_REPORT = "restart the services; if it persists, it is a bug: save data and logs, and report it"
 _FULL_BACKUP = "back the server up anew with --full, and delete this backup"
-_BY_HAND = "no service will touch it: move it away when you have looked at it"
+_BY_HAND = "no service uses it: inspect it, then move it elsewhere"
 _C = Code
 REMEDIES: Mapping[Code, str] = {
     _C.OPERATION_STATE_WRONG: _REPORT,
@@ -96,9 +96,9 @@ REMEDIES: Mapping[Code, str] = {
     _C.LOCK_WITHOUT_BACKUP: "release it: `recast lock release`",
     _C.LOCK_WITHOUT_OWNER: "release it: `recast lock release`; else the backup cannot be deleted",
     _C.LOCK_NOT_CONFIRMED: "confirm it: `recast lock confirm`",
-    _C.STORE_UNUSABLE: "see that the store is mounted, and is the right one; else restore it from a copy",
+    _C.STORE_UNUSABLE: "check that the store is mounted, and is the right one; else restore it from a copy",
     _C.INDEX_MISSING: "restore the object from a copy of the store; without it the content is lost",
-    _C.INDEX_CORRUPT: "see that the store's key is the right one; else restore the object from a copy",
+    _C.INDEX_CORRUPT: "check that the store's key is the right one; else restore the object from a copy",
     _C.INDEX_SIZE_WRONG: _FULL_BACKUP,
     _C.CHUNK_MISSING: "restore it from a copy of the store, or back the same bytes up anew with --full",
     _C.CHUNK_CORRUPT: "restore it from a copy of the store, or back the same bytes up anew with --full",
@@ -122,13 +122,13 @@ REMEDIES: Mapping[Code, str] = {
     _C.SYSTEM_DISK_WITHOUT_SERVER: "delete it when its bytes are not needed",
     _C.DISK_FILES_MISSING: "restore the server from a backup",
     _C.DISK_FILES_LEFT: "delete the disk",
-    _C.DISK_FILES_UNSOUND: "stop the server, and restore it from a backup; look at what is said first",
+    _C.DISK_FILES_UNSOUND: "read the problem; stop the server, and restore it from a backup",
     _C.DISK_SIZE_WRONG: "restore the server from a backup",
     _C.DISK_BASE_WRONG: "restore the server from a backup, or change its OS",
     _C.DISK_FREEZE_WRONG: "thaw it: `recast source thaw`; until then the disk cannot be backed up",
-    _C.TRACKED_BACKUP_WRONG: "back the server up with --full: what changed since is not known",
-    _C.TRACKED_CONTENT_WRONG: "back the server up with --full, and keep no backup made after the one named",
-    _C.BASE_WRITABLE: "take the right to write away (chmod 444), and look again with --deep",
+    _C.TRACKED_BACKUP_WRONG: "back the server up with --full: the changes since are unknown",
+    _C.TRACKED_CONTENT_WRONG: "back the server up with --full, and delete every backup after the named one",
+    _C.BASE_WRITABLE: "chmod 444, and run recast doctor --deep",
     _C.BASE_SIZE_WRONG: "every disk on it is in doubt: restore their servers from backups",
     _C.BASE_CONTENT_WRONG: "every disk on it is in doubt: restore their servers from backups",
     _C.FILE_UNOWNED: _BY_HAND,
@@ -138,7 +138,7 @@ REMEDIES: Mapping[Code, str] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: with which resource or file, and how."""
+    """One problem of a resource or file."""
 
     code: Code
     resource: str
@@ -146,13 +146,13 @@ class Problem:
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """The remedy."""
         return REMEDIES[self.code]
 
 
 @dataclass(frozen=True)
 class InProgress:
-    """What is under way, and so not yet as it will be."""
+    """A resource that is inconsistent because of running work."""
 
     resource: str
     what: str
@@ -160,7 +160,7 @@ class InProgress:
 
 @dataclass
 class Counts:
-    """How much there is. The last three await collection: they are no fault, and go with the next one."""
+    """The numbers of resources. The last three await collection: they are no problem."""
 
     backups: int = 0
     images: int = 0
@@ -175,7 +175,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found."""
+    """The result of an examination."""
 
     problems: tuple[Problem, ...]
     in_progress: tuple[InProgress, ...]
@@ -184,14 +184,14 @@ class Report:
 
 @dataclass
 class Findings:
-    """What one look has found so far."""
+    """The findings of one examination so far."""
 
     problems: list[Problem] = field(default_factory=list)
     in_progress: list[InProgress] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
 
     def add(self, code: Code, resource: str, what: str, work: Operation | None = None) -> None:
-        """A problem; but what belongs to `work` that has not ended is only in progress."""
+        """Adds a problem; with `work` that has not ended it is only in progress."""
         if work is None:
             self.problems.append(Problem(code, resource, what))
         else:

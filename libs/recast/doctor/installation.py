@@ -1,4 +1,4 @@
-"""Where everything of an installation is."""
+"""The databases, stores and folders of an installation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class Unreadable(Exception):
-    """A part of the installation cannot be reached at all, so nothing can be said of it."""
+    """A part of the installation cannot be read, so it cannot be examined."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,9 @@ class Store:
 
 @dataclass(frozen=True)
 class Installation:
-    """The three services' databases (URLs as SQLAlchemy has them), stores and folders.
+    """The three services' databases (SQLAlchemy's URLs), stores and folders.
 
-    Disks are looked at where `ecs_data` is: those of `ecs_host`. `secrets` are files that their owner alone
-    may read.
+    `ecs_data` is the folder with the disks of `ecs_host`. `secrets` are files that only their owner may read.
     """
 
     csbs_database: str
@@ -37,7 +36,7 @@ class Installation:
 
     @classmethod
     def local(cls, root: Path) -> Self:
-        """What `python -m recast.stack --root ...` keeps under its root. Unreadable if there is none."""
+        """The installation of `python -m recast.stack --root ...`. Unreadable if there is none."""
         root = root.absolute()
         data, keys = root / "data", root / "keys"
         if not data.is_dir():

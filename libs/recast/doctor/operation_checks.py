@@ -1,4 +1,4 @@
-"""Work that is what it says, and states that end."""
+"""Checks of operations, and of states that only work ends."""
 
 from collections.abc import Collection, Iterable, Mapping, Set
 
@@ -8,30 +8,31 @@ from recast.doctor.snapshots import Snapshots
 from recast.doctor.work import Work
 
 _TERMINAL = {"SUCCEEDED", "FAILED", "CANCELLED"}
-# States that work, and nobody else, moves on.
+# States that only work changes.
 TRANSIENT: Mapping[str, Set[str]] = {
     "backup": {"CREATING", "RESTORING", "DELETING"},
     "image": {"CREATING", "DELETING"},
     "server": {"CREATING", "STARTING", "STOPPING", "REBOOTING", "CHANGING_OS", "RESTORING", "DELETING"},
-    "disk": {"CREATING", "DELETING"},
+    "disk": {"CREATING", "ATTACHING", "DETACHING", "DELETING"},
 }
-# What these are about is there until they are decided. All others may outlive it, or are about no row.
+# The targets of these exist until they are decided. All others may outlive theirs, or have no row.
 _NEEDING_TARGET = {
     *("CreateBackup", "RestoreBackup", "CreateImage", "ImportImage", "CreateServers", "CreateDisk"),
+    *("AttachDisk", "DetachDisk"),
     *("ExportDisks", "RestoreDisks", "ChangeServerOs", "ReinstallServerOs"),
     *("StartServer", "StopServer", "RebootServer"),
 }
 
 
 def check_operations(seen: Snapshots, findings: Findings, *, at_rest: bool) -> None:
-    """Every service's operations, by themselves and against the rows that they are about."""
+    """Checks every service's operations, alone and against the rows of their targets."""
     _check(seen.csbs.work, seen.csbs.backups, findings, at_rest)
     _check(seen.ims.work, seen.ims.images, findings, at_rest)
     _check(seen.ecs.work, {**seen.ecs.servers, **seen.ecs.disks}, findings, at_rest)
 
 
 def check_states(seen: Snapshots, findings: Findings) -> None:
-    """What is in a state that only work ends has work that has not ended."""
+    """A resource in a state that only work ends has work that has not ended."""
     for backup in seen.csbs.backups.values():
         _check_state(seen.csbs.work, backup.name, backup.state, TRANSIENT["backup"], findings)
     for image in seen.ims.images.values():
@@ -57,7 +58,7 @@ def _check_state(
 def _check(work: Work, resources: Collection[str], findings: Findings, at_rest: bool) -> None:
     for operation in work.operations:
         if operation.ended:
-            for code, what in _oddities(operation):
+            for code, what in _inconsistencies(operation):
                 findings.add(code, operation.name, what)
             continue
         what = f"{operation.verb} of {operation.target} is {operation.state}, at step {operation.step or '-'}"
@@ -78,8 +79,8 @@ def _check(work: Work, resources: Collection[str], findings: Findings, at_rest: 
         findings.add(Code.USE_WITHOUT_WORK, use.resource, what)
 
 
-def _oddities(operation: Operation) -> Iterable[tuple[Code, str]]:
-    """What is odd about an operation that has ended."""
+def _inconsistencies(operation: Operation) -> Iterable[tuple[Code, str]]:
+    """The inconsistencies of an operation that has ended."""
     if operation.state not in _TERMINAL:
         yield Code.OPERATION_STATE_WRONG, f"it has ended but is {operation.state}"
     elif operation.has_response != (operation.state == "SUCCEEDED"):

@@ -1,4 +1,4 @@
-"""The rows of the three services, as far as the doctor reads them: its own words for their tables.
+"""The rows of the three services, with the columns that the doctor reads.
 
 Each class is a table's columns by name.
 """
@@ -36,7 +36,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The remembered result of a step: JSON, or a message."""
+    """The recorded result of a step: JSON, or a message."""
 
     operation_id: str
     name: str
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """An operation's use of something that others use too."""
+    """An operation's lock on a resource."""
 
     resource: str
     operation_id: str
@@ -66,18 +66,18 @@ class Backup:
 
     @property
     def described(self) -> Sequence[backup_pb2.BackupDisk]:
-        """Its disks as people see them."""
+        """Its disks as the API returns them."""
         return backup_pb2.Backup.FromString(self.disks).disks
 
     @property
     def contents(self) -> Sequence[content_pb2.DiskContent]:
-        """What its disks hold; none until it is sealed."""
+        """The contents of its disks; none until it is sealed."""
         return content_pb2.Content.FromString(self.content or b"").disks
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lock of an image on a backup that was not released."""
+    """An unreleased lock of an image on a backup."""
 
     backup: str
     image: str
@@ -103,18 +103,18 @@ class Image:
 
     @property
     def contents(self) -> Sequence[content_pb2.DiskContent]:
-        """What its disks hold, when it was imported."""
+        """The contents of its disks, when it was imported."""
         return content_pb2.Content.FromString(self.content or b"").disks
 
     @property
     def awaits_bytes(self) -> bool:
-        """Whether its upload may go on."""
+        """Whether its upload may be resumed."""
         return self.state == "CREATING" and bool(self.upload_key) and not self.upload_is_complete
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Work of ECS that an image must outlive."""
+    """Work of ECS that reads an image, which must not be deleted meanwhile."""
 
     image: str
     pin_id: str
@@ -147,7 +147,7 @@ class Disk:
 
     @property
     def awaits_deletion(self) -> bool:
-        """Whether it says itself that it could not be made, or be removed: its owner deletes it."""
+        """Whether it is in ERROR after a failed creation or deletion: its owner deletes it."""
         return self.state == "ERROR" and self.error is not None
 
 
@@ -170,7 +170,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """A freeze of a server; THAWED, it is over."""
+    """A freeze of a server; THAWED when it has ended."""
 
     server: str
     freeze_id: str
@@ -181,13 +181,13 @@ class Freeze:
 
     @property
     def is_live(self) -> bool:
-        """Whether its disks are, or are being, frozen."""
+        """Whether it has not ended."""
         return self.state != "THAWED"
 
     @property
     def disks(self) -> Sequence[str]:
-        """The disks that it is about."""
-        # It brings gRPC along: a tenth of a second, which is worth it only when something is frozen.
+        """The frozen disks."""
+        # It imports gRPC, which takes a tenth of a second: only when needed.
         from recast.ecs.v1.backup_source_service_pb2 import FreezeServerResponse  # noqa: PLC0415
 
         return [disk.disk for disk in FreezeServerResponse.FromString(self.answer).disks]

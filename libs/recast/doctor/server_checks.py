@@ -1,4 +1,4 @@
-"""Servers, what is attached to them, and what keeps them still."""
+"""Checks of servers, their disks, freezes and holds."""
 
 from collections import defaultdict
 
@@ -6,9 +6,11 @@ from recast.doctor.findings import Code, Findings
 from recast.doctor.rows import Attachment, Disk, Freeze, Operation
 from recast.doctor.snapshots import Snapshots
 
+_HAVING_PLACES = {"IN_USE", "ATTACHING", "DETACHING"}
+
 
 def check_servers(seen: Snapshots, findings: Findings) -> None:
-    """A server has one system disk in the first place, and is frozen by a freeze that there is."""
+    """A server has one system disk, at position 0, and is frozen only by an existing freeze."""
     ecs = seen.ecs
     findings.counts.servers = len(ecs.servers)
     system: dict[str, list[int]] = defaultdict(list)
@@ -17,7 +19,7 @@ def check_servers(seen: Snapshots, findings: Findings) -> None:
             system[place.server].append(place.position)
     live = {(freeze.server, freeze.freeze_id): freeze.backup for freeze in ecs.freezes if freeze.is_live}
     for server in ecs.servers.values():
-        # A server that is being deleted has let go of its disks.
+        # A server that is being deleted has detached its disks.
         if system[server.name] != [0] and server.state != "DELETING":
             positions = ", ".join(map(str, system[server.name])) or "none"
             what = f"a server has one system disk, at position 0; this one has them at: {positions}"
@@ -30,7 +32,7 @@ def check_servers(seen: Snapshots, findings: Findings) -> None:
 
 
 def check_freezes(seen: Snapshots, findings: Findings) -> None:
-    """A freeze that is not over is of a server that knows it, and of a backup that is still being made."""
+    """A freeze that has not ended is recorded at its server, and is of a backup that is being made."""
     for freeze in seen.ecs.freezes:
         if not freeze.is_live:
             continue
@@ -42,12 +44,12 @@ def check_freezes(seen: Snapshots, findings: Findings) -> None:
         elif server.freeze_id != freeze.freeze_id:
             what = f"freeze {freeze.freeze_id} is {freeze.state}, and the server does not know of it"
             findings.add(Code.SERVER_FREEZE_WRONG, freeze.server, what, work)
-        what = f"it is frozen for {freeze.backup}" + ("" if work else ", which nobody is making any more")
+        what = f"it is frozen for {freeze.backup}" + ("" if work else ", which no work is making")
         findings.add(Code.FREEZE_WITHOUT_WORK, freeze.server, what, work)
 
 
 def work_of_freeze(seen: Snapshots, freeze: Freeze) -> Operation | None:
-    """What will end a freeze: the backup that it is for (the freeze has its operation's id), or a thaw."""
+    """The work that will end a freeze: its backup's (the freeze has the operation's id), or a thaw."""
     thaw = seen.ecs.work.on(freeze.server)
     if thaw is not None and thaw.verb == "ThawServer":
         return thaw
@@ -55,15 +57,15 @@ def work_of_freeze(seen: Snapshots, freeze: Freeze) -> Operation | None:
 
 
 def check_holds(seen: Snapshots, findings: Findings) -> None:
-    """A server is held for an image that is still being made."""
+    """A server is held for an image that is being made."""
     for hold in seen.ecs.holds:
         work = seen.ims.work.on(hold.image)
-        what = f"it is held for {hold.image}" + ("" if work else ", which nobody is making any more")
+        what = f"it is held for {hold.image}" + ("" if work else ", which no work is making")
         findings.add(Code.HOLD_WITHOUT_WORK, hold.server, what, work)
 
 
 def check_attachments(seen: Snapshots, findings: Findings) -> None:
-    """A disk is in use where it is attached, and nowhere else."""
+    """A disk is in use if and only if it is attached."""
     ecs = seen.ecs
     findings.counts.disks = len(ecs.disks)
     places: dict[str, list[Attachment]] = defaultdict(list)
@@ -84,11 +86,12 @@ def check_attachments(seen: Snapshots, findings: Findings) -> None:
 def _check_use(disk: Disk, servers: list[str], work: Operation | None, findings: Findings) -> None:
     if disk.awaits_deletion:
         return
-    if servers and disk.state not in {"IN_USE", "CREATING"}:
+    if servers and disk.state not in {*_HAVING_PLACES, "CREATING"}:
         what = f"it is {disk.state}, and attached to {', '.join(servers)}"
         findings.add(Code.DISK_USE_WRONG, disk.name, what, work)
-    elif not servers and disk.state == "IN_USE":
-        findings.add(Code.DISK_USE_WRONG, disk.name, "it is IN_USE, and attached to no server", work)
+    elif not servers and disk.state in _HAVING_PLACES:
+        what = f"it is {disk.state}, and attached to no server"
+        findings.add(Code.DISK_USE_WRONG, disk.name, what, work)
     elif not servers and disk.role == "SYSTEM" and disk.state in {"AVAILABLE", "ERROR"}:
         what = f"a system disk without a server, {disk.state}"
         findings.add(Code.SYSTEM_DISK_WITHOUT_SERVER, disk.name, what, work)

@@ -1,4 +1,4 @@
-"""Reads each service's database, in one snapshot, with statements of its own."""
+"""Reads each service's database, in one snapshot, with its own statements."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -63,7 +63,7 @@ _TYPES: Mapping[Any, Any] = {
 
 @dataclass(frozen=True)
 class Csbs:
-    """What CSBS knows."""
+    """The rows of CSBS."""
 
     work: Work
     backups: Mapping[str, Backup]
@@ -72,7 +72,7 @@ class Csbs:
 
 @dataclass(frozen=True)
 class Ims:
-    """What IMS knows."""
+    """The rows of IMS."""
 
     work: Work
     images: Mapping[str, Image]
@@ -81,7 +81,7 @@ class Ims:
 
 @dataclass(frozen=True)
 class Ecs:
-    """What ECS knows."""
+    """The rows of ECS."""
 
     work: Work
     servers: Mapping[str, Server]
@@ -93,7 +93,7 @@ class Ecs:
 
 @dataclass(frozen=True)
 class Snapshots:
-    """The three databases, each at one instant; not at the same."""
+    """The three databases, each at its own instant."""
 
     csbs: Csbs
     ims: Ims
@@ -101,7 +101,7 @@ class Snapshots:
 
 
 def read_databases(installation: Installation) -> Snapshots:
-    """Reads all three. Unreadable when one is not there, or not what the doctor knows."""
+    """Reads all three. Unreadable when one is missing, or has an unknown schema."""
     return Snapshots(
         read_csbs(installation.csbs_database),
         read_ims(installation.ims_database),
@@ -124,7 +124,7 @@ def read_ims(url: str) -> Ims:
 
 
 def read_ecs(url: str) -> Ecs:
-    """Reads the database of ECS. Tombstones of freezes are read: they tell what a layer is of."""
+    """Reads the database of ECS. Tombstones of freezes are read: they identify the freeze of a layer."""
     with _reading("ecs", url) as connection:
         return Ecs(
             _work(connection),
@@ -141,7 +141,7 @@ def _reading(service: str, url: str) -> Iterator[Connection]:
     """A connection in one read-only transaction."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        # Read-only by SQLite's own word, and a file that is not there is not made.
+        # Read-only by SQLite's own mode, which makes no missing file.
         uri = f"file:{quote(str(parsed.database))}?mode=ro"
         engine = create_engine(
             "sqlite://",
@@ -155,7 +155,7 @@ def _reading(service: str, url: str) -> Iterator[Connection]:
     try:
         with snapshot.connect() as connection:
             if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN")  # else each statement would see an instant of its own
+                connection.exec_driver_sql("BEGIN")  # else each statement would have its own snapshot
             yield connection
     except SQLAlchemyError as problem:
         reason = str(getattr(problem, "orig", None) or problem).partition("\n")[0]
@@ -165,9 +165,9 @@ def _reading(service: str, url: str) -> Iterator[Connection]:
 
 
 def _work(connection: Connection) -> Work:
-    """All operations that have not ended, those that ended oddly, and what was left of any.
+    """All operations that have not ended, inconsistent ended ones, and leftovers of deleted ones.
 
-    An installation has many that ended well; they are not read.
+    An installation has many that succeeded; they are not read.
     """
     has_response, has_error = column("response").is_not(None), column("error").is_not(None)
     ended = column("ended", Boolean())
@@ -200,7 +200,7 @@ def _rows(
     where: ColumnElement[bool] | None = None,
     computed: Mapping[str, ColumnElement[Any]] | None = None,
 ) -> list[R]:
-    """The rows of a table as values of a class of `rows`; `computed` are the fields that are no columns."""
+    """The rows of a table as values of a class of `rows`; `computed` are the fields without a column."""
     hints = get_type_hints(row)
     columns = [
         (computed or {}).get(each.name, column(each.name, _TYPES[hints[each.name]])).label(each.name)

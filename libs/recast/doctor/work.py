@@ -1,4 +1,4 @@
-"""The long-running work of one service, and which resources are whose."""
+"""The long-running work of one service, and its resources."""
 
 import json
 from collections import defaultdict
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from recast.doctor.rows import Operation, Step, Use
 
 _OS_CHANGES = ("ChangeServerOs", "ReinstallServerOs")
-# Steps whose result names the disks that the work took from a server, and is going to remove.
+# Steps with a result that names the disks which the work detached from a server, and will remove.
 _TAKING_STEPS = ("detach", "swap")
 
 
 @dataclass
 class Work:
-    """Operations that have not ended, or are odd; and what is left of any that are gone."""
+    """Operations that have not ended or are inconsistent, and leftovers of deleted ones."""
 
     operations: Sequence[Operation]
     steps: Sequence[Step]
@@ -38,7 +38,7 @@ class Work:
         self._decided = {step.operation_id for step in self.steps if step.name == ":decided"}
 
     def on(self, resource: str) -> Operation | None:
-        """The work on a resource that has not ended, if there is some."""
+        """The work on a resource that has not ended, if there is any."""
         return self._about.get(resource)
 
     def is_decided(self, operation: Operation) -> bool:
@@ -47,10 +47,10 @@ class Work:
 
 
 def _resources(operation: Operation, results: dict[str, bytes]) -> Iterator[str]:
-    """All that an operation is at work on, not only its target."""
+    """All resources of an operation, not only its target."""
     yield operation.target
     if operation.verb == "CreateServers":
-        # It brings gRPC along: a tenth of a second, which is worth it only when servers are being made.
+        # It imports gRPC, which takes a tenth of a second: only when needed.
         from recast.ecs.v1.server_service_pb2 import CreateServersResult  # noqa: PLC0415
 
         result = CreateServersResult.FromString(operation.request)

@@ -1,4 +1,4 @@
-"""Bringing a database to the tables that the code knows: Alembic, inside each service."""
+"""Migrates a service's database to the code's tables, by Alembic."""
 
 import importlib
 import time
@@ -22,7 +22,7 @@ START_SECONDS = 30.0
 _RETRY_SECONDS = 0.5
 # An advisory lock's number on PostgreSQL: replicas that start together migrate one after the other.
 _LOCK = 7_102_026
-# What waiting does not mend, in the words of libpq and SQLite: a connection that failed has no SQLSTATE.
+# Permanent problems, by messages of libpq and SQLite: a failed connection has no SQLSTATE.
 _FINAL = (
     "password authentication failed",
     "no password supplied",
@@ -39,12 +39,12 @@ def migrate(
 ) -> None:
     """Runs the migrations at `location` (`csbs.storage:migrations`) up or down to `revision`, all or none.
 
-    A database that is there already costs two small reads: importing Alembic is a third of a service's
-    start, so it waits until there is something to run. One that is still coming up is waited for,
-    `wait_seconds` at most.
-    DatabaseUnusable says what is wrong with it, in one line.
+    A database that is up to date costs two small reads: importing Alembic is a third of a service's start,
+    so it is deferred until there is a migration to run. Waits up to `wait_seconds` for a database that is
+    starting.
+    DatabaseUnusable names the problem, in one line.
     """
-    found = _awaited(database, wait_seconds)
+    found = _await_revision(database, wait_seconds)
     check_revision(found, location)
     if revision == "head" and found == newest(location):
         _check_tables(database, location)
@@ -56,7 +56,7 @@ def migrate(
                     run_within(connection, location, revision)
                     connection.commit()
             else:
-                # The transaction's own lock: it ends with it, even where the migration fails.
+                # A transaction lock: released even when the migration fails.
                 lock_migrations(connection)
                 run_within(connection, location, revision)
                 connection.commit()
@@ -67,15 +67,15 @@ def migrate(
 
 
 def lock_migrations(connection: Connection) -> None:
-    """Until the transaction on PostgreSQL ends, nobody else brings this database's tables up or down."""
+    """Locks out other migrations of this PostgreSQL database until the transaction ends."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
 
 
 def run_within(connection: Connection, location: str, revision: str = "head") -> None:
     """Runs the migrations within the connection's transaction, which the caller commits.
 
-    On PostgreSQL every text column has the collation "C" afterwards, the order of bytes, as SQLite has it
-    anyway: lists are sorted and paged alike on both, and by their indexes.
+    On PostgreSQL every text column has the collation "C" afterwards, the order of bytes, as on SQLite:
+    lists are sorted and paged alike on both, and by their indexes.
     """
     from alembic import command  # noqa: PLC0415  # see migrate
 
@@ -112,12 +112,12 @@ def revision_of(database: Database) -> str | None:
 
 
 def newest(location: str) -> str:
-    """The number that the newest file's name begins with, which is its revision."""
+    """The newest revision: the number that the newest file's name begins with."""
     return _known(location)[-1]
 
 
 def check_revision(found: str | None, location: str) -> None:
-    """DatabaseUnusable for a revision that this version of the service does not know."""
+    """DatabaseUnusable for a revision unknown to this version of the service."""
     if found is not None and found not in _known(location):
         last = newest(location)
         raise DatabaseUnusable(
@@ -127,7 +127,7 @@ def check_revision(found: str | None, location: str) -> None:
 
 
 def one_line(problem: DBAPIError) -> str:
-    """What a database said, as one line without the statement."""
+    """A database's message, as one line without the statement."""
     return " ".join(str(problem.orig).split())
 
 
@@ -137,26 +137,26 @@ def _known(location: str) -> list[str]:
     return sorted(file.stem[:4] for file in (root / "versions").glob("[0-9]*.py"))
 
 
-def _awaited(database: Database, wait_seconds: float) -> str | None:
-    """The revision, as soon as the database answers; DatabaseUnusable when it does not, or never will."""
+def _await_revision(database: Database, wait_seconds: float) -> str | None:
+    """The revision once the database answers; DatabaseUnusable after the time or for a permanent problem."""
     end = time.monotonic() + wait_seconds
     while True:
         try:
             return revision_of(database)
         except DBAPIError as problem:
             raise DatabaseUnusable(one_line(problem)) from problem
-        except Unavailable as away:
-            said = one_line(away.__cause__) if isinstance(away.__cause__, DBAPIError) else away.text
-            if any(words in said for words in _FINAL):
-                raise DatabaseUnusable(said) from away
+        except Unavailable as error:
+            message = one_line(error.__cause__) if isinstance(error.__cause__, DBAPIError) else error.text
+            if any(final in message for final in _FINAL):
+                raise DatabaseUnusable(message) from error
             if time.monotonic() >= end:
-                raise DatabaseUnusable(f"it did not answer within {wait_seconds:.0f} s: {said}") from away
-            log.warning("waiting for the database", problem=said, seconds=round(end - time.monotonic(), 1))
+                raise DatabaseUnusable(f"it did not answer within {wait_seconds:.0f} s: {message}") from error
+            log.warning("waiting for the database", problem=message, seconds=round(end - time.monotonic(), 1))
             time.sleep(_RETRY_SECONDS)
 
 
 def _check_tables(database: Database, location: str) -> None:
-    """DatabaseUnusable when another service's tables are there: revisions are only numbers."""
+    """DatabaseUnusable for another service's database: revisions are only numbers."""
     package = location.rpartition(":")[0]
     if not package:
         return
@@ -171,7 +171,7 @@ def _check_tables(database: Database, location: str) -> None:
 def _unchecked_foreign_keys(connection: Connection) -> Iterator[None]:
     """SQLite changes a table by copying it and dropping the old one.
 
-    With foreign keys on, dropping it would delete whatever refers to its rows. They can only be switched
+    With foreign keys on, dropping it would delete the rows that refer to it. They can be switched only
     outside a transaction, so by the driver: SQLAlchemy begins one for every statement.
     """
     driver: Any = connection.connection.driver_connection
@@ -179,7 +179,7 @@ def _unchecked_foreign_keys(connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.rollback()  # of what failed; nothing after a commit
+        connection.rollback()  # without effect after a commit
         driver.execute("PRAGMA foreign_keys=ON")
 
 
@@ -193,7 +193,7 @@ def configuration(location: str) -> "Config":
 
 
 def run_environment(context: Any, tables: Iterable[Any]) -> None:
-    """What each service's env.py does: runs the migrations over the given connection, in one transaction."""
+    """The body of each service's env.py: runs the migrations on the given connection, in one transaction."""
     context.configure(
         connection=context.config.attributes["connection"],
         target_metadata=metadata(tables),
@@ -204,7 +204,7 @@ def run_environment(context: Any, tables: Iterable[Any]) -> None:
 
 
 def metadata(tables: Iterable[Any]) -> MetaData:
-    """The tables of one service alone: SQLModel keeps those of every imported service in one place."""
+    """The tables of one service alone: SQLModel collects those of every imported service in one place."""
     own = MetaData()
     for table in tables:
         table.__table__.to_metadata(own)

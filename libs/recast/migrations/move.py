@@ -1,8 +1,8 @@
 """A service's database from SQLite to PostgreSQL, whole or not at all.
 
-The source is held exclusively and only read. In the target everything is one transaction: its tables, the
-rows, and reading them back; so a move that is ended anywhere leaves the target as empty as it was. Rows
-stream: memory does not grow with them.
+The source is held exclusively and only read. The target is written in one transaction: its tables, the
+rows, and reading them back; so an interrupted move leaves the target empty. Rows stream: memory does not
+grow with them.
 """
 
 import hashlib
@@ -49,12 +49,12 @@ _SOURCE = "the source must be a SQLite file: --from sqlite:////absolute/path.db"
 
 
 class MoveRefused(Exception):
-    """Nothing was moved, and why; in one line, for people."""
+    """Nothing was moved; the reason is one line, for people."""
 
 
 @dataclass(frozen=True)
 class MovedTable:
-    """A table as it was read back: its rows, and the digest of them in any order, in hexadecimal."""
+    """A table as read back: the number of its rows, and their digest in any order, in hexadecimal."""
 
     name: str
     rows: int
@@ -62,16 +62,16 @@ class MovedTable:
 
 
 Progress = Callable[[str, int, int], None]
-"""Told a table's name, how many of its rows are there, and how many there will be."""
+"""Called with a table's name, its rows so far, and its rows in all."""
 
 
 def move(
     source_url: str, target_url: str, location: str, tables: Iterable[Any], progress: Progress
 ) -> Sequence[MovedTable]:
-    """Copies every row of the service whose `tables` and migrations (at `location`) are given.
+    """Copies every row of a service, given its `tables` and migrations (at `location`).
 
     MoveRefused when the source is in use, is not at the newest revision, or has work under a live lease; when
-    the target is not empty; or when what was read back is not what was written.
+    the target is not empty; or when the rows read back differ from those written.
     """
     own = metadata(tables)
     try:
@@ -82,7 +82,7 @@ def move(
             _check_empty(target)
             run_within(target, location)
             moved = [_move_table(source, target, table, progress) for table in own.sorted_tables]
-            target.commit()  # until here the target is as it was
+            target.commit()  # until here the target is unchanged
     except DBAPIError as problem:
         raise _refusal(problem) from problem
     return moved
@@ -98,7 +98,7 @@ def _refusal(problem: DBAPIError) -> MoveRefused:
 
 @contextmanager
 def _source(url: str) -> Iterator[Connection]:
-    """The file, held exclusively: nobody else has it open now, and nobody opens it until the end."""
+    """The file, held exclusively: no other process has it open now, or opens it until the end."""
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -111,8 +111,8 @@ def _source(url: str) -> Iterator[Connection]:
 
     @event.listens_for(engine, "connect")
     def hold(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # as in Database: the driver begins nothing
-        # A service that runs keeps the file open, and with it a lock that this one cannot be beside.
+        connection.isolation_level = None  # as in Database: the driver itself begins no transactions
+        # A running service has the file open, with a lock that conflicts with this one.
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
 
     @event.listens_for(engine, "begin")
@@ -160,7 +160,7 @@ def _check_empty(target: Connection) -> None:
 
 
 def _check_leases(source: Connection) -> None:
-    """No process has the file open, but one beyond this machine, or one just killed, may still be at work."""
+    """No process here has the file open, but a worker elsewhere, or one just killed, may hold a lease."""
     seconds = f"lease_until - {CLOCK}"
     query = f"SELECT verb, target, {seconds} FROM operation WHERE NOT ended AND {seconds} > 0"
     found = source.execute(text(query)).first()
@@ -201,29 +201,29 @@ def _move_table(source: Connection, target: Connection, table: Table, progress: 
 
 
 def _writer(kind: Any, target: Connection) -> Callable[[Any], Any]:
-    """How a value of the column's own type goes to the driver."""
+    """Converts a value of the column's own type for the driver."""
     return kind.dialect_impl(target.dialect).bind_processor(target.dialect) or (lambda value: value)
 
 
 def _read(column: Any) -> ColumnElement[Any]:
-    """A column of the source. Bytes that came with a migration have its default, `''`, as a text there."""
+    """A column of the source. Bytes that a migration added have its default, `''`, as a text there."""
     return cast(column, column.type).label(column.name) if isinstance(column.type, LargeBinary) else column
 
 
 class _Digest:
-    """Of rows in any order, which differs between the engines: the sum of their digests."""
+    """The digest of rows in any order, which differs between the engines: the sum of the rows' digests."""
 
     def __init__(self) -> None:
         self.rows = 0
         self._sum = 0
 
     def add(self, row: Any) -> None:
-        """One more row, of Python's own values, which are what they are on every engine."""
+        """Adds a row of Python values, which are equal on both engines."""
         self.rows += 1
         digest = hashlib.blake2b(repr(tuple(row)).encode(), digest_size=_DIGEST_BYTES).digest()
         self._sum = (self._sum + int.from_bytes(digest, "big")) % _MODULUS
 
     @property
     def value(self) -> str:
-        """In hexadecimal."""
+        """The digest in hexadecimal."""
         return f"{self._sum:0{2 * _DIGEST_BYTES}x}"

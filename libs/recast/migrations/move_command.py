@@ -13,7 +13,7 @@ NAME = "move-database"
 
 
 def run_command(service: str, arguments: Sequence[str], tables: Iterable[Any]) -> int:
-    """Moves the database of a service as the command line says; gives the exit code."""
+    """Moves the database of a service by the command line; returns the exit code."""
     given = _parse(service, arguments)
     variable = f"RECAST_{service.upper()}_DATABASE_URL"
     begun = time.monotonic()

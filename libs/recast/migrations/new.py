@@ -1,7 +1,6 @@
 """Writes the next migration: `python -m recast.migrations.new csbs "what changes"`.
 
-Compares the tables that the code knows with those that the migrations so far make, on an empty SQLite
-database.
+Compares the code's tables with those of the migrations so far, on an empty SQLite database.
 """
 
 import importlib
@@ -16,7 +15,7 @@ from recast.migrations.migrate import configuration, migrate
 
 
 def main(service: str, message: str) -> None:
-    """Writes the file, to be read and mended by whoever asked for it."""
+    """Writes the file, for the developer to read and correct."""
     location = f"{service}.storage:migrations"
     package = importlib.import_module(f"{service}.storage")
     versions = Path(package.__path__[0]) / "migrations" / "versions"

@@ -2,13 +2,13 @@
 that lease them.
 
 An operation's row is written in the same transaction as the resource that it is about. A worker leases it,
-runs steps whose results are remembered by name, and is fenced by an epoch: one that lost its lease can no
-longer write. What fails for good is undone, and the undoing is resumed like the doing.
+runs steps, records their results by name, and is fenced by an epoch: after losing its lease it cannot write.
+Work that fails for good is undone, and an interrupted undo is resumed.
 """
 
 from recast.operations.expiry import Expiries
 from recast.operations.lease import Lease, LeaseLost
-from recast.operations.registry import Operations, operation_message
+from recast.operations.registry import Operations, operation_message, part_id
 from recast.operations.schedule import Schedule
 from recast.operations.servicer import OperationsServicer
 from recast.operations.tables import TABLES, OperationRow, OperationStep, State
@@ -33,4 +33,5 @@ __all__ = [
     "Worker",
     "Workflow",
     "operation_message",
+    "part_id",
 ]

@@ -1,8 +1,8 @@
-"""What a service's database forgets after a while: request ids, ended operations, tombstones.
+"""Expiry of old rows: request ids, ended operations, tombstones.
 
 A tombstone refuses a late duplicate of a request whose reservation was released. Such an id belongs to an
-operation, and only the operation's own worker sends it, again when a step was not remembered. A worker may
-lose its lease, sleep and wake, or its service may be down between the peer's answer and the memory of it.
+operation, and only the operation's own worker sends it, again when a step was not recorded. A worker may
+lose its lease while suspended, or its service may be down between the peer's answer and its record.
 Tombstones therefore stay for 30 days: an operation that old has ended, and no request carries its id.
 """
 
@@ -25,7 +25,7 @@ _REPLAY: Any = RequestReplay.__table__  # type: ignore[attr-defined]
 
 
 class Expiries:
-    """Has a schedule delete old rows, each table once a day. Added by a service's composition root."""
+    """Deletes old rows by a schedule, each table once a day. Used by a service's composition root."""
 
     def __init__(self, schedule: Schedule, database: Database, now: Callable[[], datetime]) -> None:
         self._schedule = schedule
@@ -40,10 +40,10 @@ class Expiries:
     def add_request_ids(
         self, age: timedelta, work_requests: Sequence[str] = (), work_age: timedelta = timedelta(0)
     ) -> None:
-        """Forgets the answers to request ids.
+        """Deletes the answers to request ids.
 
         `work_requests` are the full names of messages that a peer's operations send. They stay for `work_age`
-        if that is longer, like tombstones: a repeat that is taken for new has its effect twice.
+        if that is longer, like tombstones: a late repeat of an expired id would have a second effect.
         """
 
         def conditions(before: datetime) -> list[ColumnElement[bool]]:
@@ -54,7 +54,7 @@ class Expiries:
         self._schedule_deletion(_REPLAY, conditions, age)
 
     def add_operations(self, age: timedelta) -> None:
-        """Forgets operations that ended, with their steps and parts. A part stays as long as its whole."""
+        """Deletes ended operations, with their steps and children. A child stays as long as its parent."""
         self._schedule_deletion(
             _OPERATION,
             lambda before: [

@@ -1,4 +1,4 @@
-"""The lease: what a worker holds of one operation, and the only way in which it writes to its row."""
+"""The lease of one operation, by which alone a worker writes to its row."""
 
 import threading
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _USE: Any = OperationUse.__table__  # type: ignore[attr-defined]
 
 
 class LeaseLost(Exception):
-    """This worker's lease was taken over; what it does must have no effect any more."""
+    """This worker's lease was taken over; its further writes must have no effect."""
 
 
 class Lease:
@@ -33,7 +33,7 @@ class Lease:
         claim_begun: float,
         monotonic: Callable[[], float],
     ) -> None:
-        """`row` is as it was claimed; `claim_begun` is when, by `monotonic`, before the claim was sent."""
+        """`row` is the claimed row; `claim_begun` is the `monotonic` time before the claim was sent."""
         self.row = row
         self._operations = operations
         self._database = operations.database
@@ -43,7 +43,7 @@ class Lease:
         self._lost = threading.Event()
 
     def renew(self) -> None:
-        """Holds the lease for longer; it is lost when it is another's, or was given back."""
+        """Extends the lease; it is lost if another worker has it, or it was given back."""
         begun = self._monotonic()
         with self._database.write() as tx:
             until = text(f"{self._database.now_sql()} + {self._seconds}")
@@ -61,8 +61,8 @@ class Lease:
     def check(self) -> None:
         """Raises LeaseLost unless the lease is held.
 
-        A lease that could not be renewed is given up before another may have it: what is done outside the
-        database is not fenced.
+        A lease that could not be renewed counts as lost before another worker may claim it: effects outside
+        the database are not fenced.
         """
         if self._lost.is_set() or self._monotonic() > self._held_until:
             raise LeaseLost(self.row.id)
@@ -80,20 +80,20 @@ class Lease:
             raise LeaseLost(self.row.id)
 
     def write(self, **values: object) -> None:
-        """Writes to the row, and wakes who waits for the operation."""
+        """Writes to the row, and wakes the waits for the operation."""
         with self._database.write() as tx:
             self.write_in(tx, **values)
             tx.commit()
         self._operations.notify()
 
     def give_back(self, after_seconds: float = 0.0, **values: object) -> None:
-        """Lets any worker claim the operation, after a while by the database's clock."""
+        """Lets any worker claim the operation, after a delay by the database's clock."""
         if after_seconds:
             values["not_before"] = text(f"{self._database.now_sql()} + {after_seconds}")
         self.write(lease_until=0.0, **values)
 
     def end(self, **values: object) -> None:
-        """Writes the end of the operation, releases what it used, and wakes what it is a part of."""
+        """Writes the end of the operation, releases what it used, and wakes its parent."""
         with self._database.write() as tx:
             # The request goes with the end: it may hold the key of a chunk store.
             self.write_in(

@@ -1,4 +1,4 @@
-"""A peer's long-running work as a step of one's own."""
+"""A peer's operation as a step of a workflow."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from recast.operations.lease import LeaseLost
 from recast.operations.work import Interrupted, Work
 from recast.rpc.status import refusal_from_status
 
-_LOOK = Duration(nanos=250_000_000)  # how late a cancel may be noticed
+_WAIT = Duration(nanos=250_000_000)  # the longest delay until a cancel is noticed
 _PAUSE_SECONDS = 0.25
 _DEADLINE_SECONDS = 10.0
 
@@ -22,21 +22,21 @@ def follow(
     step: str,
     begin: Callable[[], operations_pb2.Operation],
 ) -> operations_pb2.Operation:
-    """Begins a peer's operation once, waits for its end, and gives it; its failure is raised as the peer's
+    """Begins a peer's operation once, waits for its end, and returns it; raises its failure as the peer's
     refusal.
 
     `begin` carries a request id, so that beginning again after a crash finds the same operation. A cancel of
-    `work` is passed on, best effort: whoever undoes the step must still expect either end.
+    `work` is forwarded, best effort: the undo of the step must expect either end.
     """
     name = work.step(f"{step}:begin", lambda: begin().name)
     try:
         while True:
-            operation = _look(work, operations, name)
+            operation = _wait(work, operations, name)
             metadata = operation_metadata_pb2.OperationMetadata()
             operation.metadata.Unpack(metadata)
             if metadata.disks:
                 work.progress(list(metadata.disks))
-            else:  # a freeze or a thaw tells of no disks: what was shown before stays
+            else:  # a freeze or a thaw reports no disks: the last progress stays
                 work.check()
             if operation.done:
                 break
@@ -54,20 +54,20 @@ def follow(
 def await_end(
     work: Work, operations: operations_pb2_grpc.OperationsStub, name: str
 ) -> operations_pb2.Operation:
-    """Waits for the end of a peer's work that was cancelled: for undoing, which needs to know which it is."""
-    while not (operation := _look(work, operations, name)).done:
+    """Waits for the end of a cancelled operation of a peer: the undo depends on its result."""
+    while not (operation := _wait(work, operations, name)).done:
         work.check()
     return operation
 
 
-def _look(work: Work, operations: operations_pb2_grpc.OperationsStub, name: str) -> operations_pb2.Operation:
-    wait = operations_pb2.WaitOperationRequest(name=name, timeout=_LOOK)
+def _wait(work: Work, operations: operations_pb2_grpc.OperationsStub, name: str) -> operations_pb2.Operation:
+    wait = operations_pb2.WaitOperationRequest(name=name, timeout=_WAIT)
     try:
         return operations.WaitOperation(wait, timeout=_DEADLINE_SECONDS)
     except Refusal as refusal:
         if refusal.reason != TooManyWaits.reason:
             raise
-    # Others wait there in numbers. That is no failure of the work: it only looks in another way.
+    # The peer is at its limit of waits. That is no failure of the work: it polls instead.
     work.pause(_PAUSE_SECONDS)
     get = operations_pb2.GetOperationRequest(name=name)
     return operations.GetOperation(get, timeout=_DEADLINE_SECONDS)

@@ -1,6 +1,6 @@
-"""Recording, reading and ending operations; how they look from outside."""
+"""Recording, reading and cancelling operations, and their public messages."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,11 +29,11 @@ class Operations:
         self.now = now
         self.new_id = new_id
         self.wakeup = Wakeup()
-        """Notified when this process recorded work: its worker need not sleep out its poll."""
+        """Notified when this process recorded work, so that its worker claims it at once."""
         self.listeners: list[Callable[[], None]] = []
-        """Called by `notify`, in whatever thread it is called."""
+        """Called by `notify`, in the calling thread."""
         self.is_closing = False
-        """The process is about to end: waits are answered now, with the state of the work."""
+        """The process is shutting down: waits are answered now, with the state of the work."""
 
     def record(
         self,
@@ -46,10 +46,12 @@ class Operations:
         queue: str = "",
         operation_id: str = "",
         parent: str = "",
+        parts: Sequence[pb.OperationPart] = (),
     ) -> operations_pb2.Operation:
-        """Writes the row of new work into the transaction that writes what the work is about.
+        """Writes the row of new work in the transaction that writes the work's resource.
 
-        `parent` is the id of the work that this is a part of, recorded in the same transaction.
+        `parent` is the id of the work that this is a child of, recorded in the same transaction. `parts` are
+        those of a batch, each with its id (`part_id`) and target.
         """
         now = self.now()
         row = OperationRow(
@@ -60,6 +62,7 @@ class Operations:
             queue=queue,
             parent=parent,
             request=request.SerializeToString(),
+            progress=pb.OperationMetadata(parts=parts).SerializeToString(),
             create_time=now,
             update_time=now,
         )
@@ -75,9 +78,9 @@ class Operations:
         return row
 
     def request_cancel(self, tx: Transaction, row: OperationRow) -> None:
-        """Asks for the end of work and of its parts; an ended operation stays as it is.
+        """Requests the cancel of work and of its children; an ended operation does not change.
 
-        The worker sees it at its next step or progress.
+        The worker notices it at its next step or progress.
         """
         tx.session.connection().execute(
             update(_TABLE)
@@ -87,28 +90,28 @@ class Operations:
         tx.after_commit(self.wakeup.notify)
 
     def delete(self, tx: Transaction, row: OperationRow) -> None:
-        """Forgets ended work, and its parts with it."""
+        """Deletes ended work, with its children."""
         if not row.ended:
             raise OperationRunning(operation=operation_name(row))
         tx.session.connection().execute(delete(_TABLE).where(_TABLE.c.parent == row.id))
         tx.session.delete(row)
 
     def waiting(self, session: Session, target: str) -> OperationRow | None:
-        """The work on a resource that has not begun, if there is some: what is written now it will find.
+        """The work on a resource that has not begun, if there is any: it will read the caller's write.
 
-        Begun work may have looked already; what it did not see is left to the next.
+        Work that has begun may have read before the write, so it does not count.
         """
         query = select(OperationRow).where(OperationRow.target == target, OperationRow.state == State.PENDING)
         return session.exec(query).first()
 
     def unended(self, ids: Collection[str]) -> set[str]:
-        """Those of the operations that are there and have not ended."""
+        """The ids of those operations that exist and have not ended."""
         with self.database.read() as session:
             query = select(OperationRow.id).where(_TABLE.c.id.in_(ids), _TABLE.c.ended.is_(False))
             return set(session.exec(query))
 
     def notify(self) -> None:
-        """Tells the waits of this process that an operation changed; they read it for themselves."""
+        """Notifies the waits of this process that an operation changed; each reads the row itself."""
         for listener in self.listeners:
             listener()
 
@@ -123,8 +126,13 @@ def operation_name(row: OperationRow) -> str:
     return f"projects/{row.project}/operations/{row.id}"
 
 
-def operation_message(row: OperationRow) -> operations_pb2.Operation:
-    """The row as google.longrunning has it."""
+def part_id(operation_id: str, position: int) -> str:
+    """The id of a part of a batch, by its position in the request from 0."""
+    return f"{operation_id}-{position:04d}"
+
+
+def operation_metadata(row: OperationRow) -> pb.OperationMetadata:
+    """The state and the progress of the work. A part without an end of its own has the state of the work."""
     metadata = pb.OperationMetadata.FromString(row.progress or b"")
     metadata.verb, metadata.target, metadata.step = row.verb, row.target, row.step
     metadata.state = pb.OperationState.Value(f"OPERATION_STATE_{row.state}")
@@ -134,8 +142,18 @@ def operation_message(row: OperationRow) -> operations_pb2.Operation:
     put_time(metadata.update_time, row.update_time)
     if row.end_time:
         put_time(metadata.end_time, row.end_time)
+    for part in metadata.parts:
+        if not part.state:
+            part.state = metadata.state
+            if row.ended and row.error is not None:
+                part.error.ParseFromString(row.error)
+    return metadata
+
+
+def operation_message(row: OperationRow) -> operations_pb2.Operation:
+    """The row as google.longrunning has it."""
     message = operations_pb2.Operation(name=operation_name(row), done=row.ended)
-    message.metadata.Pack(metadata)
+    message.metadata.Pack(operation_metadata(row))
     if row.ended and row.error is not None:
         message.error.CopyFrom(status_pb2.Status.FromString(row.error))
     if row.ended and row.response is not None:

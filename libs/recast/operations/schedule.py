@@ -1,4 +1,4 @@
-"""Recurring work: due times in the service's database, each run by one process of however many."""
+"""Recurring work: due times in the service's database, each run by one replica."""
 
 import threading
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from recast.operations.work import Interrupted
 
 log = structlog.get_logger()
 _TABLE: Any = ScheduleRow.__table__  # type: ignore[attr-defined]
-_POLL_SECONDS = 60.0  # how late a run may begin
+_POLL_SECONDS = 60.0  # the longest delay of a run
 _CLAIM = timedelta(hours=1)  # a run that has not ended after this was killed: it is due again
 
 
@@ -30,7 +30,7 @@ class Schedule:
 
     A due time is claimed by a compare-and-set that moves it an hour ahead; the end of the run moves it to the
     next. So replicas do not run the same due time twice, a run whose process was killed is made up after the
-    hour, and due times that passed while no process was there are made up by one run. A run must be safe to
+    hour, and due times that passed while no process ran are made up by one run. A run must be safe to
     repeat, and must end within the hour.
     """
 
@@ -42,11 +42,11 @@ class Schedule:
         self._thread = threading.Thread(target=self._loop, name="schedule")
 
     def add(self, name: str, interval: timedelta, run: Callable[[], None]) -> None:
-        """Adds work before `start`. A name that the database does not have is due after one interval."""
+        """Adds work before `start`. A name new to the database is due after one interval."""
         self._entries[name] = _Entry(interval, run)
 
     def start(self) -> None:
-        """Begins to run what is due."""
+        """Starts the thread that runs due work."""
         self._thread.start()
 
     def begin_to_stop(self) -> None:
@@ -54,16 +54,16 @@ class Schedule:
         self._stopping.set()
 
     def stop(self) -> None:
-        """Waits for the run that is under way."""
+        """Waits for the current run."""
         self.begin_to_stop()
         self._thread.join()
 
     def is_stopping(self) -> bool:
-        """Whether a run is to raise Interrupted: it is then due at once, for whichever process is there."""
+        """Whether a run must raise Interrupted: it is then due at once, for any process."""
         return self._stopping.is_set()
 
     def run_due(self) -> list[str]:
-        """Runs what is due, one after the other; gives the names of what this process ran."""
+        """Runs due work, one after the other; returns the names that this process ran."""
         with self._database.read() as session:
             rows = {row.name: row for row in session.scalars(select(ScheduleRow))}
         ran = []
@@ -73,7 +73,7 @@ class Schedule:
             try:
                 if self._claim_and_run(name, entry, rows.get(name)):
                     ran.append(name)
-            except Exception:  # a bug, or a database that is away, must not stop the others
+            except Exception:  # a bug, or an unreachable database, must not stop the others
                 log.exception("scheduled run failed", schedule=name)
         return ran
 
@@ -123,6 +123,6 @@ class Schedule:
         while not self._stopping.is_set():
             try:
                 self.run_due()
-            except Exception:  # a database that is away costs a round, not the thread
+            except Exception:  # an unreachable database costs a round, not the thread
                 log.warning("schedule not read", exc_info=True)
             self._stopping.wait(_POLL_SECONDS)

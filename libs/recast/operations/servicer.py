@@ -39,14 +39,14 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         self._shares = WaitShares(max_waits, min_share)
 
     def GetOperation(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.Operation:
-        """Where the work stands."""
+        """The state of the work."""
         return self._read(request.name)
 
     def ListOperations(
         self, request: Any, context: grpc.ServicerContext
     ) -> operations_pb2.ListOperationsResponse:
         """The operations of `projects/{project}`, newest first; filter over state, verb, target, done,
-        create_time. Parts of an operation are not listed beside it.
+        create_time. Children of an operation are not listed beside it.
         """
         project = enter_project(parse_parent(request.name, "name"))
         with self._operations.database.read() as session:
@@ -84,9 +84,9 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         return await context.in_thread(self._read, request.name)
 
     def CancelOperation(self, request: Any, context: grpc.ServicerContext) -> empty_pb2.Empty:
-        """Asks for the end of the work.
+        """Requests the cancel of the work.
 
-        It ends CANCELLED, or with its result when that was decided already.
+        It ends CANCELLED, or with its result if it was already decided.
         """
         name = parse_name(request.name, "operations")
         with self._operations.database.write() as tx:
@@ -96,7 +96,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         return empty_pb2.Empty()
 
     def DeleteOperation(self, request: Any, context: grpc.ServicerContext) -> empty_pb2.Empty:
-        """Forgets work that has ended."""
+        """Deletes work that has ended."""
         name = parse_name(request.name, "operations")
         with self._operations.database.write() as tx:
             row = self._operations.find(tx.session, enter_project(name.project), name.id)

@@ -11,14 +11,14 @@ from recast.database import UtcDateTime
 
 
 class State(StrEnum):
-    """Where work stands; the names of recast.longrunning.v1.OperationState without its prefix."""
+    """The state of work; the names of recast.longrunning.v1.OperationState without its prefix."""
 
     PENDING = "PENDING"
     """Recorded. A worker that claims it moves it to RUNNING."""
     RUNNING = "RUNNING"
     """A worker has, or had, the lease. Its worker moves it to SUCCEEDED or UNDOING."""
     UNDOING = "UNDOING"
-    """Being taken back. Its worker moves it to FAILED or CANCELLED."""
+    """Being undone. Its worker moves it to FAILED or CANCELLED."""
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
@@ -42,7 +42,7 @@ class OperationRow(SQLModel, table=True):
     target: str = Field(index=True)
     queue: str = ""
     parent: str = Field(default="", index=True, sa_column_kwargs={"server_default": ""})
-    """The operation that this is a part of; empty for what was asked for by itself."""
+    """The operation that this is a child of; empty for what was asked for by itself."""
     request: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     state: str = State.PENDING
     ended: bool = False
@@ -52,7 +52,7 @@ class OperationRow(SQLModel, table=True):
     not_before: float = 0.0
     cancel_requested: bool = False
     failures: int = 0
-    """Of what is decided, or of undoing: both end after some. What was only away does not count."""
+    """Failures of decided work or of its undo; both have a limit. Unavailability does not count."""
     retries: int = 0
     last_retry_reason: str = ""
     step: str = ""
@@ -65,7 +65,7 @@ class OperationRow(SQLModel, table=True):
 
 
 class OperationStep(SQLModel, table=True):
-    """The remembered result of one step."""
+    """The recorded result of one step."""
 
     __tablename__ = "operation_step"
 
@@ -75,9 +75,9 @@ class OperationStep(SQLModel, table=True):
 
 
 class OperationUse(SQLModel, table=True):
-    """An operation's use of something that others use too, shared or exclusive.
+    """An operation's lock on a resource, shared or exclusive.
 
-    Ends with the operation, in its transaction.
+    Released at the operation's end, in the same transaction.
     """
 
     __tablename__ = "operation_use"
@@ -94,10 +94,10 @@ class ScheduleRow(SQLModel, table=True):
 
     name: str = Field(primary_key=True)
     due_time: datetime = Field(sa_type=UtcDateTime)
-    """When it is to run next; while it runs, when it may be made up because its process was killed."""
+    """The next run; during a run, the time after which a killed one is repeated."""
     interval_seconds: float
     last_run_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When the last run that ended well began."""
+    """The begin of the last successful run."""
 
 
 TABLES: tuple[Any, ...] = (OperationRow, OperationStep, OperationUse, ScheduleRow)

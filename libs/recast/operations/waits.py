@@ -1,7 +1,7 @@
-"""Waiting for the end of work in the event loop: a wait holds no thread.
+"""Waits for the end of work, in the event loop: a wait holds no thread.
 
 All waits of a process share one query, which finds those operations that have not ended. It runs when this
-process changed an operation, when a wait begins, and now and then besides, for changes by other processes.
+process changed an operation, when a wait begins, and periodically, for changes by other processes.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class Waits:
     """The waits of one process for its service's operations."""
 
     def __init__(self, operations: Operations, query_seconds: float = 0.5) -> None:
-        """`query_seconds`: how late a change by another process may be noticed."""
+        """`query_seconds`: the longest delay until a change by another process is noticed."""
         self._operations = operations
         self._query_seconds = query_seconds
         self._waiting: dict[asyncio.Future[None], str] = {}
@@ -34,7 +34,7 @@ class Waits:
 
     async def wait_until_ended(self, operation_id: str, seconds: float, context: Call) -> None:
         """Returns once the work has ended, is unknown or cannot be read, after the time, or at once when the
-        process is about to end: the caller then reads the state of the work.
+        process shuts down: the caller then reads the state of the work.
         """
         self._loop = asyncio.get_running_loop()
         ended = self._loop.create_future()
@@ -50,7 +50,7 @@ class Waits:
             del self._waiting[ended]
 
     def _notify(self) -> None:
-        """The process changed an operation, or is about to end; called by any thread."""
+        """The process changed an operation, or shuts down; called by any thread."""
         if self._loop is not None and self._waiting:
             self._loop.call_soon_threadsafe(self._changed.set)
 
@@ -74,17 +74,17 @@ class Waits:
             return ()
         try:
             return await threads.run("", self._operations.unended, ids)
-        except Exception as problem:  # noqa: BLE001  # a database that is away: each caller's read says so
+        except Exception as problem:  # noqa: BLE001  # an unreachable database: each caller's read raises it
             log.info("waits ended early", problem=str(problem))
             return ()
 
 
 class WaitShares:
-    """How many calls may wait at once: `total`, of which each project that waits has its equal share.
+    """Limits the concurrent waits to `total`, with an equal share for each waiting project.
 
-    A project that waits alone may have all. When another comes, it gets its share by ending the oldest waits
-    of the project that has most: a wait may be answered early, with the state of the work. No share is
-    smaller than `least`, however many projects wait.
+    A single waiting project may have all. Another project gets its share by ending the oldest waits of the
+    project with the most: a wait may be answered early, with the state of the work. No share is smaller than
+    `least`.
     """
 
     def __init__(self, total: int, least: int) -> None:
@@ -94,7 +94,7 @@ class WaitShares:
 
     @asynccontextmanager
     async def waiting(self, project: str) -> AsyncIterator[None]:
-        """Counts the wait while in the block, which ends early for another project; else TooManyWaits."""
+        """Counts the wait during the block, which may end early for another project; else TooManyWaits."""
         others = len(self._waits.keys() - {project})
         share = max(self._least, self._total // (others + 1))
         if len(self._waits.get(project, ())) >= share:
@@ -118,4 +118,4 @@ class WaitShares:
         if len(most) > self._least:
             oldest = next(iter(most))
             del most[oldest]
-            oldest.reschedule(0)  # long past: it ends now
+            oldest.reschedule(0)  # in the past: it ends now

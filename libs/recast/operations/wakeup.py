@@ -4,7 +4,7 @@ import threading
 
 
 class Wakeup:
-    """Each `notify` wakes one waiting thread: eight that wake for one piece of work would slow it down.
+    """Each `notify` wakes one waiting thread: waking eight for one piece of work would slow it down.
 
     A `notify` that finds no waiting thread wakes the next one that waits.
     """
@@ -20,7 +20,7 @@ class Wakeup:
             self._condition.notify()
 
     def close(self) -> None:
-        """Wakes every thread that waits, now or later: the process is about to end."""
+        """Wakes every waiting thread, now or later: the process shuts down."""
         with self._condition:
             self._is_closed = True
             self._condition.notify_all()

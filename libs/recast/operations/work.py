@@ -1,12 +1,13 @@
-"""What a workflow is, and what it sees of its operation: `Work`."""
+"""The interface of a workflow, and its access to the operation: `Work`."""
 
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar, overload
 
 from google.protobuf.message import Message
+from google.rpc import status_pb2
 from sqlalchemy import select, text
 
 from recast.database import Transaction
@@ -14,54 +15,53 @@ from recast.faultpoints import reach, within
 from recast.faults import Cancelled, Refusal, Unavailable
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.lease import Lease, LeaseLost
-from recast.operations.registry import Operations, operation_name
+from recast.operations.registry import Operations, operation_metadata, operation_name
 from recast.operations.tables import OperationRow, OperationStep, OperationUse
 
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
 _USE: Any = OperationUse.__table__  # type: ignore[attr-defined]
-_DECIDED = ":decided"  # remembered like a step once the point of no return is passed
-_PARKED_SECONDS = 60.0  # parts wake what waits for them; after this it looks by itself
-_PROGRESS_SECONDS = 2.0  # often enough to look alive, seldom enough not to load the database
-_CANCEL_SECONDS = 0.25  # how late a cancel may be noticed by work that checks often
+_DECIDED = ":decided"  # recorded like a step once the point of no return is passed
+_PARKED_SECONDS = 60.0  # children wake their parent; after this time it polls
+_PROGRESS_SECONDS = 2.0  # often enough to be visible, rarely enough not to load the database
+_CANCEL_SECONDS = 0.25  # the least time between two reads of the cancel flag
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 
 
 class Parked(Exception):
-    """The work waits for its parts; the last of them to end wakes it."""
+    """The work waits for its children; the last of them to end wakes it."""
 
 
 class Interrupted(Exception):
-    """The process is shutting down; the work goes on elsewhere, or after the restart, where it stood."""
+    """The process is shutting down; the work resumes in another process, or after the restart."""
 
 
 class Workflow(Protocol):
     """One kind of work.
 
-    Both methods may be run again from the start at any time: what must not be done twice is a step.
+    Both methods may be run again from the start at any time: an effect that must not be repeated is a step.
     """
 
     def run(self, work: "Work") -> Message | Refusal:
-        """Does the work and gives its result, or the refusal that it ends with although nothing is to be
-        undone.
+        """Does the work and returns its result, or a refusal to end with FAILED without an undo.
 
-        A refusal raised here ends the work and has it undone; UNAVAILABLE is tried again.
+        A raised refusal ends the work and has it undone; UNAVAILABLE is retried.
         """
         ...
 
     def undo(self, work: "Work", error: Refusal) -> Message | None:
-        """Takes back whatever `run` may have done; also what it did without living to remember it.
+        """Undoes the possible effects of `run`, recorded or not.
 
-        Gives the result when it turns out that all was done: the work then succeeded.
+        Returns the result if the work turns out to be complete: it then succeeded.
 
-        Past the point of no return it is called only when what was left could not be finished, tried for a
-        minute: it then leaves a state that somebody can go on from. So it does on its own last try.
+        Past the point of no return it is called only when the rest could not be finished within about a
+        minute: it must then leave a state with a next action. So must its own last try.
         """
         ...
 
 
 class Work:
-    """One operation, in the hands of a workflow. `id` is the idempotency key for effects elsewhere."""
+    """One operation, as its workflow uses it. `id` is the idempotency key for effects in other services."""
 
     def __init__(
         self,
@@ -87,11 +87,11 @@ class Work:
         self._progress = pb.OperationMetadata.FromString(row.progress)
         self._results = self._load_results()
         self.is_decided = _DECIDED in self._results
-        """Past the point of no return: what is left is finished, not undone, and a cancel comes too late."""
+        """Past the point of no return: the rest is finished, not undone, and a cancel has no effect."""
         self.is_undoing = row.error is not None
-        """Being taken back: a cancel changes nothing any more."""
+        """The work is being undone: a cancel has no effect."""
         self.is_last_try = False
-        """Undoing is given up after this: it must leave what somebody can go on from."""
+        """The undo is not retried after this: it must leave a state with a next action."""
 
     def _load_results(self) -> dict[str, bytes]:
         with self._database.read() as session:
@@ -105,8 +105,8 @@ class Work:
     @overload
     def step(self, name: str, action: Callable[[], T], of: None = None) -> T: ...
     def step(self, name: str, action: Callable[[], Any], of: type[Message] | None = None) -> Any:
-        """Does something elsewhere, at least once, and remembers its result: a message of type `of`, or plain
-        JSON.
+        """Runs an effect in another service at least once, and records its result: a message of type `of`, or
+        plain JSON.
         """
         if name in self._results:
             return _decode(self._results[name], of)
@@ -118,24 +118,22 @@ class Work:
             encoded = _encode(action(), of)
             reach("done")
             with self._database.write() as tx:
-                self._remember(tx, name, encoded)
+                self._record(tx, name, encoded)
                 tx.commit()
         return _decode(encoded, of)
 
     def transact(self, name: str, action: Callable[[Transaction], T], *, decides: bool = False) -> T:
-        """Writes to the service's own database, exactly once: the write and the memory of it are one
-        transaction.
+        """Writes to the service's own database exactly once: the write and its record are one transaction.
 
-        `decides` marks the point of no return. It is remembered too: whoever takes the work over knows it
-        from the start.
+        `decides` marks the point of no return. It is recorded too, for a worker that takes the work over.
         """
         if name not in self._results:
             self.check()
             with within(f"{self._verb}/{name}"), self._database.write() as tx:
                 encoded = _encode(action(tx), None)
                 if decides and _DECIDED not in self._results:
-                    self._remember(tx, _DECIDED, _encode(True, None))
-                self._remember(tx, name, encoded)
+                    self._record(tx, _DECIDED, _encode(True, None))
+                self._record(tx, name, encoded)
                 tx.commit()
         self.is_decided = self.is_decided or decides
         result: T = _decode(self._results[name], None)
@@ -146,13 +144,13 @@ class Work:
         self.is_decided = True
 
     def use(self, resource: str, *, exclusive: bool = False) -> None:
-        """Holds a resource until this operation ends, however it ends; UNAVAILABLE, so tried again, while
-        others are in the way.
-        """
+        """Locks a resource until this operation ends; UNAVAILABLE, so retried, while others have it."""
         self.check()
         with self._database.write() as tx:
             connection = tx.session.connection()
-            if not self._database.is_sqlite:  # two that do not see each other's rows must not both get it
+            if (
+                not self._database.is_sqlite
+            ):  # two transactions that do not see each other's rows must not both get it
                 connection.execute(
                     text("SELECT pg_advisory_xact_lock(hashtext(:resource))"), {"resource": resource}
                 )
@@ -167,15 +165,15 @@ class Work:
             tx.commit()
 
     def done(self, name: str) -> bool:
-        """Whether a step is remembered. A step that is not may still have had its effect."""
+        """Whether a step is recorded. An unrecorded step may still have had its effect."""
         return name in self._results
 
     def recall(self, name: str) -> Any:
-        """The result of a step that is remembered, if that is plain JSON."""
+        """The result of a recorded step, if it is plain JSON."""
         return _decode(self._results[name], None)
 
     def check(self) -> None:
-        """Raises when the work is to stop: cancelled (unless too late), shut down, or taken over."""
+        """Raises when the work must stop: cancelled before the decision, shut down, or taken over."""
         self._lease.check()
         if self._stopping.is_set():
             raise Interrupted(self.id)
@@ -183,7 +181,7 @@ class Work:
             raise self.cancelled()
 
     def is_cancelled(self) -> bool:
-        """Whether somebody asked for the end of this work, in time; looks now."""
+        """Whether a cancel was requested before the decision; reads the database."""
         if self.is_undoing or self.is_decided:
             return False
         self._cancel_read = self._monotonic()
@@ -199,25 +197,40 @@ class Work:
         return Cancelled(operation=operation_name(self._lease.row))
 
     def progress(self, disks: list[pb.DiskProgress]) -> None:
-        """Shows how far each disk is, and checks. The percentage does not go back."""
+        """Reports the progress of each disk, and checks. The percentage does not decrease."""
         self.check()
         done, total = sum(each.done_bytes for each in disks), sum(each.total_bytes for each in disks)
         percent = max(self._progress.progress_percent, min(99, done * 100 // total if total else 0))
         self._progress = pb.OperationMetadata(
-            progress_percent=percent, done_bytes=done, total_bytes=total, disks=disks
+            progress_percent=percent,
+            done_bytes=done,
+            total_bytes=total,
+            disks=disks,
+            parts=self._progress.parts,
         )
         self._write_progress()
 
     def last_progress(self) -> pb.OperationMetadata:
-        """The progress as it was given last, also when it was not written: its other fields are empty."""
+        """The last reported progress, written or not; its other fields are empty."""
         return self._progress
 
-    def parts(self) -> list[OperationRow]:
-        """The parts of this work, all ended, in the order of their recording.
+    def end_parts(self, errors: Mapping[str, status_pb2.Status]) -> None:
+        """Says how each part of a batch ended: by its target, why it failed; the others succeeded.
 
-        While one has not ended it raises Parked: the lease is given back, no thread waits, and the part's end
-        has the work run again. A cancel reaches the parts by itself; how they end tells what came of it. On
-        PostgreSQL the part waits for this transaction, so that it cannot end between the look and the
+        Written with the progress. Parts of which this is not said end as the whole work does.
+        """
+        for part in self._progress.parts:
+            part.state = pb.OPERATION_STATE_SUCCEEDED
+            if part.target in errors:
+                part.state = pb.OPERATION_STATE_FAILED
+                part.error.CopyFrom(errors[part.target])
+
+    def children(self) -> list[OperationRow]:
+        """The operations that were recorded with this one as their parent, all ended, in that order.
+
+        While one has not ended it raises Parked: the lease is given back, no thread waits, and the child's
+        end has the work run again. A cancel reaches the children by itself; how they end tells what came of
+        it. On PostgreSQL the child waits for this transaction, so that it cannot end between the look and the
         parking.
         """
         with self._database.write() as tx:
@@ -225,48 +238,56 @@ class Work:
             query = select(OperationRow).where(_TABLE.c.parent == self.id)
             rows = tx.session.scalars(query.order_by(_TABLE.c.create_time, _TABLE.c.id)).all()
             ended = sum(row.ended for row in rows)
+            self._take_parts(row for row in rows if row.ended)
             if ended == len(rows):
                 return list(rows)
-            shown = pb.OperationMetadata(progress_percent=ended * 100 // len(rows))
+            self._progress.progress_percent = ended * 100 // len(rows)
             self._lease.write_in(
                 tx,
                 lease_until=0.0,
                 not_before=text(f"{self._database.now_sql()} + {_PARKED_SECONDS}"),
-                step=f"waits for {len(rows) - ended} of {len(rows)} parts",
-                progress=shown.SerializeToString(),
+                step=f"waits for {len(rows) - ended} of {len(rows)} child operations",
+                progress=self._progress.SerializeToString(),
             )
             tx.commit()
         self._operations.notify()
         raise Parked(self.id)
 
+    def _take_parts(self, children: Iterable[OperationRow]) -> None:
+        """The parts of a child are parts of its parent, too, under the same ids."""
+        ended = {part.id: part for child in children for part in operation_metadata(child).parts}
+        for part in self._progress.parts:
+            if part.id in ended:
+                part.CopyFrom(ended[part.id])
+
     def pause(self, seconds: float) -> None:
-        """Waits between two looks at something elsewhere; ends early, by an exception, as `check` does."""
+        """Waits between two polls; ends early by an exception, like `check`."""
         self.check()
         if self._stopping.wait(seconds):
             raise Interrupted(self.id)
 
     def _write_progress(self) -> None:
-        """Writes the step and the progress for people, but not each: most take no time worth a commit.
+        """Writes the step and the progress, every 2 s at most: most steps are shorter than a commit.
 
-        The end, and a lease that is given back, write the last.
+        The end of the work, or giving back the lease, writes the last.
         """
         if self._monotonic() - self._progress_written >= _PROGRESS_SECONDS:
             self._progress_written = self._monotonic()
             self._lease.write(step=self._step, progress=self._progress.SerializeToString())
 
-    def _remember(self, tx: Transaction, name: str, encoded: bytes) -> None:
+    def _record(self, tx: Transaction, name: str, encoded: bytes) -> None:
         self._lease.write_in(tx, step=name)
         tx.session.add(OperationStep(operation_id=self.id, name=name, result=encoded))
 
-        def now_known() -> None:
+        def record_locally() -> None:
             self._results[name] = encoded
             self._operations.notify()
 
-        tx.after_commit(now_known)
+        tx.after_commit(record_locally)
 
 
 def _encode(result: object, of: type[Message] | None) -> bytes:
-    """What is remembered of a result. The first run reads it back as well, to see what a second would."""
+    """The recorded form of a result. The first run decodes it too, so that a repeat has the same value."""
     if not isinstance(result, Message):
         return json.dumps(result).encode()
     if of is None or not isinstance(result, of):

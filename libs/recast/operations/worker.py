@@ -1,4 +1,4 @@
-"""The worker: claims operations, runs their workflows, keeps their leases, ends them."""
+"""The worker: claims operations, runs their workflows, renews their leases, ends them."""
 
 import threading
 import time
@@ -22,12 +22,12 @@ from recast.rpc.status import refusal_from_status, status_from_refusal
 
 log = structlog.get_logger()
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
-_POLL_SECONDS = 0.5  # how late another replica's work, or a retry, may be noticed
-_REST_SECONDS = 4.0  # how late, when the thread that looked has found work that lasts
+_POLL_SECONDS = 0.5  # the longest delay until another replica's work, or a retry, is claimed
+_IDLE_SECONDS = 4.0  # the same, when the polling thread is busy with long work
 _MAX_BACKOFF_SECONDS = 5.0
-_MAX_FAILED_UNDOS = 5  # an undo that cannot be done ends all the same: no state lasts for ever
-# What is decided is not undone: the rest of the work is tried this often, about a minute long.
-_MAX_LATE_FAILURES = 15
+_MAX_FAILED_UNDOS = 5  # then the operation ends: no state lasts for ever
+# Decided work is not undone: the rest is retried this often, for about a minute.
+_MAX_DECIDED_FAILURES = 15
 _TRY_AGAIN = (Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED)
 
 
@@ -57,28 +57,28 @@ class Worker:
         self._monotonic = monotonic
         self._name = operations.new_id()
         self._stopping = threading.Event()
-        # Not by id: one operation may be here twice for a moment, given back by a thread, taken by another.
+        # Not by id: one operation may be here twice briefly, given back by a thread, claimed by another.
         self._leases: set[Lease] = set()
         self._lock = threading.Lock()  # guards _leases, between the running threads and the renewing one
         self._threads = [
             threading.Thread(target=self._loop, name=f"{domain}-work-{n}") for n in range(threads)
         ]
         self._poll_lock = threading.Lock()  # held by the idle thread that polls; the others wait for a wakeup
-        self._idle = threading.Event()  # set when no thread runs work any more
+        self._idle = threading.Event()  # set when no thread runs work
         self._renewer = threading.Thread(target=self._renew, name=f"{domain}-leases")
 
     def start(self) -> None:
-        """Begins to work."""
+        """Starts the threads."""
         for thread in (*self._threads, self._renewer):
             thread.start()
 
     def begin_to_stop(self) -> None:
-        """Takes no more work; what is under way ends at its next check. Returns at once."""
+        """Claims no more work; running work ends at its next check. Returns at once."""
         self._stopping.set()
         self._operations.wakeup.close()
 
     def stop(self) -> None:
-        """Lets every workflow reach its next check, gives the leases back, and returns."""
+        """Waits until every workflow reached its next check and gave its lease back."""
         self.begin_to_stop()
         for thread in self._threads:
             thread.join()
@@ -106,7 +106,7 @@ class Worker:
         except LeaseLost:
             log.warning("lease lost")
         except Parked:
-            pass  # its lease is given back; its parts' end has it run again
+            pass  # its lease is given back; its children's end has it run again
         finally:
             with self._lock:
                 self._leases.remove(lease)
@@ -117,29 +117,29 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 if not self.run_once():
-                    self._rest()
-            except Exception:  # the loop must outlive whatever a database or a bug does to one round
+                    self._wait_for_work()
+            except Exception:  # the loop must survive the failure of one round
                 log.exception("worker round failed")
                 self._stopping.wait(_POLL_SECONDS)
 
-    def _rest(self) -> None:
+    def _wait_for_work(self) -> None:
         """Waits for a wakeup. One idle thread polls for work that other processes recorded."""
         is_polling = self._poll_lock.acquire(blocking=False)
         try:
-            self._operations.wakeup.wait(_POLL_SECONDS if is_polling else _REST_SECONDS)
+            self._operations.wakeup.wait(_POLL_SECONDS if is_polling else _IDLE_SECONDS)
         finally:
             if is_polling:
                 self._poll_lock.release()
 
     def _claimable(self) -> Select[Any]:
-        """The ids of what this worker may take, the oldest first."""
+        """The ids of claimable operations, the oldest first."""
         now = text(self._database.now_sql())
         return (
             select(_TABLE.c.id)
             .where(
                 _TABLE.c.ended.is_(False),
                 _TABLE.c.queue.in_([literal(queue) for queue in self._queues]),
-                # A newer version's work is left to a newer version.
+                # Work of a newer version is left to its workers.
                 _TABLE.c.verb.in_([literal(verb) for verb in self._workflows]),
                 _TABLE.c.not_before <= now,
                 _TABLE.c.lease_until < now,
@@ -148,7 +148,7 @@ class Worker:
         )
 
     def claim(self) -> Lease | None:
-        """Claims the oldest operation that there is for this worker; None when there is none."""
+        """Claims the oldest operation for this worker; None when there is none."""
         begun = self._monotonic()
         # Most polls find nothing: they take no write lock.
         with self._database.read() as session:
@@ -191,7 +191,7 @@ class Worker:
             lease.give_back(progress=work.last_progress().SerializeToString())
 
     def _do(self, workflow: Workflow, lease: Lease, work: Work) -> Refusal | None:
-        """Runs work to its end; gives the refusal for which it must be undone. Raises what is tried again."""
+        """Runs work to its end; returns the refusal for which it must be undone. Raises errors to retry."""
         try:
             result = workflow.run(work)
             if isinstance(result, Refusal):
@@ -201,13 +201,13 @@ class Worker:
                 self._succeed(lease, work, result)
         except (LeaseLost, Interrupted, Parked):
             raise
-        except Exception as problem:  # a bug in a workflow ends its work too, it must not run in circles
+        except Exception as problem:  # a bug in a workflow ends its work too: it must not retry for ever
             refusal = problem if isinstance(problem, Refusal) else Internal(request_id=work.id)
             if refusal is not problem:
                 log.exception("bug")
             if refusal.kind in _TRY_AGAIN and work.is_cancelled():
-                return work.cancelled()  # whatever is away may stay away: a cancel does not wait for it
-            if refusal.kind in _TRY_AGAIN or (work.is_decided and lease.row.failures < _MAX_LATE_FAILURES):
+                return work.cancelled()  # a cancel does not wait for an unavailable dependency
+            if refusal.kind in _TRY_AGAIN or (work.is_decided and lease.row.failures < _MAX_DECIDED_FAILURES):
                 raise refusal from problem
             return refusal
         return None
@@ -227,7 +227,7 @@ class Worker:
             result = workflow.undo(work, error)
         except (LeaseLost, Interrupted, Parked):
             raise
-        except Exception as problem:  # tried again a few times, and then left to `recast doctor`
+        except Exception as problem:  # retried a few times, then left to `recast doctor`
             refusal = problem if isinstance(problem, Refusal) else Internal(request_id=work.id)
             if refusal.kind in _TRY_AGAIN or not work.is_last_try:
                 log.warning("undo failed", exc_info=refusal is not problem)
@@ -241,9 +241,9 @@ class Worker:
         self._end(lease, work, State.CANCELLED if error.reason == Cancelled.reason else State.FAILED)
 
     def _retry_later(self, lease: Lease, work: Work, refusal: Refusal) -> None:
-        """Gives the work back, to be tried again after a while.
+        """Gives the work back, to be retried after a delay.
 
-        What is only away does not count as a failure.
+        An unavailable dependency does not count as a failure.
         """
         row = lease.row
         lease.give_back(
@@ -262,7 +262,7 @@ class Worker:
         progress.done_bytes = progress.total_bytes
         for disk in progress.disks:
             disk.done_bytes = disk.total_bytes
-        # No error: undoing may have found that all was done.
+        # No error: the undo may have found the work complete.
         self._end(lease, work, State.SUCCEEDED, response=packed.SerializeToString(), error=None)
 
     def _end(self, lease: Lease, work: Work, state: State, **values: object) -> None:
@@ -276,5 +276,5 @@ class Worker:
             for lease in leases:
                 try:
                     lease.renew()
-                except Exception:  # a database that is away for a moment costs a renewal, not the thread
+                except Exception:  # an unreachable database costs a renewal, not the thread
                     log.warning("lease not renewed", exc_info=True)

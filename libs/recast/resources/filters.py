@@ -1,6 +1,6 @@
-"""`filter` and `order_by` of lists, as AIP-160 and AIP-132 have them.
+"""`filter` and `order_by` of lists, by AIP-160 and AIP-132.
 
-Of AIP-160 this knows conditions over declared fields that are joined by AND: `state = "AVAILABLE" AND
+Of AIP-160 this supports conditions over declared fields, joined by AND: `state = "AVAILABLE" AND
 display_name = "night*"`.
 """
 
@@ -21,15 +21,15 @@ _AND = re.compile(r"AND(?=\s)")
 _COMPARISONS = {"=": eq, ":": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 _MAX_FILTER = 2048
 _MAX_QUOTED = 40
-"""How many characters of a wrong text a refusal repeats."""
+"""The most characters of an invalid text that a refusal quotes."""
 
 Order = list[tuple[str, bool]]
-"""Columns by name, each with whether it descends."""
+"""Columns by name, each with its direction: True for descending."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field that a list is filtered or ordered by: its column, and how its literal is parsed."""
+    """A field for filters and orders: its column, and the parser of its literals."""
 
     column: Any
     parse: Callable[[str], Any] = str
@@ -44,8 +44,8 @@ class Fields:
     tie_breaker: str
 
     def conditions(self, text: str) -> list[ColumnElement[bool]]:
-        """The conditions of a filter; FilterInvalid with what cannot be read and the known fields."""
-        if len(text) > _MAX_FILTER:  # a database's own limit would answer as a bug
+        """The conditions of a filter; FilterInvalid with the unreadable text and the known fields."""
+        if len(text) > _MAX_FILTER:  # beyond a database's own limit it would be a bug
             raise self._invalid(f"filter: longer than {_MAX_FILTER} characters")
         conditions: list[ColumnElement[bool]] = []
         position = 0
@@ -98,7 +98,7 @@ class Fields:
 
 
 def storable(value: Any) -> Any:
-    """The value, if both engines can hold it; ValueError otherwise, before the database reports a bug."""
+    """The value, if both engines can hold it; ValueError otherwise, before the database fails with a bug."""
     if isinstance(value, str):
         value.encode()  # a lone surrogate has no UTF-8: UnicodeEncodeError is a ValueError
         if "\0" in value:

@@ -1,7 +1,7 @@
 """Pages of a list, by keyset: opaque tokens hold the position of the last row.
 
-A page begins after that row by value, so the last page costs what the first does, where an index has the
-project, the fields that are held equal, the order and the name, in this sequence (`listing_index`).
+A page begins after that row by value, so the last page costs the same as the first, if an index has the
+project, the fields compared by equality, the order and the name, in this sequence (`listing_index`).
 """
 
 import base64
@@ -31,7 +31,7 @@ class Page(Generic[Row]):
 
 
 class Listing(Generic[Row]):
-    """How one table is listed: every order ends with the unique column, so that it is total."""
+    """The list of one table: every order ends with the unique column, so that it is total."""
 
     def __init__(self, table: type[Row], fields: Mapping[str, Field], tie_breaker: str = "id") -> None:
         self._table = table
@@ -51,8 +51,8 @@ class Listing(Generic[Row]):
     ) -> Page[Any]:
         """One page of the rows that match `where` and the filter.
 
-        Whole rows, or tuples that begin with `columns` where these are given. `scope` is what a token is
-        bound to besides the query: the project. FilterInvalid, PageTokenInvalid.
+        Whole rows, or tuples that begin with `columns` if given. A token is bound to the query and to
+        `scope`, the project. FilterInvalid, PageTokenInvalid.
         """
         conditions, order = self._fields.conditions(filter_text), self._fields.order(order_by)
         positions = [self._columns[name] for name, _ in order]
@@ -78,8 +78,8 @@ class Listing(Generic[Row]):
     def _after(self, order: Order, position: list[Any]) -> ColumnElement[bool]:
         """The rows after a position.
 
-        In one direction a comparison of rows, (a, b) < (x, y), for which a database goes to that place in
-        an index. In mixed ones a <= x and (a < x or (a = x and b > y) or ...): to the first of a's equals.
+        In one direction a comparison of rows, (a, b) < (x, y), for which a database seeks to that position
+        in an index. In mixed ones a <= x and (a < x or (a = x and b > y) or ...): to the first of a's equals.
         """
         columns = [self._columns[name] for name, _ in order]
         if len({descends for _, descends in order}) == 1:
@@ -105,7 +105,7 @@ class Listing(Generic[Row]):
             raise PageTokenInvalid(problem="it is damaged") from None
 
     def _value(self, name: str, raw: Any) -> Any:
-        """A value out of a token, which anybody may have written: only what its column could hold."""
+        """A value of a token, which may be forged: only values that its column could hold."""
         value = datetime.fromisoformat(raw["time"]) if isinstance(raw, dict) else raw
         if type(value) is not self._table.model_fields[name].annotation:
             raise TypeError(name)

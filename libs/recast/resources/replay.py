@@ -1,7 +1,7 @@
 """Request ids: the same id and body get the same answer, the same id with another body is refused.
 
-`commit_change` is the last step of every handler that changes something: the one place where a change becomes
-durable, with the answer that its request id stands for.
+`commit_change` is the last step of every handler that changes something: it commits the change together with
+the answer to its request id.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ Answer = TypeVar("Answer", bound=Message)
 
 
 class RequestReplay(SQLModel, table=True):
-    """The answer that a request id got first."""
+    """The first answer to a request id."""
 
     __tablename__ = "request_replay"
 
@@ -32,9 +32,9 @@ class RequestReplay(SQLModel, table=True):
 
 
 def find_replay(session: Session, project: str, request: Any, answer: type[Answer]) -> Answer | None:
-    """The first answer to this request, if its id was seen before; RequestIdReused for another body.
+    """The first answer to this request, if its id is known; RequestIdReused for another body.
 
-    Of two equal requests at once the second write waits for the first.
+    Of two concurrent equal requests the second write waits for the first.
     """
     if not request.request_id:
         return None
@@ -49,9 +49,9 @@ def find_replay(session: Session, project: str, request: Any, answer: type[Answe
 
 
 def commit_change(tx: Transaction, project: str, request: Any, answer: Answer, now: datetime) -> Answer:
-    """Commits what the handler wrote, with its answer for the request's id; gives the answer.
+    """Commits the handler's write, with its answer for the request's id; returns the answer.
 
-    With `validate_only` nothing is committed: the answer says what would have been.
+    With `validate_only` nothing is committed: the answer is the would-be result.
     """
     if not getattr(request, "validate_only", False):
         if request.request_id:

@@ -1,4 +1,4 @@
-"""What the row of every resource has."""
+"""The columns of every resource's row."""
 
 from datetime import datetime
 from typing import TypeVar
@@ -11,9 +11,9 @@ from recast.faults import EtagMismatch
 
 
 def listing_index(table: str, *columns: str) -> Index:
-    """The index of a list of a project's rows by `columns`: held equal, or ordered by, in this sequence.
+    """The index of a list of a project's rows by `columns`: those of equality, then those of the order.
 
-    It ends with the name, as every order of a list does: a page begins at its place in the index.
+    It ends with the name, like every order of a list, so that a page begins by a seek in the index.
     """
     return Index(f"{table}_by_{columns[0]}", "project", *columns, "name")
 
@@ -21,7 +21,7 @@ def listing_index(table: str, *columns: str) -> Index:
 class ResourceRow(SQLModel):
     """A named resource of a project; its etag is made of its version.
 
-    Each table says by `listing_index` what its lists are filtered and ordered by.
+    Each table declares the indexes of its lists by `listing_index`.
     """
 
     name: str = Field(primary_key=True)
@@ -32,7 +32,7 @@ class ResourceRow(SQLModel):
 
     @property
     def etag(self) -> str:
-        """Changes with every change that is counted, and when the name is used again."""
+        """Differs after every counted change, and when the name is used again."""
         return f"{self.create_time.timestamp():.6f}-{self.version}"
 
     def check_etag(self, etag: str) -> None:
@@ -41,7 +41,7 @@ class ResourceRow(SQLModel):
             raise EtagMismatch(resource=self.name, etag=etag)
 
     def touch(self, now: datetime) -> None:
-        """Counts a change. Every function that changes what callers see of a row ends with it."""
+        """Counts a change. Every function that changes a row's visible fields ends with it."""
         self.version += 1
         self.update_time = now
 
@@ -50,7 +50,7 @@ Row = TypeVar("Row", bound=ResourceRow)
 
 
 def lock_row(session: Session, table: type[Row], name: str) -> Row | None:
-    """The row, which other writes wait for until this one ends; where it is gone, they wait for its name."""
+    """The row, locked until this write ends; without a row, its name is locked."""
     row = session.exec(select(table).where(table.name == name).with_for_update()).first()
     if row is None:
         lock_name(session, name)

@@ -1,6 +1,6 @@
-"""One request's way into a service and out of it, and from one service to another.
+"""The gRPC server of a service, and its channels to other services.
 
-In: token, role, field rules, the refusal as a google.rpc.Status (`edge`, `server`). Out: token, deadline,
-retries, the refusal back from the status (`channel`). `identity` makes and verifies tokens, `names` reads
+Server: token, role, field rules, refusals as google.rpc.Status (`incoming`, `server`). Channel: token,
+deadline, retries, refusals from the status (`channel`). `identity` makes and verifies tokens, `names` reads
 resource names.
 """

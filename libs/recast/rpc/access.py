@@ -1,4 +1,4 @@
-"""Who may call a method."""
+"""The callers that may call a method."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,13 @@ from recast.rpc.identity import Caller
 
 @dataclass(frozen=True)
 class Access:
-    """Who may call: one of `roles`, and, where `subjects` is not empty, one of those subjects if the role is
-    `service`.
-    """
+    """The allowed `roles`; for the role `service` also the allowed `subjects`, all if empty."""
 
     roles: frozenset[str]
     subjects: frozenset[str] = frozenset()
 
     def admits(self, caller: Caller) -> bool:
-        """Whether the caller may."""
+        """Whether the caller is allowed."""
         return caller.role in self.roles and (caller.role != "service" or caller.subject in self.subjects)
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """One call: its caller, its context variables, its count, and the status of its refusal.
 
-A refusal becomes a google.rpc.Status, and anything else a bug: logged with its traceback, shown as INTERNAL
-with the request id and no inner text.
+A refusal becomes a google.rpc.Status. Any other exception is a bug: logged with its traceback, and answered
+as INTERNAL with the request id and no inner text.
 """
 
 import asyncio
@@ -31,23 +31,23 @@ _CALLS = Counter("recast_rpc_calls_total", "Calls by method and status code.", [
 _SECONDS = Histogram("recast_rpc_seconds", "How long calls took, by method.", ["method"])
 
 _NOBODY = Caller("", "", "")
-_MAX_REQUEST_ID = 64  # it is logged, and given back
+_MAX_REQUEST_ID = 64  # it is logged, and returned
 
 
 def current_caller() -> Caller:
-    """The caller of the call that is handled here."""
+    """The caller of the current call."""
     return _caller.get()
 
 
 def enter_project(project: str) -> str:
-    """Answers NOT_FOUND when the caller is not of this project (R61); gives the project otherwise."""
+    """Answers NOT_FOUND when the caller is not of this project (R61); returns the project otherwise."""
     if current_caller().project != project:
         raise ProjectNotFound(project=f"projects/{project}")
     return project
 
 
 class Method:
-    """A method, as it is known before its first call: who may, and where its calls are counted."""
+    """A method: its allowed callers, and the counters of its calls."""
 
     def __init__(self, name: str, access: Access | None) -> None:
         self.name = name
@@ -57,13 +57,13 @@ class Method:
         self._calls: dict[str, Counter] = {}
 
     def admit(self, caller: Caller) -> None:
-        """RoleNotAllowed, unless the caller may."""
+        """RoleNotAllowed, unless the caller is allowed."""
         if self._access is None or not self._access.admits(caller):
-            allowed, who = self._access or "nobody", f"{caller.role} {caller.subject}"
-            raise RoleNotAllowed(method=self.name.lstrip("/"), allowed=allowed, caller=who)
+            allowed, identity = self._access or "nobody", f"{caller.role} {caller.subject}"
+            raise RoleNotAllowed(method=self.name.lstrip("/"), allowed=allowed, caller=identity)
 
     def count(self, code: str, seconds: float) -> None:
-        """A call that ended with this status code."""
+        """Counts a call that ended with this status code."""
         if code not in self._calls:
             self._calls[code] = _CALLS.labels(self.name, code)
         self._calls[code].inc()
@@ -74,7 +74,7 @@ class Call:
     """A call, from its metadata to its status: the context that handlers get.
 
     It belongs to the event loop. The context variables that `admit` binds, for the log and for calls to
-    peers, are those of the call's own task, and `in_thread` takes them along.
+    peers, are those of the call's own task, and `in_thread` copies them.
     """
 
     __slots__ = ("_begun", "_domain", "_metadata", "_method", "_project", "_request_id", "stream", "threads")
@@ -95,7 +95,7 @@ class Call:
 
     def admit(self, verifier: Verifier) -> None:
         """Verifies the caller's token, and that the caller may use the method."""
-        caller = _NOBODY  # until the token is verified: the log must name nobody else
+        caller = _NOBODY  # until the token is verified: the log must not name an unverified caller
         try:
             caller = verifier.verify(self._token())
         finally:
@@ -107,7 +107,7 @@ class Call:
                 project=caller.project,
                 subject=caller.subject,
             )
-        # A service has a share of its own: people who use up their project's do not stop its workflows.
+        # A service has its own share: people who exhaust their project's do not stop its workflows.
         self._project = f"{caller.project} ({caller.subject})" if caller.role == "service" else caller.project
         self._method.admit(caller)
 
@@ -118,11 +118,11 @@ class Call:
         return token.strip()
 
     async def in_thread(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs the function in a thread of the server, in the project's share, and gives its result."""
+        """Runs the function in a thread of the server, in the project's share, and returns its result."""
         return await self.threads.run(self._project, function, *args, **kwargs)
 
     async def clean_up(self, function: Callable[[], object]) -> None:
-        """Runs the function in a thread also when the project has its most of calls: for `finally`."""
+        """Runs the function in a thread even when the project is at its limit: for `finally`."""
         await self.threads.clean_up(function)
 
     def time_remaining(self) -> float | None:
@@ -134,24 +134,24 @@ class Call:
         return self.stream.peer().rpartition(":")[0]
 
     async def abort(self, code: grpc.StatusCode, text: str) -> None:
-        """Ends the call with a bare status: for protocols of others, such as health. Raises."""
+        """Ends the call with a status without details: for standard protocols such as health. Raises."""
         self.count(code.name)
         await self.stream.abort(code, text)
 
     async def fail(self, problem: BaseException) -> None:
-        """Ends the call with the status of what was raised. Raises what gRPC expects of an ended call."""
-        if isinstance(problem, grpc.aio.AbortError):  # its status was sent, and counted
+        """Ends the call with the status of the exception. Raises gRPC's own exception for an ended call."""
+        if isinstance(problem, grpc.aio.AbortError):  # its status is sent and counted
             raise problem
         if isinstance(
             problem, asyncio.CancelledError | grpc.aio.BaseError
-        ):  # the client, or the server's end
+        ):  # by the client, or by the server's shutdown
             self.count("CANCELLED")
             log.info("call cancelled")
             raise problem
         if isinstance(problem, Refusal):
             answer = problem
             log.info("refused", reason=problem.reason, text=problem.text)
-        elif isinstance(problem, Exception):  # a bug, whatever it is: the caller sees no inner text
+        elif isinstance(problem, Exception):  # a bug: the caller gets no inner text
             answer = Internal(request_id=self._request_id)
             log.error("bug", exc_info=problem)
         else:
@@ -167,5 +167,5 @@ class Call:
 
 
 def _new_request_id() -> str:
-    """It need not be secret, only another than all others."""
+    """It need not be secret, only unique."""
     return f"{random.getrandbits(128):032x}"

@@ -1,8 +1,8 @@
-"""A channel to a service: token, deadline and retries on the way out; a status comes back as a refusal.
+"""A channel to a service: adds token, deadline and retries to each call, and raises a status as a refusal.
 
-Retries follow AIP-194: UNAVAILABLE, and what a server that ends did not take up, by gRPC's own service
-config. A request that may carry a request id always does, so that a retry has no second effect. Deadlines are
-set by an interceptor, because the service config's timeout is not sent to the server.
+Retries follow AIP-194, by gRPC's own service config: UNAVAILABLE, and calls that a server did not accept
+before its shutdown. A request with a request id field always has an id, so that a retry has no second effect.
+Deadlines are set by an interceptor, because the service config's timeout is not sent to the server.
 """
 
 import json
@@ -29,7 +29,7 @@ _SERVICE_CONFIG = json.dumps(
                     "initialBackoff": "0.1s",
                     "maxBackoff": "1s",
                     "backoffMultiplier": 2,
-                    # CANCELLED is what gRPC's servers answer to calls that wait to be taken up when they end.
+                    # gRPC's servers answer CANCELLED to calls that were not accepted before shutdown.
                     "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
@@ -107,7 +107,7 @@ class _Outgoing(
     def intercept_unary_stream(
         self, continuation: Callable[..., Any], client_call_details: Any, request: Any
     ) -> Any:
-        """One request, many replies; an error in the stream is a refusal too."""
+        """One request, many replies; an error in the stream is raised as a refusal too."""
         return self._stream(continuation, client_call_details, request)
 
     def _stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Iterator[Any]:
@@ -118,9 +118,7 @@ class _Outgoing(
 
 
 def _identified(request: Any) -> Any:
-    """The request, with an id if it may have one: an answer that is lost is asked for again, by gRPC itself,
-    and what was done must not be done twice.
-    """
+    """The request, with an id if it has the field: gRPC retries it, which must have no second effect."""
     if "request_id" not in request.DESCRIPTOR.fields_by_name or request.request_id:
         return request
     identified = type(request)()
@@ -136,7 +134,7 @@ def connect(
     deadline_seconds: float = DEADLINE_SECONDS,
     credentials: grpc.ChannelCredentials | None = None,
 ) -> grpc.Channel:
-    """A channel to `target` (`host:port`). `token` is asked before each call, so that it may renew itself."""
+    """A channel to `target` (`host:port`). `token` is called before each call, so that it may be renewed."""
     channel = (
         grpc.secure_channel(target, credentials, options=_OPTIONS)
         if credentials

@@ -15,7 +15,7 @@ _loops: list[asyncio.AbstractEventLoop] = []
 
 
 def event_loop() -> asyncio.AbstractEventLoop:
-    """The loop, which the first caller starts and nobody ends: a daemon thread runs it."""
+    """The loop, started by the first caller; a daemon thread runs it to the end of the process."""
     with _lock:
         if not _loops:
             _loops.append(asyncio.new_event_loop())

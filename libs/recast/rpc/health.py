@@ -1,4 +1,4 @@
-"""grpc.health.v1.Health, in the event loop: it answers whatever the handlers' threads do."""
+"""grpc.health.v1.Health, in the event loop: it answers even when all handlers' threads are busy."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -20,19 +20,19 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         self._changed = asyncio.Event()
 
     async def set_all(self, state: int) -> None:
-        """Sets the state of everything."""
+        """Sets the state of the server and of all its services."""
         self._states = dict.fromkeys(self._states, state)
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def Check(self, request: HealthCheckRequest, context: Call) -> HealthCheckResponse:
-        """The state now; NOT_FOUND for a service that is not of this server."""
+        """The current state; NOT_FOUND for a service that this server does not have."""
         if request.service not in self._states:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"unknown service {request.service[:100]}")
         return HealthCheckResponse(status=self._states[request.service])
 
     async def Watch(self, request: HealthCheckRequest, context: Call) -> AsyncIterator[HealthCheckResponse]:
-        """The state now, and each time that it changes, for ever."""
+        """The current state, and each later one, without end."""
         sent = None
         while True:
             changed = self._changed

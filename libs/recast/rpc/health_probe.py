@@ -1,6 +1,6 @@
 """`recast-health-probe`: a gRPC server's health, with the flags and exit codes of grpc_health_probe.
 
-Run every few seconds in every container, so it imports gRPC and the health contract and nothing else of ours.
+Run every few seconds in every container, so it imports only gRPC and the health contract.
 """
 
 import argparse
@@ -28,21 +28,21 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Version(argparse.Action):
-    """Looks for the version only when it is asked for."""
+    """Reads the version only when the option is given."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:  # noqa: A002
         super().__init__(option_strings, dest, nargs=0, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         try:
-            said = version("recast")
+            installed = version("recast")
         except PackageNotFoundError:  # run from the sources, without being installed
-            said = "uninstalled"
-        parser.exit(SERVING, f"{said}\n")
+            installed = "uninstalled"
+        parser.exit(SERVING, f"{installed}\n")
 
 
 def _seconds(text: str) -> float:
-    """A duration as Go writes it: `1s`, `250ms`, `1m30s`. ValueError for anything else, and for 0."""
+    """A duration in Go's format: `1s`, `250ms`, `1m30s`. ValueError for anything else, and for 0."""
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
@@ -57,11 +57,11 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip().lower(), value.strip()
 
 
-def _flags(words: Sequence[str]) -> argparse.Namespace:
+def _flags(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="recast-health-probe", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("-addr", "--addr", help="host:port of the server")
-    add("-service", "--service", default="", help="the service to ask for; empty: the whole server")
+    add("-service", "--service", default="", help="the service to check; empty: the whole server")
     add("-connect-timeout", "--connect-timeout", type=_seconds, default=1.0, help="1s")
     add("-rpc-timeout", "--rpc-timeout", type=_seconds, default=1.0, help="1s")
     add("-tls", "--tls", action="store_true", help="TLS; without it plain text")
@@ -71,7 +71,7 @@ def _flags(words: Sequence[str]) -> argparse.Namespace:
         type=Path,
         help="certificates to trust, in PEM (default: the system's)",
     )
-    add("-tls-no-verify", "--tls-no-verify", action="store_true", help="believe any certificate")
+    add("-tls-no-verify", "--tls-no-verify", action="store_true", help="accept any certificate")
     add("-tls-server-name", "--tls-server-name", help="the name that the certificate must have")
     add("-user-agent", "--user-agent", default="recast-health-probe")
     add(
@@ -82,9 +82,9 @@ def _flags(words: Sequence[str]) -> argparse.Namespace:
         default=[],
         help="`name: value`, repeated",
     )
-    add("-v", "--v", action="store_true", help="say what is done")
-    add("-version", "--version", action=_Version, help="say which version this is, and end")
-    flags = parser.parse_args(words)
+    add("-v", "--v", action="store_true", help="print the times")
+    add("-version", "--version", action=_Version, help="print the version and exit")
+    flags = parser.parse_args(arguments)
     if not flags.addr:
         parser.error("-addr is required")
     if not flags.tls:
@@ -96,16 +96,16 @@ def _flags(words: Sequence[str]) -> argparse.Namespace:
     return flags
 
 
-def _shown_certificate(address: str, timeout: float) -> tuple[bytes, str]:
-    """The certificate that the server shows, and a name in it: OSError when it shows none.
+def _server_certificate(address: str, timeout: float) -> tuple[bytes, str]:
+    """The server's certificate, and a name in it: OSError when there is none.
 
-    gRPC checks always; so, to believe any certificate, what is shown first is what is checked against.
+    gRPC always verifies; so, to accept any certificate, the server's own is fetched first and trusted.
     """
-    from cryptography import x509  # noqa: PLC0415  # takes longer than all the rest, and is seldom needed
+    from cryptography import x509  # noqa: PLC0415  # slow to import, and rarely needed
 
     host, _, port = address.rpartition(":")
-    shown = ssl.get_server_certificate((host.strip("[]"), int(port)), timeout=timeout).encode()
-    certificate = x509.load_pem_x509_certificate(shown)
+    pem = ssl.get_server_certificate((host.strip("[]"), int(port)), timeout=timeout).encode()
+    certificate = x509.load_pem_x509_certificate(pem)
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         found = names.get_values_for_type(x509.DNSName) + [
@@ -115,17 +115,17 @@ def _shown_certificate(address: str, timeout: float) -> tuple[bytes, str]:
         found = [
             str(each.value) for each in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
         ]
-    return shown, found[0].replace("*", "any") if found else host
+    return pem, found[0].replace("*", "any") if found else host
 
 
 def _channel(flags: argparse.Namespace) -> grpc.Channel:
-    """A channel as the flags say; OSError when a file cannot be read or no certificate is shown."""
+    """A channel by the flags; OSError when a file cannot be read or the server has no certificate."""
     options: list[tuple[str, str | int]] = [*_QUICK, ("grpc.primary_user_agent", flags.user_agent)]
     if not flags.tls:
         return grpc.insecure_channel(flags.addr, options=options)
     roots, name = None, flags.tls_server_name
     if flags.tls_no_verify:
-        roots, name = _shown_certificate(flags.addr, flags.connect_timeout)
+        roots, name = _server_certificate(flags.addr, flags.connect_timeout)
     elif flags.tls_ca_cert:
         roots = flags.tls_ca_cert.read_bytes()
     if name:
@@ -133,9 +133,9 @@ def _channel(flags: argparse.Namespace) -> grpc.Channel:
     return grpc.secure_channel(flags.addr, grpc.ssl_channel_credentials(roots), options=options)
 
 
-def probe(words: Sequence[str]) -> tuple[int, str]:
-    """The exit code for these flags, and why. SystemExit for flags that are wrong."""
-    flags = _flags(words)
+def probe(arguments: Sequence[str]) -> tuple[int, str]:
+    """The exit code for these flags, and a message. SystemExit for invalid flags."""
+    flags = _flags(arguments)
     begun = time.monotonic()
     if flags.tls_ca_cert and not flags.tls_ca_cert.is_file():
         return INVALID_FLAGS, f"error: -tls-ca-cert: there is no file {flags.tls_ca_cert}"
@@ -157,10 +157,10 @@ def probe(words: Sequence[str]) -> tuple[int, str]:
             )
         except grpc.RpcError as error:
             return RPC_FAILED, f"health rpc failed: {error.code().name}: {error.details()}"
-    said = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-    times = f" (connected in {connected - begun:.3f} s, asked in {time.monotonic() - connected:.3f} s)"
+    state = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    times = f" (connected in {connected - begun:.3f} s, answered in {time.monotonic() - connected:.3f} s)"
     code = SERVING if answer.status == health_pb2.HealthCheckResponse.SERVING else NOT_SERVING
-    return code, f"status: {said}{times if flags.v else ''}"
+    return code, f"status: {state}{times if flags.v else ''}"
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Who is calling: tokens are JWTs signed with ES256, keys are files, and nothing has a default secret.
+"""Callers' identity: tokens are JWTs signed with ES256, keys are files, and no secret has a default.
 
 A trust file is a JWK set of public keys. Each key has, beside the standard members, `roles`: the roles that
-it may speak for; and, for a service's key, `subject`: the only subject that it may name. So a stolen service
-key cannot make an operator.
+its tokens may have; and, for a service's key, `subject`: their only subject. So a stolen service key cannot
+sign an operator's token.
 """
 
 import contextvars
@@ -28,7 +28,7 @@ _CACHED_TOKENS = 10_000
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a token speaks for.
+    """The identity in a token.
 
     `role` is `user`, `operator` or `service`; a service acts within `project` on its behalf.
     """
@@ -71,13 +71,13 @@ _project: contextvars.ContextVar[str] = contextvars.ContextVar("acting_project")
 
 
 def act_for(project: str) -> None:
-    """From now on calls made by this thread are made on behalf of the project."""
+    """Makes this thread's further calls on behalf of the project."""
     _project.set(project)
 
 
 @contextmanager
 def acting_for(project: str) -> Iterator[None]:
-    """Calls made within it by this thread are made on behalf of the project."""
+    """Makes this thread's calls in the block on behalf of the project."""
     before = _project.set(project)
     try:
         yield
@@ -86,9 +86,7 @@ def acting_for(project: str) -> Iterator[None]:
 
 
 class ServiceTokens:
-    """The tokens that a service calls others with: its own name, and the project that it acts for at the
-    moment.
-    """
+    """The tokens for a service's calls to its peers: its name, and the project that it currently acts for."""
 
     _LIFETIME_SECONDS = 600.0
 
@@ -99,7 +97,7 @@ class ServiceTokens:
         self._made: dict[str, tuple[str, float]] = {}
 
     def __call__(self) -> str:
-        """A token for this moment; one is used for half its life, then a new one is made."""
+        """A valid token; each is reused for half its life."""
         project, now = _project.get(), self._now()
         token, until = self._made.get(project, ("", 0.0))
         if now >= until:
@@ -112,7 +110,7 @@ class ServiceTokens:
 class Verifier:
     """Verifies tokens against a trust file.
 
-    A verified token is remembered until it expires: ES256 costs 100 µs.
+    A verified token is cached until it expires: ES256 costs 100 µs.
     """
 
     def __init__(
@@ -121,7 +119,7 @@ class Verifier:
         self._now = now
         self._keys = {key_id: (jwt.PyJWK(dict(jwk)).key, jwk) for key_id, jwk in trusted.items()}
         self._seen: dict[str, tuple[Caller, float]] = {}
-        self._lock = threading.Lock()  # handler threads fill the cache, and one empties it
+        self._lock = threading.Lock()  # over the cache, which handler threads share
 
     @classmethod
     def load(cls, path: Path) -> "Verifier":
@@ -129,7 +127,7 @@ class Verifier:
         return cls({jwk["kid"]: jwk for jwk in json.loads(path.read_text())["keys"]})
 
     def verify(self, token: str) -> Caller:
-        """The caller that the token speaks for; TokenInvalid when it cannot be trusted."""
+        """The caller in the token; TokenInvalid when it cannot be trusted."""
         known = self._seen.get(token)
         if known and known[1] > self._now():
             return known[0]
@@ -150,8 +148,7 @@ class Verifier:
                 algorithms=["ES256"],
                 audience=AUDIENCE,
                 issuer=ISSUER,
-                # When a token was made says nothing about its trust, and the clock of its maker may be a
-                # second ahead.
+                # The time of issue does not affect trust, and the issuer's clock may be ahead.
                 options={"require": ["exp", "sub"], "verify_iat": False},
             )
             caller = Caller(str(claims["sub"]), str(claims["project"]), str(claims["role"]))
@@ -167,9 +164,7 @@ class Verifier:
 
 
 def create_keys(folder: Path) -> None:
-    """Makes what is missing under `folder`: a key for people (`people.pem`), one a service, and
-    `trusted.json` over all.
-    """
+    """Makes the missing files of `folder`: a key for people (`people.pem`), one a service, `trusted.json`."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     public = []
     for name in ("people", *SERVICES):
@@ -193,7 +188,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _write_secret(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner reads: not by others for a moment, and never there by half."""
+    """Writes a file atomically, readable by its owner alone from the start."""
     whole = path.with_suffix(".new")
     whole.unlink(missing_ok=True)
     whole.touch(mode=0o600, exist_ok=False)

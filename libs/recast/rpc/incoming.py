@@ -1,9 +1,8 @@
-"""The one way of calls into a server: token, request, field rules, handler, in this order.
+"""Handles every call of a server: token, request, field rules, handler, in this order.
 
-A coroutine of ours owns each call from its headers on. It takes a thread only when the caller is verified and
-the request is complete. So every method, whatever its shape, is registered with gRPC as one that gets a
-stream of requests: for methods of one request gRPC itself would await that first. The bytes on the wire are
-the same.
+A coroutine owns each call from its headers on. It takes a thread only when the caller is verified and the
+request is complete. So every method is registered with gRPC as one with a stream of requests: for unary
+requests gRPC itself would await the request first. The bytes on the wire are the same.
 """
 
 import asyncio
@@ -26,7 +25,7 @@ from recast.rpc.threads import HandlerThreads
 
 _FIELDS_IN_TEXT = 4
 _END = object()
-# Open to everyone: they say nothing about anybody's resources.
+# Without a token: they expose no resources.
 _OPEN = frozenset(
     {
         "grpc.health.v1.Health",
@@ -37,7 +36,7 @@ _OPEN = frozenset(
 
 
 def check_message(message: Message) -> None:
-    """Checks a request against the field rules of its contract; every broken one is named."""
+    """Checks a request against the field rules of its contract; the refusal names every broken one."""
     found = protovalidate.collect_violations(message)
     if found:
         fields = [FieldViolation(_path(each.proto.field), each.proto.message) for each in found]
@@ -55,10 +54,10 @@ def _path(path: Any) -> str:
 
 
 class Endpoint:
-    """A method as its servicer has it.
+    """A method of a servicer.
 
     A plain function runs in a thread. An `async def` runs in the event loop and holds no thread: for methods
-    that wait. One that takes a stream of requests must be such a function.
+    that wait. A method with a stream of requests must be one.
     """
 
     def __init__(self, method: Method, handler: Any, *, is_open: bool) -> None:
@@ -77,7 +76,7 @@ class Endpoint:
             raise TypeError(f"{method.name} takes a stream of requests: it must be an async function")
 
     def parse(self, raw: bytes) -> Message:
-        """The request; RequestInvalid when it cannot be read, or breaks a field's rule."""
+        """The request; RequestInvalid when it cannot be parsed, or breaks a field's rule."""
         try:
             request: Message = self._deserialize(raw)
         except DecodeError as problem:
@@ -86,11 +85,11 @@ class Endpoint:
         return request
 
     def serialize(self, answer: Message | bytes) -> bytes:
-        """The answer's bytes; one that is serialized already stays as it is."""
+        """The answer's bytes; serialized ones are unchanged."""
         return answer if isinstance(answer, bytes) else self._serialize(answer)
 
     def handle(self, raw: bytes, call: Call) -> bytes:
-        """From the bytes of a request to those of the answer, by a plain function, in its thread."""
+        """Parses the request, runs a plain handler, serializes the answer; all in the handler's thread."""
         request = self.parse(raw)
         with within(self.method.verb):
             return self.serialize(self.function(request, call))
@@ -99,8 +98,8 @@ class Endpoint:
 class Incoming(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpcio's class takes no type arguments
     """The handler of every method of a server.
 
-    It takes the handlers that generated code registers, as a grpc.Server does. `access` says who may call, by
-    the full name of a service or of a method (which then wins).
+    It takes the handlers that generated code registers, like a grpc.Server. `access` has the allowed callers
+    by the full name of a service or of a method (which takes precedence).
     """
 
     def __init__(
@@ -136,12 +135,12 @@ class Incoming(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpcio's cl
             return known
         found = next((found for each in self._registered if (found := each.service(details))), None)
         if found is None:
-            return None  # never remembered: anybody can name any number of methods that are not there
+            return None  # not cached: callers can name any number of unknown methods
         adapted = self._handlers[details.method] = self._adapted(self._endpoint(details.method, found))
         return adapted
 
     async def wait_until_idle(self) -> None:
-        """Returns when the coroutine of every call has ended: gRPC's own end does not wait for them."""
+        """Returns when the coroutine of every call has ended: gRPC's own shutdown does not wait for them."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -154,7 +153,7 @@ class Incoming(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpcio's cl
         async def respond(_requests: object, stream: grpc.aio.ServicerContext[Any, Any]) -> bytes | None:
             return await self._respond(endpoint, stream)
 
-        # Without serializers: gRPC hands out and takes bytes.
+        # Without serializers: gRPC passes bytes.
         if endpoint.gives_stream:
             return grpc.stream_stream_rpc_method_handler(respond)
         return grpc.stream_unary_rpc_method_handler(respond)
@@ -171,7 +170,7 @@ class Incoming(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpcio's cl
             else:
                 call.admit(self._verifier)
                 answer = await self._answer(endpoint, call)
-        except BaseException as problem:  # whatever it is, the call gets its status
+        except BaseException as problem:  # any: the call gets its status
             await call.fail(problem)
             raise
         else:
@@ -181,7 +180,7 @@ class Incoming(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpcio's cl
             self._tasks.discard(task)
 
     async def _answer(self, endpoint: Endpoint, call: Call) -> bytes | None:
-        """The answer; None when it was a stream, which has been sent."""
+        """The answer; None when it was a stream, sent already."""
         request: Any
         if endpoint.takes_stream:
             limits = self._limits
@@ -196,14 +195,14 @@ class Incoming(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpcio's cl
         with within(endpoint.method.verb):
             if not endpoint.gives_stream:
                 return endpoint.serialize(await endpoint.function(request, call))
-            answers = endpoint.function if endpoint.is_async else _by_threads(endpoint.function)
+            answers = endpoint.function if endpoint.is_async else _async_generator(endpoint.function)
             async for answer in answers(request, call):
                 await call.stream.write(endpoint.serialize(answer))
             return None
 
 
 async def _only_message(stream: grpc.aio.ServicerContext[Any, Any]) -> bytes:
-    """The one request of a call, once the client has said that no other follows."""
+    """The one request of a call, once the client has closed its stream."""
     raw = await stream.read()
     if raw is EOF:
         raise RequestInvalid(problem="the call ended without a request")
@@ -214,7 +213,7 @@ async def _only_message(stream: grpc.aio.ServicerContext[Any, Any]) -> bytes:
 
 
 async def _requests(endpoint: Endpoint, call: Call, seconds: float) -> AsyncIterator[Message]:
-    """The requests of a stream as they arrive; RequestTimeout when the next one is late."""
+    """The requests of a stream as they arrive; RequestTimeout for the next one."""
     while True:
         try:
             async with asyncio.timeout(seconds):
@@ -227,23 +226,23 @@ async def _requests(endpoint: Endpoint, call: Call, seconds: float) -> AsyncIter
 
 
 async def _uncancelled(read: Coroutine[Any, Any, Any]) -> Any:
-    """What is read. If the caller is cancelled, the read is left to the end of the call, which ends it.
+    """Awaits a read without cancelling it: after a cancel of the caller the end of the call ends the read.
 
     A cancelled read leaks memory in grpc.aio (grpc issue 43360), and any client can cancel.
     """
     task = asyncio.ensure_future(read)
-    task.add_done_callback(_forget_exception)
+    task.add_done_callback(_retrieve_exception)
     return await asyncio.shield(task)
 
 
-def _forget_exception(task: "asyncio.Future[Any]") -> None:
-    """Without this, asyncio logs the error of a read that nobody awaits any more."""
+def _retrieve_exception(task: "asyncio.Future[Any]") -> None:
+    """Retrieves the error of an abandoned read, which asyncio would log."""
     if not task.cancelled():
         task.exception()
 
 
-def _by_threads(function: Callable[..., Iterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-    """A plain generator as an asynchronous one: a thread makes each answer, and none awaits its sending."""
+def _async_generator(function: Callable[..., Iterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    """Adapts a plain generator: a thread makes each answer, and no thread waits for its sending."""
 
     async def answers(request: Message, call: Call) -> AsyncIterator[Any]:
         iterator = await call.in_thread(function, request, call)

@@ -1,4 +1,4 @@
-"""How long a call may take to arrive, and how many calls a peer and a project may have."""
+"""Limits: the time for a request to arrive, and the calls of a peer and of a project."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,36 +13,36 @@ class Limits:
     """The limits of one server. A peer is an address without its port."""
 
     request_seconds: float = 5.0
-    """From a call's headers to the end of its request."""
+    """The time from a call's headers to the end of its request."""
     message_seconds: float = 20.0
-    """From one message of a stream of requests to the next."""
+    """The time between two messages of a stream of requests."""
     idle_stream_seconds: float = 60.0
-    """The same, for streams that need no token: reflection."""
+    """The same, for streams without a token: reflection."""
     calls_of_a_peer: int = 2_048
-    """Calls whose request has not arrived; and, counted apart, calls that need no token."""
+    """Calls with an incomplete request; and, counted apart, calls that need no token."""
     threads: int = 48
     """Threads for handlers."""
     threads_of_a_project: int = 24
-    """So many handlers of a project run at once; its other calls wait in a queue of their own."""
+    """Threads of one project; its other calls wait in its own queue."""
     calls_of_a_project: int = 256
     """Calls of a project that run or wait for a thread."""
 
 
 class PeerCalls:
-    """Calls in a state that costs their peer nothing, such as waiting for the rest of a request.
+    """Calls in a state that costs their peer nothing, such as an incomplete request.
 
-    Each peer may have `most` of them. One more ends the oldest, not itself: a peer that holds calls open so
-    cannot lock out others of its address, whose requests arrive at once.
+    Each peer may have `most` of them. One more ends the oldest, not itself: held calls then cannot lock out
+    other clients of the address, whose requests arrive at once.
     """
 
     def __init__(self, most: int, state: str) -> None:
         self._most = most
         self._state = state
-        self._calls: dict[str, dict[asyncio.Timeout, None]] = {}  # in the order of their arrival
+        self._calls: dict[str, dict[asyncio.Timeout, None]] = {}  # the oldest first
 
     @asynccontextmanager
     async def holding(self, peer: str, seconds: float | None = None) -> AsyncIterator[None]:
-        """Counts the call while in the block; RequestTimeout after the time, TooManyCalls for the oldest."""
+        """Counts the call during the block; RequestTimeout after the time, TooManyCalls for the oldest."""
         timeout, is_oldest = asyncio.timeout(seconds), False
         try:
             async with timeout:
@@ -61,7 +61,7 @@ class PeerCalls:
         if len(calls) >= self._most:
             oldest = next(iter(calls))
             del calls[oldest]
-            oldest.reschedule(0)  # long past: it ends now
+            oldest.reschedule(0)  # in the past: it ends now
         calls[timeout] = None
 
     def _leave(self, peer: str, timeout: asyncio.Timeout) -> bool:

@@ -22,7 +22,7 @@ class ResourceName(NamedTuple):
 
 
 def parse_name(text: str, collection: str, field: str = "name") -> ResourceName:
-    """Reads a name of the given collection; anything else is refused with the field's path."""
+    """Parses a name of the given collection; RequestInvalid with the field's path for any other text."""
     found = _NAME.fullmatch(text)
     if not found or found.group(2) != collection:
         problem = f"must look like projects/{{project}}/{collection}/{{id}}, not {text!r}"
@@ -31,7 +31,7 @@ def parse_name(text: str, collection: str, field: str = "name") -> ResourceName:
 
 
 def parse_parent(text: str, field: str = "parent") -> str:
-    """Reads `projects/{project}` and gives the project."""
+    """Parses `projects/{project}`; returns the project."""
     found = _PARENT.fullmatch(text)
     if not found:
         problem = f"must look like projects/{{project}}, not {text!r}"

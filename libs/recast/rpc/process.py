@@ -18,25 +18,23 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 class App(Protocol):
-    """What a composition root makes."""
+    """A service, as its composition root makes it."""
 
     port: int
 
     def start(self) -> None:
-        """Begins to work and to serve."""
+        """Starts workers and server."""
 
     def stop(self) -> None:
-        """Ends both; what was begun goes on after the next start."""
+        """Stops both; unfinished work resumes after the next start."""
 
 
 def read_settings(service: str, kind: type[S]) -> S:
-    """The settings from the environment, and `--role` from the command line; ends the process when they are
-    wrong.
-    """
+    """The settings from environment and `--role`; ends the process when they are invalid."""
     prefix = kind.model_config["env_prefix"]
     parser = argparse.ArgumentParser(
         prog=f"python -m {service}",
-        description=f"Runs {service}; settings come from the environment, {prefix}*.",
+        description=f"Runs {service}; settings are read from the environment, {prefix}*.",
         epilog=f"`python -m {service} move-database --help`: its database moves from SQLite to PostgreSQL.",
     )
     parser.add_argument(
@@ -52,7 +50,7 @@ def read_settings(service: str, kind: type[S]) -> S:
 
 
 def configure_logs(settings: ServiceSettings) -> None:
-    """Logs to stdout, one event a line, with whatever request, operation and project are bound."""
+    """Logs to stdout, one event a line, with the bound request, operation and project."""
     for_people = settings.log_format == "console"
     processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -72,9 +70,7 @@ def configure_logs(settings: ServiceSettings) -> None:
 
 
 def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | None:
-    """TLS by the settings' files, read again at each handshake, so that a renewed certificate needs no
-    restart.
-    """
+    """TLS by the settings' files, read again at each handshake: a renewed certificate needs no restart."""
     if settings.tls_certificate_file is None or settings.tls_key_file is None:
         return None
     certificate_file, key_file = settings.tls_certificate_file, settings.tls_key_file
@@ -88,7 +84,7 @@ def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | No
 
 
 def run(service: str, settings: ServiceSettings, app: App) -> None:
-    """Serves until SIGTERM or SIGINT, then ends in order."""
+    """Serves until SIGTERM or SIGINT, then shuts down in order."""
     if settings.metrics_port:
         start_http_server(settings.metrics_port, addr="127.0.0.1")
     app.start()

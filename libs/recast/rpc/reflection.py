@@ -16,7 +16,7 @@ VERSIONS = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.Serv
 
 
 class CommentedReflection:
-    """Answers from a descriptor set, and for what that lacks (health) from generated code."""
+    """Answers from a descriptor set, and for services that it lacks (health) from generated code."""
 
     def __init__(self, descriptor_set: bytes, services: Sequence[str]) -> None:
         self._services = sorted(services)
@@ -75,18 +75,18 @@ class CommentedReflection:
             yield response
 
     def _answer(self, request: messages.ServerReflectionRequest) -> messages.ServerReflectionResponse:
-        asked = request.WhichOneof("message_request")
-        if asked == "list_services":
+        kind = request.WhichOneof("message_request")
+        if kind == "list_services":
             listed = [messages.ServiceResponse(name=name) for name in self._services]
             return messages.ServerReflectionResponse(
                 list_services_response=messages.ListServiceResponse(service=listed)
             )
-        if asked == "file_by_filename":
+        if kind == "file_by_filename":
             return self._with_dependencies(lambda: request.file_by_filename)
-        if asked == "file_containing_symbol":
+        if kind == "file_containing_symbol":
             return self._with_dependencies(lambda: self._file_of(request.file_containing_symbol))
-        if asked == "all_extension_numbers_of_type":
-            # grpcurl asks this of every message in an Any, and would not show the message after an error.
+        if kind == "all_extension_numbers_of_type":
+            # grpcurl sends this for every message in an Any, and does not print the message after an error.
             extendee = request.all_extension_numbers_of_type
             numbers = sorted(number for extended, number in self._extensions if extended == extendee)
             return messages.ServerReflectionResponse(
@@ -94,12 +94,12 @@ class CommentedReflection:
                     base_type_name=extendee, extension_number=numbers
                 )
             )
-        if asked == "file_containing_extension":
+        if kind == "file_containing_extension":
             wanted = request.file_containing_extension
             return self._with_dependencies(
                 lambda: self._extensions[wanted.containing_type, wanted.extension_number]
             )
-        return _not_found(f"{asked} is not served")
+        return _not_found(f"{kind} is not served")
 
     def _file_of(self, symbol: str) -> str:
         if symbol not in self._symbols:

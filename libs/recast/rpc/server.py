@@ -1,4 +1,4 @@
-"""A service's gRPC server: its port, its methods, health, reflection, and an end that drops no call."""
+"""A service's gRPC server: its port, its methods, health, reflection, and a shutdown that drops no call."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ _OPTIONS = (
     ("grpc.so_reuseport", 0),  # two servers on one port by mistake must fail, not share
     ("grpc.max_receive_message_length", 4 << 20),
     ("grpc.max_concurrent_streams", 256),  # of one connection; the client queues the others
-    # Calls that the loop has not taken up. Above the first number gRPC cancels calls at random, whoever made
-    # them: its own limit, 1,000, is less than what a burst on four connections brings.
+    # Calls that the loop has not accepted. Above the first number gRPC cancels random calls of any caller:
+    # its default, 1,000, is less than a burst on four connections.
     ("grpc.server.max_pending_requests", 16_384),
     ("grpc.server.max_pending_requests_hard_limit", 32_768),
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 300_000),
-    # The grace lets an upload end, of which one call lasts ten minutes.
+    # The grace lets one call of an upload end, which takes up to ten minutes.
     ("grpc.max_connection_age_ms", 3_600_000),
     ("grpc.max_connection_age_grace_ms", 660_000),
-    # A client whose machine is gone keeps no connection.
+    # Closes the connection of a client that no longer answers.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -42,7 +42,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True)
 class Registration:
-    """A servicer, the generated function that adds it, its service's full name, and who may call it."""
+    """A servicer, the generated function that adds it, its service's full name, and its allowed callers."""
 
     service: str
     add: Callable[..., None]
@@ -69,9 +69,7 @@ class Server:
         reflection: bool = True,
         limits: Limits = Limits(),  # noqa: B008  # it is frozen
     ) -> None:
-        """`serves`: whether it answers calls; health is answered in any case. `reflection`: whether anybody
-        may read the contracts from it.
-        """
+        """`serves`: whether it answers calls beside health. `reflection`: whether it serves the contracts."""
         if not serves:
             registrations = []
         access = {each.service: each.access for each in registrations} | dict(methods)
@@ -96,15 +94,15 @@ class Server:
         return server, server.add_insecure_port(address)
 
     def start(self) -> None:
-        """Serves, and says so by the health service: for the whole, and for each service."""
+        """Serves, and sets health to SERVING: for the server, and for each service."""
         run_in_loop(self._server.start())
         run_in_loop(self._health.set_all(health_pb2.HealthCheckResponse.SERVING))
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Says NOT_SERVING, takes no new calls, lets those under way end within the grace.
+        """Sets health to NOT_SERVING, accepts no new calls, lets running ones end within the grace.
 
-        Handlers that run longer are waited for, though their calls are cancelled: after this no handler uses
-        the database, and what a client was answered agrees with it.
+        Waits also for handlers that run longer, though their calls are cancelled: afterwards no handler uses
+        the database, and every answer to a client agrees with it.
         """
         run_in_loop(self._health.set_all(health_pb2.HealthCheckResponse.NOT_SERVING))
         run_in_loop(self._server.stop(grace_seconds))

@@ -1,4 +1,4 @@
-"""The settings that every service has; each service adds its own and says its prefix."""
+"""The settings that every service has; each service adds its own and sets its prefix."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,45 +10,45 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class ServiceSettings(BaseSettings):
     """Read from the environment, `RECAST_<SERVICE>_<NAME>`.
 
-    A secret may also stand in a file that `<NAME>_FILE` names.
+    A secret may also be in a file that `<NAME>_FILE` names.
     """
 
     model_config = SettingsConfigDict(hide_input_in_errors=True)  # it may hold a password
 
     address: str
-    """Where to listen, `host:port`; port 0 takes a free one."""
+    """The address to listen on, `host:port`; port 0 takes a free one."""
     database_url: str = ""
     """`sqlite:////absolute/path.db` or `postgresql+psycopg://...`."""
     database_url_file: Path | None = None
     """A file with the database's URL, for one that holds a password."""
     trusted_keys_file: Path
-    """The JWK set of the keys whose tokens are believed."""
+    """The JWK set of the trusted keys."""
     signing_key_file: Path
     """The private key that this service signs its own tokens with."""
     log_format: Literal["json", "console"] = "json"
     """`json` for machines, `console` for people."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """What is logged, and all above it."""
+    """The lowest level to log."""
     metrics_port: int = 0
-    """Where Prometheus reads metrics, on 127.0.0.1; 0 serves none."""
+    """The port of the metrics for Prometheus, on 127.0.0.1; 0 serves none."""
     tls_certificate_file: Path | None = None
     """The certificate chain to serve TLS with; none serves plain text, for loopback and private networks."""
     tls_key_file: Path | None = None
     """The private key of the certificate."""
     role: Literal["all", "api", "worker"] = "all"
-    """What this process does: `api` answers calls, `worker` does long-running work, `all` does both."""
+    """The role of this process: `api` answers calls, `worker` does long-running work, `all` does both."""
     worker_threads: int = 8
-    """How many pieces of long-running work this process does at once."""
+    """The most pieces of long-running work at once in this process."""
     lease_seconds: float = 10.0
-    """How long a piece of work stays with a worker that does not answer."""
+    """The length of a worker's lease, renewed while it is alive."""
     reflection: bool = True
-    """Whether anybody may read the contracts from the running service, without a token."""
+    """Whether reflection serves the contracts, without a token."""
     request_id_days: int = Field(default=7, ge=1)
-    """How long a request id is known: the same request has no second effect within that time."""
+    """The days that a request id is stored: a repeat within that time has no second effect."""
     operation_days: int = Field(default=30, ge=1)
-    """How long an operation that ended can be read."""
+    """The days that an ended operation can be read."""
     tombstone_days: int = Field(default=30, ge=7)
-    """How long the id of a released reservation, or of another service's request, is refused or replayed."""
+    """The days that ids of released reservations, or of peers' requests, are refused or replayed."""
 
     @property
     def serves(self) -> bool:
@@ -75,7 +75,7 @@ class ServiceSettings(BaseSettings):
 
 
 def problems_text(service: str, problems: ValidationError) -> str:
-    """What is wrong with a service's settings, a line each, for people."""
+    """The problems of a service's settings, a line each, for people."""
     prefix = f"RECAST_{service.upper()}_"
     lines = []
     for problem in problems.errors(include_url=False, include_context=False, include_input=False):

@@ -10,8 +10,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class ShutdownSignal:
     """Catches the signals from its creation until `restore`. Only the main thread may create one.
 
-    A signal handler interrupts the main thread anywhere. Inside `Event.wait` the main thread holds the
-    event's lock for a moment, and `Event.set` would wait for that lock for ever. A SimpleQueue has no such
+    A signal handler interrupts the main thread anywhere. Inside `Event.wait` the main thread briefly holds
+    the event's lock, and `Event.set` would wait for that lock for ever. A SimpleQueue has no such
     lock.
     """
 

@@ -1,4 +1,4 @@
-"""Refusal to google.rpc.Status and back: the one place where the two meet."""
+"""Converts a refusal to google.rpc.Status and back."""
 
 from typing import cast
 
@@ -11,17 +11,17 @@ from grpc_status import rpc_status
 from recast.faults import FieldViolation, Kind, Refusal, RemoteRefusal, Violation
 from recast.rpc.vendor_codes import vendor_code
 
-# A status travels in the call's trailers, and clients refuse trailers of more than 8 KiB unless told
-# otherwise; without a limit a long refusal would arrive as no refusal at all. 4,000 bytes are 5,400 on the
-# wire, and the text stands there once more.
+# A status travels in the call's trailers, and clients by default refuse trailers of more than
+# 8 KiB; without a limit a long refusal would be lost. 4,000 bytes are 5,400 on the wire, and the text is sent
+# there once more.
 _MAX_BYTES, _MAX_TEXT = 4_000, 500
 
 
 def status_from_refusal(refusal: Refusal, domain: str) -> status_pb2.Status:
-    """The status of a refusal: ErrorInfo always, and each other detail where it says something.
+    """The status of a refusal: ErrorInfo always, and each other detail that is not empty.
 
-    A remote refusal keeps the domain that it came with: it is still the peer's reason. Of very many
-    violations or fields the first are told, and texts end after 500 characters.
+    A remote refusal keeps the peer's domain, because the reason is the peer's. Of very many violations or
+    fields only the first are sent, and texts end after 500 characters.
     """
     for most in (64, 16, 4):
         status = _status(refusal, getattr(refusal, "domain", "") or domain, most)
@@ -69,10 +69,10 @@ def _cut(text: str) -> str:
 
 
 def refusal_from_status(status: status_pb2.Status) -> RemoteRefusal:
-    """The refusal that a status tells of. A status without ErrorInfo gets its code's name as the reason."""
+    """The refusal in a status. A status without ErrorInfo gets its code's name as the reason."""
     known = code_pb2.Code.values()
     code = code_pb2.Code.Name(status.code) if status.code in known else "UNKNOWN"
-    # Refusals do not use every code: UNKNOWN, UNIMPLEMENTED... are somebody's bug.
+    # Refusals do not use every code: UNKNOWN, UNIMPLEMENTED... are bugs.
     kind = Kind[code] if code in Kind.__members__ else Kind.INTERNAL
     info, bad, broken = (
         error_details_pb2.ErrorInfo(),
@@ -97,17 +97,15 @@ def refusal_from_status(status: status_pb2.Status) -> RemoteRefusal:
 
 
 def refusal_from_rpc_error(error: grpc.RpcError) -> RemoteRefusal:
-    """The refusal that a failed call tells of; where there is no status, what gRPC itself says."""
+    """The refusal of a failed call; without a status, gRPC's own code and text."""
     try:
-        status = rpc_status.from_call(cast(grpc.Call, error))  # what a call raises is the call as well
-    except (
-        ValueError
-    ):  # somebody on the way changed the code or the text: then the details are not of this end
+        status = rpc_status.from_call(cast(grpc.Call, error))  # the exception of a call is the call itself
+    except ValueError:  # a proxy changed the code or the text: then the details do not belong to them
         status = None
     if status is None:
         code, text = error.code(), error.details() or error.code().name
         if code is grpc.StatusCode.CANCELLED:
-            # What a server that ends gives to calls that it did not take up: they are for another, or later.
+            # A server at shutdown cancels calls that it did not accept: they can be retried.
             code, text = grpc.StatusCode.UNAVAILABLE, "the server ended before it answered"
         status = status_pb2.Status(code=code.value[0], message=text)
     return refusal_from_status(status)

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class _Share:
-    """What one project has of the threads."""
+    """One project's share of the threads."""
 
     def __init__(self, threads: int) -> None:
         self.calls = 0
@@ -22,7 +22,7 @@ class _Share:
 
 
 class HandlerThreads:
-    """A thread pool of which each project has its share. Used by the event loop's thread alone."""
+    """A thread pool with a share for each project. Used by the event loop's thread alone."""
 
     def __init__(self, name: str, limits: Limits) -> None:
         self._limits = limits
@@ -30,10 +30,10 @@ class HandlerThreads:
         self._shares: dict[str, _Share] = {}
 
     async def run(self, project: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs the function in a thread, with the caller's context variables, and gives its result.
+        """Runs the function in a thread, with the caller's context variables, and returns its result.
 
-        TooManyCalls when the project has its most of calls. A function that has begun runs to its end,
-        whatever becomes of the caller: a transaction is not cut.
+        TooManyCalls when the project is at its limit. A function that has begun runs to its end even if the
+        caller is cancelled: a transaction is not interrupted.
         """
         share = self._enter(project)
         try:
@@ -52,7 +52,7 @@ class HandlerThreads:
                 self._end_later(future, project, share)
 
     async def clean_up(self, function: Callable[[], object]) -> None:
-        """Runs the function in a thread, whatever the project's share and whatever becomes of the caller."""
+        """Runs the function in a thread, regardless of the project's share and of the caller's cancel."""
         context = contextvars.copy_context()
         await asyncio.shield(asyncio.wrap_future(self._pool.submit(context.run, function)))
 
@@ -81,7 +81,7 @@ class HandlerThreads:
             self._shares.pop(project, None)
 
     def _end_later(self, future: Future[Any], project: str, share: _Share) -> None:
-        """The caller has gone; its thread is counted until it ends."""
+        """Counts the thread of a cancelled caller until it ends."""
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._end, project, share))
 
@@ -90,5 +90,5 @@ def _run(function: Callable[..., T], args: Any, kwargs: Any) -> T:
     try:
         return function(*args, **kwargs)
     except StopIteration as problem:
-        # A future cannot take it: whoever awaits it would wait for ever.
+        # A future cannot hold it: its awaiter would wait for ever.
         raise RuntimeError("the function raised StopIteration") from problem

@@ -1,7 +1,7 @@
-"""The vendor's code for a refusal: what its own services answer in the same case.
+"""The vendor's code for a refusal: the answer of its own services in the same case.
 
 Callers that were written against the vendor's services find the code in the status's metadata, `vendor_code`.
-The codes are the vendor's names, not ours: nothing but the edge knows them.
+Only this package uses the codes.
 """
 
 VENDOR_CODES = {
@@ -34,7 +34,7 @@ VENDOR_CODES = {
     ("ecs", "SERVER_NAME_INVALID"): "Ecs.0914",
     ("ecs", "COUNT_EXCEEDED"): "Ecs.0913",
 }
-"""By the service's name and the reason. A reason that is not here has no code of the vendor."""
+"""By the service's name and the reason. Other reasons have no code of the vendor."""
 
 
 def vendor_code(domain: str, reason: str) -> str:

@@ -1,4 +1,4 @@
-"""`python -m recast.stack --root .recast`: what `make up` does."""
+"""`python -m recast.stack --root .recast`, the command of `make up`."""
 
 import argparse
 import sys
@@ -9,10 +9,10 @@ from recast.stack.foreground import run
 
 
 def main() -> int:
-    """Reads the arguments, and runs the stack until it is asked to stop."""
+    """Parses the arguments, and runs the stack until a signal stops it."""
     parser = argparse.ArgumentParser(prog="python -m recast.stack", description=__doc__)
     parser.add_argument(
-        "--root", type=Path, default=Path(".recast"), help="where keys, data and logs are kept"
+        "--root", type=Path, default=Path(".recast"), help="the folder of keys, data and logs"
     )
     parser.add_argument(
         "--first-port",

@@ -1,4 +1,4 @@
-"""The stack in the foreground, for people: how to reach it, warnings as they come, Ctrl-C to end."""
+"""The stack in the foreground, for people: endpoints, warnings, Ctrl-C to stop."""
 
 import json
 import os
@@ -17,17 +17,17 @@ from recast.rpc.shutdown import ShutdownSignal
 from recast.stack.local import LocalStack
 from recast.stack.problems import StackProblem
 
-_LOOK_SECONDS = 0.3
+_POLL_SECONDS = 0.3
 _COLOURS = dict(zip(SERVICES, cycle(("cyan", "magenta", "blue", "green", "yellow")), strict=False))
 _LOUD = ("warning", "error", "critical")
-# The token of the printed example: long enough to try it, too short to be kept.
+# The token of the printed example: valid long enough to try it.
 _EXAMPLE_TOKEN_SECONDS = 8 * 3600.0
 
 
 def run(root: Path, first_port: int = PORTS[SERVICES[0]], console: Console | None = None) -> int:
-    """Runs the stack until SIGINT or SIGTERM; gives 0, or 1 when it could not run or a service ended.
+    """Runs the stack until SIGINT or SIGTERM; returns 0, or 1 when it could not run or a service ended.
 
-    `first_port` is that of the first service, and the others have those after it; 0 takes any free ones.
+    `first_port` is the first service's port, and the others get the following ones; 0 takes free ports.
     """
     console = console or Console(soft_wrap=True)
     shutdown = ShutdownSignal()
@@ -41,12 +41,12 @@ def run(root: Path, first_port: int = PORTS[SERVICES[0]], console: Console | Non
 
 def _run(stack: LocalStack, root: Path, console: Console, shutdown: ShutdownSignal) -> int:
     console.print(f"starting {', '.join(SERVICES)} ...", style="dim")
-    # Made before the start, so that warnings of the start are shown too.
+    # Made before the start, so that warnings of the start are printed too.
     logs = [LogFollower(service, stack.log(service)) for service in SERVICES]
     try:
         with stack:
             console.print(_welcome(stack, root), highlight=False)
-            while not shutdown.wait(_LOOK_SECONDS):
+            while not shutdown.wait(_POLL_SECONDS):
                 for line in (line for log in logs for line in log.new_lines()):
                     console.print(line, highlight=False)
                 stack.check()
@@ -83,10 +83,9 @@ def _welcome(stack: LocalStack, root: Path) -> Text:
 
 
 class LogFollower:
-    """Reads what is new in a service's log, and keeps what people want to see as it happens: warnings and
-    worse.
+    """Reads new lines of a service's log, and selects warnings and errors.
 
-    Lines that are not JSON are shown as they are: a traceback, or the interpreter's own words.
+    Lines that are not JSON are passed unchanged: a traceback, or the interpreter's messages.
     """
 
     def __init__(self, service: Service, log: Path) -> None:
@@ -96,7 +95,7 @@ class LogFollower:
         self._rest = b""
 
     def new_lines(self) -> Iterator[Text]:
-        """What was written since the last time, for the terminal."""
+        """The lines since the last call, for the terminal."""
         if not self._log.exists():
             return
         with self._log.open("rb") as log:
@@ -105,11 +104,11 @@ class LogFollower:
         self._offset += len(written)
         *lines, self._rest = (self._rest + written).split(b"\n")
         for line in lines:
-            shown = self._shown(line.decode(errors="replace"))
-            if shown:
-                yield shown
+            text = self._text(line.decode(errors="replace"))
+            if text:
+                yield text
 
-    def _shown(self, line: str) -> Text | None:
+    def _text(self, line: str) -> Text | None:
         entry = _entry(line)
         level = entry.pop("level", "")
         if entry and level not in _LOUD:

@@ -1,4 +1,4 @@
-"""Where everything of a stack is, and how each service is told so."""
+"""The folders of a stack, and each service's settings for them."""
 
 import os
 import secrets
@@ -24,7 +24,7 @@ class Layout:
 
     @property
     def data(self) -> Path:
-        """The databases, and what ECS and imports keep."""
+        """The databases, ECS's disks and imports."""
         return self.root / "data"
 
     def store(self, service: Service) -> Path:
@@ -40,7 +40,7 @@ class Layout:
         return self.root / "logs" / f"{service}.log"
 
     def create(self) -> None:
-        """Makes what is missing; only the owner may look into it."""
+        """Makes missing folders and keys, readable by their owner alone."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         for folder in (self.keys, self.data, self.root / "logs", *map(self.store, _STORES)):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -49,10 +49,9 @@ class Layout:
 
 
 def _write_key(path: Path) -> None:
-    """Writes 32 random bytes that only their owner reads; a key that is there stays, because the chunks need
-    it.
+    """Writes 32 random bytes, readable by their owner alone; an existing key stays: the chunks need it.
 
-    Renamed into place, so that a key is there whole or not at all.
+    Renamed into place, so that a key is whole or absent.
     """
     if path.exists():
         return

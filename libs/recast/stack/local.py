@@ -20,15 +20,16 @@ from recast.stack.problems import FolderInUse, PortInUse, ServiceNotServing
 from recast.stack.process import ServiceProcess
 
 _START_SECONDS = 60.0
-# The services let calls under way end for 8 s.
+# The services give running calls 8 s.
 _STOP_SECONDS = 12.0
 
 
 class LocalStack:
-    """The three services as processes of this machine. A context manager; `root` keeps its data between runs.
+    """The three services as processes of this machine. A context manager.
 
-    `ports` says where each listens on 127.0.0.1; None means free ports, chosen once and kept over restarts.
-    `environment` is added to every service's environment, and wins.
+    The data under `root` stays between runs.
+    `ports` are their ports on 127.0.0.1; None means free ports, chosen once and the same after a restart.
+    `environment` is added to every service's environment, and takes precedence.
     """
 
     def __init__(
@@ -49,12 +50,12 @@ class LocalStack:
         self._running: dict[Service, ServiceProcess] = {}
         self._lock: IO[bytes] | None = None
 
-    # Beginning and end.
+    # Start and stop.
 
     def start(self) -> Self:
         """Starts all three, and returns when each is SERVING.
 
-        Raises PortInUse, FolderInUse or ServiceNotServing; then nothing of the stack runs.
+        Raises PortInUse, FolderInUse or ServiceNotServing; then no service runs.
         """
         self._layout.create()
         self._take_lock()
@@ -65,15 +66,13 @@ class LocalStack:
                 self._run(service)
             for service in SERVICES:
                 self._running[service].wait_until_serving(self._endpoints[service], self._start_seconds)
-        except BaseException:  # whatever it is, Ctrl-C too: no service may be left behind
+        except BaseException:  # any, Ctrl-C too: no service may be left running
             self.stop()
             raise
         return self
 
     def stop(self) -> None:
-        """Asks all three to end, and kills those that have not after 12 s. Stopping what is stopped changes
-        nothing.
-        """
+        """Terminates all three, and kills those still running after 12 s. A repeat does nothing."""
         for process in self._running.values():
             process.signal(signal.SIGTERM)
         end = time.monotonic() + self._stop_seconds
@@ -100,7 +99,7 @@ class LocalStack:
     # One service.
 
     def kill(self, service: Service) -> None:
-        """Kills a service with SIGKILL, as a crash would, and returns when it is gone."""
+        """Kills a service with SIGKILL, as a crash would, and returns when it has ended."""
         self._running[service].signal(signal.SIGKILL)
         self._running[service].wait(self._stop_seconds)
 
@@ -126,7 +125,7 @@ class LocalStack:
                 raise ServiceNotServing(service, f"ended with code {code}", process.log, process.tail())
 
     def wait_for_end(self, service: Service, seconds: float = 20.0) -> None:
-        """Returns when a service's process has ended by itself; ServiceNotServing when it has not in time."""
+        """Returns when a service's process has ended by itself; ServiceNotServing when it has not."""
         process = self._running[service]
         if not process.wait(seconds):
             raise ServiceNotServing(
@@ -145,7 +144,7 @@ class LocalStack:
         """The file that a service's output is appended to."""
         return self._layout.log(service)
 
-    # Reaching it.
+    # Clients.
 
     @property
     def endpoints(self) -> Mapping[Service, str]:
@@ -154,11 +153,11 @@ class LocalStack:
 
     @property
     def keys(self) -> Path:
-        """The folder with the keys: what RECAST_KEYS names."""
+        """The folder with the keys, for RECAST_KEYS."""
         return self._layout.keys
 
     def environment(self, project: str = "demo") -> dict[str, str]:
-        """What the command `recast` needs in its environment to reach this stack."""
+        """The environment in which the command `recast` uses this stack."""
         ends = {f"RECAST_{service.upper()}_ENDPOINT": end for service, end in self._endpoints.items()}
         return ends | {"RECAST_KEYS": str(self.keys), "RECAST_PROJECT": project}
 
@@ -167,12 +166,12 @@ class LocalStack:
         settings = Settings(endpoints=self._endpoints, project=project, keys=self.keys)
         return Recast.from_settings(settings, mint(settings, project, role=role, service=service))
 
-    # Inside.
+    # Internals.
 
     def _hold_ports(self) -> None:
-        """Chooses the ports, or takes the given ones or those of before; raises PortInUse.
+        """Binds free ports, the given ones or the earlier ones; raises PortInUse.
 
-        They are held while the stack runs, so that nobody takes one while its service starts, or is dead.
+        They stay bound while the stack runs, so that no program takes one while its service is down.
         """
         for service in SERVICES:
             port = self._ports[service] if self._ports else 0
@@ -192,8 +191,7 @@ class LocalStack:
     def _take_lock(self) -> None:
         """Two stacks on one folder would take over each other's work: the folder is locked while one runs.
 
-        The lock is the kernel's, so it ends with this process, however that ends; the services do not
-        inherit it.
+        The lock is the kernel's, so it ends with this process; the services do not inherit it.
         """
         lock = (self._layout.root / "lock").open("wb")
         try:

@@ -4,10 +4,10 @@ import socket
 
 
 def hold_port(port: int = 0) -> socket.socket:
-    """Holds a port of 127.0.0.1, a free one for 0, until the socket is closed. OSError when somebody listens.
+    """Holds a port of 127.0.0.1, a free one for 0, until the socket is closed. OSError for a port in use.
 
-    A port that is only looked up is often taken before it is used: by another program, or as the near end of
-    a connection. A socket that is bound and does not listen prevents that; and because it sets SO_REUSEADDR
+    A port that is only chosen may be taken before it is used: by another program, or as the local port of a
+    connection. A socket that is bound and does not listen prevents that; and because it sets SO_REUSEADDR
     (Linux, socket(7)) one that sets it too, as gRPC does, may listen on the port meanwhile.
     """
     held = socket.socket()
@@ -21,6 +21,6 @@ def hold_port(port: int = 0) -> socket.socket:
 
 
 def address_of(held: socket.socket) -> str:
-    """`host:port` of a port that is held."""
+    """`host:port` of a held port."""
     host, port = held.getsockname()
     return f"{host}:{port}"

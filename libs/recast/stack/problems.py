@@ -1,10 +1,10 @@
-"""Why a stack does not run, in words for the one who started it."""
+"""The reasons why a stack does not run, as messages for people."""
 
 from pathlib import Path
 
 
 class StackProblem(Exception):
-    """The stack cannot run; the text says why and what to do."""
+    """The stack cannot run; the text gives the reason and the remedy."""
 
 
 class PortInUse(StackProblem):
@@ -25,8 +25,8 @@ class FolderInUse(StackProblem):
 
 
 class ServiceNotServing(StackProblem):
-    """A service ended, or did not come up in time; the end of its log is part of the text."""
+    """A service ended, or did not start in time; the text has the end of its log."""
 
     def __init__(self, service: str, what: str, log: Path, tail: str) -> None:
-        shown = f"the end of {log}:\n{tail}" if tail else f"{log} is empty"
-        super().__init__(f"{service} {what}; {shown}")
+        log_text = f"the end of {log}:\n{tail}" if tail else f"{log} is empty"
+        super().__init__(f"{service} {what}; {log_text}")

@@ -1,4 +1,4 @@
-"""One service as a process: started, asked for its health, stopped."""
+"""One service as a process: start, health check, stop."""
 
 import os
 import signal
@@ -13,27 +13,25 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recast.stack.problems import ServiceNotServing
 
 _TAIL_LINES, _TAIL_BYTES = 20, 16_384
-# gRPC waits a second before it tries a refused connection again; a service is up in less.
+# gRPC waits a second before it retries a refused connection; a service starts in less.
 _QUICK = [
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 200),
 ]
-_LOOK_SECONDS = 0.5
+_CHECK_SECONDS = 0.5
 
 
 class ServiceProcess:
-    """A process of this stack and of nobody else: signals go to the child that was started here, never to a
-    name.
-    """
+    """A child process of this stack: signals go to its process id, never to a name."""
 
     def __init__(
         self, service: str, command: Sequence[str], environment: Mapping[str, str], log: Path
     ) -> None:
         self.service = service
         self.log = log
-        # Appended to, so that the reason of an earlier end is still there. The parent's descriptor is closed
-        # again: the child has its own, and lives on if the parent is killed.
+        # Appended to, so that the reason of an earlier exit is preserved. The parent closes its descriptor:
+        # the child has its own, and survives a kill of the parent.
         with log.open("ab") as output:
             self._begin = output.tell()
             self._child = subprocess.Popen(
@@ -57,7 +55,7 @@ class ServiceProcess:
         return self._child.poll()
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends a signal; a child that has ended gets none, because its id may be another's by now."""
+        """Sends a signal; none after the child's end, because its id may have been reused."""
         self._child.send_signal(number)
 
     def wait(self, seconds: float) -> bool:
@@ -71,9 +69,7 @@ class ServiceProcess:
     def wait_until_serving(
         self, endpoint: str, seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Returns when the service says SERVING. Raises ServiceNotServing when it ends first, or takes
-        longer.
-        """
+        """Returns when the service is SERVING. Raises ServiceNotServing when it ends first, or is late."""
         end = clock() + seconds
         with grpc.insecure_channel(endpoint, options=_QUICK) as channel:
             health = health_pb2_grpc.HealthStub(channel)
@@ -82,11 +78,11 @@ class ServiceProcess:
                 if code is not None:
                     raise ServiceNotServing(self.service, f"ended with code {code}", self.log, self.tail())
                 try:
-                    # `wait_for_ready` waits for the port instead of failing at once: no sleep is needed here.
+                    # `wait_for_ready` waits for the port: no sleep is needed here.
                     answer = health.Check(
-                        health_pb2.HealthCheckRequest(), timeout=_LOOK_SECONDS, wait_for_ready=True
+                        health_pb2.HealthCheckRequest(), timeout=_CHECK_SECONDS, wait_for_ready=True
                     )
-                except grpc.RpcError:  # not up yet; the loop ends by the clock or by the child's end
+                except grpc.RpcError:  # not up yet; the deadline or the child's end stops the loop
                     continue
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:
                     return

@@ -1,9 +1,9 @@
-"""`python -m recast.stack.secrets`: all files that docker-compose.yml calls secrets (`make secrets`).
+"""`python -m recast.stack.secrets`: all secret files of docker-compose.yml (`make secrets`).
 
-Compose binds these files into containers as they are: owner and mode are the host's, and the containers' user
-(10001) is nobody there. So the folder is what keeps others out: it is its owner's alone (0700). A file that a
-container reads may be read by all (0444), and a container is given the files it needs, not the folder; what
-no container reads is its owner's (0600). This needs no root, and holds where the engine maps user ids.
+Compose binds these files into containers with the host's owner and mode, and the containers' user (10001)
+does not exist there. So the folder protects them: only its owner may enter it (0700). A file that a container
+reads is readable by all (0444), and a container gets the files it needs, not the folder; other files are
+readable by their owner alone (0600). This needs no root, and holds where the engine maps user ids.
 """
 
 import argparse
@@ -35,20 +35,20 @@ NAMES = (
 
 
 class SecretsIncomplete(Exception):
-    """Some of the files are there, and some are not; none was written."""
+    """Only some of the files exist; none was written."""
 
     def __init__(self, folder: Path, missing: list[str]) -> None:
         super().__init__(
-            f"{folder} lacks {', '.join(missing)}: put back what is missing, because what is made anew does "
-            f"not fit what is there, and without its store key no backup can be read. To begin anew, with "
-            f"new volumes, remove the folder"
+            f"{folder} lacks {', '.join(missing)}: restore them, because new ones do not match the existing "
+            f"files, and without its store key no backup can be read. To start over with new volumes, "
+            f"remove the folder"
         )
 
 
 def create_secrets(folder: Path) -> bool:
-    """Makes the folder with all of `NAMES`, or, if it is there, changes nothing; whether it was made.
+    """Makes the folder with all of `NAMES`, unless it exists; returns whether it was made.
 
-    All or nothing: what is made gets its name last. SecretsIncomplete when the folder holds a part of them.
+    All or nothing: the finished folder is renamed. SecretsIncomplete when the folder holds a part of them.
     """
     if _is_complete(folder):
         return False
@@ -57,10 +57,10 @@ def create_secrets(folder: Path) -> bool:
     try:
         _fill(made)
         try:
-            os.rename(made, folder)  # over an empty folder too, and over nothing else
+            os.rename(made, folder)  # replaces an empty folder only
             _sync(folder.parent)
         except OSError:
-            if _is_complete(folder):  # another was quicker
+            if _is_complete(folder):  # another process was first
                 return False
             raise
     finally:
@@ -90,7 +90,7 @@ def _fill(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """A key that is in use must outlive the power: a rename may be on the disk before the bytes."""
+    """A key must survive a power cut: a rename may reach the disk before the bytes."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -117,9 +117,9 @@ def _texts() -> Mapping[str, str]:
 
 
 def main() -> int:
-    """Reads the arguments, and makes the files."""
+    """Parses the arguments, and makes the files."""
     parser = argparse.ArgumentParser(prog="python -m recast.stack.secrets", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path(".secrets"), help="where they are kept")
+    parser.add_argument("--folder", type=Path, default=Path(".secrets"), help="their folder")
     folder = parser.parse_args().folder
     try:
         made = create_secrets(folder)

@@ -1,6 +1,4 @@
-"""CSBS, IMS and ECS as containers of a test: one of each, or a scaled stack; gone with the test, however it
-ends.
-"""
+"""CSBS, IMS and ECS as containers of a test: one of each, or a scaled stack; removed with the test."""
 
 from recast.testing.backing import PostgresqlContainer, S3Container
 from recast.testing.containers import (

@@ -1,4 +1,4 @@
-"""What a scaled stack stands on: PostgreSQL and S3, each as a container."""
+"""The database and object store of a scaled stack: PostgreSQL and S3, each as a container."""
 
 import os
 from pathlib import Path
@@ -11,9 +11,9 @@ _ADMINISTRATOR = "recast"
 
 
 class PostgresqlContainer(OwnedContainer):
-    """PostgreSQL with a role and a database for each service, as the secrets' URLs name them.
+    """PostgreSQL with the roles and databases of the secrets' URLs, one for each service.
 
-    Nothing of it outlives the test, so it does not wait for its disk.
+    Without fsync, for its data is removed with the test.
     """
 
     role = "postgres"
@@ -23,7 +23,7 @@ class PostgresqlContainer(OwnedContainer):
         super().__init__(image, stack=stack, folder=folder)
         self.with_envs(POSTGRES_USER=_ADMINISTRATOR, POSTGRES_PASSWORD_FILE="/run/secrets/postgres-password")
         self.with_secrets("postgres-password")
-        # It becomes the user `postgres`, who owns its folder; the rest of its rights it does not need.
+        # The rights to become the user `postgres`, the owner of its folder; it needs no others.
         self._kwargs |= {"cap_drop": [], "security_opt": []}
         self.with_command(["postgres", "-c", "fsync=off", "-c", "max_connections=300"])
 
@@ -40,11 +40,11 @@ class PostgresqlContainer(OwnedContainer):
                 assert done.exit_code == 0, done.output
 
     def wait_until_ready(self) -> None:
-        """Returns when it answers; over the network, which is closed until the server is whole."""
+        """Returns when it answers over the network, which it opens once initialized."""
         self.await_that(["pg_isready", "--quiet", "--host=127.0.0.1", f"--username={_ADMINISTRATOR}"])
 
     def url(self, service: str, host: str = "") -> str:
-        """The URL of a service's database, as containers of the stack reach it, or at `host`."""
+        """The URL of a service's database, for containers of the stack, or at `host`."""
         url = (self.secrets / f"{service}-database-url").read_text().strip()
         return url.replace("@postgres:", f"@{host}:") if host else url
 
@@ -63,9 +63,9 @@ class S3Container(OwnedContainer):
         self.with_tmpfs_mount("/tmp")
 
     def prepare(self) -> None:
-        """Returns when the bucket is there: the server makes it by itself."""
+        """Returns when the bucket exists: the server makes it."""
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Returns when the bucket is there."""
+        """Returns when the bucket exists."""
         self.await_that(["test", "-e", "/tmp/ready"])

@@ -20,13 +20,13 @@ from recast.stack.secrets import create_secrets
 from recast.testing.session import begin_session, labels_of, new_folder, remove_stack
 
 START_SECONDS = 60.0
-_LOOK_SECONDS = 0.5
+_CHECK_SECONDS = 0.5
 _SECRETS = "/run/secrets"
 _QUICK = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
 
 
 class ContainerNotServing(StackProblem):
-    """A container ended, or did not come up in time; the end of its log is part of the text."""
+    """A container ended, or did not start in time; the text has the end of its log."""
 
     def __init__(self, name: str, what: str, tail: str) -> None:
         super().__init__(f"{name} {what}; the end of its log:\n{tail}")
@@ -35,11 +35,11 @@ class ContainerNotServing(StackProblem):
 class OwnedContainer(DockerContainer):
     """A container of a stack: with its labels, on its network, and with files of its secrets folder.
 
-    Without `stack` it is one of its own, with new secrets.
+    Without `stack` it is a stack by itself, with new secrets.
     """
 
     role = ""
-    """What it is called on its network."""
+    """Its host name on its network."""
 
     def __init__(self, image: str, *, stack: str = "", folder: Path | None = None, name: str = "") -> None:
         begin_session()
@@ -68,7 +68,7 @@ class OwnedContainer(DockerContainer):
         return self
 
     def stop(self, force: bool = True, delete_volume: bool = True) -> None:
-        """Removes it; if it is a stack of its own, with all that it has."""
+        """Removes it; if it is a stack by itself, with its network and secrets."""
         super().stop(force, delete_volume)
         self._container = None
         if self._is_alone:
@@ -100,14 +100,14 @@ class OwnedContainer(DockerContainer):
                 raise ContainerNotServing(self.label, f"was not ready within {seconds:g} s", self.tail())
             time.sleep(0.1)
 
-    # What happens to containers.
+    # Faults.
 
     def kill(self) -> None:
         """Kills it as a crash would."""
         self.get_wrapped_container().kill()
 
     def start_again(self) -> None:
-        """Starts it after its end, with what it kept, and returns when it is ready."""
+        """Starts it after its end, with its data, and returns when it is ready."""
         self.get_wrapped_container().start()
         self.wait_until_ready()
 
@@ -120,15 +120,14 @@ class OwnedContainer(DockerContainer):
         self.get_wrapped_container().unpause()
 
     def wait_until_ready(self) -> None:
-        """Returns when it does what it is for; ContainerNotServing when it ends first, or takes longer."""
+        """Returns when it is ready; ContainerNotServing when it ends first, or is late."""
         raise NotImplementedError
 
 
 class ServiceContainer(OwnedContainer):
-    """One process of a service, on a port of loopback that it keeps when it is started again.
+    """One process of a service, on a port of loopback that stays after a restart.
 
-    Alone it keeps everything in itself, and knows no peers: `environment` names them
-    (RECAST_CSBS_ECS_TARGET).
+    Alone it has its data inside, and no peers: `environment` names them (RECAST_CSBS_ECS_TARGET).
     """
 
     service: ClassVar[Service]
@@ -158,12 +157,12 @@ class ServiceContainer(OwnedContainer):
         self.with_envs(**(environment or {}))
         self.with_secrets("trusted.json", f"{self.service}.pem", *self.files)
         self.with_tmpfs_mount("/tmp")
-        # Chosen once: a port that the engine chooses is another after every start.
+        # Chosen once: the engine would choose another port after every start.
         self.host_port = _free_port()
         cast(Any, self.ports)[f"{self.port}/tcp"] = ("127.0.0.1", self.host_port)
 
     def _options(self) -> dict[str, Any]:
-        # It is asked from here: the image's own check would start a Python every few seconds.
+        # Checked from here: the image's own check would start a Python every few seconds.
         return super()._options() | {"read_only": True, "healthcheck": {"test": ["NONE"]}}
 
     def _own(self) -> Mapping[str, str]:
@@ -174,7 +173,7 @@ class ServiceContainer(OwnedContainer):
 
     @property
     def endpoint(self) -> str:
-        """`host:port`, as a client on this machine has it."""
+        """`host:port` for clients on this machine."""
         return f"127.0.0.1:{self.host_port}"
 
     def start(self) -> Self:
@@ -182,7 +181,7 @@ class ServiceContainer(OwnedContainer):
         try:
             self.launch()
             self.wait_until_serving()
-        except BaseException:  # whatever it is, Ctrl-C too: nothing is left behind
+        except BaseException:  # any, Ctrl-C too: nothing is left behind
             self.stop()
             raise
         return self
@@ -196,7 +195,7 @@ class ServiceContainer(OwnedContainer):
         self.wait_until_serving()
 
     def wait_until_serving(self, seconds: float = START_SECONDS) -> None:
-        """Returns when it says SERVING; ContainerNotServing when it ends first, or takes longer."""
+        """Returns when it is SERVING; ContainerNotServing when it ends first, or is late."""
         end = time.monotonic() + seconds
         container = self.get_wrapped_container()
         with grpc.insecure_channel(self.endpoint, options=_QUICK) as channel:
@@ -204,12 +203,12 @@ class ServiceContainer(OwnedContainer):
             while time.monotonic() < end:
                 try:
                     answer = health.Check(
-                        health_pb2.HealthCheckRequest(), timeout=_LOOK_SECONDS, wait_for_ready=True
+                        health_pb2.HealthCheckRequest(), timeout=_CHECK_SECONDS, wait_for_ready=True
                     )
                     if answer.status == health_pb2.HealthCheckResponse.SERVING:
                         return
                 except grpc.RpcError:
-                    pass  # not up yet; the loop ends by the clock or by the container's end
+                    pass  # not up yet; the deadline or the container's end stops the loop
                 container.reload()
                 if container.status not in {"running", "created"}:
                     raise ContainerNotServing(self.label, "ended", self.tail())
@@ -243,7 +242,7 @@ class ImsContainer(ServiceContainer):
 
 
 class EcsContainer(ServiceContainer):
-    """ECS: servers and disks, on the host that this container is."""
+    """ECS: servers and disks; the container is its host."""
 
     role, service = "ecs", "ecs"
     port = 7103

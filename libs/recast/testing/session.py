@@ -1,7 +1,7 @@
-"""Whose a container, network or volume is: labels tell the process that made it, and its stack.
+"""Ownership of containers, networks and volumes: labels name the process that made them, and the stack.
 
-Testcontainers' own reaper is a container of its own, from a registry. Here what a process leaves is removed
-when it ends; and what one that was killed left, by the next one that begins.
+Testcontainers' own reaper is an image from a registry. Here a process removes its own objects when it ends,
+and the next process removes those of a killed one.
 """
 
 import atexit
@@ -28,7 +28,7 @@ testcontainers_config.ryuk_disabled = True
 
 @cache
 def begin_session() -> None:
-    """Removes what dead processes left, and has this one remove what it leaves; once a process."""
+    """Removes objects of dead processes, and registers the cleanup at exit; once a process."""
     remove_leftovers()
     atexit.register(_end_session)
 
@@ -40,24 +40,24 @@ def _end_session() -> None:
 
 
 def new_folder() -> Path:
-    """A folder for the files of a stack's containers; it goes with the stack, or with this process."""
+    """A folder for the files of a stack's containers, removed with the stack or with this process."""
     _folders.append(Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX)))
     return _folders[-1]
 
 
 def labels_of(stack: str, folder: Path) -> dict[str, str]:
-    """The labels of everything that a stack is made of."""
+    """The labels of a stack's objects."""
     return dict(_identity()) | {_STACK: stack, _FOLDER: str(folder)}
 
 
 def remove_stack(stack: str, folder: Path) -> None:
-    """Removes everything of a stack, in whatever state it is."""
+    """Removes all objects of a stack, in any state."""
     _remove({_STACK: stack})
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_leftovers() -> None:
-    """Removes what was made by processes of this machine that do not run any more."""
+    """Removes objects of ended processes of this machine."""
     dead = set()
     with engine() as client:
         for each in _all(client, {_STACK: ""}):
@@ -80,7 +80,7 @@ def engine() -> Iterator[Any]:
 
 @cache
 def _identity() -> Mapping[str, str]:
-    """This process, so that it is known to be dead later: a number alone may be another's by then."""
+    """Identifies this process by id and start time: an id alone may be reused."""
     return {
         f"{_PREFIX}.machine": socket.gethostname(),
         f"{_PREFIX}.boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
@@ -91,7 +91,7 @@ def _identity() -> Mapping[str, str]:
 
 
 def _started(process: int) -> str:
-    """When a process was started, in the kernel's ticks; empty when there is none."""
+    """The start time of a process, in the kernel's ticks; empty when there is none."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
     except OSError:
@@ -100,7 +100,7 @@ def _started(process: int) -> str:
 
 
 def _is_dead(labels: Mapping[str, str]) -> bool:
-    """Whether the process that made something is gone; False where that cannot be seen from here."""
+    """Whether the process that made an object has ended; False if that cannot be determined here."""
     own = _identity()
     machine, boot, namespace, process, started = (labels.get(name, "") for name in own)
     here = list(own.values())
@@ -129,7 +129,7 @@ def _remove(wanted: Mapping[str, str]) -> None:
     with engine() as client:
         for each in list(_all(client, wanted)):
             folders.add(Path(_labels(each)[_FOLDER]))
-            # Somebody else may remove it at the same time: what counts is that it goes.
+            # Another process may remove it at the same time.
             with suppress(NotFound, APIError):
                 _remove_one(each)
     for folder in folders:

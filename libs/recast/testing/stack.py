@@ -1,4 +1,4 @@
-"""`RecastStack`: the services as containers that know each other."""
+"""`RecastStack`: the services as connected containers."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -70,19 +70,19 @@ class RecastStack:
         self.postgresql: PostgresqlContainer | None = None
         self.s3: S3Container | None = None
 
-    # Beginning and end.
+    # Start and stop.
 
     def start(self) -> Self:
-        """Starts everything, and returns when each service is SERVING. When one does not, nothing is left."""
+        """Starts everything, and returns when each service is SERVING. On a failure everything is removed."""
         try:
             self._start()
-        except BaseException:  # whatever it is, Ctrl-C too: nothing is left behind
+        except BaseException:  # any, Ctrl-C too: nothing is left behind
             self.stop()
             raise
         return self
 
     def stop(self) -> None:
-        """Removes everything, whatever state it is in."""
+        """Removes everything, in any state."""
         for client in self._clients:
             client.close()
         self._clients.clear()
@@ -96,7 +96,7 @@ class RecastStack:
     ) -> None:
         self.stop()
 
-    # Reaching it.
+    # Clients.
 
     def of(self, service: Service) -> list[ServiceContainer]:
         """The containers of a service."""
@@ -118,11 +118,11 @@ class RecastStack:
         return made
 
     def environment(self, project: str = "demo") -> dict[str, str]:
-        """What the command `recast` needs in its environment to reach this stack."""
+        """The environment in which the command `recast` uses this stack."""
         ends = {f"RECAST_{service.upper()}_ENDPOINT": end for service, end in self.endpoints.items()}
         return ends | {"RECAST_KEYS": str(self.secrets), "RECAST_PROJECT": project}
 
-    # Inside.
+    # Internals.
 
     def _start(self) -> None:
         self._network = Network(docker_network_kw={"labels": self._labels}).create()
@@ -160,14 +160,14 @@ class RecastStack:
         made = kind(environment=environment | self._extra, stack=self.name, folder=self.folder, name=name)
         if self.is_scaled:
             made.with_secrets(f"{service}-database-url", "s3-credentials")
-        self._keep(made, f"recast-{self.name}-{name}", "/var/lib/recast")
-        self._keep(made, f"recast-{self.name}-shared", _SHARED)
+        self._mount_volume(made, f"recast-{self.name}-{name}", "/var/lib/recast")
+        self._mount_volume(made, f"recast-{self.name}-shared", _SHARED)
         self.prepare(made)
         self._join(made, service)
         return made
 
-    def _keep(self, container: OwnedContainer, volume: str, path: str) -> None:
-        """What is under the path stays when the container is started again, and goes with the stack."""
+    def _mount_volume(self, container: OwnedContainer, volume: str, path: str) -> None:
+        """Puts the path on a volume, which survives a restart and is removed with the stack."""
         with engine() as client:
             client.volumes.create(volume, labels=self._labels)
         container.with_volume_mapping(volume, path, "rw")

@@ -1,4 +1,4 @@
-"""`make bench-load`: calls a second of one process beside what is asked of it, and pages of a long list.
+"""`make bench-load`: calls a second of one process beside the required rates, and pages of a long list.
 
 `--beside PYTHON` measures another checkout in the same rounds: PYTHON is the interpreter of its virtual
 environment. Figures are medians of the rounds. Clients are processes of their own, on loopback.
@@ -89,7 +89,7 @@ class _Side:
         self.installation = installation
         self._seconds = given.seconds
         self._first = 0
-        # Each round locks backups of its own, and ends early where it has had them all.
+        # Each round locks backups of its own, and ends early when it has locked them all.
         self._stride = given.backups * 99 // 100 // (3 * given.rounds + 1)
 
     def round(self, kind: str) -> dict[str, float]:
@@ -147,7 +147,7 @@ def _free_port() -> int:
 
 
 def main() -> None:
-    """Measures, prints the tables, and writes the report where it is wanted."""
+    """Measures, prints the tables, and writes the report to `--report`."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.load", description=__doc__)
     parser.add_argument("--report", type=Path)
     parser.add_argument("--beside", metavar="PYTHON", help="measure the services of this interpreter too")

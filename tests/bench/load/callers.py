@@ -1,7 +1,7 @@
 """Writing clients: one process of one thread, and several connections with a call under way on each.
 
-Reads one line of JSON (what to call, where, how long), prints `ready`, begins at the next line, and prints
-what each call took. A call that is refused ends the run: a rate of refusals is no rate.
+Reads one line of JSON (the method, the endpoint, the duration), prints `ready`, begins at the next line, and
+prints the latency of each call. A call that is refused ends the run: a rate of refusals is no rate.
 """
 
 import json
@@ -23,17 +23,19 @@ KINDS: dict[str, tuple[str, Callable[[str, int], Message]]] = {
 }
 
 
-def run(asked: dict[str, Any]) -> dict[str, object]:
+def run(options: dict[str, Any]) -> dict[str, object]:
     """Calls for so many seconds, each with a number of its own from `first` on, of which there are `most`."""
-    path, request = KINDS[asked["kind"]]
-    numbers = iter(range(asked["first"], asked["first"] + asked["most"]))
-    connections = [Connection(asked["endpoint"], path, asked["token"]) for _ in range(asked["connections"])]
+    path, request = KINDS[options["kind"]]
+    numbers = iter(range(options["first"], options["first"] + options["most"]))
+    connections = [
+        Connection(options["endpoint"], path, options["token"]) for _ in range(options["connections"])
+    ]
     selector = selectors.DefaultSelector()
     begun: dict[Connection, int] = {}
     taken: list[int] = []
 
     def send(connection: Connection, number: int) -> None:
-        message = request(asked["run"], number).SerializeToString()
+        message = request(options["run"], number).SerializeToString()
         begun[connection] = time.perf_counter_ns()
         connection.send(message)
 
@@ -48,7 +50,7 @@ def run(asked: dict[str, Any]) -> dict[str, object]:
             connection: Connection = key.data
             if connection.is_answered():
                 taken.append((time.perf_counter_ns() - begun.pop(connection)) // 1000)
-                is_time = time.monotonic() < begun_at + asked["seconds"]
+                is_time = time.monotonic() < begun_at + options["seconds"]
                 if is_time and (number := next(numbers, None)) is not None:
                     send(connection, number)
     return {"calls": len(taken), "seconds": time.monotonic() - begun_at, "microseconds": taken}

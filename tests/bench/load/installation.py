@@ -1,4 +1,6 @@
-"""What is measured: a service's process on a database of its own, its peers and its limits beside it."""
+"""The installation under load: a service's process on a database of its own, with
+its peers and its limits.
+"""
 
 import json
 import os
@@ -74,7 +76,7 @@ class Installation:
 
 
 def write_peer_answers(folder: Path) -> None:
-    """What the peers answer: a server with two disks, and a full-server image of it."""
+    """The answers of the peers: a server with two disks, and a full-server image of it."""
     disks, content = rows.disk_messages("server")
     server = server_pb2.Server(name="any", display_name="any", state=server_pb2.SERVER_STATE_STOPPED)
     for disk in backup_pb2.Backup.FromString(disks).disks:
@@ -103,23 +105,23 @@ def peer(folder: Path) -> Iterator[str]:
         child.wait(15)
 
 
-def call(asked: dict[str, Any]) -> dict[str, Any]:
+def call(options: dict[str, Any]) -> dict[str, Any]:
     """One round of `callers.py`."""
-    return _clients("callers", [asked])[0]
+    return _clients("callers", [options])[0]
 
 
-def mix(asked: dict[str, Any], processes: int, threads: int) -> int:
-    """One round of `mixing.py`, of so many processes of so many threads; gives how often they did it all."""
+def mix(options: dict[str, Any], processes: int, threads: int) -> int:
+    """One round of `mixing.py`, of so many processes of so many threads; gives the number of repeats."""
     step = processes * threads
     several = [
-        asked | {"first": asked["first"] + number * threads, "step": step, "threads": threads}
+        options | {"first": options["first"] + number * threads, "step": step, "threads": threads}
         for number in range(processes)
     ]
     return sum(each["rounds"] for each in _clients("mixing", several))
 
 
-def _clients(program: str, asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What each of these processes, begun together, tells at its end."""
+def _clients(program: str, options: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The results of these processes, begun together."""
     children = [
         subprocess.Popen(
             [sys.executable, "-m", f"tests.bench.load.{program}"],
@@ -128,24 +130,24 @@ def _clients(program: str, asked: Sequence[dict[str, Any]]) -> list[dict[str, An
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in asked
+        for _ in options
     ]
     try:
-        for child, each in zip(children, asked, strict=True):
-            _tell(child, json.dumps(each))
+        for child, each in zip(children, options, strict=True):
+            _write_line(child, json.dumps(each))
         for child in children:
             assert child.stdout is not None
             child.stdout.readline()
         for child in children:
-            _tell(child, "go")
-        return [_result(child, each["seconds"] + 60) for child, each in zip(children, asked, strict=True)]
+            _write_line(child, "go")
+        return [_result(child, each["seconds"] + 60) for child, each in zip(children, options, strict=True)]
     finally:
         for child in children:
             child.kill()  # nothing, where it has ended
             child.wait(15)
 
 
-def _tell(child: "subprocess.Popen[str]", line: str) -> None:
+def _write_line(child: "subprocess.Popen[str]", line: str) -> None:
     assert child.stdin is not None
     child.stdin.write(f"{line}\n")
     child.stdin.flush()

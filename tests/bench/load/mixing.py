@@ -1,7 +1,7 @@
 """Clients of the soak: one process of several threads, each with a channel of its own, that do a bit of all.
 
 Reads one line of JSON, prints `ready`, begins at the next line, and prints how many rounds there were. A call
-that is refused ends the run. What is asked depends on the answers, so these are gRPC's own clients.
+that is refused ends the run. The requests depend on the answers, so these are gRPC's own clients.
 """
 
 import json
@@ -20,15 +20,15 @@ from recast.imagelock.v1 import image_lock_service_pb2, image_lock_service_pb2_g
 from tests.bench.load.requests import PROJECT, create_backup, lock
 
 
-def mixed(asked: dict[str, Any]) -> Callable[[int], None]:
+def mixed(options: dict[str, Any]) -> Callable[[int], None]:
     """A round: a backup is recorded, read, listed and changed, and another locked, confirmed and released."""
-    channel = grpc.insecure_channel(asked["endpoint"], options=[("grpc.use_local_subchannel_pool", 1)])
+    channel = grpc.insecure_channel(options["endpoint"], options=[("grpc.use_local_subchannel_pool", 1)])
     grpc.channel_ready_future(channel).result(timeout=20)
     stub = backups_grpc.BackupServiceStub(channel)
     locks = image_lock_service_pb2_grpc.ImageLockServiceStub(channel)
-    run = asked["run"]
-    people = {"metadata": (("authorization", f"Bearer {asked['token']}"),), "timeout": 30}
-    ims = {"metadata": (("authorization", f"Bearer {asked['service_token']}"),), "timeout": 30}
+    run = options["run"]
+    people = {"metadata": (("authorization", f"Bearer {options['token']}"),), "timeout": 30}
+    ims = {"metadata": (("authorization", f"Bearer {options['service_token']}"),), "timeout": 30}
 
     def one(number: int) -> None:
         made = stub.CreateBackup(create_backup(run, number), **people).backup
@@ -46,10 +46,10 @@ def mixed(asked: dict[str, Any]) -> Callable[[int], None]:
     return one
 
 
-def run(asked: dict[str, Any]) -> dict[str, int]:
+def run(options: dict[str, Any]) -> dict[str, int]:
     """Rounds for so many seconds; thread by thread every `step`th number from `first` on."""
-    threads, seconds = asked["threads"], asked["seconds"]
-    rounds = [mixed(asked) for _ in range(threads)]
+    threads, seconds = options["threads"], options["seconds"]
+    rounds = [mixed(options) for _ in range(threads)]
     done = [0] * threads
     failed: list[BaseException] = []
     print("ready", flush=True)
@@ -57,13 +57,13 @@ def run(asked: dict[str, Any]) -> dict[str, int]:
     begun_at = time.monotonic()
 
     def work(thread: int) -> None:
-        number = asked["first"] + thread
+        number = options["first"] + thread
         try:
             while time.monotonic() < begun_at + seconds:
                 rounds[thread](number)
                 done[thread] += 1
-                number += asked["step"]
-        except grpc.RpcError as problem:  # told to whoever started this process
+                number += options["step"]
+        except grpc.RpcError as problem:  # goes to the parent process
             failed.append(problem)
 
     running = [threading.Thread(target=work, args=(thread,)) for thread in range(threads)]

@@ -1,6 +1,7 @@
-"""What pages of a very long list cost: the first beside one in the middle and the last, by filter and order.
+"""The cost of the pages of a very long list: the first beside one in the middle and the last, by filter and
+order.
 
-A page is asked for by the token of the page before it. To have the last one's without reading the thousands
+A page is requested by the token of the page before it. To have the last one's without reading the thousands
 before, the position in a real token is replaced by that of the row before the last page.
 """
 
@@ -50,7 +51,7 @@ def measure(endpoint: str, token: str, url: str) -> list[dict[str, Any]]:
 
 
 def _query(stub: Any, metadata: Any, database: Database, filter_text: str, order_by: str) -> dict[str, Any]:
-    def ask(page_token: str) -> pb.ListBackupsResponse:
+    def page_at(page_token: str) -> pb.ListBackupsResponse:
         request = pb.ListBackupsRequest(
             parent=f"projects/{rows.PROJECT}",
             filter=filter_text,
@@ -61,13 +62,13 @@ def _query(stub: Any, metadata: Any, database: Database, filter_text: str, order
         answer: pb.ListBackupsResponse = stub.ListBackups(request, metadata=metadata, timeout=60)
         return answer
 
-    first = ask("")
+    first = page_at("")
     tokens = {"first": ""}
     if first.next_page_token:
         with database.read() as session:
             for name, row in _positions(session, filter_text, order_by).items():
                 tokens[name] = _moved(first.next_page_token, row, order_by)
-        last = ask(tokens["last"])
+        last = page_at(tokens["last"])
         if len(last.backups) != SIZE or last.next_page_token:
             raise RuntimeError(f"no last page of {filter_text!r} {order_by!r}: {len(last.backups)} backups")
     taken: dict[str, list[float]] = {name: [] for name in tokens}
@@ -75,7 +76,7 @@ def _query(stub: Any, metadata: Any, database: Database, filter_text: str, order
     while len(taken["first"]) < 3 or (time.monotonic() < end and len(taken["first"]) < 40):
         for name, page_token in tokens.items():
             begun = time.perf_counter()
-            ask(page_token)
+            page_at(page_token)
             taken[name].append((time.perf_counter() - begun) * 1000)
     medians = {name: round(statistics.median(several), 2) for name, several in taken.items()}
     return {"filter": filter_text, "order_by": order_by or "create_time desc", "milliseconds": medians}

@@ -1,4 +1,4 @@
-"""The peers of the measured service: each call is answered at once, with what stands in a folder.
+"""The peers of the measured service: each call is answered at once, with the messages in a folder.
 
 `python -m tests.bench.load.peer FOLDER`, with the serialized answers `server` and `image` in the folder.
 Prints its port; ends when its input does.

@@ -1,7 +1,7 @@
-"""Reading clients: h2load, a client in C that costs so little that the server is what is measured.
+"""Reading clients: h2load, a client in C that costs so little that the server's cost is measured.
 
-A gRPC call is an HTTP/2 POST of a framed message. Every call of a run is the same request. That all were
-answered in full is told by their bytes: a refusal has trailers and no body.
+A gRPC call is an HTTP/2 POST of a framed message. Every call of a run is the same request. The number of
+bytes proves that all were answered in full: a refusal has trailers and no body.
 """
 
 import re
@@ -17,7 +17,7 @@ _DONE = re.compile(r"requests: (\d+) total, \d+ started, (\d+) done, (\d+) succe
 
 @dataclass(frozen=True)
 class Read:
-    """One request to one server: its method's path, its message, and how many bytes the answer has."""
+    """One request to one server: its method's path, its message, and the answer's number of bytes."""
 
     endpoint: str
     path: str
@@ -56,11 +56,13 @@ def load(read: Read, clients: int, seconds: int) -> dict[str, object]:
     return {"calls": len(taken), "seconds": float(seconds), "microseconds": taken}
 
 
-def _check(told: str, read: Read) -> None:
+def _check(output: str, read: Read) -> None:
     """Every answer must have been the whole one; as many as there are connections may be cut by the end."""
-    requests, data = _DONE.search(told), _DATA.search(told)
+    requests, data = _DONE.search(output), _DATA.search(output)
     if requests is None or data is None:
-        raise RuntimeError(f"h2load told:\n{told}")
+        raise RuntimeError(f"h2load printed:\n{output}")
     answered = int(data[1]) / (read.answer_bytes + len(frame(b"")))
     if abs(answered - int(requests[2])) > 0.01 * int(requests[2]) + 16:
-        raise RuntimeError(f"{answered:.0f} whole answers to {requests[2]} requests of {read.path}:\n{told}")
+        raise RuntimeError(
+            f"{answered:.0f} whole answers to {requests[2]} requests of {read.path}:\n{output}"
+        )

@@ -25,7 +25,7 @@ _ROLES = ((content_pb2.DISK_ROLE_SYSTEM, 0), (content_pb2.DISK_ROLE_DATA, 1))
 
 
 def disk_messages(server: str) -> tuple[bytes, bytes]:
-    """What every row's disks and content are: a system and a data disk, in the store of this project."""
+    """The disks and the content of every row: a system and a data disk, in the store of this project."""
     backup = backup_pb2.Backup()
     content = content_pb2.Content(store=content_pb2.ContentStore(url="file:///load", project=PROJECT))
     for role, position in _ROLES:

@@ -1,8 +1,8 @@
 """Whether memory stays flat: minutes of mixed load on one service, its resident memory after each.
 
 `make bench-load SOAK_MINUTES=30` runs this alone. Ids, servers and tokens' projects are new all the time, so
-that whatever is kept for each of them would show. Memory goes up and down by a third as the allocator gives
-back; what leaks raises the peaks, so they are told by quarters: caches fill in the first.
+that memory for each of them would be seen. Memory goes up and down by a third as the allocator gives back; a
+leak raises the peaks, so they are reported by quarters: caches fill in the first.
 """
 
 import time

@@ -1,8 +1,8 @@
-"""A gRPC client that costs so little that the server is what is measured: unary calls, one at a time on each
+"""A gRPC client that costs so little that the server's cost is measured: unary calls, one at a time on each
 connection, and one thread for all connections.
 
 A call is an HTTP/2 POST (RFC 9113) whose headers are written without compression (RFC 7541, 6.2.2) and are
-the same each time, so they are written once. What a server answers is read by its frames alone: an answer has
+the same each time, so they are written once. A server's answer is read by its frames alone: an answer has
 data, a refusal has none.
 """
 
@@ -23,8 +23,8 @@ class Refused(Exception):
 
 
 class Connection:
-    """One connection to one method. What is sent is small, and goes at once; what comes is waited for by who
-    asks for `fileno`.
+    """One connection to one method. A request is small, and is sent at once; an answer is waited for by a
+    selector on `fileno`.
     """
 
     def __init__(self, endpoint: str, path: str, token: str) -> None:
@@ -62,7 +62,7 @@ class Connection:
         )
 
     def is_answered(self) -> bool:
-        """Takes what has come, waiting for it if nothing has; Refused when that says so."""
+        """Receives, waiting if nothing has come; Refused when the server refuses."""
         came = self._socket.recv(65_536)
         if not came:
             raise Refused("the server closed the connection")
@@ -99,11 +99,11 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 def _text(text: str) -> bytes:
     """A string as HPACK has it, not coded: its length with a prefix of seven bits, and its bytes."""
-    told = text.encode()
-    length = len(told)
+    encoded = text.encode()
+    length = len(encoded)
     if length < 127:
-        return bytes([length]) + told
+        return bytes([length]) + encoded
     head, length = bytes([127]), length - 127
     while length >= 128:
         head, length = head + bytes([length % 128 + 128]), length // 128
-    return head + bytes([length]) + told
+    return head + bytes([length]) + encoded

@@ -1,4 +1,4 @@
-"""What every backend of the chunk store must do: subclass both suites, and give `objects`."""
+"""The suites of every backend of the chunk store: a subclass gives `objects`."""
 
 import os
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ class ObjectsSuite:
         assert list(objects.list("a")) == [("a/b/c", 5)]
 
     def test_missing_is_none(self, objects: Objects) -> None:
-        """An object that is not there is None, however it is asked for."""
+        """Reading or sizing an object that is not there gives None."""
         assert (objects.get("a/b"), objects.read_back("a/b"), objects.size("a/b")) == (None, None, None)
 
     def test_empty_object_is_not_missing(self, objects: Objects) -> None:
@@ -60,7 +60,7 @@ class ObjectsSuite:
         assert objects.get("a/b") is not None
 
     def test_name_is_taken_once(self, objects: Objects) -> None:
-        """A second put_new of a name changes nothing and says so."""
+        """A second put_new of a name changes nothing, and returns that."""
         assert objects.put_new("a/b", b"first")
         assert not objects.put_new("a/b", b"second")
         assert bytes(objects.get("a/b") or b"") == b"first"
@@ -173,17 +173,17 @@ class ChunkStoreSuite:
             assert all(pool.map(write, range(8)))
         assert store.usage().chunks == 9
 
-    def test_collect_keeps_exactly_what_is_named(self, store: ChunkStore) -> None:
+    def test_collect_removes_exactly_the_unlisted_chunks(self, store: ChunkStore) -> None:
         """After a disk is deleted, collect removes its own chunks, and none that another disk has."""
-        kept = store.write_disk(BytesDisk(distinct_chunks(3)), "kept")
+        live = store.write_disk(BytesDisk(distinct_chunks(3)), "live")
         store.write_disk(BytesDisk(distinct_chunks(8)), "deleted")
         store.delete_index("deleted")
-        collected = store.collect([kept.ref])
+        collected = store.collect([live.ref])
         assert (collected.chunks_deleted, collected.chunks_retained, collected.unlisted) == (5, 3, ())
         assert collected.bytes_deleted > 0
-        assert store.verify_disk(kept.ref, deep=True) == []
-        assert (store.usage().chunks, store.usage().bytes) == (3, kept.stored_bytes)
-        assert store.collect([kept.ref]).chunks_deleted == 0
+        assert store.verify_disk(live.ref, deep=True) == []
+        assert (store.usage().chunks, store.usage().bytes) == (3, live.stored_bytes)
+        assert store.collect([live.ref]).chunks_deleted == 0
 
     def test_collect_leaves_other_projects_alone(self, store: ChunkStore, objects: Objects) -> None:
         """A collection of everything in one project touches nothing of another."""
@@ -203,7 +203,7 @@ class ChunkStoreSuite:
             store.read_index(refs[0])
 
     def test_store_is_found_again(self, store: ChunkStore, objects: Objects) -> None:
-        """Another opening of the same objects reads what the first wrote, with its chunk size."""
+        """A store opened again over the same objects reads the first one's disks, with its chunk size."""
         ref = store.write_disk(BytesDisk(distinct_chunks(2)), "disk").ref
         again = ChunkStore.over(objects, project="acme", key=bytes(32))
         assert (again.chunk_bytes, again.verify_disk(ref, deep=True)) == (CHUNK, [])
@@ -275,7 +275,7 @@ class TestS3WithoutConditionsChunkStore(InS3WithoutConditions, ChunkStoreSuite):
 
 
 class TestS3ByEnvironmentObjects(ObjectsSuite):
-    """The same endpoint, told by the environment alone: plain HTTP, and credentials in a file."""
+    """The same endpoint, configured by the environment alone: plain HTTP, and credentials in a file."""
 
     @pytest.fixture
     def objects(self, s3_options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objects:

@@ -1,4 +1,4 @@
-"""What a database must do, whichever it is."""
+"""The suite of every database engine."""
 
 import subprocess
 import sys
@@ -104,7 +104,9 @@ class DatabaseSuite:
             assert session.exec(select(Tally.name)).all() == ["b"]
 
     def test_nothing_is_written_after_the_commit(self, database: Database) -> None:
-        """A commit is the last step: its connection is the next one's, also for who kept the session."""
+        """A commit is the last step of a write: after it a session that the caller still holds writes
+        nothing.
+        """
         with database.write() as tx:
             session = tx.session
             session.add(Tally(name="a"))
@@ -120,7 +122,9 @@ class DatabaseSuite:
             assert reading.exec(select(Tally.name)).all() == ["a"]
 
     def test_a_write_of_which_a_statement_failed_is_not_committed(self, database: Database) -> None:
-        """Whoever swallows the error is told at the commit, on both engines: the rest must not happen."""
+        """A write in which a statement failed cannot be committed, on either engine, although the error was
+        caught.
+        """
         add(database, "a")
         with database.write() as tx:
             tx.session.add(Tally(name="b"))
@@ -141,7 +145,7 @@ class DatabaseSuite:
             assert set(session.exec(select(Tally.name))) == {"a", "d"}
 
     def test_a_session_that_was_rolled_back_writes_nothing_by_itself(self, database: Database) -> None:
-        """Whoever rolls its session back and goes on has no transaction that could be committed, nor less."""
+        """A session that was rolled back has no transaction that could be committed."""
 
         def roll_back(session: Session, name: str) -> None:
             session.add(Tally(name=name))
@@ -184,16 +188,16 @@ class DatabaseSuite:
             assert set(session.exec(select(Tally.name))) == {"a", "d"}
 
     def test_after_commit_runs_after_the_commit(self, database: Database) -> None:
-        """An action for after the commit finds what was committed."""
+        """An action for after the commit sees the commit's rows."""
         seen: list[int] = []
 
-        def look() -> None:
+        def read() -> None:
             with database.read() as session:
                 seen.append(count(session))
 
         with database.write() as tx:
             tx.session.add(Tally(name="a"))
-            tx.after_commit(look)
+            tx.after_commit(read)
             tx.commit()
         assert seen == [1]
 
@@ -205,7 +209,7 @@ class DatabaseSuite:
         assert seen == []
 
     def test_concurrent_increments_are_all_counted(self, database: Database) -> None:
-        """Of writers who read a row for update, change and write it, none overwrites another."""
+        """Of writers that read a row for update, change and write it, none overwrites another."""
         add(database, "a")
 
         def increment(_: int) -> None:
@@ -220,8 +224,10 @@ class DatabaseSuite:
             assert session.get_one(Tally, "a").count == 30
 
     @pytest.mark.parametrize("way", ["guard", "lock"])
-    def test_of_many_who_want_one_change_exactly_one_wins(self, database: Database, way: str) -> None:
-        """Of all processes and threads that want to change a row as they know it, exactly one does."""
+    def test_of_many_contenders_for_one_change_exactly_one_wins(self, database: Database, way: str) -> None:
+        """Of all processes and threads that make the same change of a row's known state, exactly one
+        succeeds.
+        """
         with database.write() as tx:
             tx.session.connection().execute(text("CREATE TABLE contended (name TEXT, count INTEGER)"))
             tx.session.connection().execute(text("INSERT INTO contended VALUES ('a', 0)"))
@@ -233,7 +239,7 @@ class DatabaseSuite:
     # Reading.
 
     def test_a_read_is_one_snapshot(self, database: Database) -> None:
-        """What is committed while a read is open is not seen by it, and is by the next."""
+        """A read does not see commits made while it is open; the next read does."""
         with database.read() as session:
             assert count(session) == 0
             add(database, "a")
@@ -242,7 +248,7 @@ class DatabaseSuite:
             assert count(session) == 1
 
     def test_a_reader_does_not_wait_for_a_writer(self, database: Database) -> None:
-        """While a write is under way, a reader is answered from what was there before."""
+        """While a write is under way, a reader is answered from the state before it."""
         with database.write() as tx:
             tx.session.add(Tally(name="a"))
             tx.session.flush()
@@ -251,7 +257,7 @@ class DatabaseSuite:
             tx.commit()
 
     def test_a_read_writes_nothing(self, database: Database) -> None:
-        """What is written in a read is rolled back."""
+        """Writes in a read are rolled back."""
         with database.read() as session:
             session.add(Tally(name="a"))
             session.flush()
@@ -304,7 +310,7 @@ class TestSqliteDatabase(DatabaseSuite):
     def test_a_second_process_finds_the_first_one_s_writes(
         self, database: Database, opened: Callable[[str], Database]
     ) -> None:
-        """Two engines on one file write one after the other, and each sees what the other committed."""
+        """Two engines on one file write one after the other, and each sees the other's commits."""
         other = opened(str(database.engine.url))
         for number, each in enumerate((database, other, database)):
             add(each, str(number))
@@ -320,8 +326,8 @@ class TestPostgresqlDatabase(DatabaseSuite):
         """The database under test."""
         return postgresql_database
 
-    def test_a_key_that_somebody_else_took_meanwhile_is_a_conflict(self, database: Database) -> None:
-        """Of two writers who both found a key free, the second is told to try again."""
+    def test_a_key_that_was_taken_meanwhile_is_a_conflict(self, database: Database) -> None:
+        """Of two writers that both found a key free, the second gets a conflict, which can be retried."""
 
         def write_late() -> None:
             with database.write() as late:
@@ -335,8 +341,8 @@ class TestPostgresqlDatabase(DatabaseSuite):
 
 
 @pytest.mark.parametrize("url", ["sqlite:////nowhere/x.db", "postgresql+psycopg://nobody@/x?host=/nowhere"])
-def test_a_database_that_is_away_is_unavailable(url: str, opened: Callable[[str], Database]) -> None:
-    """Whoever reads or writes while the database is away is told so, and may come back: it is no bug."""
+def test_an_unreachable_database_is_unavailable(url: str, opened: Callable[[str], Database]) -> None:
+    """A read or write while the database is unreachable is UNAVAILABLE, not a bug."""
     database = opened(url)
     with pytest.raises(Unavailable, match="the database did not answer"), database.read() as session:
         session.connection().execute(text("SELECT 1"))

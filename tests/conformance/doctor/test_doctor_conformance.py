@@ -1,4 +1,4 @@
-"""The doctor reads what the services write, on whichever database."""
+"""The doctor reads the services' rows, on every database engine."""
 
 from datetime import UTC, datetime
 
@@ -21,8 +21,8 @@ def _operation(operation_id: str, state: str, **others: object) -> OperationRow:
     ended = state == "SUCCEEDED"
     values = {"response": b"r" if ended else None, "end_time": NOW if ended else None, "ended": ended}
     times = {"create_time": NOW, "update_time": NOW}
-    what = {"project": "p", "verb": "Work", "target": "it", "request": b"", "state": state}
-    return OperationRow(id=operation_id, **what | times | values | others)
+    common = {"project": "p", "verb": "Work", "target": "it", "request": b"", "state": state}
+    return OperationRow(id=operation_id, **common | times | values | others)
 
 
 def _write(database: Database, *rows: SQLModel) -> str:
@@ -36,7 +36,7 @@ def _write(database: Database, *rows: SQLModel) -> str:
 
 
 class DoctorReads:
-    """What holds on every database; a subclass says which."""
+    """The suite; a subclass gives the database."""
 
     @pytest.fixture
     def database(self) -> Database:
@@ -90,7 +90,7 @@ class DoctorReads:
         assert [(freeze.freeze_id, freeze.is_live) for freeze in seen.freezes] == [("z", False)]
 
     def test_work(self, database: Database) -> None:
-        """Operations that have not ended, or ended oddly, are read; and what belongs to none at work."""
+        """Operations that have not ended, or ended oddly, are read; so are rows of no operation under way."""
         migrate(database, "csbs.storage:migrations")
         url = _write(
             database,

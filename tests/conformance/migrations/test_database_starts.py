@@ -1,4 +1,4 @@
-"""What a service is told about a database that it cannot begin with."""
+"""Starts of a service whose database is wrong, unreachable or late."""
 
 import os
 import socket
@@ -25,14 +25,14 @@ CSBS, IMS = "csbs.storage:migrations", "ims.storage:migrations"
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """A port that takes connections and says nothing, as a server whose host froze."""
+    """A port that takes connections and sends nothing, as a server whose host froze."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """What CSBS needs to start, but for its database."""
+    """The settings that CSBS needs to start, but for its database."""
     create_keys(tmp_path)
     (tmp_path / "store.key").write_bytes(bytes(32))
     own = {
@@ -59,7 +59,7 @@ def start(environment: dict[str, str], *command: str, **settings: str) -> subpro
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "problem"),
     [
         ("nonsense", "its URL cannot be read: write `sqlite:///"),
         ("postgresql+psycopg://u:secret@host:port/x", "its URL cannot be read: write `sqlite:///"),
@@ -68,17 +68,17 @@ def start(environment: dict[str, str], *command: str, **settings: str) -> subpro
         ("sqlite:////nowhere/x.db", "unable to open database file"),
     ],
 )
-def test_a_wrong_url_is_told_in_one_line(environment: dict[str, str], url: str, said: str) -> None:
-    """A service whose database's URL is wrong ends at once, and says so without the password in it."""
+def test_a_wrong_url_is_an_error_of_one_line(environment: dict[str, str], url: str, problem: str) -> None:
+    """A service whose database's URL is wrong ends at once with one line, without the password in it."""
     ended = start(environment, DATABASE_URL=url)
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"csbs: the database cannot be used: {said}")
+    assert ended.stderr.startswith(f"csbs: the database cannot be used: {problem}")
     assert (ended.stderr.count("\n"), ended.stdout) == (1, "")
     assert "secret" not in ended.stderr
 
 
 def test_a_file_of_the_url_that_is_not_there_is_named(environment: dict[str, str], tmp_path: Path) -> None:
-    """Settings that are wrong are told a line each, and what was set is not repeated."""
+    """Wrong settings are named one a line, without their values."""
     ended = start(environment, DATABASE_URL_FILE=str(tmp_path / "absent"), DATABASE_URL="secret")
     assert ended.returncode == 1
     assert "csbs: RECAST_CSBS_*: Value error, database_url_file cannot be read: " in ended.stderr
@@ -87,7 +87,7 @@ def test_a_file_of_the_url_that_is_not_there_is_named(environment: dict[str, str
 
 
 def test_a_missing_driver_is_named(environment: dict[str, str]) -> None:
-    """Without PostgreSQL's driver a service on PostgreSQL says which package to install."""
+    """Without PostgreSQL's driver a service on PostgreSQL names the package to install."""
     without = (
         "import sys, runpy; sys.modules['psycopg'] = None; runpy.run_module('csbs', run_name='__main__')"
     )
@@ -101,7 +101,7 @@ def test_a_missing_driver_is_named(environment: dict[str, str]) -> None:
 
 
 def test_a_wrong_password_ends_the_start(environment: dict[str, str], postgresql: PostgresqlServer) -> None:
-    """A password that is refused is told at once: waiting would not mend it."""
+    """A password that is refused ends the start at once: waiting would not help."""
     url = postgresql.guarded("mallory", "right").replace(":right@", ":wrong@")
     ended = start(environment, DATABASE_URL=url)
     assert ended.returncode == 1
@@ -120,10 +120,10 @@ def test_a_database_that_is_not_there_ends_the_start(
 
 
 @pytest.mark.parametrize("kind", ["refusing", "silent"])
-def test_a_server_that_is_away_is_waited_for_within_a_bound(
+def test_an_unreachable_server_is_waited_for_within_a_bound(
     kind: str, silent: str, opened: Callable[[str], Database]
 ) -> None:
-    """A server that refuses connections, or says nothing, is asked again until the time is over."""
+    """A server that refuses connections, or sends nothing, is tried again until the time is over."""
     where = silent if kind == "silent" else "127.0.0.1:1"
     database = opened(f"postgresql+psycopg://nobody@{where}/x?connect_timeout=2")
     begun = time.monotonic()
@@ -191,18 +191,18 @@ def test_another_service_s_database_is_refused(
             migrate(database, CSBS)
 
 
-def test_a_user_who_may_not_create_tables_is_told(
+def test_a_user_without_the_right_to_create_tables_is_refused(
     postgresql: PostgresqlServer, opened: Callable[[str], Database]
 ) -> None:
-    """Since PostgreSQL 15 only a database's owner makes tables in it; whoever is not is told so."""
+    """Since PostgreSQL 15 only a database's owner makes tables in it; any other user's start names that."""
     with pytest.raises(
         DatabaseUnusable, match=r"tables could not be made.*permission denied for schema public"
     ):
         migrate(opened(postgresql.guarded("guest", "right")), CSBS)
 
 
-def test_a_file_that_is_no_database_is_told(opened: Callable[[str], Database], tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(opened: Callable[[str], Database], tmp_path: Path) -> None:
     """A file of something else is left alone."""
-    (tmp_path / "x.db").write_text("something else, and long enough to be looked at" * 100)
+    (tmp_path / "x.db").write_text("something else, and longer than a header" * 100)
     with pytest.raises(DatabaseUnusable, match="file is not a database"):
         migrate(opened(f"sqlite:///{tmp_path}/x.db"), CSBS)

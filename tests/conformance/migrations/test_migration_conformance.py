@@ -1,4 +1,4 @@
-"""Migrations, on whichever database: those of each service, and what any migration may rely on."""
+"""Migrations on both engines: those of each service, and the guarantees to any migration."""
 
 import importlib
 from pathlib import Path
@@ -97,7 +97,7 @@ def tables(database: Database) -> set[str]:
 
 
 def differences(database: Database, own: MetaData) -> list[object]:
-    """What Alembic would have to do to make the database's tables those of the code."""
+    """The changes that Alembic would make to turn the database's tables into those of the code."""
     with database.read() as session:
         context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
         return list(compare_metadata(context, own))
@@ -113,7 +113,7 @@ def contents(database: Database) -> dict[str, list[dict[str, object]]]:
         }
 
 
-def kept(
+def shared_rows(
     rows: dict[str, list[dict[str, object]]], other: dict[str, list[dict[str, object]]]
 ) -> dict[str, list[str]]:
     """The rows of the tables that both have, by the columns that both have, in one order."""
@@ -146,8 +146,8 @@ class MigrationSuite:
         assert differences(database, own) == []
 
     @pytest.mark.parametrize("service", ["csbs", "ims", "ecs"])
-    def test_a_service_s_migrations_keep_its_rows(self, database: Database, service: str) -> None:
-        """Each migration of a service, run down and up again, keeps every row of what stays."""
+    def test_a_service_s_migrations_preserve_its_rows(self, database: Database, service: str) -> None:
+        """Each migration of a service, run down and up again, preserves every row of the shared tables."""
         location = f"{service}.storage:migrations"
         migrate(database, location)
         fill(database, importlib.import_module(f"{service}.storage.tables").TABLES)
@@ -155,17 +155,17 @@ class MigrationSuite:
             before = contents(database)
             migrate(database, location, "-1")
             below = contents(database)
-            assert kept(before, below) == kept(below, before)
+            assert shared_rows(before, below) == shared_rows(below, before)
             migrate(database, location, "+1")
-            assert kept(below, contents(database)) == kept(contents(database), below)
+            assert shared_rows(below, contents(database)) == shared_rows(contents(database), below)
             migrate(database, location, "-1")
         assert revision_of(database) == "0001"
         assert all(len(rows) == 12 for table, rows in below.items() if table != "alembic_version")
 
-    def test_who_holds_a_backup_is_found_by_its_locks(self, database: Database) -> None:
-        """A database of before that was known knows it afterwards: of each backup that an image holds.
+    def test_the_holder_of_a_backup_is_found_by_its_locks(self, database: Database) -> None:
+        """The migration that adds a backup's holder finds it by the backup's locks.
 
-        Where two do, which must not be, it is the one that came last.
+        Where two images hold a backup, which must not be, it is the later one.
         """
         migrate(database, "csbs.storage:migrations")
         migrate(database, "csbs.storage:migrations", "0005")
@@ -189,7 +189,7 @@ class MigrationSuite:
         with pytest.raises(RuntimeError, match="run again"):
             migrate(database, migrations.location)
 
-    def test_changing_a_table_keeps_what_refers_to_it(
+    def test_changing_a_table_preserves_rows_that_refer_to_it(
         self, database: Database, migrations: Migrations
     ) -> None:
         """A migration that rebuilds a table does not delete the rows that refer to it."""
@@ -205,7 +205,9 @@ class MigrationSuite:
     def test_foreign_keys_hold_again_after_a_migration(
         self, database: Database, migrations: Migrations
     ) -> None:
-        """What a migration may do, a write after it may not: rows that refer to a deleted row go with it."""
+        """Foreign keys are off in a migration and on again after it: rows that refer to a deleted row go with
+        it.
+        """
         migrations.write(1, _FAMILY)
         migrate(database, migrations.location)
         with database.write() as tx:
@@ -245,7 +247,7 @@ class TestPostgresqlMigration(MigrationSuite):
         return postgresql_database
 
     def test_a_migration_that_failed_holds_no_lock(self, database: Database, migrations: Migrations) -> None:
-        """The lock that keeps replicas from migrating at once ends with a migration that fails."""
+        """The lock that excludes concurrent migrations of replicas ends with a migration that fails."""
         migrations.write(1, _FAIL_HALFWAY)
         with pytest.raises(RuntimeError):
             migrate(database, migrations.location)

@@ -57,7 +57,7 @@ def contents(url: str, service: str) -> dict[str, list[str]]:
 
 
 def moved(source: str, target: str, service: str = "csbs") -> Sequence[MovedTable]:
-    """Moves, and tells nobody how far it is."""
+    """Moves, without a report of progress."""
     return move(source, target, f"{service}.storage:migrations", tables(service), lambda *_: None)
 
 
@@ -92,7 +92,7 @@ def target(postgresql: PostgresqlServer) -> str:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_value_arrives_as_it_was(service: str, tmp_path: Path, target: str) -> None:
-    """A service reads from the target, of every table and kind of column, what it reads from the source."""
+    """A service reads the same from the target as from the source, in every table and kind of column."""
     source = make(tmp_path, service)
     before = contents(source, service)
     assert {table.name: table.rows for table in moved(source, target, service)} == dict.fromkeys(before, 12)
@@ -115,8 +115,8 @@ def test_bytes_that_a_migration_left_as_a_text_are_bytes(
     assert found == [b""] * 12
 
 
-def test_what_was_moved_is_told_and_the_source_stays(tmp_path: Path, target: str) -> None:
-    """The command says how many rows each table has, and what to do next."""
+def test_the_command_reports_the_rows_and_the_source_stays(tmp_path: Path, target: str) -> None:
+    """The command prints the number of rows of each table, and the next step."""
     source = make(tmp_path, "csbs")
     done = subprocess.run(command(source, target), capture_output=True, text=True, check=True, timeout=60)
     assert re.search(r"^backup +12 rows  [0-9a-f]{32}$", done.stdout, re.MULTILINE)
@@ -130,7 +130,7 @@ def test_what_was_moved_is_told_and_the_source_stays(tmp_path: Path, target: str
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "problem"),
     [
         ("UPDATE alembic_version SET version_num = '0001'", "at revision 0001, and this version's is 00"),
         ("UPDATE alembic_version SET version_num = '9999'", "run the newer version"),
@@ -144,19 +144,21 @@ def test_what_was_moved_is_told_and_the_source_stays(tmp_path: Path, target: str
     ],
     ids=["older", "newer", "not a service's", "live lease", "too wide", "NUL"],
 )
-def test_a_source_that_cannot_be_moved_is_refused(tmp_path: Path, target: str, spoil: str, said: str) -> None:
-    """A source at another revision, at work, or with what the target cannot hold, leaves the target empty."""
+def test_a_source_that_cannot_be_moved_is_refused(
+    tmp_path: Path, target: str, spoil: str, problem: str
+) -> None:
+    """A source at another revision, at work, or with values beyond the target leaves the target empty."""
     source = make(tmp_path, "csbs")
     change(source, spoil)
     before = contents(source, "csbs")
-    with pytest.raises(MoveRefused, match=said):
+    with pytest.raises(MoveRefused, match=problem):
         moved(source, target)
     assert tables_in(target) == []
     assert contents(source, "csbs") == before
 
 
 def test_a_source_in_use_is_refused(tmp_path: Path, target: str) -> None:
-    """A process that has the file open, even one that does nothing, keeps it from being moved."""
+    """A process that has the file open, even an idle one, has the move refused."""
     source = make(tmp_path, "csbs")
     other = Database(source)
     assert other.is_reachable()
@@ -167,28 +169,28 @@ def test_a_source_in_use_is_refused(tmp_path: Path, target: str) -> None:
     moved(source, target)
 
 
-def test_nobody_uses_the_source_while_it_is_moved(tmp_path: Path, target: str) -> None:
+def test_the_source_is_locked_while_it_is_moved(tmp_path: Path, target: str) -> None:
     """A service that is started meanwhile does not get the file."""
     source = make(tmp_path, "csbs")
     answers: list[str] = []
 
-    def look(_table: str, _rows: int, _total: int) -> None:
+    def try_to_read(_table: str, _rows: int, _total: int) -> None:
         if not answers:
             answers.append(_answer_of(source))
 
-    move(source, target, "csbs.storage:migrations", tables("csbs"), look)
+    move(source, target, "csbs.storage:migrations", tables("csbs"), try_to_read)
     assert answers == ["database is locked"]
 
 
 def _answer_of(url: str) -> str:
     script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('SELECT * FROM backup')"
-    asked = [sys.executable, "-c", script, url.removeprefix("sqlite:///")]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    command_line = [sys.executable, "-c", script, url.removeprefix("sqlite:///")]
+    done = subprocess.run(command_line, capture_output=True, text=True, check=False)
     return done.stderr.strip().rpartition("OperationalError: ")[2]
 
 
 def test_a_target_that_is_not_empty_is_refused(tmp_path: Path, target: str) -> None:
-    """What is in the target is neither joined nor replaced, not even by a second move."""
+    """The content of a target is neither joined nor replaced, not even by a second move."""
     source = make(tmp_path, "csbs")
     moved(source, target)
     before = contents(target, "csbs")
@@ -198,7 +200,7 @@ def test_a_target_that_is_not_empty_is_refused(tmp_path: Path, target: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("other_source", "other_target", "said"),
+    ("other_source", "other_target", "problem"),
     [
         ("sqlite:////nowhere/x.db", "", "the source /nowhere/x.db is not there"),
         ("postgresql+psycopg://u@h/x", "", "the source must be a SQLite file"),
@@ -208,13 +210,13 @@ def test_a_target_that_is_not_empty_is_refused(tmp_path: Path, target: str) -> N
         ("", "postgresql+psycopg://u:secret@127.0.0.1:1/x", "the target cannot be used: connection failed"),
     ],
 )
-def test_what_cannot_be_reached_is_named(
-    tmp_path: Path, target: str, other_source: str, other_target: str, said: str
+def test_an_unusable_source_or_target_is_named(
+    tmp_path: Path, target: str, other_source: str, other_target: str, problem: str
 ) -> None:
-    """A wrong end is told in one line, without a password in it."""
+    """An unusable source or target is an error of one line, without a password in it."""
     with pytest.raises(MoveRefused) as caught:
         moved(other_source or make(tmp_path, "csbs"), other_target or target)
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(problem)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -259,9 +261,9 @@ def _read_until(terminal: int, wanted: bytes) -> bytes:
 
 
 def _await_no_other(url: str) -> None:
-    """Returns when the server has noticed that a client is gone which was amid a transaction.
+    """Returns when the server has noticed the end of a client that was amid a transaction.
 
-    Others may have connections open, of pools that nobody uses any more.
+    Other connections may be open, of idle pools.
     """
     database = Database(url)
     others = (

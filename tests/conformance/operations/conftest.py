@@ -3,7 +3,7 @@ waits.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from structlog.testing import capture_logs
 
 from recast.database import Database, Transaction
 from recast.faults import Refusal
-from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
+from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationPart
 from recast.operations import TABLES, OperationRow, Operations, Work, Worker
 from recast.resources import RequestReplay
 from recast.rpc.identity import Caller, Signer, Verifier, create_keys
@@ -37,7 +37,7 @@ class Killed(BaseException):
 
 
 class Effect(SQLModel, table=True):
-    """What work did in the service's own database."""
+    """An effect of work in the service's own database."""
 
     __tablename__ = "conformance_effect"
 
@@ -54,7 +54,7 @@ def _undo_nothing(_work: Work, _error: Refusal) -> None:
 
 @dataclass
 class Scripted:
-    """A workflow whose sides are functions of a test."""
+    """A workflow whose run and undo are functions of a test."""
 
     runs: Run
     undoes: Undo
@@ -101,11 +101,13 @@ class Bench:
         return worker
 
     def stop(self) -> None:
-        """Stops what was started; what was stopped already stays so."""
+        """Stops the started workers; stopping twice does no harm."""
         for worker in self._started:
             worker.stop()
 
-    def record(self, verb: str = "Do", queue: str = "", parent: str = "") -> str:
+    def record(
+        self, verb: str = "Do", queue: str = "", parent: str = "", parts: Sequence[OperationPart] = ()
+    ) -> str:
         """Records work; gives its id."""
         with self.database.write() as tx:
             operation = self.operations.record(
@@ -116,12 +118,13 @@ class Bench:
                 request=StringValue(value="key"),
                 queue=queue,
                 parent=parent,
+                parts=parts,
             )
             tx.commit()
         return operation.name.rpartition("/")[2]
 
     def cancel(self, operation: str) -> None:
-        """Asks for the end of work."""
+        """Requests the cancellation of work."""
         self.reach.cancel(operation)
 
     def expire(self, operation: str) -> None:
@@ -148,12 +151,12 @@ class Bench:
         self.expire(operation)
 
     def execute(self, statement: str) -> None:
-        """Runs a statement behind everybody's back."""
+        """Runs a statement past the operations' own code."""
         with self.database.write() as tx:
             tx.session.connection().execute(text(statement))
             tx.commit()
 
-    # Looking.
+    # Reading.
 
     def clock(self) -> float:
         """The database's clock."""
@@ -176,15 +179,15 @@ class Bench:
         return metadata
 
     def names(self, table: str, column: str = "name") -> list[str]:
-        """What stands in a column of a table."""
+        """The values in a column of a table."""
         with self.database.read() as session:
             return list(session.connection().execute(text(f"SELECT {column} FROM {table}")).scalars())
 
     def effects(self) -> list[str]:
-        """What work did in the database."""
+        """The effects of work in the database."""
         return self.names("conformance_effect")
 
-    # What workflows do.
+    # Runs of workflows.
 
     @staticmethod
     def nothing(_work: Work) -> Message:
@@ -204,14 +207,14 @@ class Bench:
 
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[list[Any]]:
-    """What is logged, kept instead of printed: to draw tracebacks would take most of these tests' time."""
-    with capture_logs() as kept:
-        yield kept
+    """The captured log, which is not printed: to draw tracebacks would take most of these tests' time."""
+    with capture_logs() as captured:
+        yield captured
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs each test on both engines; those of a module with `BY_CLIENT`, which look at work as its callers
-    do, through a gRPC client too.
+    """Runs each test on both engines; a module with `BY_CLIENT`, whose tests read work as its callers do,
+    through a gRPC client too.
     """
     if "way" in metafunc.fixturenames:
         by_client = ["client"] if getattr(metafunc.module, "BY_CLIENT", False) else []

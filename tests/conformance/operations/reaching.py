@@ -15,13 +15,13 @@ from recast.rpc.server import Registration, Server
 
 
 class Reach(Protocol):
-    """What a caller may do with work of the project `demo`, by its id."""
+    """The calls of a caller on work of the project `demo`, by its id."""
 
     def get(self, operation: str) -> pb.Operation:
         """Where work stands; OPERATION_NOT_FOUND."""
 
     def cancel(self, operation: str) -> None:
-        """Asks for the end of work."""
+        """Requests the cancellation of work."""
 
     def delete(self, operation: str) -> None:
         """Forgets work that has ended; OPERATION_RUNNING."""
@@ -39,7 +39,7 @@ class InProcess:
             return operation_message(self._operations.find(session, "demo", operation))
 
     def cancel(self, operation: str) -> None:
-        """Asks for the end of work."""
+        """Requests the cancellation of work."""
         with self._operations.database.write() as tx:
             self._operations.request_cancel(tx, self._operations.find(tx.session, "demo", operation))
             tx.commit()
@@ -62,7 +62,7 @@ class ByClient:
         return self._stub.GetOperation(pb.GetOperationRequest(name=_name(operation)))
 
     def cancel(self, operation: str) -> None:
-        """Asks for the end of work."""
+        """Requests the cancellation of work."""
         self._stub.CancelOperation(pb.CancelOperationRequest(name=_name(operation)))
 
     def delete(self, operation: str) -> None:

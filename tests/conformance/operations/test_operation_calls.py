@@ -1,4 +1,4 @@
-"""What callers do with work: get it, cancel it, delete it. Only a server can wait for it."""
+"""The calls of callers on work: get, cancel, delete. Only a server can wait for it."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ def refuse_to_go_on(work: Any) -> Empty:
 
 
 class TestGet:
-    """Looking at work."""
+    """Reading work."""
 
-    def test_work_shows_where_it_stands(self, bench: Any) -> None:
-        """An operation tells verb, target, state and times, and its result once it has ended."""
+    def test_an_operation_has_its_state_and_metadata(self, bench: Any) -> None:
+        """An operation has verb, target, state and times, and its result once it has ended."""
         operation = bench.record()
         before = bench.message(operation)
         bench.worker(bench.nothing).run_once()
@@ -34,14 +34,14 @@ class TestGet:
         assert metadata.state == OPERATION_STATE_SUCCEEDED
         assert metadata.create_time.seconds < metadata.end_time.seconds <= metadata.update_time.seconds
 
-    def test_failed_work_shows_its_refusal_alone(self, bench: Any) -> None:
+    def test_failed_work_has_its_refusal_alone(self, bench: Any) -> None:
         """An operation that failed holds the error, and no response."""
         operation = bench.record()
         bench.worker(lambda _: Conflict(resource="x")).run_once()
         assert bench.message(operation).WhichOneof("result") == "error"
 
     def test_unknown_work_is_not_there(self, bench: Any) -> None:
-        """Work that nobody recorded is OPERATION_NOT_FOUND to each call."""
+        """Work that was never recorded is OPERATION_NOT_FOUND to each call."""
         for call in (bench.reach.get, bench.reach.cancel, bench.reach.delete):
             with pytest.raises(Refusal) as refused:
                 call("unknown")
@@ -66,7 +66,7 @@ class TestCancelAndDelete:
         assert bench.message(operation).HasField("response")
 
     def test_ended_work_can_be_forgotten(self, bench: Any) -> None:
-        """The record of ended work is deleted with all that was remembered of it."""
+        """The record of ended work is deleted with its steps and request id."""
         operation = bench.record()
         bench.worker(lambda work: (work.step("one", lambda: 1), Empty())[1]).run_once()
         bench.reach.delete(operation)

@@ -1,4 +1,4 @@
-"""How work ends: by failing and being undone, by a cancel, or although something of it failed."""
+"""The ends of work: by failing and being undone, by a cancel, or although something of it failed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,43 +20,45 @@ def fail(_work: Work) -> Message:
     raise Conflict(resource="projects/demo/x")
 
 
-def away(_work: Work) -> Message:
-    """A run that needs what is away."""
-    raise Unavailable(problem="the peer is away")
+def meet_unavailable_peer(_work: Work) -> Message:
+    """A run that needs a peer that is UNAVAILABLE."""
+    raise Unavailable(problem="the peer is unavailable")
 
 
 class TestRetries:
-    """What is tried again."""
+    """Retries of work."""
 
     @pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED])
-    def test_what_is_away_is_waited_for(self, bench: Any, kind: Kind) -> None:
-        """Work whose peer is away is given back, waits longer each time, and shows why."""
+    def test_an_unavailable_peer_is_waited_for(self, bench: Any, kind: Kind) -> None:
+        """Work whose peer is UNAVAILABLE is given back, waits longer each time, and has the reason in its
+        metadata.
+        """
 
         def run(_work: Work) -> Message:
-            raise RemoteRefusal(kind, "SOME_REASON", "the peer is away")
+            raise RemoteRefusal(kind, "SOME_REASON", "the peer is unavailable")
 
         operation, worker = bench.record(), bench.worker(run)
         for retry in range(1, 9):
             before = bench.clock()
             bench.make_due(operation)
             assert worker.run_once()
-            row, shown = bench.row(operation), bench.metadata(operation)
+            row, metadata = bench.row(operation), bench.metadata(operation)
             assert before + min(5.0, 0.2 * 2 ** (retry - 1)) <= row.not_before <= bench.clock() + 5.0
             assert (row.lease_until, row.state) == (0.0, State.RUNNING)
-            assert (shown.retries, shown.last_retry_reason) == (retry, "the peer is away")
+            assert (metadata.retries, metadata.last_retry_reason) == (retry, "the peer is unavailable")
         bench.drive(bench.worker(bench.nothing), operation)
         assert bench.row(operation).state == State.SUCCEEDED
 
     def test_work_that_is_not_due_is_not_claimed(self, bench: Any) -> None:
         """Work that waits for its next try is left alone until then."""
         operation = bench.record()
-        bench.worker(away).run_once()
+        bench.worker(meet_unavailable_peer).run_once()
         bench.execute(f"UPDATE operation SET not_before = {bench.clock() + 60} WHERE id = '{operation}'")
         assert not bench.worker(bench.nothing).run_once()
 
     @pytest.mark.parametrize("refusal", [Conflict(resource="x"), TooManyWaits(limit=1)])
     def test_any_other_refusal_is_not_waited_out(self, bench: Any, refusal: Refusal) -> None:
-        """A refusal that is not about being away ends the work at once."""
+        """A refusal that is no sign of an unavailable peer ends the work at once."""
 
         def run(_work: Work) -> Message:
             raise refusal
@@ -79,10 +81,10 @@ class TestUndo:
 
     def test_a_refusal_has_the_work_undone(self, bench: Any) -> None:
         """A refusal is handed to the undoing, and the work ends FAILED with it, whole."""
-        told: list[Refusal] = []
+        received: list[Refusal] = []
 
         def undo(work: Work, error: Refusal) -> None:
-            told.append(error)
+            received.append(error)
             assert bench.row(work.id).state == State.UNDOING
             assert not bench.message(work.id).done
 
@@ -90,12 +92,12 @@ class TestUndo:
         bench.worker(fail, undo).run_once()
         assert bench.row(operation).state == State.FAILED
         ended = refusal_from_status(bench.message(operation).error)
-        for refusal in (told[0], ended):
+        for refusal in (received[0], ended):
             assert (refusal.kind, refusal.reason) == (Kind.ABORTED, "CONFLICT")
             assert refusal.facts == {"resource": "projects/demo/x"}
             assert refusal.domain == "test.recast"
 
-    def test_a_bug_has_the_work_undone_and_tells_nothing(self, bench: Any) -> None:
+    def test_a_bug_has_the_work_undone_and_stays_out_of_the_answer(self, bench: Any) -> None:
         """A bug in a workflow ends its work FAILED with INTERNAL, and without the bug's own text."""
         undone: list[str] = []
 
@@ -140,8 +142,8 @@ class TestUndo:
         assert bench.row(operation).state == State.FAILED
 
     def test_an_undoing_that_fails_is_tried_again_and_given_up(self, bench: Any) -> None:
-        """An undoing that fails is tried five times, and told of the last; then the work ends FAILED with its
-        first refusal.
+        """An undoing that fails is tried five times, and knows its last try; then the work ends
+        FAILED with its first refusal.
         """
         tries: list[bool] = []
 
@@ -155,14 +157,14 @@ class TestUndo:
         assert bench.row(operation).state == State.FAILED
         assert "CONFLICT" in str(bench.message(operation).error)
 
-    def test_an_undoing_waits_for_what_is_away(self, bench: Any) -> None:
-        """An undoing whose peer is away is tried for as long as that lasts."""
+    def test_an_undoing_waits_for_an_unavailable_peer(self, bench: Any) -> None:
+        """An undoing whose peer is UNAVAILABLE is tried until the peer answers."""
         tries: list[int] = []
 
         def undo(_work: Work, _error: Refusal) -> None:
             tries.append(1)
             if len(tries) < 9:
-                raise Unavailable(problem="away")
+                raise Unavailable(problem="restarting")
 
         operation = bench.record()
         assert bench.drive(bench.worker(fail, undo), operation) == 9
@@ -189,9 +191,9 @@ class TestDecided:
         assert bench.effects() == ["decided"]
         assert bench.row(operation).state == State.FAILED
 
-    def test_what_was_away_before_is_no_failure_of_decided_work(self, bench: Any) -> None:
-        """Decided work that waited twenty times for what is away still has all its tries, and its undoing
-        too.
+    def test_waits_for_a_peer_are_no_failures_of_decided_work(self, bench: Any) -> None:
+        """Decided work that waited twenty times for its peer still has all its tries, and
+        so has its undoing.
         """
         runs: list[int] = []
         undone: list[int] = []
@@ -199,7 +201,7 @@ class TestDecided:
         def run(work: Work) -> Message:
             work.decide()
             runs.append(1)
-            return away(work) if len(runs) <= 20 else fail(work)
+            return meet_unavailable_peer(work) if len(runs) <= 20 else fail(work)
 
         def undo(work: Work, _error: Refusal) -> None:
             undone.append(1)
@@ -224,7 +226,7 @@ class TestDecided:
         assert bench.row(operation).state == State.SUCCEEDED
 
     @pytest.mark.parametrize("late", ["cancel", "failure"])
-    def test_whoever_takes_over_knows_what_is_decided(self, bench: Any, late: str) -> None:
+    def test_work_that_is_taken_over_stays_decided(self, bench: Any, late: str) -> None:
         """A cancel or failure before the deciding step does not undo taken-over work that had passed it."""
         undone: list[str] = []
 
@@ -245,7 +247,7 @@ class TestDecided:
 
 
 class TestCancel:
-    """Asking for the end."""
+    """Cancelling work."""
 
     @pytest.mark.parametrize(
         "first",
@@ -271,20 +273,20 @@ class TestCancel:
 
     def test_a_cancel_during_the_work(self, bench: Any) -> None:
         """Work that is cancelled while it runs stops at a check soon after, and ends CANCELLED."""
-        looks: list[int] = []
+        pauses: list[int] = []
 
         def run(work: Work) -> Message:
             work.step("one", lambda: bench.cancel(work.id))
             while True:
-                looks.append(1)
+                pauses.append(1)
                 work.pause(0.02)
 
         operation = bench.record()
         assert bench.drive(bench.worker(run), operation) == 1
         assert bench.row(operation).state == State.CANCELLED
-        assert len(looks) < 25
+        assert len(pauses) < 25
 
-    def test_a_cancel_that_comes_too_late(self, bench: Any) -> None:
+    def test_a_cancel_after_the_point_of_no_return(self, bench: Any) -> None:
         """Work that is cancelled past its point of no return ends with its result."""
 
         def run(work: Work) -> Message:
@@ -316,17 +318,17 @@ class TestCancel:
     def test_a_cancel_does_not_wait_for_the_next_try(self, bench: Any) -> None:
         """Work that waits for its next try is due at once when it is cancelled."""
         operation = bench.record()
-        bench.worker(away).run_once()
+        bench.worker(meet_unavailable_peer).run_once()
         bench.cancel(operation)
         assert bench.worker(lambda work: work.check()).run_once()
         assert bench.row(operation).state == State.CANCELLED
 
-    def test_a_cancel_does_not_wait_for_what_is_away(self, bench: Any) -> None:
-        """Work that only ever meets a peer that is away, and comes to no check, is cancelled all the same."""
+    def test_a_cancel_does_not_wait_for_an_unavailable_peer(self, bench: Any) -> None:
+        """Work that only ever meets an UNAVAILABLE peer, and comes to no check, is cancelled all the same."""
         operation = bench.record()
-        bench.worker(away).run_once()
+        bench.worker(meet_unavailable_peer).run_once()
         bench.cancel(operation)
-        assert bench.drive(bench.worker(away), operation) == 1
+        assert bench.drive(bench.worker(meet_unavailable_peer), operation) == 1
         assert bench.row(operation).state == State.CANCELLED
 
     def test_a_cancel_of_ended_work_changes_nothing(self, bench: Any) -> None:

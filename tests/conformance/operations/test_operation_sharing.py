@@ -1,4 +1,4 @@
-"""Work beside other work: what is used together, workers that compete, and a worker that stops."""
+"""Work beside other work: shared and exclusive uses, workers that compete, and a worker that stops."""
 
 import contextlib
 import threading
@@ -36,17 +36,19 @@ class TestUse:
     """Using a resource together, or alone."""
 
     @pytest.mark.parametrize(
-        ("held", "asked", "is_given"),
+        ("holder_is_exclusive", "asker_is_exclusive", "is_given"),
         [(False, False, True), (False, True, False), (True, False, False), (True, True, False)],
         ids=["shared beside shared", "alone beside shared", "shared beside alone", "alone beside alone"],
     )
-    def test_a_use_is_given_beside_another(self, bench: Any, held: bool, asked: bool, is_given: bool) -> None:
-        """A shared use goes with shared uses alone; else it is waited for, and who is in the way is told."""
+    def test_a_use_is_given_beside_another(
+        self, bench: Any, holder_is_exclusive: bool, asker_is_exclusive: bool, is_given: bool
+    ) -> None:
+        """Shared uses go together; any other use waits, and its retry reason names the holder."""
         holder = bench.record()
-        bench.kill_at(holder, uses(held, bench.die))
+        bench.kill_at(holder, uses(holder_is_exclusive, bench.die))
         bench.execute(f"UPDATE operation SET lease_until = {bench.clock() + 60} WHERE id = '{holder}'")
         asker = bench.record()
-        bench.worker(uses(asked, bench.nothing)).run_once()
+        bench.worker(uses(asker_is_exclusive, bench.nothing)).run_once()
         assert bench.row(asker).ended is is_given
         if not is_given:
             assert holder in bench.row(asker).last_retry_reason
@@ -74,7 +76,7 @@ class TestUse:
     def test_a_use_ends_with_its_work(
         self, bench: Any, then: Callable[[Work], Message], state: State
     ) -> None:
-        """However work ends, what it used is free in the same moment."""
+        """The use of a resource ends in the same transaction as its work, however that ends."""
         operation = bench.record()
 
         def killed(work: Work) -> Message:
@@ -88,8 +90,8 @@ class TestUse:
         assert bench.row(operation).state == state
         assert bench.names("operation_use", "resource") == []
 
-    def test_a_use_is_kept_over_a_retry(self, bench: Any) -> None:
-        """Work that is given back to be tried again keeps what it uses."""
+    def test_a_use_outlasts_a_retry(self, bench: Any) -> None:
+        """Work that is given back to be tried again retains its uses."""
 
         def run(work: Work) -> Message:
             work.use(R, exclusive=True)
@@ -103,7 +105,7 @@ class TestUse:
         assert bench.names("operation_use", "resource") == []
 
     def test_one_may_use_it_alone_after_using_it_with_others(self, bench: Any) -> None:
-        """Work that shares a resource may come to use it alone when nobody else is left."""
+        """Work that shares a resource may come to use it alone when no other work uses it."""
 
         def run(work: Work) -> Message:
             work.use(R)
@@ -114,7 +116,7 @@ class TestUse:
         assert [bool(each) for each in bench.names("operation_use", "exclusive")] == [True]
 
     def test_of_many_at_once_one_uses_it_alone(self, bench: Any) -> None:
-        """Of several that ask at the same moment to use a resource alone, one gets it."""
+        """Of several uses alone that are requested at the same moment, one is given."""
         together = threading.Barrier(4)
         operations = [bench.record() for _ in range(4)]
 
@@ -165,7 +167,7 @@ class TestWorkers:
         assert sorted(runs) == sorted(bench.effects()) == operations
         assert doubled == []
 
-    def test_a_long_step_keeps_its_lease(self, bench: Any) -> None:
+    def test_a_lease_is_renewed_during_a_long_step(self, bench: Any) -> None:
         """A worker renews the lease of work that runs longer than it, in one step."""
         begun, let_go = threading.Event(), threading.Event()
 
@@ -228,7 +230,7 @@ class TestWorkers:
         assert (bench.row(operation).state, bench.effects()) == (State.SUCCEEDED, ["decided"])
 
     def test_recorded_work_wakes_a_worker(self, bench: Any) -> None:
-        """Work that this process records is begun without waiting for the next look."""
+        """Work that this process records is begun without waiting for the next poll."""
         bench.start(bench.nothing, threads=1)
         for _ in range(5):
             begun = bench.clock()
@@ -236,19 +238,19 @@ class TestWorkers:
             until(lambda operation=operation: bench.row(operation).ended, "the end of the work")
             assert bench.clock() - begun < 5
 
-    def test_work_that_was_begun_does_not_spare_the_next(self, bench: Any) -> None:
-        """Work on a resource that was begun may have looked before what is written now: only work that still
-        waits to be begun will see it.
+    def test_work_that_was_begun_is_not_waiting(self, bench: Any) -> None:
+        """`waiting` finds only work that has not begun: begun work may have read before
+        the present change.
         """
         found: list[bool] = []
 
-        def look(_work: Work) -> Message:
+        def find_waiting(_work: Work) -> Message:
             with bench.database.read() as session:
                 found.append(bench.operations.waiting(session, "projects/demo/x") is not None)
             return Empty()
 
         first = bench.record()
-        look(bench)
-        bench.drive(bench.worker(look), first)
-        look(bench)
+        find_waiting(bench)
+        bench.drive(bench.worker(find_waiting), first)
+        find_waiting(bench)
         assert found == [True, False, False]

@@ -1,4 +1,4 @@
-"""What survives a kill, and what a worker that lost its lease may still do: nothing."""
+"""The record of steps that survives a kill, and the fencing of a worker that lost its lease."""
 
 import json
 from collections.abc import Callable
@@ -48,7 +48,7 @@ class TestSteps:
             assert work.done("first")
             if len(done) < 3:
                 done.append("again")
-                raise Unavailable(problem="the peer is away")
+                raise Unavailable(problem="the peer is unavailable")
             return StringValue(value=result)
 
         operation = bench.record()
@@ -69,7 +69,9 @@ class TestSteps:
     def test_the_first_run_sees_what_the_second_will(
         self, bench: Any, result: Any, of: Any, seen: Any
     ) -> None:
-        """A step's result looks the same when it was just got and when it is remembered."""
+        """A step's result is the same when it is returned by its action and when it is
+        read from its record.
+        """
         results: list[Any] = []
 
         def run(work: Work) -> Message:
@@ -83,7 +85,7 @@ class TestSteps:
 
     @pytest.mark.parametrize("of", [None, Empty])
     def test_a_result_that_could_not_be_read_back_is_a_bug_at_once(self, bench: Any, of: Any) -> None:
-        """A step that gives another message than it says ends its work the first time already."""
+        """A step whose action gives another type than the step declares ends its work at the first run."""
         operation = bench.record()
         bench.worker(lambda work: work.step("get", lambda: StringValue(value="x"), of)).run_once()
         assert bench.message(operation).error.code == 13
@@ -145,9 +147,9 @@ class TestSteps:
         assert bench.row(operation).request == b""
 
     def test_progress_does_not_go_back(self, bench: Any) -> None:
-        """Whoever takes work over does not show less of it than was shown before."""
+        """Work that is taken over does not report less progress than before."""
 
-        def show(done_bytes: int) -> Callable[[Work], Message]:
+        def report(done_bytes: int) -> Callable[[Work], Message]:
             def run(work: Work) -> Message:
                 work.progress([DiskProgress(disk="d", done_bytes=done_bytes, total_bytes=100)])
                 return bench.die(work)
@@ -155,12 +157,12 @@ class TestSteps:
             return run
 
         operation = bench.record()
-        bench.kill_at(operation, show(80))
+        bench.kill_at(operation, report(80))
         assert bench.metadata(operation).progress_percent == 80
-        bench.kill_at(operation, show(10))
+        bench.kill_at(operation, report(10))
         assert bench.metadata(operation).progress_percent == 80
         assert bench.metadata(operation).done_bytes == 10
-        bench.kill_at(operation, show(100))
+        bench.kill_at(operation, report(100))
         assert bench.metadata(operation).progress_percent == 99
         bench.worker(bench.nothing).run_once()
         assert bench.metadata(operation).progress_percent == 100
@@ -196,16 +198,16 @@ class TestLeases:
         ],
         ids=["step", "transact", "progress", "use"],
     )
-    @pytest.mark.parametrize("has_looked", [False, True])
+    @pytest.mark.parametrize("has_checked", [False, True])
     def test_a_stale_worker_leaves_no_trace(
-        self, bench: Any, write: Callable[[Any, Work], object], has_looked: bool
+        self, bench: Any, write: Callable[[Any, Work], object], has_checked: bool
     ) -> None:
-        """A worker whose work was taken over cannot write, whether or not it just looked, and is told so."""
+        """A worker whose work was taken over gets LeaseLost from any write, also just after a check."""
         held: list[Work] = []
 
         def keep(work: Work) -> Message:
             held.append(work)
-            if has_looked:
+            if has_checked:
                 work.check()
             return bench.die(work)
 
@@ -241,7 +243,7 @@ class TestLeases:
         assert bench.row(operation).model_dump() == before
 
     def test_work_is_lost_amid_a_step(self, bench: Any) -> None:
-        """What a step gives after a take-over is not remembered, and the new owner's end stands."""
+        """A step's result after a take-over is not recorded, and the new owner's end stands."""
         others: list[bool] = []
 
         def overtaken(work: Work) -> Message:
@@ -261,7 +263,7 @@ class TestLeases:
         assert bench.names("operation_step") == []
 
     def test_one_worker_may_meet_its_own_lost_work_again(self, bench: Any) -> None:
-        """A worker that claims work which another of its threads has just lost keeps both apart."""
+        """A worker that claims work which another of its threads has just lost does not confuse the two."""
         depth: list[str] = []
 
         def run(work: Work) -> Message:
@@ -287,7 +289,7 @@ class TestLeases:
         assert bench.row(operation).lease_until > before + 50
         lease.check()
 
-    def test_a_renewal_does_not_take_back_what_was_given_back(self, bench: Any) -> None:
+    def test_a_renewal_does_not_take_back_a_returned_lease(self, bench: Any) -> None:
         """A renewal that comes after the lease was given back changes nothing."""
         operation = bench.record()
         lease = bench.worker(bench.nothing).claim()
@@ -312,7 +314,7 @@ class TestLeases:
             lease.check()
 
     def test_a_lease_that_could_not_be_renewed_is_given_up(self, bench: Any) -> None:
-        """Work whose lease ran out stops at its next check, before it knows whether another has it."""
+        """Work whose lease ran out stops at its next check, before it knows of a take-over."""
 
         def run(work: Work) -> Message:
             while True:
@@ -326,7 +328,7 @@ class TestLeases:
         assert bench.row(operation).state == State.SUCCEEDED
 
     def test_a_newer_version_s_work_is_left_alone(self, bench: Any) -> None:
-        """A worker claims only work whose verb it knows."""
+        """A worker claims only work of its own verbs."""
         bench.record(verb="DoBetter")
         known = bench.record()
         worker = bench.worker(bench.nothing)
@@ -350,12 +352,12 @@ class TestLeases:
         assert order == here
 
     def test_a_remembered_result_is_json(self, bench: Any) -> None:
-        """What is remembered of a step can be read by whoever looks into the table."""
+        """The recorded result of a step is readable JSON."""
         operation = bench.record()
         bench.kill_at(operation, lambda work: (work.step("a", lambda: {"x": 1}), bench.die(work)))
         assert [json.loads(bytes(result)) for result in bench.names("operation_step", "result")] == [{"x": 1}]
 
-    def test_nobody_s_error_is_lost_to_the_worker(self, bench: Any) -> None:
+    def test_a_worker_outlives_a_bug(self, bench: Any) -> None:
         """A worker goes on to the next work after a bug in one workflow."""
         broken, whole = bench.record(), bench.record()
 

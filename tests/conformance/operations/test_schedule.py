@@ -1,4 +1,4 @@
-"""Recurring work: each due time is run once, by whichever replica, and old rows expire by it."""
+"""Recurring work: each due time is run once, by any one replica, and old rows expire by it."""
 
 import threading
 from collections.abc import Callable
@@ -66,17 +66,17 @@ class TestDueTimes:
         assert row(bench.database).last_run_time == begin + 2 * DAY
 
     def test_two_replicas_run_a_due_time_once(self, clock: Clock, replica: Any) -> None:
-        """Of replicas that look at the same time one runs the work, and the others do not wait for it."""
+        """Of replicas that poll at the same time one runs the work, and the others do not wait for it."""
         barrier, ran = threading.Barrier(4), list[str]()
         replicas = [replica(lambda: ran.append("run"))[0] for _ in range(4)]
         for _ in range(5):
             clock.time += DAY
 
-            def look(schedule: Schedule) -> None:
+            def poll(schedule: Schedule) -> None:
                 barrier.wait()
                 schedule.run_due()
 
-            threads = [threading.Thread(target=look, args=[schedule]) for schedule in replicas]
+            threads = [threading.Thread(target=poll, args=[schedule]) for schedule in replicas]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -109,7 +109,7 @@ class TestDueTimes:
         assert len(runs) == 2
 
     def test_a_killed_run_is_made_up(self, bench: Any, clock: Clock, replica: Any) -> None:
-        """A run whose process was killed is not repeated at once, and made up within the hour."""
+        """A run whose process was killed is not repeated at once, but within the hour."""
 
         def die() -> None:
             raise bench.Killed
@@ -158,7 +158,7 @@ class TestDueTimes:
         assert len(runs) == 1
 
     def test_a_shorter_interval_counts_at_once(self, bench: Any, clock: Clock, replica: Any) -> None:
-        """Work whose interval is another in a new version is due by the new one."""
+        """Work whose interval differs in a new version is due by the new one."""
         replica()
         schedule, runs = Schedule(bench.database, clock), list[str]()
         schedule.add("daily", HOUR, lambda: runs.append("run"))
@@ -168,7 +168,7 @@ class TestDueTimes:
         assert runs == ["run"]
 
     def test_its_own_thread_runs_what_is_due(self, clock: Clock, replica: Any) -> None:
-        """A started schedule runs what is due, and stops."""
+        """A started schedule runs due work, and stops."""
         has_run = threading.Event()
         schedule, _ = replica(has_run.set)
         clock.time += DAY
@@ -178,7 +178,7 @@ class TestDueTimes:
 
 
 class TestExpiries:
-    """What a service forgets."""
+    """The expiry of a service's old rows."""
 
     @pytest.fixture
     def expire(self, bench: Any, clock: Clock) -> Callable[[Callable[[Expiries], None]], None]:
@@ -222,15 +222,15 @@ class TestExpiries:
         assert len(left) == 704
 
     def test_ended_operations_are_forgotten(self, bench: Any, expire: Any, clock: Clock) -> None:
-        """Ended operations expire with steps and parts; one that has not ended stays with its parts."""
-        whole = bench.record(queue="whole")
-        part = bench.record(parent=whole)
-        running = bench.record(queue="whole")
-        its_part = bench.record(parent=running)
+        """Ended operations expire with steps and children; one that has not ended stays with its children."""
+        parent = bench.record(queue="parent")
+        child = bench.record(parent=parent)
+        running = bench.record(queue="parent")
+        its_child = bench.record(parent=running)
         bench.worker(lambda work: work.step("a", lambda: None) or bench.nothing(work)).run_once()
         bench.worker(bench.nothing).run_once()
-        bench.worker(bench.nothing, queues=("whole",)).run_once()
-        assert [bench.row(each).ended for each in (whole, part, running, its_part)] == [
+        bench.worker(bench.nothing, queues=("parent",)).run_once()
+        assert [bench.row(each).ended for each in (parent, child, running, its_child)] == [
             True,
             True,
             False,
@@ -241,7 +241,7 @@ class TestExpiries:
         assert len(bench.names("operation", "id")) == 4
         clock.time += DAY
         expire(lambda expiries: expiries.add_operations(timedelta(days=30)))
-        assert sorted(bench.names("operation", "id")) == [running, its_part]
+        assert sorted(bench.names("operation", "id")) == [running, its_child]
         assert bench.names("operation_step") == []
 
     def test_an_expiry_stops_with_its_process(self, bench: Any, clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""What every FileTree owes to the checks that read through it."""
+"""The suite of every FileTree that checks read through."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class FileTreeSuite:
 
     @pytest.mark.parametrize("path", ["/etc/hostname", "/etc", "/", "/etc/os-release", "/lib/os-release"])
     def test_exists(self, tree: FileTree, path: str) -> None:
-        """Files, directories, and what links lead to exist."""
+        """Files, directories, and the targets of links exist."""
         assert tree.exists(path)
 
     @pytest.mark.parametrize("path", ["/nothing", "/etc/hostname/below", "/etc/dangling", "/no/such/folder"])
     def test_does_not_exist(self, tree: FileTree, path: str) -> None:
-        """What is not there, lies below a file, or is linked to nothing does not exist and has no content."""
+        """A missing path, a path below a file, or a broken link does not exist and has no content."""
         assert not tree.exists(path)
         assert tree.read(path) is None
 
@@ -99,7 +99,7 @@ class FileTreeSuite:
 
     @pytest.mark.parametrize("path", ["/nothing", "/etc/hostname"])
     def test_no_names(self, tree: FileTree, path: str) -> None:
-        """What is not there or no directory holds no names."""
+        """A missing path, or one that is no directory, holds no names."""
         assert tree.names(path) == []
 
     def test_too_many_names(self, tree: FileTree) -> None:

@@ -1,4 +1,4 @@
-"""Lists: filters, orders and pages, on whichever database."""
+"""Lists: filters, orders and pages, on both engines."""
 
 import base64
 import contextlib
@@ -64,7 +64,7 @@ LISTING: Listing[Note] = Listing(
     {
         "title": ListField(Note.title, sortable=True),
         "colour": ListField(Note.colour, parse=Colour),
-        "done": ListField(Note.done, parse=lambda word: {"true": True, "false": False}[word]),
+        "done": ListField(Note.done, parse=lambda text: {"true": True, "false": False}[text]),
         "size_bytes": ListField(Note.size_bytes, parse=int, sortable=True),
         "create_time": ListField(Note.create_time, parse=datetime.fromisoformat, sortable=True),
     },
@@ -111,11 +111,11 @@ json_values = st.recursive(
 
 def page_of(database: Database, project: str = "demo", **wanted: Any) -> Page[Note]:
     """One page of a project's notes, which is the same page when only some columns are read."""
-    asked = {"filter_text": "", "order_by": "", "page_size": 0, "page_token": "", "scope": "notes/demo"}
-    asked |= wanted
+    requested = {"filter_text": "", "order_by": "", "page_size": 0, "page_token": "", "scope": "notes/demo"}
+    requested |= wanted
     with database.read() as session:
-        page = LISTING.page(session, Note.project == project, **asked)
-        columns = LISTING.page(session, Note.project == project, columns=(Note.serialized,), **asked)
+        page = LISTING.page(session, Note.project == project, **requested)
+        columns = LISTING.page(session, Note.project == project, columns=(Note.serialized,), **requested)
     assert [(row[0], row[-1]) for row in columns.rows] == [(bytes_of(row), row.id) for row in page.rows]
     assert columns.next_token == page.next_token
     return page
@@ -136,7 +136,7 @@ def fill(database: Database, rows: Sequence[Note]) -> None:
 
 
 def forged(token: str, change: Any) -> str:
-    """A token of the same query that says something else: anybody can write one."""
+    """A token of the same query with another content: anybody can write one."""
     content = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     return base64.urlsafe_b64encode(json.dumps(change(content)).encode()).decode().rstrip("=")
 
@@ -251,7 +251,7 @@ class ListingSuite:
         ],
     )
     def test_an_order_sorts(self, database: Database, order: str, expected: str) -> None:
-        """Rows come in the order that is asked for, newest first where none is."""
+        """Rows come in the requested order, by default newest first."""
         assert "".join(ids(page_of(database, order_by=order))) == expected
 
     def test_texts_are_in_the_order_of_their_bytes(self, database: Database) -> None:
@@ -279,7 +279,7 @@ class ListingSuite:
         "order", ["colour", "nothing", "title up", "title,", ",", " ", "title desc desc", "id\0"]
     )
     def test_an_order_that_cannot_be_had_is_refused(self, database: Database, order: str) -> None:
-        """An order over what is no sortable field is refused."""
+        """An order by a field that is not sortable is refused."""
         with pytest.raises(FilterInvalid):
             page_of(database, order_by=order)
 
@@ -323,17 +323,21 @@ class ListingSuite:
         assert lasting <= set(seen)
 
     @pytest.mark.parametrize(
-        ("asked", "given"), [(0, DEFAULT_PAGE), (-1, DEFAULT_PAGE), (7, 7), (5000, MAX_PAGE)]
+        ("requested", "given"), [(0, DEFAULT_PAGE), (-1, DEFAULT_PAGE), (7, 7), (5000, MAX_PAGE)]
     )
-    def test_a_page_has_at_most_so_many_rows(self, database: Database, asked: int, given: int) -> None:
-        """A page has as many rows as asked for, 50 where nothing sensible is, and never above 1000."""
-        fill(database, [Note(id=f"{asked} {n}", project=f"many {asked}") for n in range(MAX_PAGE + 1)])
-        page = page_of(database, f"many {asked}", page_size=asked)
+    def test_a_page_has_at_most_so_many_rows(self, database: Database, requested: int, given: int) -> None:
+        """A page has as many rows as requested, 50 where the request is not positive,
+        and never above 1000.
+        """
+        fill(
+            database, [Note(id=f"{requested} {n}", project=f"many {requested}") for n in range(MAX_PAGE + 1)]
+        )
+        page = page_of(database, f"many {requested}", page_size=requested)
         assert len(page.rows) == given
         assert page.next_token
 
     def test_the_last_page_has_no_token(self, database: Database) -> None:
-        """A page that ends exactly with the last row says that there is no further page."""
+        """A page that ends exactly with the last row has no token of a next page."""
         first = page_of(database, page_size=2)
         assert page_of(database, page_size=2, page_token=first.next_token).next_token == ""
 
@@ -379,7 +383,7 @@ class ListingSuite:
 
     @pytest.mark.parametrize("value", [True, "x", 1.5, 2**63, None])
     def test_a_forged_number_is_refused(self, database: Database, value: Any) -> None:
-        """A token that names what is no number of this column is refused, not a bug."""
+        """A token whose value is no number of this column is refused, not a bug."""
         token = page_of(database, page_size=1, order_by="size_bytes").next_token
         with pytest.raises(PageTokenInvalid):
             page_of(
@@ -393,7 +397,7 @@ class ListingSuite:
         "token", ["x", "é", "eyJ9", "W10", "bnVsbA", "WzFd", "/+=", "=", "W1" * 4000, "Ww" * 2000]
     )
     def test_a_token_that_is_none_is_refused(self, database: Database, token: str) -> None:
-        """What was never a token is refused."""
+        """A text that is no token is refused."""
         with pytest.raises(PageTokenInvalid):
             page_of(database, page_token=token)
 
@@ -410,14 +414,14 @@ class ListingSuite:
     def test_any_filter_and_order_is_answered_or_refused(
         self, database: Database, text: str, order: str, size: int
     ) -> None:
-        """Whatever is sent as filter and order gets rows or FILTER_INVALID, and never a bug."""
+        """Any text as filter and order gets rows or FILTER_INVALID, and never a bug."""
         with contextlib.suppress(FilterInvalid):
             page_of(database, filter_text=text, order_by=order, page_size=size)
 
     @FUZZ
     @given(content=json_values, order=st.sampled_from(["", "title", "size_bytes, title desc"]))
     def test_any_token_is_answered_or_refused(self, database: Database, content: Any, order: str) -> None:
-        """Whatever position is forged into a token of this query gets rows or PAGE_TOKEN_INVALID."""
+        """Any position forged into a token of this query gets rows or PAGE_TOKEN_INVALID."""
         token = page_of(database, page_size=1, order_by=order).next_token
         for change in (
             lambda _: content,

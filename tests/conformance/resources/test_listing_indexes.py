@@ -1,4 +1,4 @@
-"""Lists of every service: whatever page is asked for, its database goes to it by an index."""
+"""Lists of every service: each page is found by an index of its database."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -87,12 +87,12 @@ def session(kind: str, tmp_path: Path) -> Iterator[Session]:
 
 
 def pages(session: Session, kind: str, filter_text: str, order_by: str) -> tuple[list[str], list[str]]:
-    """The names on all pages, and how SQLite goes about the second page."""
+    """The names on all pages, and SQLite's plan of the query of the second page."""
     _, table, listing = LISTS[kind]
-    asked: list[tuple[str, Any]] = []
+    query: list[tuple[str, Any]] = []
 
     def remember(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        asked.append((statement, values))
+        query.append((statement, values))
 
     bind = session.connection()
     event.listen(bind, "before_cursor_execute", remember)
@@ -113,7 +113,7 @@ def pages(session: Session, kind: str, filter_text: str, order_by: str) -> tuple
         if not token:
             break
     event.remove(bind, "before_cursor_execute", remember)
-    statement, values = asked[1]
+    statement, values = query[1]
     plan = bind.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
     return names, [row[3] for row in plan]
 
@@ -136,9 +136,9 @@ def test_every_indexed_filter_goes_to_its_place_in_an_index(session: Session, ki
         assert f"project=? AND {filter_text.split(' ')[0]}=? AND (create_time,name)<(?,?)" in plan[0]
 
 
-@pytest.mark.parametrize("asked", ["unfinished", "newest"])
-def test_a_servers_backups_are_found_by_an_index(postgresql_database: Database, asked: str) -> None:
-    """What a new backup asks for first goes to its server's backups, and does not read all there are.
+@pytest.mark.parametrize("query", ["unfinished", "newest"])
+def test_a_servers_backups_are_found_by_an_index(postgresql_database: Database, query: str) -> None:
+    """The first queries of a new backup go to its server's backups, and do not read all backups.
 
     On PostgreSQL: an index of texts by their bytes is none to a comparison by the locale.
     """
@@ -158,7 +158,7 @@ def test_a_servers_backups_are_found_by_an_index(postgresql_database: Database, 
     with postgresql_database.read() as session:
         bind = session.connection()
         event.listen(bind, "before_cursor_execute", lambda *call: statements.append((call[2], call[3])))
-        if asked == "unfinished":
+        if query == "unfinished":
             backups.unfinished_backup_of(session, "demo", "s")
         else:
             create_backup._parent(session, row, disk)

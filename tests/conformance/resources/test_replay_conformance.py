@@ -1,4 +1,4 @@
-"""Request ids: replay, and the one tail of all handlers, on whichever database."""
+"""Request ids: replay, and the common end of all handlers, on both engines."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 class ReplayEffect(SQLModel, table=True):
-    """What a request did."""
+    """An effect of a request."""
 
     __tablename__ = "conformance_replay_effect"
 
@@ -74,7 +74,7 @@ class ReplaySuite:
         ],
         ids=["another project", "another id", "another method", "no id"],
     )
-    def test_what_is_another_request_is_not_replayed(
+    def test_an_answer_is_not_replayed_to_another_request(
         self, database: Database, project: str, request_: pb.DeleteBackupRequest
     ) -> None:
         """An answer belongs to one project, one method and one id, and a request without an id has none."""
@@ -139,7 +139,7 @@ class TestPostgresqlReplay(ReplaySuite):
         return postgresql_database
 
     def test_a_read_of_a_request_id_does_not_wait_for_its_writer(self, database: Database) -> None:
-        """A look for an earlier answer outside a write is answered while the first request is under way."""
+        """A read of a request id outside a write is answered while the first request is under way."""
         request = pb.DeleteBackupRequest(request_id="r1")
         with database.write() as tx:
             find_replay(tx.session, "demo", request, pb.DeleteBackupResponse)

@@ -1,4 +1,6 @@
-"""What a read answers is what the row says: serialized with every change, and built where it never was."""
+"""A read answers with the row's serialized message, which is written with every change and built where it is
+missing.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""A stack in which work is cancelled, and each kind of work as it is asked for."""
+"""A stack in which work is cancelled, and each kind of work as a request."""
 
 import subprocess
 import time
@@ -17,13 +17,13 @@ from tests.faults.kills.rig import PROJECT, NotRecovered
 from tests.faults.network.wires import WiredRig
 
 MIB = 1 << 20
-AGAIN = "-again"  # ends the id of what is asked for a second time
+AGAIN = "-again"  # ends the id of a request that is made a second time
 
-# What is on web's disk before a restore, and not after it.
+# The bytes on web's disk before a restore, and not after it.
 MARK, READ_MARK = "write -q -P 77 4M 64k", "read -P 77 4M 64k"
 
 Act = Callable[["CancellingRig", str, str], operations_pb2.Operation]
-Look = Callable[["CancellingRig", str], None]
+Check = Callable[["CancellingRig", str], None]
 
 
 class CancellingRig(WiredRig):
@@ -60,12 +60,12 @@ class CancellingRig(WiredRig):
 
 
 def _pass(delay: float) -> None:
-    """Lets the drawn time pass: at which instant of the work the cancel comes is what is tested."""
+    """Lets the drawn time pass: the instant of the cancel within the work is under test."""
     time.sleep(delay)
 
 
 def once(act: Callable[[Any, str], operations_pb2.Operation]) -> Act:
-    """What is asked for under its subject's own id."""
+    """A request under its subject's own id."""
     return lambda rig, subject, _request_id: act(rig, subject)
 
 
@@ -97,7 +97,7 @@ def restore(rig: CancellingRig, backup: str, request_id: str) -> operations_pb2.
 
 
 def image_of_newest(rig: CancellingRig, image: str, _request_id: str) -> operations_pb2.Operation:
-    """Of the backup whose id the image's begins with."""
+    """An image of the backup whose id the image's begins with."""
     return small.create_image(rig, image, image.partition(AGAIN)[0])
 
 
@@ -153,7 +153,7 @@ def power(verb: str, server: str) -> Act:
 
 
 def on_disk(rig: CancellingRig, disk: str, command: str) -> str:
-    """Does something with a disk, as its guest would; gives what was said."""
+    """Runs a command on a disk, as its guest would; gives the output."""
     request = disk_service_pb2.GetDiskConnectionRequest(name=f"{PROJECT}/disks/{disk}")
     path = rig.insist(lambda: rig.recast.disks.GetDiskConnection(request)).connection.path
     done = subprocess.run(

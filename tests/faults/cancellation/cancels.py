@@ -1,5 +1,4 @@
-"""The work that is cancelled: what each kind needs, how it is begun, and what is true when it did or did not
-happen.
+"""The work that is cancelled: the preparation and the start of each kind, and the checks of both ends.
 
 The disks are large enough for most kinds to take a while.
 """
@@ -16,7 +15,7 @@ from tests.faults.cancellation.cancelling import (
     MIB,
     Act,
     CancellingRig,
-    Look,
+    Check,
     change_os,
     delete_image,
     disk_of_newest,
@@ -35,6 +34,8 @@ from tests.faults.cancellation.leftovers import (
     backup_failed,
     changed,
     disk_failed,
+    disk_has_place,
+    disk_is_loose,
     get_backup,
     idle_is,
     image_failed,
@@ -53,7 +54,7 @@ from tests.harness.expectations import until
 
 NEWS_BYTES = 64 * MIB
 _NEWS_AT = 16 * MIB
-_FREE_AT = 280 * MIB  # where a system disk's file system keeps nothing
+_FREE_AT = 280 * MIB  # where a system disk's file system has no data
 
 
 Prepare = Callable[[CancellingRig], str]
@@ -66,12 +67,12 @@ class Case:
     name: str
     prepare: Prepare
     act: Act
-    undone: Look | None
-    """Holds what is left after a cancel against what was there before; None where none comes in time."""
-    done: Look
-    """Holds the result against what was promised, and takes it away."""
+    undone: Check | None
+    """Compares the leftovers of a cancel with the state before it; None where no cancel comes in time."""
+    done: Check
+    """Compares the result with the promise, and deletes it."""
     is_new_each_time: bool = False
-    """Whether doing it again needs another subject, because a failed one keeps its id."""
+    """Whether a repeat needs another subject, because a failed one still has its id."""
 
 
 def build_world(rig: CancellingRig, folder: Path) -> None:
@@ -128,11 +129,13 @@ def cases(folder: Path) -> list[Case]:
         Case("StopServer", _new("stop"), power("Stop", "web"), small.web_is_running, stopped),
         Case("RebootServer", _new("reboot"), power("Reboot", "web"), *running),
         Case("CreateDisk", _a_data_image(folder), disk_of_newest, disk_failed, small.disk_is_there, True),
-        Case("DeleteDisk", _a_disk, once(small.delete_disk), None, small.disk_is_gone),
+        Case("DeleteDisk", small.a_disk, once(small.delete_disk), None, small.disk_is_gone),
+        Case("AttachDisk", small.a_disk, once(small.attach), disk_is_loose, small.disk_is_attached),
+        Case("DetachDisk", small.an_attached_disk, once(small.detach), disk_has_place, small.disk_is_there),
     ]
 
 
-# What is needed.
+# Preparations.
 
 
 def _new(prefix: str) -> Prepare:
@@ -140,7 +143,7 @@ def _new(prefix: str) -> Prepare:
 
 
 def _news_on(server: str) -> Prepare:
-    """Something that no backup has on the server's data disk."""
+    """Bytes that no backup has on the server's data disk."""
 
     def prepare(rig: CancellingRig) -> str:
         _write_news(rig, server)
@@ -184,7 +187,7 @@ def _unfinished(rig: CancellingRig) -> str:
 
 
 def _restorable(rig: CancellingRig) -> str:
-    """A backup of what is not on the server any more, nor in the host's cache."""
+    """A backup of bytes that are no longer on the server, nor in the host's cache."""
     backup = _backup(rig)
     on_disk(rig, "web-data-1", MARK)
     return backup
@@ -211,9 +214,3 @@ def _a_data_image(folder: Path) -> Prepare:
         return image
 
     return prepare
-
-
-def _a_disk(rig: CancellingRig) -> str:
-    disk = rig.new_id("disk")
-    succeeded(small.create_disk(rig, disk))
-    return disk

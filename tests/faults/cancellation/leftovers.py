@@ -1,14 +1,14 @@
-"""What is left of work that was cancelled, and what is there of work that was not."""
+"""The leftovers of work that was cancelled, and the results of work that was not."""
 
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
-from recast.ecs.v1 import disk_service_pb2, server_pb2, server_service_pb2
+from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
 from recast.faults import Kind, RemoteRefusal
 from recast.ims.v1 import image_pb2, image_service_pb2
 from tests.faults.cancellation.cancelling import (
     AGAIN,
     READ_MARK,
     CancellingRig,
-    Look,
+    Check,
     hold,
     on_disk,
     power,
@@ -20,7 +20,7 @@ from tests.faults.kills.rig import PROJECT
 
 
 def backup_failed(rig: CancellingRig, backup: str) -> None:
-    """The backup is in ERROR, and its server as before; then it is taken away."""
+    """The backup is in ERROR, and its server as before; then it is deleted."""
     state = get_backup(rig, backup).state
     hold(state == backup_pb2.BACKUP_STATE_ERROR, f"the backup is {backup_pb2.BackupState.Name(state)}")
     hold(not _server(rig, "web").frozen_for, "web is frozen")
@@ -46,7 +46,7 @@ def restored(rig: CancellingRig, backup: str) -> None:
 
 
 def image_failed(rig: CancellingRig, image: str) -> None:
-    """The image is in ERROR; then it is taken away."""
+    """The image is in ERROR; then it is deleted."""
     state = _get_image(rig, image).state
     hold(state == image_pb2.IMAGE_STATE_ERROR, f"the image is {image_pb2.ImageState.Name(state)}")
     succeeded(small.delete_image(rig, image))
@@ -75,13 +75,13 @@ def servers_gone(rig: CancellingRig, server: str) -> None:
 
 
 def servers_there(rig: CancellingRig, server: str) -> None:
-    """Both servers are there; then they are taken away, with their image."""
+    """Both servers are there; then they are deleted, with their image."""
     small.servers_are_there(rig, server)
     succeeded(small.delete_image(rig, server.partition(AGAIN)[0], delete_backup=True))
 
 
 def disk_failed(rig: CancellingRig, disk: str) -> None:
-    """The disk says that it was cancelled; then it is taken away."""
+    """The disk's error is a cancel; then it is deleted."""
     request = disk_service_pb2.GetDiskRequest(name=f"{PROJECT}/disks/{disk}")
     hold(
         rig.recast.disks.GetDisk(request).disk.error.code == 1, "the disk does not say that it was cancelled"
@@ -89,19 +89,29 @@ def disk_failed(rig: CancellingRig, disk: str) -> None:
     succeeded(small.delete_disk(rig, disk))
 
 
-def idle_is(state: str) -> Look:
+def disk_is_loose(rig: CancellingRig, disk: str) -> None:
+    """The disk is AVAILABLE, and has no place at a server."""
+    small.disk_is(rig, disk, disk_pb2.DISK_STATE_AVAILABLE, places=0)
+
+
+def disk_has_place(rig: CancellingRig, disk: str) -> None:
+    """The disk is IN_USE in its place."""
+    small.disk_is(rig, disk, disk_pb2.DISK_STATE_IN_USE, places=1)
+
+
+def idle_is(state: str) -> Check:
     """idle is in a state, and of its old image."""
 
-    def look(rig: CancellingRig, _subject: str) -> None:
+    def check(rig: CancellingRig, _subject: str) -> None:
         idle = _server(rig, "idle")
         hold(server_pb2.ServerState.Name(idle.state) == f"SERVER_STATE_{state}", f"idle is not {state}")
         hold(idle.image == f"{PROJECT}/images/system", f"idle is of {idle.image}")
 
-    return look
+    return check
 
 
 def changed(rig: CancellingRig, subject: str) -> None:
-    """idle is of the new image; then it is given its old one, and the new is taken away."""
+    """idle is of the new image; then it gets its old one, and the new one is deleted."""
     hold(_server(rig, "idle").image == f"{PROJECT}/images/{subject}", "idle is not of its new image")
     succeeded(set_os(rig, "system", f"{subject}-back"))
     succeeded(small.delete_image(rig, subject, delete_backup=True))

@@ -19,8 +19,8 @@ ROUNDS = 4  # the first of them at once
 # Issue: a truthful end within 5 s of the cancel.
 PROMISED_SECONDS = 5.0
 _CANCELLED = 1  # google.rpc.Code
-# Where a call is done and its answer lost with the wire, so that there is something to give back.
-_AWAY = {
+# Each call is done and its answer lost with the wire, so that its effect must be undone.
+_CUT_CALLS = {
     "CreateBackup": ("csbs->ecs", "FreezeServer"),
     "RestoreBackup": ("csbs->ecs", "RestoreDisks"),
     "CreateImage": ("ims->csbs", "LockBackup"),
@@ -29,7 +29,7 @@ _AWAY = {
     "ChangeServerOs": ("ecs->ims", "PinImage"),
     "CreateDisk": ("ecs->ims", "PinImage"),
 }
-_AWAY_SECONDS = 4.0
+_CUT_SECONDS = 4.0
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CancellingRig]:
 def test_a_cancel_at_any_point_has_a_truthful_end(
     rig: CancellingRig, third: Third, figure: Callable[[str], None]
 ) -> None:
-    """Work that is cancelled ends within 5 s, CANCELLED with everything taken back, or with its result; the
-    same request under a new id then succeeds.
+    """Work that is cancelled ends within 5 s, CANCELLED with everything undone, or with its result; the same
+    request under a new id then succeeds.
     """
     chance = random.Random(SEED)
     took: list[float] = []
@@ -76,23 +76,23 @@ def test_a_cancel_at_any_point_has_a_truthful_end(
 
 
 @pytest.mark.timeout(300)
-def test_a_cancel_while_the_peer_is_away_ends_after_the_healing(
+def test_a_cancel_while_the_peer_is_unreachable_ends_after_the_healing(
     rig: CancellingRig, figure: Callable[[str], None]
 ) -> None:
-    """Work that is cancelled while what it must give back is behind a cut wire ends within 60 s of the
-    healing, CANCELLED with everything given back, or with what the peer did all the same.
+    """Work that is cancelled while its peer is behind a cut wire ends within 60 s of the healing, CANCELLED
+    with everything undone, or with the peer's result.
     """
     by_name = {case.name: case for case in cases(rig.root / "disks")}
     late, ends = [], Counter[str]()
-    for name, (pair, method) in _AWAY.items():
+    for name, (pair, method) in _CUT_CALLS.items():
         wire, subject = rig.wires[pair], by_name[name].prepare(rig)
         rig.settle()
-        wire.arm(method, 1, Fault.CUT, _AWAY_SECONDS)
+        wire.arm(method, 1, Fault.CUT, _CUT_SECONDS)
         ends[_cancel(rig, by_name[name], subject, 1.0)] += 1
         assert wire.disarm(), f"{pair} {method} was not called"
         late.append(rig.end_time - wire.heal_time)
     figure(
-        f"{len(late)} kinds cancelled while a wire was cut for {_AWAY_SECONDS:.0f} s: the end came "
+        f"{len(late)} kinds cancelled while a wire was cut for {_CUT_SECONDS:.0f} s: the end came "
         f"{max(late):.1f} s after the healing at the latest; {ends['CANCELLED']} CANCELLED, "
         f"{ends['SUCCEEDED']} SUCCEEDED"
     )
@@ -111,7 +111,7 @@ def _run_whole(rig: CancellingRig, case: Case) -> float:
 
 
 def _cancel(rig: CancellingRig, case: Case, subject: str, delay: float) -> str:
-    """Cancels the work after so many seconds; holds its end against what is there; says which it was."""
+    """Cancels the work after so many seconds; checks the resources by its end; gives the end."""
     rig.cancel_next(delay)
     operation = case.act(rig, subject, f"{subject}-first")
     rig.settle()
@@ -120,7 +120,7 @@ def _cancel(rig: CancellingRig, case: Case, subject: str, delay: float) -> str:
         if operation.error.code != _CANCELLED:
             raise NotRecovered(f"it failed: {operation.error.message}")
         if case.undone is None:
-            raise NotRecovered("it was cancelled, though it was decided when it was asked for")
+            raise NotRecovered("it was cancelled, though it was decided when it was requested")
         case.undone(rig, subject)
         subject = f"{subject}{AGAIN}" if case.is_new_each_time else subject
         succeeded(case.act(rig, subject, f"{subject}-second"))

@@ -1,4 +1,4 @@
-"""Many callers at once, and what each of them got."""
+"""Many callers at once, and the outcome of each."""
 
 import threading
 from collections import Counter
@@ -13,7 +13,7 @@ from tests.harness.expectations import answered
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call gave: its answer, or the refusal."""
+    """The outcome of a call: its answer, or the refusal."""
 
     answer: Any = None
     refusal: RemoteRefusal | None = None
@@ -33,9 +33,9 @@ def outcome_of(call: Callable[[], Any]) -> Outcome:
 
 
 def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Outcome]:
-    """Makes every call in a thread of its own, all at one moment; what they gave, in their order.
+    """Makes every call in a thread of its own, all at one moment; their outcomes, in their order.
 
-    Whatever is not a refusal is raised.
+    Any other exception than a refusal is raised.
     """
     barrier = threading.Barrier(len(calls))
 
@@ -48,7 +48,7 @@ def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Outcome]:
 
 
 def reasons(outcomes: Sequence[Outcome]) -> Counter[str]:
-    """How often each reason was given; "" counts what was not refused."""
+    """The number of outcomes by reason; "" counts the answers."""
     return Counter(outcome.reason for outcome in outcomes)
 
 

@@ -23,7 +23,7 @@ Open = Callable[[grpc.aio.Channel], Any]
 
 
 def half_sent(method: str, metadata: Metadata = ()) -> Open:
-    """A unary call whose headers are sent, and nothing else."""
+    """A unary call of which only the headers are sent."""
     return lambda channel: channel.stream_unary(f"/{method}")(metadata=metadata)
 
 

@@ -1,4 +1,4 @@
-"""Callers that do not stop: what each call gave, and when."""
+"""Callers that do not stop: the outcomes of their calls, with times."""
 
 import itertools
 import threading

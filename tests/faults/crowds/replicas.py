@@ -1,5 +1,5 @@
-"""The three services as processes, one or several of each on one database: what races, stale owners and
-drains are tried on.
+"""The three services as processes, one or several of each on one database, for the tests of races,
+stale owners and drains.
 
 The replicas of a service share its database, its chunk store and its folders, and nothing else. Clients and
 peers reach them by a target that names them all, and gRPC takes them in turn.
@@ -63,7 +63,7 @@ class Replicas:
         self._extra = dict(environment or {}) | {
             f"RECAST_{service.upper()}_LEASE_SECONDS": str(lease_seconds) for service in SERVICES
         }
-        # Held to the end, so that nobody takes the port of a replica that is dead for a while.
+        # Held to the end, so that no other process takes the port of a replica that is dead for a while.
         self._held = [[hold_port() for _ in self.numbers] for _ in SERVICES]
         self._ends = {
             service: [address_of(each) for each in held]
@@ -126,7 +126,7 @@ class Replicas:
         assert self._running[service, number].wait(_STOP_SECONDS)
 
     def drain(self, service: Service, number: int = 0) -> tuple[float, int | None]:
-        """Asks a replica to end by SIGTERM; gives how long it took, in seconds, and its exit code."""
+        """Ends a replica by SIGTERM; gives the duration, in seconds, and its exit code."""
         begun = time.monotonic()
         self._running[service, number].signal(signal.SIGTERM)
         self._running[service, number].wait(_STOP_SECONDS)
@@ -187,16 +187,16 @@ class Replicas:
         """A token of a user of the project, for calls that no client makes."""
         return mint(Settings(endpoints=self.targets, project=project, keys=self._layout.keys), project)()
 
-    # Looking into them.
+    # Reading their databases and logs.
 
     def rows(self, service: Service, query: str, **values: object) -> Sequence[Any]:
-        """What a query on a service's database gives."""
+        """The rows of a query on a service's database."""
         engine = create_engine(self._databases[service], poolclass=NullPool)
         with engine.connect() as connection:
             return connection.execute(text(query), values).all()
 
     def value(self, service: Service, query: str, **values: object) -> Any:
-        """The one value that a query on a service's database gives."""
+        """The one value of a query on a service's database."""
         [[value]] = self.rows(service, query, **values)
         return value
 
@@ -210,12 +210,12 @@ class Replicas:
                 raise AssertionError(f"work of {service} does not end: {self.rows(service, query)}") from None
 
     def chunks_held(self, service: Service, project: str) -> AbstractContextManager[None]:
-        """Keeps every work of the project from its chunk store, as a collection of chunks would."""
+        """Excludes all work of the project from its chunk store, as a collection of chunks does."""
         return chunks_held(Database(self._databases[service]), project)
 
     @contextmanager
     def pins_held(self) -> Iterator[None]:
-        """Keeps every work from pinning an image, for some seconds; images can be read."""
+        """Prevents all work from pinning an image, for some seconds; images can be read."""
         database = Database(self._databases["ims"])
         with database.write() as tx:  # on SQLite it has the write lock
             if not database.is_sqlite:
@@ -224,7 +224,7 @@ class Replicas:
         database.close()
 
     def problems(self) -> list[str]:
-        """What `recast doctor` finds, all work having ended."""
+        """The problems of `recast doctor` after the end of all work."""
         self.settle()
         local = Installation.local(self._layout.root)
         installation = replace(
@@ -236,7 +236,7 @@ class Replicas:
         return [str(problem) for problem in examine(installation, at_rest=True).problems]
 
     def log(self, service: Service) -> str:
-        """What the replicas of a service have logged."""
+        """The log lines of a service's replicas."""
         return self._layout.log(service).read_text()
 
     # Inside.
@@ -265,7 +265,7 @@ class Replicas:
 
 
 class Only:
-    """A stack as it is reached through one replica of each service, whatever becomes of the others."""
+    """A stack that is reached through one replica of each service, also when the others are dead."""
 
     def __init__(self, replicas: Replicas, number: int) -> None:
         self._replicas = replicas

@@ -22,7 +22,7 @@ def make_sources(folder: Path) -> Path:
 
 def make_tenant(replicas: Replicas, folder: Path) -> Tenant:
     """The project `main` with the images sys and logs, the running server `web` and the stopped `idle`."""
-    tenant = Tenant(replicas, "main", make_sources(folder))  # type: ignore[arg-type]  # of a cloud it wants `client`
+    tenant = Tenant(replicas, "main", make_sources(folder))  # type: ignore[arg-type]  # of a cloud it needs `client`
     tenant.import_image("sys", "sys.raw")
     tenant.import_image("logs", "logs.raw", kind="DATA_DISK")
     data = servers_pb.DataDiskSpec(image=tenant.image("logs"))
@@ -32,6 +32,6 @@ def make_tenant(replicas: Replicas, folder: Path) -> Tenant:
 
 
 def start_server(tenant: Tenant, server_id: str, *, validate_only: bool = False) -> server_pb2.Server:
-    """Asks for the start of a server; gives it as it is then."""
+    """Requests the start of a server; gives it as in the answer."""
     request = servers_pb.StartServerRequest(name=tenant.server(server_id), validate_only=validate_only)
     return tenant.recast.servers.StartServer(request).server

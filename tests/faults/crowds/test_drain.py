@@ -1,9 +1,8 @@
-"""SIGTERM under load: what had begun is answered, the process ends in order and in time, and work goes on
-where it stood.
+"""SIGTERM under load: begun calls are answered, the process ends in order and in time, and work
+goes on at its last step.
 
-What a user may expect: with another replica there no call fails, for a client tries again what a server did
-not take. With one process alone, calls fail while it is away, as UNAVAILABLE and as nothing else; what was
-accepted before is done.
+With another replica there no call fails, for a client retries calls that a server did not take up. With one
+process alone, calls fail during its restart, as UNAVAILABLE and as nothing else; accepted work is done.
 """
 
 import os
@@ -34,7 +33,7 @@ _END_SECONDS = 10.0
 # A call that was on the wire when the signal came; one sent later finds a server that takes no calls.
 _ON_THE_WIRE_SECONDS = 0.25
 _BIG_BYTES = 600 * MIB
-_AGAIN = 1.05  # what a resumed backup may read, of what one that was not interrupted reads
+_AGAIN = 1.05  # the share that a resumed backup may read, of the bytes that an uninterrupted one reads
 
 
 def _work(tenant: Tenant, name: str) -> list[tuple[operations_pb2.Operation, Service]]:
@@ -68,7 +67,7 @@ def test_no_call_fails_while_a_replica_drains(
                 for operation, service in work:
                     tenant.wait(operation, service)
         failures = Counter(str(made.outcome.refusal) for made in load.failed)
-        figure(f"{len(load.made)} calls, {len(load.failed)} failed; {_said(ends)} {dict(failures)}")
+        figure(f"{len(load.made)} calls, {len(load.failed)} failed; {_summary(ends)} {dict(failures)}")
         assert not [made.outcome.refusal for made in load.failed]
         assert all(code == 0 and seconds < _END_SECONDS for seconds, code in ends)
         assert replicas.problems() == []
@@ -76,12 +75,12 @@ def test_no_call_fails_while_a_replica_drains(
 
 @pytest.mark.timeout(240)
 def test_one_process_drains(tmp_path_factory: pytest.TempPathFactory, figure: Callable[[str], None]) -> None:
-    """With one process a service, what was on the wire is answered, other calls fail as UNAVAILABLE alone,
-    and everything accepted is done after the restart.
+    """With one process a service, calls on the wire are answered, other calls fail as UNAVAILABLE alone, and
+    all accepted work is done after the restart.
     """
     root = tmp_path_factory.mktemp("alone")
     ends: list[tuple[float, int | None]] = []
-    asked: list[float] = []
+    signalled: list[float] = []
     begun: list[tuple[operations_pb2.Operation, Service]] = []
     with Replicas(root) as replicas:
         tenant = make_tenant(replicas, root / "sources")
@@ -90,7 +89,7 @@ def test_one_process_drains(tmp_path_factory: pytest.TempPathFactory, figure: Ca
             with Load(replicas, calls) as load:
                 for service in SERVICES:
                     work = _work(tenant, f"drain-{service}")
-                    asked.append(time.monotonic())
+                    signalled.append(time.monotonic())
                     ends.append(replicas.drain(service))
                     replicas.run_again(service)
                     until(partial(_answers, tenant, service), f"{service} to be reached again")
@@ -101,9 +100,11 @@ def test_one_process_drains(tmp_path_factory: pytest.TempPathFactory, figure: Ca
         cut = [
             made.outcome.refusal
             for made in load.failed
-            if any(made.begun < moment - _ON_THE_WIRE_SECONDS < moment < made.ended for moment in asked)
+            if any(made.begun < moment - _ON_THE_WIRE_SECONDS < moment < made.ended for moment in signalled)
         ]
-        figure(f"{len(load.made)} calls, {len(load.failed)} while away, {len(cut)} cut; {_said(ends)}")
+        figure(
+            f"{len(load.made)} calls, {len(load.failed)} failed meanwhile, {len(cut)} cut; {_summary(ends)}"
+        )
         assert kinds.keys() <= {Kind.UNAVAILABLE}
         assert not cut
         assert all(code == 0 and seconds < _END_SECONDS for seconds, code in ends)
@@ -125,7 +126,7 @@ def _answers(tenant: Tenant, service: Service) -> bool:
     return not outcome_of(lambda: tenant.recast.operations(service).ListOperations(request)).refusal
 
 
-def _said(ends: list[tuple[float, int | None]]) -> str:
+def _summary(ends: list[tuple[float, int | None]]) -> str:
     worst = max(seconds for seconds, _ in ends)
     codes = sorted({str(code) for _, code in ends})
     return f"{len(ends)} ended by SIGTERM, codes {codes}, the worst in {worst:.1f} s"
@@ -136,16 +137,16 @@ def _said(ends: list[tuple[float, int | None]]) -> str:
 
 @dataclass(frozen=True)
 class BigServer:
-    """A server with a big disk whose bytes do not compress, and the stack that it is on."""
+    """A server with a big disk of incompressible bytes, and its stack."""
 
     replicas: Replicas
     tenant: Tenant
     startup_bytes: int
-    """What ECS reads to start."""
+    """The environment that ECS starts with."""
 
 
 def _bytes_read(pid: int) -> int:
-    """What a process, and those it waited for, read by system calls: the kernel's own count."""
+    """The bytes that a process and its ended children read by system calls: the kernel's own count."""
     lines = Path(f"/proc/{pid}/io").read_text().splitlines()
     return int(dict(line.split(": ") for line in lines)["rchar"])
 
@@ -171,14 +172,14 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigServer]:
 
 
 def _interrupted(big: BigServer, name: str, how: signal.Signals) -> tuple[int, int, float, int]:
-    """A full backup of the big server, with ECS ended in its middle; gives what its two lives read for it,
-    how long its end took, and its exit code.
+    """A full backup of the big server, with ECS ended in its middle; gives the bytes that its two processes
+    read, the duration of its end, and its exit code.
     """
     replicas, tenant = big.replicas, big.tenant
     process = replicas.process("ecs")
     before = _bytes_read(process.pid)
     operation = tenant.start_backup(name, "big", full=True).operation
-    # By what was read, of the disk and of its chunks that are there: progress is written every 2 s alone.
+    # By the bytes read, of the disk and of its existing chunks: progress is written every 2 s alone.
     until(lambda: _bytes_read(process.pid) - before > _BIG_BYTES * 0.8, "the middle")
     begun = time.monotonic()
     process.signal(how)
@@ -194,11 +195,11 @@ def _interrupted(big: BigServer, name: str, how: signal.Signals) -> tuple[int, i
 
 @pytest.mark.timeout(240)
 def test_a_resumed_backup_reads_little_again(big: BigServer, figure: Callable[[str], None]) -> None:
-    """A full backup whose ECS is ended by SIGTERM in its middle reads, in both lives together, at most 5 %
-    more than one that was not interrupted.
+    """A full backup whose ECS is ended by SIGTERM in its middle reads, in both processes together, at most 5
+    % more than one that was not interrupted.
     """
     tenant = big.tenant
-    tenant.create_backup("first", "big", full=True)  # those after it find, and look at, its chunks: all alike
+    tenant.create_backup("first", "big", full=True)  # later backups find and verify its chunks: all alike
     before = _bytes_read(big.replicas.process("ecs").pid)
     tenant.create_backup("whole", "big", full=True)
     once = _bytes_read(big.replicas.process("ecs").pid) - before

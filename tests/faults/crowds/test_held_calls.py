@@ -21,13 +21,13 @@ from tests.harness.project import Tenant
 _CALLS = 2_000
 _UPLOADS = 50
 _ROUNDS = 100
-_BOUND_SECONDS = 5.0  # generous: what counts is that a call is answered; the figures say how fast
+_BOUND_SECONDS = 5.0  # generous: an answer is required; the figures have its time
 _KINDS = ("half-sent", "half-sent without a token", "reflection", "watch", "wait")
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The services, the tenant whose calls are answered, and the one that holds calls."""
+    """The services, the tenant of the calls that are answered, and the tenant that holds calls."""
 
     replicas: Replicas
     tenant: Tenant
@@ -67,7 +67,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 def _answers(scene: Scene, service: Service) -> tuple[list[float], list[float]]:
-    """How long each health check took, and each read of the other tenant, in milliseconds; all answered."""
+    """The durations of each health check, and of each read of the other tenant, in milliseconds."""
     health, reads = [], []
     with grpc.insecure_channel(scene.replicas.targets[service]) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
@@ -102,7 +102,7 @@ def _figures(health: Sequence[float], reads: Sequence[float]) -> str:
     ],
     ids=lambda value: value if isinstance(value, str) else "+".join(value).replace(" ", "-"),
 )
-def test_held_calls_stop_nobody(
+def test_held_calls_stop_no_other_call(
     scene: Scene, service: Service, kinds: list[str], figure: Callable[[str], None]
 ) -> None:
     """While 2,000 calls of a kind are held open, or of every kind, health and another tenant are answered."""
@@ -117,7 +117,7 @@ def test_held_calls_stop_nobody(
 
 
 @pytest.mark.timeout(240)
-def test_idle_uploads_stop_nobody(scene: Scene, figure: Callable[[str], None]) -> None:
+def test_idle_uploads_stop_no_other_call(scene: Scene, figure: Callable[[str], None]) -> None:
     """While a tenant has 50 idle uploads, IMS answers health and another tenant; four of them are held."""
     numbers = itertools.count()
     path = scene.holder.sources / "sys.raw"

@@ -26,7 +26,7 @@ _HELD = "SERVER_IN_IMAGE_CREATION"
 
 @dataclass
 class Starter:
-    """Asks for the start of a server again and again, from a thread, until it is started."""
+    """Requests the start of a server again and again, from a thread, until it is started."""
 
     tenant: Tenant
     server: str
@@ -72,7 +72,7 @@ def tenant(replicas: Replicas) -> Tenant:
 
 
 def begin(tenant: Tenant, image_id: str, server: str) -> operations_pb2.Operation:
-    """Asks for an image straight from a server; returns when the server is held."""
+    """Requests an image straight from a server; returns when the server is held."""
     request = images_pb.CreateImageRequest(
         parent=tenant.parent,
         image_id=image_id,
@@ -102,7 +102,7 @@ def test_a_source_starts_when_its_image_is_decided(
 ) -> None:
     """Every start is refused while the image is being made, and the first one after its end is not."""
     server, image_id = "bare" if end == "failure" else "idle", f"from-{end.replace(' ', '-')}"
-    with tenant.cloud.chunks_held("csbs", "main"):  # the backup, and so the image, does not get ahead
+    with tenant.cloud.chunks_held("csbs", "main"):  # the backup, and so the image, waits
         operation = begin(tenant, image_id, server)
         with Starter(tenant, server) as starter:
             until(lambda: starter.seen[_HELD] >= 20, "refusals")

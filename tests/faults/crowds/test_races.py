@@ -6,7 +6,7 @@ Once on one process a service with SQLite, once on two with PostgreSQL.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -65,7 +65,7 @@ def _stage(replicas: Replicas, rounds: int) -> Stage:
 
 
 def _make_image(tenant: Tenant, client: Recast, image_id: str, backup_id: str) -> Any:
-    """Asks for an image and waits for its end."""
+    """Requests an image and waits for its end."""
     request = images_pb.CreateImageRequest(
         parent=tenant.parent,
         image_id=image_id,
@@ -176,12 +176,12 @@ def test_a_lock_that_was_released_is_not_confirmed(stage: Stage, figure: Callabl
     figure(f"60 releases against 180 confirmations, of which {confirmed} came first")
 
 
-def _take_and_give_back(stage: Stage, backup: str, who: int, held: list[tuple[float, float, int]]) -> None:
-    """Locks a backup whenever it is free, and notes from when until when it was held, and by which token."""
+def _take_and_give_back(stage: Stage, backup: str, taker: int, held: list[tuple[float, float, int]]) -> None:
+    """Locks a backup whenever it is free, and records the time and the token of each lock."""
     ims = stage.replicas.new_client("main", service="ims")
-    image = stage.tenant.image(f"taker-{who}")
+    image = stage.tenant.image(f"taker-{taker}")
     for turn in range(60):
-        lock = locks_pb.LockBackupRequest(backup=backup, image=image, request_id=f"take-{who}-{turn}")
+        lock = locks_pb.LockBackupRequest(backup=backup, image=image, request_id=f"take-{taker}-{turn}")
         taken = outcome_of(partial(ims.locks.LockBackup, lock))
         if taken.reason:
             assert taken.reason == "BACKUP_ALREADY_HAS_IMAGE"
@@ -195,23 +195,23 @@ def _take_and_give_back(stage: Stage, backup: str, who: int, held: list[tuple[fl
 
 
 def _rename(client: Recast, backup: str) -> None:
-    """Changes a backup again and again, by the etag of what it saw at first: no lock is a change of it."""
-    shown = client.backups.GetBackup(backups_pb.GetBackupRequest(name=backup)).backup
+    """Changes a backup repeatedly, by the etag of its first read: a lock does not change the etag."""
+    message = client.backups.GetBackup(backups_pb.GetBackupRequest(name=backup)).backup
     for number in range(60):
-        shown.display_name = f"name-{number}"
-        request = backups_pb.UpdateBackupRequest(backup=shown)
+        message.display_name = f"name-{number}"
+        request = backups_pb.UpdateBackupRequest(backup=message)
         request.update_mask.paths.append("display_name")
-        shown.etag = client.backups.UpdateBackup(request).backup.etag
+        message.etag = client.backups.UpdateBackup(request).backup.etag
 
 
 @pytest.mark.rule("R09", "R10")
 def test_no_two_hold_a_backup_at_a_time(stage: Stage, figure: Callable[[str], None]) -> None:
-    """Eight take and give back one backup while its owner changes it: each lock ends before the next begins,
-    which has the next token, and who holds the backup is what its locks say.
+    """Eight callers lock and release one backup while its owner changes it: each lock ends before the next
+    begins, which has the next token, and the holder of the backup is the image of its lock.
     """
     backup = stage.tenant.create_backup("taken", "idle").name
     held: list[tuple[float, float, int]] = []
-    takers = [partial(_take_and_give_back, stage, backup, who, held) for who in range(8)]
+    takers = [partial(_take_and_give_back, stage, backup, taker, held) for taker in range(8)]
     outcomes = all_at_once([*takers, partial(_rename, stage.clients[0], backup)])
     assert reasons(outcomes) == {"": 9}, outcomes
     held.sort()
@@ -219,13 +219,13 @@ def test_no_two_hold_a_backup_at_a_time(stage: Stage, figure: Callable[[str], No
     assert all(end <= begin for (_, end, _), (begin, _, _) in pairwise(held))
     assert stage.tenant.get_backup("taken").image == ""
     assert stage.replicas.problems() == []
-    figure(f"{len(held)} locks one after the other, of 480 that were asked for")
+    figure(f"{len(held)} locks one after the other, of 480 requests")
 
 
 # Servers and disks.
 
 
-# By now, or before: whoever looks late may find that the servers are made.
+# At or before this moment: a late request may find that the servers are made.
 _PINNED = " UNION ".join(
     f"SELECT pin_id FROM {table} WHERE image = :image" for table in ("image_pin", "ended_pin")
 )
@@ -248,7 +248,7 @@ def _race(stage: Stage, calls: list[Callable[[], Any]]) -> list[Outcome]:
 
 
 def _changes(tenant: Tenant, server: str, loose: str) -> list[list[Callable[[], Any]]]:
-    """What is tried against a backup of the server, in groups that leave the backup a chance."""
+    """The calls that race with a backup of the server, in groups that leave the backup a chance."""
     ecs, name = tenant.recast, tenant.server(server)
     attach = disks_pb.AttachDiskRequest(name=loose, server=name)
     detach = disks_pb.DetachDiskRequest(name=tenant.disk(f"{server}-data-1"), server=name)
@@ -285,6 +285,7 @@ def test_a_server_changes_while_it_is_backed_up(stage: Stage, figure: Callable[[
         "SERVER_NOT_FOUND",
         "DISK_ALREADY_ATTACHED",
         "DISK_NOT_ATTACHED",
+        "DISK_STATE_FORBIDS",
     }
     assert stage.replicas.problems() == []
 
@@ -322,7 +323,7 @@ def test_a_server_is_backed_up_once_at_a_time(stage: Stage, figure: Callable[[st
     tenant, seen = stage.tenant, Counter[str]()
     for number in range(10):
         calls = [partial(tenant.start_backup, f"twin-{number}-{index}", "web") for index in range(4)]
-        with stage.replicas.chunks_held("csbs", "main"):  # none ends before the last is asked for
+        with stage.replicas.chunks_held("csbs", "main"):  # none ends before the last is requested
             outcomes = all_at_once(calls)
         for outcome in outcomes:
             if outcome.answer:
@@ -334,11 +335,11 @@ def test_a_server_is_backed_up_once_at_a_time(stage: Stage, figure: Callable[[st
 
 
 def test_an_os_is_changed_once_at_a_time(stage: Stage) -> None:
-    """Of four OS changes of one server asked for at once one is made, and the rest are refused."""
+    """Of four OS changes of one server requested at once one is made, and the rest are refused."""
     tenant = stage.tenant
     change = servers_pb.ChangeServerOsRequest(name=tenant.server("idle"), image=tenant.image("sys"))
     for _ in range(4):
-        with stage.replicas.pins_held():  # none has swapped its disk before the last is asked for
+        with stage.replicas.pins_held():  # none has swapped its disk before the last is requested
             outcomes = all_at_once([partial(tenant.recast.servers.ChangeServerOs, change)] * 4)
         for outcome in outcomes:
             if outcome.answer:
@@ -353,10 +354,16 @@ def test_a_disk_is_attached_to_one_server(stage: Stage) -> None:
     disk = tenant.create_disk("wanted", 1 << 20).name
     for _ in range(15):
         outcomes = all_at_once([partial(tenant.attach, "wanted", server) for server in ("web", "idle") * 2])
-        assert reasons(outcomes) == {"": 1, "DISK_ALREADY_ATTACHED": 3}
+        assert _one_of(outcomes, "DISK_ALREADY_ATTACHED")
         count = stage.replicas.value("ecs", "SELECT count(*) FROM attachment WHERE disk = :disk", disk=disk)
         assert count == 1
         [server] = [each.server.rpartition("/")[2] for each in tenant.get_disk("wanted").attachments]
         outcomes = all_at_once([partial(tenant.detach, "wanted", server)] * 3)
-        assert reasons(outcomes) == {"": 1, "DISK_NOT_ATTACHED": 2}
+        assert _one_of(outcomes, "DISK_NOT_ATTACHED")
     assert stage.replicas.problems() == []
+
+
+def _one_of(outcomes: Sequence[Any], reason: str) -> bool:
+    """Whether one was made, and each other refused: while that was under way, or after it for the reason."""
+    seen = reasons(outcomes)
+    return seen[""] == 1 and seen.keys() <= {"", "DISK_STATE_FORBIDS", reason}

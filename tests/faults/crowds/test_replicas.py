@@ -121,7 +121,7 @@ def _work(tenant: Tenant, replicas: Replicas, prefix: str) -> list[Callable[[], 
 
 
 def _check_effects(replicas: Replicas, tenant: Tenant, prefix: str) -> None:
-    """Each thing that was asked for is there once, and what was deleted is not."""
+    """Each requested resource exists once, and no deleted one does."""
     like = {"names": f"%/{prefix}-%"}
     backups = replicas.rows("csbs", "SELECT state FROM backup WHERE name LIKE :names", **like)
     images = replicas.rows("ims", "SELECT state FROM image WHERE name LIKE :names", **like)
@@ -148,13 +148,13 @@ def test_every_piece_of_work_is_done_once(
     for service in SERVICES:
         work = [row for row in replicas.rows(service, query) if row.id not in before]
         for row in work:
-            # Claimed once, and once more for each time that something was not to be had.
+            # Claimed once, and once more for each retry.
             assert (row.state, row.epoch) == ("SUCCEEDED", 1 + row.retries), row
         workers = Counter(row.worker for row in work)
         figure(f"{service}: {len(work)} pieces of work, by replica {sorted(workers.values())}")
         assert service != "ecs" or len(workers) == 2  # the others have too little to do to be sure of it
         total, repeated = total + len(work), repeated + sum(row.retries for row in work)
-    figure(f"{total} pieces of work, each done once; {repeated} tried again for what was busy")
+    figure(f"{total} pieces of work, each done once; {repeated} tried again for a busy resource")
     assert total >= 40
     _check_effects(replicas, tenant, "once")
 

@@ -26,7 +26,7 @@ from tests.harness.fresh_requests import CASES
 from tests.harness.project import Tenant
 from tests.harness.rpcs import RPCS, header_of
 
-# What a request may leave behind: rows that have a name, work, locks, freezes and places.
+# The possible effects of a request: rows that have a name, work, locks, freezes and places.
 _TABLES: dict[Service, dict[str, str]] = {
     "csbs": {"backup": "name", "operation": "verb", "image_lock": "backup || state"},
     "ims": {"image": "name", "operation": "verb"},
@@ -39,22 +39,22 @@ _TABLES: dict[Service, dict[str, str]] = {
     },
 }
 _TIMES = 4
-# What fresh_requests leaves: locks of images, and freezes of servers, that there are not.
+# The leftovers of fresh_requests: locks and freezes without an image or a backup.
 _LEFT = ("LOCK_WITHOUT_OWNER", "FREEZE_WITHOUT_WORK")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One process a service, and a project as fresh_requests wants it."""
+    """One process a service, and a project as fresh_requests needs it."""
 
     replicas: Replicas
     tenant: Tenant
 
     def counts(self, service: Service) -> dict[str, list[str]]:
-        """What the service's database holds, sorted: two requests more show, a repeat does not."""
+        """The rows of the service's database, sorted: the effect of a second request would be seen."""
         return {
-            table: sorted(row[0] for row in self.replicas.rows(service, f"SELECT {what} FROM {table}"))
-            for table, what in _TABLES[service].items()
+            table: sorted(row[0] for row in self.replicas.rows(service, f"SELECT {column} FROM {table}"))
+            for table, column in _TABLES[service].items()
         }
 
 
@@ -106,7 +106,7 @@ def test_sent_at_once_it_has_one_effect(stage: Stage, name: str) -> None:
     made = request_of(stage, name, f"at-once-{name.lower()}")
     work = stage.counts(rpc.service)["operation"].count(name)
     outcomes = all_at_once([partial(send, stage, name, made)] * _TIMES)
-    # Bytes come by one stream at a time: the others are told so, and get the answer when they come again.
+    # Bytes come by one stream at a time: the others are refused, and get the answer when they come again.
     assert reasons(outcomes).keys() <= ({"", "IMAGE_BUSY"} if name == "ImportImage" else {""})
     answers = [outcome.answer or send(stage, name, made) for outcome in outcomes]
     first = answers[0]
@@ -128,7 +128,7 @@ def test_a_lost_answer_is_given_again(stage: Stage, name: str) -> None:
     replicas, rpc = stage.replicas, RPCS[name]
     made = request_of(stage, name, f"lost-{name.lower()}")
     before = stage.counts(rpc.service)["operation"].count(name)
-    # An upload commits at its beginning too; a work of the same name only later.
+    # An upload commits at its beginning too; work of the same name only later.
     replicas.order(rpc.service, f"{name}:committed{' #2' if name == 'ImportImage' else ''}")
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(send, stage, name, made)
@@ -145,13 +145,13 @@ def test_a_lost_answer_is_given_again(stage: Stage, name: str) -> None:
     check_other_body(stage, name, made)
 
 
-# What changes something and needs no id: it says itself what it is about.
+# RPCs with an effect and without a request id: their fields name the effect.
 
 REPEATED = {"ConfirmLock", "PinImage", "UnpinImage", "FreezeServer", "HoldServer", "FreeServer"}
 
 
 def repeats(stage: Stage) -> dict[str, Any]:
-    """A request for each of them; each finds what the one before it left."""
+    """A request for each of them; each finds the effect of the one before."""
     tenant = stage.tenant
     server = tenant.create_server("repeated", leave_stopped=True).name
     backup, image = tenant.create_backup("repeated", "repeated").name, tenant.image("repeated")
@@ -168,7 +168,7 @@ def repeats(stage: Stage) -> dict[str, Any]:
     }
 
 
-def test_what_names_its_effect_may_be_repeated(stage: Stage) -> None:
+def test_a_request_that_names_its_effect_may_be_repeated(stage: Stage) -> None:
     """A request without an id, sent four times at once and again after a restart, has one effect."""
     for name, made in repeats(stage).items():
         rpc = RPCS[name]
@@ -216,6 +216,6 @@ def test_operations_are_cancelled_and_forgotten_once(stage: Stage) -> None:
 
 @pytest.mark.always
 def test_nothing_is_left_over(stage: Stage) -> None:
-    """After all repeats the only thing that the doctor finds is what the tests left standing."""
+    """After all repeats the doctor finds only the resources that the tests left."""
     named = {problem for problem in stage.replicas.problems() if not any(each in problem for each in _LEFT)}
     assert named == set()

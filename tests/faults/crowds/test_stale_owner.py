@@ -74,7 +74,7 @@ def sleeper(replicas: Replicas, service: Service) -> list[int]:
 def round_of(stage: Stage, point: str, name: str) -> list[str]:
     """The owner of an image's creation sleeps at the point, and wakes when all is another's.
 
-    Gives the reasons by which CSBS refused what it then did.
+    Gives the reasons of CSBS's refusals of its later calls.
     """
     replicas, tenant = stage.replicas, stage.tenant
     with tenant.unfinished_backup(name, "idle") as backup:
@@ -85,7 +85,7 @@ def round_of(stage: Stage, point: str, name: str) -> list[str]:
     asleep = until(lambda: sleeper(replicas, "ims"), point)[0]
     replicas.disarm()
     other = Tenant(Only(replicas, 1 - asleep), "main", tenant.sources)  # type: ignore[arg-type]
-    # Said before the lease ends: the new owner takes the work back and does not finish it.
+    # Cancelled before the lease ends: the new owner undoes the work and does not finish it.
     other.cancel(image.operation, "ims")
     assert other.end(image.operation, "ims").state == OPERATION_STATE_CANCELLED
     other.wait(backup.operation, "csbs")
@@ -98,7 +98,7 @@ def round_of(stage: Stage, point: str, name: str) -> list[str]:
     held = [tuple(row) for row in replicas.rows("csbs", query, name=tenant.backup(name))]
     assert held == [(second.name, "CONFIRMED")]
     assert state_of(other.get_image(f"{name}-second")) == "NORMAL"
-    start_server(other, "idle", validate_only=True)  # R23: nothing holds it any more
+    start_server(other, "idle", validate_only=True)  # R23: the hold is gone
     assert replicas.problems() == []
     events = [json.loads(line) for line in replicas.log("csbs")[seen:].splitlines() if line.startswith("{")]
     return [event["reason"] for event in events if event["event"] == "refused"]
@@ -107,7 +107,9 @@ def round_of(stage: Stage, point: str, name: str) -> list[str]:
 @pytest.mark.timeout(300)
 @pytest.mark.rule("R10", "R23")
 def test_an_owner_that_wakes_changes_nothing(stage: Stage, figure: Callable[[str], None]) -> None:
-    """Wherever IMS slept past its lease in an image's creation, what it does when it wakes has no effect."""
+    """After IMS slept past its lease at any point of an image's creation, its further
+    calls have no effect.
+    """
     points = points_of_image_creation(stage)
     failures, reasons = [], Counter[str]()
     for number, point in enumerate(points):
@@ -154,7 +156,7 @@ def test_a_pin_does_not_come_back(stage: Stage, figure: Callable[[str], None]) -
 @pytest.mark.rule("R10")
 def test_an_old_token_is_refused_by_every_replica(stage: Stage) -> None:
     """Once the backup is another image's, the old owner can neither confirm nor read, nor release the other's
-    lock, at whichever replica it asks.
+    lock, at any replica.
     """
     replicas, tenant = stage.replicas, stage.tenant
     backup = tenant.create_backup("token", "idle").name

@@ -1,4 +1,4 @@
-"""The work that fails, and is killed while it is undone: its content is taken away, or it breaks a rule."""
+"""Work that fails, and is killed while it is undone: its content is missing, or it breaks a rule."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -26,19 +26,19 @@ def chunks(rig: Rig, service: str) -> set[Path]:
 @contextmanager
 def _aside(path: Path, instead: bytes | None = None) -> Iterator[None]:
     """A file or folder is not there for a while; a file may be there instead."""
-    kept = path.with_name(f"{path.name}.aside")
-    path.rename(kept)
+    moved = path.with_name(f"{path.name}.aside")
+    path.rename(moved)
     if instead is not None:
         path.write_bytes(instead)
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
-        kept.rename(path)
+        moved.rename(path)
 
 
 class Fragile:
-    """What is made has a chunk of its own, remembered by the id, which is missing while the work is done."""
+    """A resource with a chunk of its own, recorded by the resource's id, which is missing during the work."""
 
     def __init__(self, service: str, make: Callable[[Rig], str]) -> None:
         self._service = service
@@ -102,8 +102,18 @@ def _disk_of(rig: Rig, image_id: str) -> operations_pb2.Operation:
     return rig.run("ecs", lambda: rig.recast.disks.CreateDisk(request))
 
 
+def _attach_without_files(rig: Rig, disk_id: str) -> operations_pb2.Operation:
+    """An attachment while the disk's files are not there."""
+    request = disk_service_pb2.GetDiskConnectionRequest(name=f"{PROJECT}/disks/{disk_id}")
+    path = rig.insist(lambda: rig.recast.disks.GetDiskConnection(request)).connection.path
+    with _aside(Path(path).parent):
+        operation = s.attach(rig, disk_id)
+        rig.settle()
+    return operation
+
+
 def _nothing_is_left(rig: Rig, image_id: str) -> None:
-    """V14: of the servers nothing is there; then the image is taken away again."""
+    """V14: no server is left; then the image is deleted."""
     for number in range(2):
         s.server_is_gone(rig, f"{image_id}-{number:04d}")
     s.image_is_there(rig, image_id)
@@ -138,7 +148,7 @@ def _image_is_in_error(rig: Rig, image_id: str) -> None:
 
 
 def _web_is_as_it_was(rig: Rig, backup_id: str) -> None:
-    """Down, for a restore begins with that; then `web` is started, and the backup taken away."""
+    """`web` is STOPPED, for a restore begins with that; then it is started, and the backup deleted."""
     s.server_is(rig, "web", server_pb2.SERVER_STATE_STOPPED)
     s.done(s.start(rig, "web"))
     s.backup_is_there(rig, backup_id)
@@ -187,4 +197,5 @@ def failing_scenarios(folder: Path) -> list[s.Scenario]:
             "ChangeServerOs fails", noise.prepare, noise.without(_change_os_to), _os_is_the_old, fails=True
         ),
         s.Scenario("CreateDisk fails", data.prepare, data.without(_disk_of), _disk_is_in_error, fails=True),
+        s.Scenario("AttachDisk fails", s.a_disk, _attach_without_files, s.disk_is_there, fails=True),
     ]

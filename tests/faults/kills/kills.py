@@ -3,12 +3,11 @@
     python -m tests.faults.kills.kills [--kills 500] [--stacks 2] [--only CreateBackup] [--third 2/3]
                                          [--report FILE]
 
-First every scenario runs once and the points that each service reaches are written down: the list is made,
-not kept; a step of the code that is not on it fails the run. Then, for each point, the scenario runs again,
-the service is ended there by SIGKILL, started again, and the work must come to its end with what was
-promised, every other piece of work too, and `recast doctor` must find nothing. Points are killed at their
-first time, then at later ones, until there were as many kills as asked for; with `--third` at a third of the
-points, and a third as often. The last line counts them.
+First every scenario runs once and the points that each service reaches are recorded: the list is made by the
+run, and a step of the code that is not on it fails the run. Then, for each point, the scenario runs again,
+the service is ended there by SIGKILL, started again, and all work must come to its promised end, and `recast
+doctor` must find nothing. Points are killed at their first time, then at later ones, until the number of
+kills is reached; with `--third` at a third of the points, and a third as often. The last line counts them.
 """
 
 import argparse
@@ -45,7 +44,7 @@ class Kill:
 
 @dataclass
 class Tally:
-    """What came of the kills."""
+    """The results of the kills."""
 
     killed: int = 0
     not_reached: list[str] = field(default_factory=list)
@@ -65,7 +64,7 @@ def discover(rig: Rig, all_scenarios: list[Scenario]) -> list[Kill]:
     for scenario in all_scenarios:
         subject = scenario.prepare(rig)
         rig.settle()
-        counted(rig)  # what preparing it reached is not the scenario's
+        counted(rig)  # points of the preparation are not the scenario's
         scenario.act(rig, subject)
         rig.settle()
         for service, names in counted(rig).items():
@@ -80,7 +79,7 @@ def discover(rig: Rig, all_scenarios: list[Scenario]) -> list[Kill]:
 
 
 def counted(rig: Rig) -> dict[Service, Counter[str]]:
-    """How often each point was reached since the last look. The idle life of a service is no scenario's."""
+    """The number of times each point was reached since the last call, without those of an idle service."""
     found: dict[Service, Counter[str]] = {}
     for service, log in rig.logs.items():
         names = log.read_text().splitlines() if log.exists() else []
@@ -148,7 +147,7 @@ def make(rig: Rig, scenario: Scenario, kill: Kill, tally: Tally) -> Rig:
         rig.check()
         scenario.verify(rig, subject)
         rig.settle()
-    except Exception as problem:  # noqa: BLE001  # whatever it is, it is what this run is looking for
+    except Exception as problem:  # noqa: BLE001  # any exception is a finding of this run
         with tally.lock:
             tally.failures.append(f"{kill}: {type(problem).__name__}: {problem}")
             print(f"FAILED {tally.failures[-1]}", flush=True)
@@ -163,7 +162,7 @@ def make(rig: Rig, scenario: Scenario, kill: Kill, tally: Tally) -> Rig:
 
 
 def renewed(rig: Rig) -> Rig:
-    """A fresh stack; the old one's folder stays for whoever looks into the failure."""
+    """A fresh stack; the old one's folder stays for an analysis of the failure."""
     rig.close()
     fresh = Rig(rig.root.with_name(f"{rig.root.name}+"))
     build_world(fresh, fresh.root / "disks")
@@ -178,27 +177,27 @@ def main() -> int:
     parser.add_argument("--only", default="")
     parser.add_argument("--third", type=Third.parse, default=Third(), metavar="K/3")
     parser.add_argument("--report", type=Path)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="recast-crash-"))
     begun = time.monotonic()
     rig = Rig(root / "discover")
     build_world(rig, rig.root / "disks")
-    chosen = [each for each in every_scenario(rig.root / "disks") if asked.only in each.name]
+    chosen = [each for each in every_scenario(rig.root / "disks") if options.only in each.name]
     try:
         kills = discover(rig, chosen)
         rig.check()
     finally:
         rig.close()
     reached = {service: {kill.point for kill in kills if kill.service == service} for service in SERVICES}
-    unkilled = [] if asked.only else unreached(reached)
+    unkilled = [] if options.only else unreached(reached)
     for step in unkilled:
         print(f"FAILED {step}: no scenario reaches this step, or NOT_KILLED is wrong about it", flush=True)
     tally = Tally()
-    wanted = asked.third.share(asked.kills)
-    plan = Plan([kill for kill in kills if asked.third.has(f"{kill.service} {kill.point}")], wanted, tally)
+    wanted = options.third.share(options.kills)
+    plan = Plan([kill for kill in kills if options.third.has(f"{kill.service} {kill.point}")], wanted, tally)
     print(f"{plan.points} points in {len(chosen)} scenarios", flush=True)
     threads = [
-        threading.Thread(target=work, args=(root / f"stack-{n}", plan, tally)) for n in range(asked.stacks)
+        threading.Thread(target=work, args=(root / f"stack-{n}", plan, tally)) for n in range(options.stacks)
     ]
     for thread in threads:
         thread.start()
@@ -210,16 +209,16 @@ def main() -> int:
     print(f"not reached on the second run: {len(tally.not_reached)}")
     for missed in tally.not_reached[:20]:
         print(f"  {missed}")
-    if asked.report:
-        asked.report.parent.mkdir(parents=True, exist_ok=True)
+    if options.report:
+        options.report.parent.mkdir(parents=True, exist_ok=True)
         report = {"points": plan.points, "kills": tally.killed, "seconds": round(seconds, 1)}
         report |= {"not_reached": len(tally.not_reached), "failures": tally.failures}
-        asked.report.write_text(json.dumps(report, indent=2) + "\n")
+        options.report.write_text(json.dumps(report, indent=2) + "\n")
     if not tally.failures:
         shutil.rmtree(root, ignore_errors=True)
     print(f"{seconds:.0f} s, {tally.killed / max(1, seconds):.2f} kills a second, data in {root}")
     print(f"{tally.killed} passed, {len(tally.failures) + len(unkilled)} failed")
-    return 1 if tally.failures or unkilled or tally.killed < (1 if asked.only else wanted) else 0
+    return 1 if tally.failures or unkilled or tally.killed < (1 if options.only else wanted) else 0
 
 
 if __name__ == "__main__":

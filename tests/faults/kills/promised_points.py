@@ -1,4 +1,4 @@
-"""The steps that the code of the services has: each must be reached by some scenario, and so be killed at."""
+"""The steps in the code of the services: each must be reached by some scenario, and so be killed at."""
 
 import ast
 import re
@@ -8,12 +8,13 @@ from pathlib import Path
 from recast.client import SERVICES, Service
 
 _SERVICES = Path(__file__).resolve().parents[3] / "services"
-# Whose verbs are not the module's own name.
+# Modules whose verb is not their own name.
 _VERBS = {"change_os": "(ChangeServerOs|ReinstallServerOs)", "change_power": "(Start|Stop|Reboot)Server"}
-# At which argument the name of a step stands.
+# The position of the argument with a step's name.
 _NAMED_AT = {"step": 0, "transact": 0, "follow": 2, "_follow": 1}
 
 _LASTING = "only storage that stays broken leads here: test_lasting_io_faults.py"
+_CANCELLED_AT_ONCE = "only a cancel before its first step: test_cancels.py"
 NOT_KILLED: Mapping[str, str] = {
     "csbs: DeleteBackup/undo:mark": _LASTING,
     "ims: DeleteImage/undo:mark": _LASTING,
@@ -23,13 +24,14 @@ NOT_KILLED: Mapping[str, str] = {
     "ecs: CreateServers/undo:clear": _LASTING,
     "ecs: CreateServers/clear .*": _LASTING,
     "ecs: (ChangeServerOs|ReinstallServerOs)/undo:disk": _LASTING,
-    "ecs: (Start|Stop|Reboot)Server/undo:power": "only a cancel before its first step: test_cancels.py",
+    "ecs: (Start|Stop|Reboot)Server/undo:power": _CANCELLED_AT_ONCE,
+    "ecs: DetachDisk/undo:detach": _CANCELLED_AT_ONCE,
 }
 """Steps that no scenario reaches, and where they are tested instead."""
 
 
 def promised() -> dict[str, tuple[Service, re.Pattern[str]]]:
-    """Every step in the services' workflows and peers: as it is shown, and what its points look like."""
+    """Every step in the services' workflows and peers: its name, and the pattern of its points."""
     found = {}
     for service in SERVICES:
         for folder in ("workflows", "peers"):
@@ -42,10 +44,8 @@ def promised() -> dict[str, tuple[Service, re.Pattern[str]]]:
 
 
 def unreached(reached: Mapping[Service, Iterable[str]]) -> list[str]:
-    """The steps that no point of `reached` belongs to, and that are not said to be tested elsewhere; and what
-    is
-
-    said to be, and is no step, or is reached after all.
+    """The steps that no point of `reached` belongs to and NOT_KILLED does not list; and entries of NOT_KILLED
+    that are no step, or are reached.
     """
     steps = promised()
     never = {

@@ -1,6 +1,4 @@
-"""The three services as processes that can be ended at a named point, and what must hold when they have
-recovered.
-"""
+"""The three services as processes that can be ended at a named point, and the checks after their recovery."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,7 @@ PROJECT = "projects/demo"
 LEASE_SECONDS = 1.0
 # Issue: every operation reaches a defined end within 60 s of healing.
 DEADLINE_SECONDS = 60.0
-# What passes by itself while a service is away.
+# Kinds of refusals that pass by themselves after the restart of a service.
 _PASSING = {Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED, Kind.CANCELLED}
 
 
@@ -55,7 +53,7 @@ class Rig:
     def arm(self, service: Service, point: str) -> None:
         """Orders the end of a service at a point."""
         order = self._orders[service]
-        self.number += 1  # makes the order another one than any before: its times are counted anew
+        self.number += 1  # makes the order differ from any before: its times are counted anew
         order.with_suffix(".new").write_text(f"{point} @{self.number}")
         order.with_suffix(".new").rename(order)
 
@@ -69,7 +67,7 @@ class Rig:
         return not self.stack.is_running(service)
 
     def revive(self) -> list[Service]:
-        """Starts what has ended; says which."""
+        """Starts the services that have ended; gives their names."""
         dead: list[Service] = [service for service in SERVICES if self.has_died(service)]
         self.deaths += len(dead)
         if dead:
@@ -79,11 +77,15 @@ class Rig:
         return dead
 
     def insist(self, call: Callable[[], Answer]) -> Answer:
-        """Makes a call until it is answered, reviving what died under it. The call carries a request id."""
+        """Makes a call until it is answered, reviving services that died under it. The
+        call has a request id.
+        """
         return answered(call, _PASSING, meanwhile=self.revive, seconds=DEADLINE_SECONDS)
 
     def finish(self, service: Service, name: str) -> operations_pb2.Operation:
-        """Waits for the end of an operation, `patience` seconds at most, reviving what dies meanwhile."""
+        """Waits for the end of an operation, `patience` seconds at most, reviving services that
+        die meanwhile.
+        """
         request = operations_pb2.GetOperationRequest(name=name)
 
         def ended() -> operations_pb2.Operation | None:
@@ -95,8 +97,8 @@ class Rig:
             self.revive()
             return None
 
-        what = f"the end of {name} of {service}"
-        return cast(operations_pb2.Operation, until(ended, what, seconds=self.patience, pause=0.02))
+        description = f"the end of {name} of {service}"
+        return cast(operations_pb2.Operation, until(ended, description, seconds=self.patience, pause=0.02))
 
     def run(self, service: Service, call: Callable[[], Any]) -> operations_pb2.Operation:
         """Begins work and follows it to its end."""
@@ -110,7 +112,7 @@ class Rig:
         def is_quiet() -> bool:
             if not any(self._unfinished(service) for service in SERVICES):
                 return True
-            self.revive()  # one that was about to die is not asked while another has work
+            self.revive()  # no service that is about to die is called while another has work
             return False
 
         until(is_quiet, "the end of all work", seconds=DEADLINE_SECONDS, pause=0.05)

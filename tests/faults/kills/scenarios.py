@@ -220,6 +220,26 @@ def delete_disk(rig: Rig, disk_id: str) -> operations_pb2.Operation:
     return rig.run("ecs", lambda: rig.recast.disks.DeleteDisk(request))
 
 
+def attach(rig: Rig, disk_id: str) -> operations_pb2.Operation:
+    """Attaches a disk to `web`."""
+    request = disk_service_pb2.AttachDiskRequest(
+        name=f"{PROJECT}/disks/{disk_id}",
+        server=f"{PROJECT}/servers/web",
+        request_id=rig.new_id(f"attach-{disk_id}"),
+    )
+    return rig.run("ecs", lambda: rig.recast.disks.AttachDisk(request))
+
+
+def detach(rig: Rig, disk_id: str) -> operations_pb2.Operation:
+    """Detaches a disk from `web`."""
+    request = disk_service_pb2.DetachDiskRequest(
+        name=f"{PROJECT}/disks/{disk_id}",
+        server=f"{PROJECT}/servers/web",
+        request_id=rig.new_id(f"detach-{disk_id}"),
+    )
+    return rig.run("ecs", lambda: rig.recast.disks.DetachDisk(request))
+
+
 def done(operation: operations_pb2.Operation) -> None:
     """Raises when work that only prepares has failed."""
     if operation.HasField("error"):
@@ -310,12 +330,25 @@ def restored_and_running(rig: Rig, backup_id: str) -> None:
 
 
 def disk_is_there(rig: Rig, disk_id: str) -> None:
-    """The disk is AVAILABLE; then it is taken away again."""
-    request = disk_service_pb2.GetDiskRequest(name=f"{PROJECT}/disks/{disk_id}")
-    state = rig.insist(lambda: rig.recast.disks.GetDisk(request)).disk.state
-    if state != disk_pb2.DISK_STATE_AVAILABLE:
-        raise NotRecovered(f"disk {disk_id} is {disk_pb2.DiskState.Name(state)}")
+    """The disk is AVAILABLE, and has no place; then it is taken away again."""
+    disk_is(rig, disk_id, disk_pb2.DISK_STATE_AVAILABLE, places=0)
     done(delete_disk(rig, disk_id))
+
+
+def disk_is_attached(rig: Rig, disk_id: str) -> None:
+    """The disk is IN_USE in its place; then it is detached and taken away again."""
+    disk_is(rig, disk_id, disk_pb2.DISK_STATE_IN_USE, places=1)
+    done(detach(rig, disk_id))
+    done(delete_disk(rig, disk_id))
+
+
+def disk_is(rig: Rig, disk_id: str, wanted: disk_pb2.DiskState.ValueType, places: int) -> None:
+    """Raises when a disk is in another state, or has other places at servers."""
+    request = disk_service_pb2.GetDiskRequest(name=f"{PROJECT}/disks/{disk_id}")
+    disk = rig.insist(lambda: rig.recast.disks.GetDisk(request)).disk
+    if disk.state != wanted or len(disk.attachments) != places:
+        state = disk_pb2.DiskState.Name(disk.state)
+        raise NotRecovered(f"disk {disk_id} is {state}, and has {len(disk.attachments)} places")
 
 
 def disk_is_gone(rig: Rig, disk_id: str) -> None:
@@ -328,16 +361,6 @@ def _a_backup(rig: Rig) -> str:
     backup_id = rig.new_id("backup")
     done(create_backup(rig, backup_id))
     return backup_id
-
-
-def attach_and_detach(rig: Rig, disk_id: str) -> operations_pb2.Operation:
-    """Attaches a disk to `web`, and detaches it."""
-    names = {"name": f"{PROJECT}/disks/{disk_id}", "server": f"{PROJECT}/servers/web"}
-    attach = disk_service_pb2.AttachDiskRequest(**names, request_id=f"attach-{disk_id}")
-    detach = disk_service_pb2.DetachDiskRequest(**names, request_id=f"detach-{disk_id}")
-    rig.insist(lambda: rig.recast.disks.AttachDisk(attach))
-    rig.insist(lambda: rig.recast.disks.DetachDisk(detach))
-    return operations_pb2.Operation(done=True)
 
 
 def rename(rig: Rig, new: str) -> operations_pb2.Operation:
@@ -425,9 +448,17 @@ def _a_server(rig: Rig) -> str:
     return server_id
 
 
-def _a_disk(rig: Rig) -> str:
+def a_disk(rig: Rig) -> str:
+    """A disk that no server has."""
     disk_id = rig.new_id("disk")
     done(create_disk(rig, disk_id))
+    return disk_id
+
+
+def an_attached_disk(rig: Rig) -> str:
+    """A disk that `web` has."""
+    disk_id = a_disk(rig)
+    done(attach(rig, disk_id))
     return disk_id
 
 
@@ -477,8 +508,9 @@ def scenarios(folder: Path) -> list[Scenario]:
         ),
         Scenario("RebootServer", lambda rig: rig.new_id("reboot"), reboot, web_is_running),
         Scenario("CreateDisk", lambda rig: rig.new_id("disk"), create_disk, disk_is_there),
-        Scenario("DeleteDisk", _a_disk, delete_disk, disk_is_gone),
-        Scenario("AttachDisk", _a_disk, attach_and_detach, disk_is_there),
+        Scenario("DeleteDisk", a_disk, delete_disk, disk_is_gone),
+        Scenario("AttachDisk", a_disk, attach, disk_is_attached),
+        Scenario("DetachDisk", an_attached_disk, detach, disk_is_there),
         Scenario("Update", lambda rig: rig.new_id("name"), rename, is_renamed),
     ]
 

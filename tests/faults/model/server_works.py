@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tests.faults.model.work import Disagreement, Seen, Work, both, pinned, to_state, work_of
+from tests.faults.model.work import Disagreement, Effect, Seen, Work, both, pinned, to_state, work_of
 from tests.faults.model.world import Content, Disk, Image, Server, World, verb_of
 
 
@@ -141,16 +141,28 @@ def delete_disk(world: World, request: Any, answer: Any, before: World) -> Work:
     return work_of(request, lambda w, _seen: w.drop(request.name), is_decided=True)
 
 
-def attach(world: World, request: Any, answer: Any, before: World) -> None:
-    """At the first place that is free."""
+def attach(world: World, request: Any, answer: Any, before: World) -> Work:
+    """ATTACHING at the first place that is free, then IN_USE there."""
     server = world.things[request.server]
     position = next(each for each in range(1, 100) if each not in server.disks)
     world.edit(request.server, disks={**server.disks, position: request.name})
-    world.edit(request.name, state="IN_USE")
+    world.edit(request.name, state="ATTACHING")
+    return work_of(request, to_state(request.name, "IN_USE"), _without_place(request))
 
 
-def detach(world: World, request: Any, answer: Any, before: World) -> None:
-    """AVAILABLE, unless another server has it."""
-    server = world.things[request.server]
-    world.edit(request.server, disks={p: disk for p, disk in server.disks.items() if disk != request.name})
-    world.edit(request.name, state="IN_USE" if world.servers_of(request.name) else "AVAILABLE")
+def detach(world: World, request: Any, answer: Any, before: World) -> Work:
+    """DETACHING, then AVAILABLE, unless another server has it."""
+    world.edit(request.name, state="DETACHING")
+    return work_of(request, _without_place(request), to_state(request.name, "IN_USE"))
+
+
+def _without_place(request: Any) -> Effect:
+    """The disk has no place at the server any more."""
+
+    def leave(w: World, seen: Seen | None) -> None:
+        if server := w.things.get(request.server):
+            disks = {place: disk for place, disk in server.disks.items() if disk != request.name}
+            w.edit(server.name, disks=disks)
+        w.edit(request.name, state="IN_USE" if w.servers_of(request.name) else "AVAILABLE")
+
+    return leave

@@ -234,8 +234,14 @@ class World:
     def _in_state(self, request: Any, *states: str) -> Server:
         server: Server = self.find(request.name)
         self.fresh(request)
-        require(server.state in states, "SERVER_STATE_FORBIDS")
+        self._ready(server, *states)
         return server
+
+    def _ready(self, server: Server, *states: str) -> None:
+        """In one of these states, and no disk is being attached or detached."""
+        require(server.state in states, "SERVER_STATE_FORBIDS")
+        disks = [self.things[name].state for name in server.disks.values() if name in self.things]
+        require(not {"ATTACHING", "DETACHING"} & set(disks), "DISK_STATE_FORBIDS")
 
     def check_ChangeServerOs(self, request: Any) -> None:
         """A STOPPED server (V6), to an image that holds a system disk."""
@@ -246,13 +252,13 @@ class World:
     def check_ReinstallServerOs(self, request: Any) -> None:
         """With the image that it has; not when that is gone (V8)."""
         server: Server = self.find(request.name)
-        require(server.state == "STOPPED", "SERVER_STATE_FORBIDS")
+        self._ready(server, "STOPPED")
         require(server.image in self.things, "IMAGE_GONE")
         self._check_os(request, server.image)
 
     def _check_os(self, request: Any, image: str) -> None:
         server: Server = self.find(request.name)
-        require(server.state == "STOPPED", "SERVER_STATE_FORBIDS")
+        self._ready(server, "STOPPED")
         self.usable(image, "SYSTEM_DISK", "FULL_SERVER")
         self.fresh(request)
         require(not server.frozen, "SERVER_FROZEN")
@@ -263,7 +269,7 @@ class World:
         server = self.find(request.name)
         self.fresh(request)
         require(not server.frozen, "SERVER_FROZEN")
-        require(server.state in {"RUNNING", "STOPPED", "ERROR"}, "SERVER_STATE_FORBIDS")
+        self._ready(server, "RUNNING", "STOPPED", "ERROR")
 
     def check_CreateDisk(self, request: Any) -> None:
         """Empty, or from a data-disk image (R50), and no smaller (V2)."""
@@ -294,10 +300,10 @@ class World:
         server = self._open(request.server)
         disk: Disk = self.find(request.name)
         require(not disk.is_system, "SYSTEM_DISK_BOUND")
+        require(disk.state in {"AVAILABLE", "IN_USE"}, "DISK_STATE_FORBIDS")
         servers = self.servers_of(disk.name)
         require(server.name not in servers, "DISK_ALREADY_ATTACHED")
         require(disk.shared or not servers, "DISK_ALREADY_ATTACHED")
-        require(disk.state in {"AVAILABLE", "IN_USE"}, "DISK_STATE_FORBIDS")
 
     def check_DetachDisk(self, request: Any) -> None:
         """From a server that has it; never a system disk."""
@@ -306,6 +312,7 @@ class World:
         disk: Disk = self.find(request.name)
         require(disk.name in server.disks.values(), "DISK_NOT_ATTACHED")
         require(not disk.is_system, "SYSTEM_DISK_BOUND")
+        require(disk.state == "IN_USE", "DISK_STATE_FORBIDS")
 
     def check_CreateBackup(self, request: Any) -> None:
         """Of a RUNNING or STOPPED server (V11), one at a time."""

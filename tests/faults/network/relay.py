@@ -10,14 +10,14 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: closing sends RST, as a pe
 
 
 class Relay:
-    """Passes bytes between whoever connects to `port` and `target_port`, both on loopback."""
+    """Passes bytes between any client of `port` and `target_port`, both on loopback."""
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self._flows = threading.Event()
-        self._flows.set()
+        self._is_open = threading.Event()
+        self._is_open.set()
         self._is_cut = self._is_closed = False
         self._lock = threading.Lock()  # guards the two below, between the pumps and the test
         self._open: set[socket.socket] = set()
@@ -33,18 +33,18 @@ class Relay:
 
     def silence(self) -> None:
         """Takes connections and bytes, and passes nothing on until it is healed; then everything, late."""
-        self._flows.clear()
+        self._is_open.clear()
 
     def heal(self) -> None:
         """Passes on as before."""
         self._is_cut = False
-        self._flows.set()
+        self._is_open.set()
 
     def close(self) -> None:
         """Ends every connection, and takes no more."""
         self._is_closed = True
         self.cut()
-        self._flows.set()
+        self._is_open.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
@@ -73,7 +73,7 @@ class Relay:
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(_PIECE_BYTES):
-                self._flows.wait()
+                self._is_open.wait()
                 sink.sendall(data)
         for end in (source, sink):
             with self._lock:
@@ -85,6 +85,6 @@ class Relay:
     def _reset(self, end: socket.socket) -> None:
         with suppress(OSError):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            # Wakes the pump that reads it; what the peer sees is the reset that follows.
+            # Wakes the pump that reads it; the peer gets the reset that follows.
             end.shutdown(socket.SHUT_RD)
         end.close()

@@ -22,7 +22,7 @@ from tests.harness.thirds import Third
 
 _READ_FAULTS = (Fault.DELAY, Fault.REFUSE, Fault.LOSE)
 _CHANGE_FAULTS = (*_READ_FAULTS, Fault.TWICE, Fault.BOTH, Fault.LATE)
-_MOST_TIMES = 2  # later calls of one method in one piece of work are the same look, or the same pin
+_MOST_TIMES = 2  # later calls of one method in one piece of work are the same poll, or the same pin
 _STACKS = 2
 SEED = 20261122
 
@@ -43,7 +43,7 @@ class Blow:
 
 @dataclass
 class Tally:
-    """What came of the blows."""
+    """The results of the blows."""
 
     struck: Counter[Fault] = field(default_factory=Counter)
     missed: list[str] = field(default_factory=list)
@@ -54,10 +54,8 @@ class Tally:
 
 
 def test_the_service_config_retries_what_aip_194_allows() -> None:
-    """By the service config a call is repeated after UNAVAILABLE, and after the CANCELLED that gRPC's
-    servers, not
-
-    ours, give to what they did not take up when they end; it is made four times at most.
+    """By the service config a call is repeated after UNAVAILABLE, and after the CANCELLED of gRPC's servers,
+    not ours, for calls that they do not take up at their shutdown; it is made four times at most.
     """
     config = json.loads(channel._SERVICE_CONFIG)
     policies = [each["retryPolicy"] for each in config["methodConfig"]]
@@ -140,7 +138,7 @@ def _work(rig: WiredRig, queue: "Queue[Blow]", tally: Tally) -> None:
             blow = queue.get_nowait()
             try:
                 _strike(rig, by_name[blow.scenario], blow, tally)
-            except Exception as problem:  # noqa: BLE001  # whatever it is, it is what this run is looking for
+            except Exception as problem:  # noqa: BLE001  # any exception is a finding of this run
                 tally.problems.append(f"{blow}: {type(problem).__name__}: {problem}")
     tally.calls += rig.calls()
     tally.unlike += [each for wire in rig.wires.values() for each in wire.unlike]
@@ -168,7 +166,7 @@ def _strike(rig: WiredRig, scenario: Scenario, blow: Blow, tally: Tally) -> None
 
 
 def _judged(calls: list[Call]) -> str:
-    """Holds what came over the wires against the rules of deadlines and retries; says how much it was."""
+    """Checks the calls over the wires against the rules of deadlines and retries; gives their counts."""
     without = [call for call in calls if call.deadline_seconds is None]
     assert without == [], "calls without a deadline"
     unavailable = {(call.pair, call.request, call.attempt) for call in calls if call.outcome == "UNAVAILABLE"}

@@ -19,7 +19,7 @@ from tests.faults.network.wires import Fault, WiredRig
 CUT_SECONDS = 8.0
 # Longer than the deadline of every call between services, which is 20 s.
 SILENT_SECONDS = 22.0
-# For each pair, the work amid which it is hurt, and the calls of it that are.
+# For each pair, the work during which it is hurt, and the calls that are hurt.
 _AMID = {
     "csbs->ecs": (
         "CreateBackup",
@@ -49,7 +49,7 @@ class Amid:
         rig.wires[self.pair].arm(self.method, 1, fault, seconds)
         try:
             self.ended = self.scenario.act(rig, self.subject)
-        except Exception as problem:  # noqa: BLE001  # a thread's end: the test says what it was
+        except Exception as problem:  # noqa: BLE001  # a thread's end: the test reports it
             self.problem = f"{type(problem).__name__}: {problem}"
         self.seconds = max(0.0, time.monotonic() - rig.wires[self.pair].heal_time)
 
@@ -74,8 +74,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WiredRig]:
 def test_work_amid_a_hurt_wire_succeeds_after_the_healing(
     rig: WiredRig, figure: Callable[[str], None], fault: Fault, rounds: Iterable[int], seconds: float
 ) -> None:
-    """Each pair is hurt after (for a hanging call: before) a call was done, once for each of its methods,
-    for longer than anybody waits; within 60 s of the healing the work has succeeded and nothing is left over.
+    """Each pair is hurt after (for a hanging call: before) a call was done, once for each of its methods, for
+    longer than any caller waits; within 60 s of the healing the work has succeeded and nothing is left over.
     """
     begun, hurt, took = time.monotonic(), 0, []
     for number in rounds:

@@ -1,5 +1,5 @@
-"""The wires between the services: for each pair that speaks, a proxy that writes every call down and can hurt
-a chosen one, behind a relay that can be cut.
+"""The wires between the services: for each calling pair, a proxy that records every call and can hurt a
+chosen one, behind a relay that can be cut.
 """
 
 import threading
@@ -18,14 +18,14 @@ from recast.client import Service
 from tests.faults.kills.rig import Rig
 from tests.faults.network.relay import Relay
 
-# Who calls whom (proto/README.md), and the setting that says where the called one is.
+# The pairs of caller and called service (proto/README.md), and the setting with the called one's address.
 PAIRS: dict[str, tuple[Service, str]] = {
     "csbs->ecs": ("ecs", "RECAST_CSBS_ECS_TARGET"),
     "ims->csbs": ("csbs", "RECAST_IMS_CSBS_TARGET"),
     "ims->ecs": ("ecs", "RECAST_IMS_ECS_TARGET"),
     "ecs->ims": ("ims", "RECAST_ECS_IMS_TARGET"),
 }
-# Asking twice may give two answers: what they read goes on meanwhile.
+# Two calls may have different answers: the state that they read changes meanwhile.
 READS = {
     "CheckImageEligibility",
     "DescribeServer",
@@ -36,11 +36,11 @@ READS = {
     "WaitOperation",
 }
 DELAY_SECONDS = 0.5
-_FAR_AWAY = 1e6  # a call without a deadline has thousands of years left
+_NO_DEADLINE = 1e6  # a call without a deadline has thousands of years left
 
 
 class Fault(StrEnum):
-    """What may happen to a call, and to every attempt of it that gRPC makes by itself."""
+    """The fault of a call, and of every attempt of it that gRPC makes by itself."""
 
     DELAY = "delayed"
     REFUSE = "refused before it arrived"
@@ -66,7 +66,7 @@ class Call:
     attempt: int
     """How many attempts gRPC made before this one."""
     deadline_seconds: float | None
-    """What it has left when it comes; None when it has no deadline."""
+    """The time left at its arrival, in seconds; None when it has no deadline."""
     outcome: str
     """The status that the caller was given, if the wire still held."""
     request: bytes
@@ -74,15 +74,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the called service said."""
+    """The called service's answer."""
 
     code: grpc.StatusCode
     text: str
     body: bytes
     trailing: tuple[Any, ...]
 
-    def says_the_same(self, other: "Answer") -> bool:
-        """Whether a caller could not tell them apart."""
+    def equals(self, other: "Answer") -> bool:
+        """Whether a caller gets the same from both."""
         return (self.code, self.text, self.body) == (other.code, other.text, other.body)
 
 
@@ -100,7 +100,7 @@ class _Order:
 
 
 class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
-    """What one service's calls of another go through. All of them are one request and one reply."""
+    """The proxy of one service's calls of another. All of them are one request and one reply."""
 
     def __init__(self, pair: str) -> None:
         self.pair = pair
@@ -120,7 +120,7 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
         self._server.start()
 
     def join(self, target: str) -> None:
-        """Says where the called service is."""
+        """Sets the address of the called service."""
         self._upstream = grpc.insecure_channel(target, options=[("grpc.enable_retries", 0)])
 
     def close(self) -> None:
@@ -139,28 +139,28 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
             self._order = _Order(method, time, fault, seconds)
 
     def disarm(self) -> bool:
-        """Takes the order back; says whether it was carried out."""
+        """Takes the order back; gives whether it was carried out."""
         with self._lock:
             was_struck = self._order is not None and self._order.struck is not None
             self._order = None
             return was_struck
 
     def counted(self) -> Counter[str]:
-        """How often each method was called since the last look, repeats by gRPC not counted."""
+        """The number of calls of each method since the last call of `counted`, without gRPC's repeats."""
         with self._lock:
             seen = self._seen.copy()
             self._seen.clear()
         return seen
 
     def deliver_late(self) -> list[str]:
-        """Sends again what was kept for it; says what came of each."""
+        """Repeats the calls recorded for it; gives their statuses."""
         with self._lock:
             late, self._late = self._late, []
-        told = []
+        statuses = []
         for method, request, metadata in late:
-            again = self._ask(method, request, metadata, 20.0)
-            told.append(f"{_short(method)} {again.code.name}")
-        return told
+            again = self._forward(method, request, metadata, 20.0)
+            statuses.append(f"{_short(method)} {again.code.name}")
+        return statuses
 
     # For gRPC.
 
@@ -175,8 +175,8 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
         given = context.invocation_metadata()
         attempt = next((int(v) for k, v in given if k == "grpc-previous-rpc-attempts"), 0)
         left = context.time_remaining()
-        deadline = left if left is not None and left < _FAR_AWAY else None
-        # What begins with grpc- is between two neighbours on the wire.
+        deadline = left if left is not None and left < _NO_DEADLINE else None
+        # Metadata with grpc- is between two neighbours on the wire.
         metadata = [(k, v) for k, v in given if not k.startswith(("grpc-", "user-agent"))]
         fault = self._fault_for(method, request, attempt)
         answer = self._suffer(fault, method, request, metadata, context)
@@ -208,10 +208,10 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
         metadata: list[Any],
         context: grpc.ServicerContext,
     ) -> Answer:
-        """What the caller is told."""
+        """The answer to the caller."""
 
-        def ask() -> Answer:
-            return self._ask(method, request, metadata, context.time_remaining())
+        def forward() -> Answer:
+            return self._forward(method, request, metadata, context.time_remaining())
 
         if fault is Fault.REFUSE:
             return _unavailable("the wire was down")
@@ -220,8 +220,8 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
         if fault is Fault.DELAY:
             _delay()
         if fault is Fault.BOTH:
-            return self._ask_both(method, ask)
-        answer = ask()
+            return self._forward_twice(method, forward)
+        answer = forward()
         if fault is Fault.LOSE:
             answer = _unavailable("the wire went down")
         elif fault is Fault.MUTE:
@@ -232,7 +232,7 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
             with self._lock:
                 self._late.append((method, request, metadata))
         elif fault is Fault.TWICE:
-            answer = self._compared(method, answer, ask())
+            answer = self._compared(method, answer, forward())
         return answer
 
     def _break(self, fault: Fault) -> None:
@@ -245,29 +245,29 @@ class Wire(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
         self.heal_time = time.monotonic()
         self.relay.heal()
 
-    def _ask_both(self, method: str, ask: Callable[[], Answer]) -> Answer:
+    def _forward_twice(self, method: str, forward: Callable[[], Answer]) -> Answer:
         with ThreadPoolExecutor(2) as pool:
-            first, second = pool.submit(ask), pool.submit(ask)
+            first, second = pool.submit(forward), pool.submit(forward)
             return self._compared(method, first.result(), second.result())
 
     def _compared(self, method: str, first: Answer, second: Answer) -> Answer:
         name = _short(method)
-        # UNAVAILABLE is asked again, by the caller's own retries; what is said then counts.
+        # UNAVAILABLE is retried by the caller itself, and the later answer counts.
         is_undecided = grpc.StatusCode.UNAVAILABLE in {first.code, second.code}
-        if name not in READS and not is_undecided and not first.says_the_same(second):
+        if name not in READS and not is_undecided and not first.equals(second):
             with self._lock:
-                told = [f"{each.code.name} {each.text}" for each in (first, second)]
-                self.unlike.append(f"{self.pair} {name}: {', then '.join(told)}")
+                answers = [f"{each.code.name} {each.text}" for each in (first, second)]
+                self.unlike.append(f"{self.pair} {name}: {', then '.join(answers)}")
         return second
 
-    def _ask(self, method: str, request: bytes, metadata: list[Any], seconds: float) -> Answer:
+    def _forward(self, method: str, request: bytes, metadata: list[Any], seconds: float) -> Answer:
         assert self._upstream is not None, "joined before the first call"
         call = self._upstream.unary_unary(method)
         try:
-            body, told = call.with_call(request, timeout=seconds, metadata=metadata)
+            body, received = call.with_call(request, timeout=seconds, metadata=metadata)
         except grpc.RpcError as error:
             return Answer(error.code(), error.details() or "", b"", tuple(error.trailing_metadata() or ()))
-        return Answer(grpc.StatusCode.OK, "", body, tuple(told.trailing_metadata() or ()))
+        return Answer(grpc.StatusCode.OK, "", body, tuple(received.trailing_metadata() or ()))
 
 
 class WiredRig(Rig):
@@ -310,7 +310,7 @@ def _unavailable(text: str) -> Answer:
 
 
 def _silent(context: grpc.ServicerContext) -> Answer:
-    """Says nothing until the caller has given up."""
+    """Gives no answer until the caller has given up."""
     gone = threading.Event()
     if context.add_callback(gone.set):
         gone.wait(60.0)

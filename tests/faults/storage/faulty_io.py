@@ -1,5 +1,5 @@
-"""Input and output that fails when a test says so, and is written down in its order: the other side of
-`shim/faulty_io.c`, which all services and the programs that they start are made to load.
+"""Ordered faults of input and output, and records of it: the control of `shim/faulty_io.c`, which all
+services and the programs that they start load.
 """
 
 import errno
@@ -30,7 +30,7 @@ class Class(IntEnum):
 
 
 class Mode(IntFlag):
-    """What the shim does."""
+    """The shim's behaviour."""
 
     FAULTS = 1
     RECORDS = 2
@@ -38,7 +38,7 @@ class Mode(IntFlag):
 
 
 class Kind(IntEnum):
-    """What a record is of."""
+    """The kind of a record."""
 
     MADE_FILE = 1
     MADE_FOLDER = 2
@@ -92,8 +92,9 @@ class Record:
 class FaultyIo:
     """The shim, compiled, and its control. `environment` makes a process load it."""
 
-    # struct control: mode, class, first, last, fault, hits, waiting, counted[7]; then what the shim remembers
-    # of failed syncs; where[512]
+    # struct control: mode, class, first, last, fault, hits, waiting, counted[7]; then
+    # the shim's own record of
+    # failed syncs; where[512]
     _COUNTS = 7
     _CONTROL = struct.Struct(f"<4Qq2Q{len(Class)}Q{(2 + 2 * 16) * 8}x512s")
     _RECORD = struct.Struct("<IIiIQQQII")
@@ -116,7 +117,7 @@ class FaultyIo:
         }
 
     def arm(self, fault: Fault, mode: Mode = Mode.FAULTS) -> None:
-        """Lets what `fault` names fail; its operations are counted from now."""
+        """Orders a fault; the operations of its class are counted from now."""
         last = max(fault.first, fault.last)
         self._set(0, 0)
         self._map[self._CONTROL.size - 512 :] = bytes(512)
@@ -134,7 +135,7 @@ class FaultyIo:
         self._set(0, Mode.RECORDS)
 
     def disarm(self) -> None:
-        """Lets everything pass again. What was counted can still be looked at."""
+        """Lets everything pass again. The counts can still be read."""
         self._set(0, 0)
 
     @property
@@ -154,11 +155,11 @@ class FaultyIo:
 
     @property
     def is_losing(self) -> bool:
-        """Whether a sync failed, and waits until what was not synced is lost. By `let_go` it goes on."""
+        """Whether a sync failed, and waits until its unsynced bytes are lost. `let_go` ends the wait."""
         return bool(self._read()[6])
 
     def let_go(self) -> None:
-        """What was not synced is lost: the failed sync returns."""
+        """The unsynced bytes are lost: the failed sync returns."""
         self._set(6, 0)
 
     def mark(self, text: str) -> None:
@@ -170,7 +171,7 @@ class FaultyIo:
             log.write(head + path)
 
     def records(self, start: int = 0) -> Iterator[Record]:
-        """Everything written down so far, or what came after so many bytes of the log."""
+        """All records so far, or those after so many bytes of the log."""
         with self.log.open("rb") as log:
             log.seek(start)
             while head := log.read(self._RECORD.size):

@@ -1,4 +1,4 @@
-"""Every operation of a kind of work, made to fail one by one; and what must hold after each."""
+"""Every operation of a kind of work, made to fail one by one; and the checks after each."""
 
 import errno
 import os
@@ -36,15 +36,15 @@ _REASONS = {
     for name in module.ErrorReason.keys()  # noqa: SIM118  # an enum's wrapper is no mapping
 } - {"UNSPECIFIED", "INTERNAL"}
 _DEEP_EVERY = 20  # every byte is read after so many faults
-_AGAIN_EVERY = 4  # of what failed by a fault that passed, so many are asked for again at once
+_AGAIN_EVERY = 4  # every so many-th work that failed by a passing fault is repeated at once
 _MOST_FAILURES = 5
-# What is decided is tried for a minute before it ends as FAILED.
+# Decided work is tried for a minute before it ends as FAILED.
 _LASTING_SECONDS = 150.0
 
 
 @dataclass
 class Tally:
-    """What came of the faults."""
+    """The results of the faults."""
 
     operations: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
@@ -107,7 +107,7 @@ def run(rig: IoRig, job: Job, faults: Iterable[Fault], tally: Tally) -> IoRig:
             inject(rig, job, fault, tally)
             if number % _DEEP_EVERY == 0:
                 rig.check_deep()
-        except Exception as problem:  # noqa: BLE001  # whatever it is, it is what this run is looking for
+        except Exception as problem:  # noqa: BLE001  # any exception is a finding of this run
             where = f"at {rig.io.where}" if rig.io.hits else "not reached"
             tally.violations.append(f"{job.name}, {fault} {where}: {type(problem).__name__}: {problem}")
             print(f"VIOLATION {tally.violations[-1]}", flush=True)
@@ -155,11 +155,11 @@ def inject(rig: IoRig, job: Job, fault: Fault, tally: Tally) -> None:
 
 
 def _do_again(rig: IoRig, job: Job) -> None:
-    """The same work succeeds now; it also mends what a fault that stayed had left half done."""
+    """The same work succeeds now; it also repairs the leftovers of a lasting fault."""
     again = job.prepare(rig)
     operation = job.act(rig, again)
     if operation.HasField("error"):
-        raise NotRecovered(f"asked again, it failed: {operation.error.message}")
+        raise NotRecovered(f"repeated, it failed: {operation.error.message}")
     rig.check()
     job.verify(rig, again, operation)
     rig.settle()
@@ -173,7 +173,7 @@ def _errors(operation: operations_pb2.Operation) -> list[object]:
 
 
 def renewed(rig: IoRig) -> IoRig:
-    """A fresh stack; the old one's folder stays for whoever looks into the violation."""
+    """A fresh stack; the old one's folder stays for an analysis of the violation."""
     rig.close()
     fresh = IoRig(rig.root.with_name(f"{rig.root.name}+"))
     io_rig.build_world(fresh)

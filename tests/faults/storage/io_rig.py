@@ -20,7 +20,7 @@ from tests.faults.kills import scenarios as work
 from tests.faults.kills.rig import LEASE_SECONDS, PROJECT, NotRecovered, Rig
 from tests.faults.storage.faulty_io import FaultyIo
 
-# What a service logs when something happened that nobody foresaw.
+# The events that a service logs for an unforeseen error.
 _BUGS = {"bug", "worker round failed", "lease not renewed"}
 
 
@@ -37,7 +37,7 @@ class IoRig(Rig):
         return leases | self.io.environment
 
     def delete_failed(self) -> int:
-        """Deletes the servers and the disks that are left in ERROR, and says how many they were."""
+        """Deletes the servers and the disks that are left in ERROR, and gives their number."""
         servers = self.recast.servers.ListServers(
             server_service_pb2.ListServersRequest(parent=PROJECT, filter="state = SERVER_STATE_ERROR")
         ).servers
@@ -51,7 +51,7 @@ class IoRig(Rig):
         return len(servers) + len(disks)
 
     def bugs(self) -> list[str]:
-        """The events that no fault may cause, logged since the last look."""
+        """The events that no fault may cause, logged since the last call."""
         found = []
         for service in SERVICES:
             with self.stack.log(service).open("rb") as log:
@@ -63,7 +63,7 @@ class IoRig(Rig):
         return found
 
     def check_deep(self) -> None:
-        """As `check`, and every byte that is kept is read."""
+        """As `check`, and every stored byte is read."""
         report = examine(Installation.local(self.root / "stack"), at_rest=True, deep=True)
         if report.problems:
             raise NotRecovered("; ".join(str(problem) for problem in report.problems))
@@ -80,7 +80,7 @@ class IoRig(Rig):
             ["qemu-io", "-f", "qcow2", "-c", write, path],
             check=True,
             capture_output=True,
-            env=dict(os.environ) | self.io.environment,  # what a guest writes is written down, too
+            env=dict(os.environ) | self.io.environment,  # the guest's writes are recorded, too
         )
 
     def evict_bases(self) -> None:
@@ -98,8 +98,8 @@ class IoRig(Rig):
 
 @dataclass
 class Job:
-    """A kind of work: `prepare` makes what it needs, `act` does it, `verify` looks at what came of it, which
-    `operation` tells; then what it made is taken away.
+    """A kind of work: `prepare` makes its resources, `act` does it, `verify` checks its result by the
+    `operation` and deletes it.
     """
 
     name: str
@@ -122,8 +122,8 @@ def _succeeded(operation: operations_pb2.Operation) -> None:
 
 
 def backup(*, full: bool) -> Job:
-    """A backup of `web` with bytes that the store has not: of everything, or of what changed."""
-    kept: deque[str] = deque()
+    """A backup of `web` with bytes that the store has not: of everything, or of the changes."""
+    recent: deque[str] = deque()
 
     def prepare(rig: IoRig) -> str:
         for disk in ("web-system", "web-data-1"):
@@ -151,9 +151,9 @@ def backup(*, full: bool) -> Job:
         if found.state != state:
             raise NotRecovered(f"{backup_id} is {backup_pb2.BackupState.Name(found.state)}")
         _is(rig, "web", server_pb2.SERVER_STATE_RUNNING)
-        kept.append(backup_id)  # the last is what the next one is incremental to
-        if len(kept) > 2:
-            _succeeded(work.delete_backup(rig, kept.popleft()))
+        recent.append(backup_id)  # the last is the parent of the next incremental one
+        if len(recent) > 2:
+            _succeeded(work.delete_backup(rig, recent.popleft()))
 
     return Job("full backup" if full else "incremental backup", prepare, act, verify)
 
@@ -164,7 +164,7 @@ def full_backup() -> Job:
 
 
 def incremental_backup() -> Job:
-    """A backup of what changed."""
+    """A backup of the changes."""
     return backup(full=False)
 
 
@@ -194,7 +194,7 @@ def provisioning() -> Job:
 
 
 def os_change() -> Job:
-    """Another OS for `idle`, of whose disk the cache has nothing."""
+    """Another OS for `idle`; nothing of its disk is in the cache."""
     images = deque(["whole", "whole-2"])
 
     def prepare(rig: IoRig) -> str:

@@ -1,4 +1,4 @@
-"""Syncs that fail as on Linux: what they should have made durable is lost, and the next sync succeeds."""
+"""Syncs that fail as on Linux: their bytes are lost, and the next sync succeeds."""
 
 import math
 import shutil
@@ -14,12 +14,13 @@ from tests.faults.storage.io_rig import IoRig
 from tests.faults.storage.power_cut import Disk, Loss, Rebuilt
 from tests.harness.expectations import until
 
-_LOOK_SECONDS = 0.001
+_POLL_SECONDS = 0.001
 _WATCHED = ("store", "data/ecs")
 
 
 class Losing:
-    """Keeps a model of what is durable, and takes from the real files what a failed sync loses.
+    """Maintains a model of the durable state, and removes from the real files the bytes that a failed sync
+    loses.
 
     A context manager; the rig has no work under way when it begins.
     """
@@ -59,9 +60,7 @@ class Losing:
         self._rig.io.record()
 
     def problems(self) -> list[str]:
-        """What the checker finds in what is durable: in what a power cut would leave now, all work being
-        over.
-        """
+        """The checker's problems in the durable state, as after a power cut now, all work being over."""
         self._feed()
         left = self._disk.left(Loss.ALL)
         (self._rebuilt.root / "data").mkdir(exist_ok=True)
@@ -74,10 +73,10 @@ class Losing:
         return [str(problem) for problem in report.problems]
 
     def _tend(self) -> None:
-        until(self._tends, "the end of the block", seconds=math.inf, pause=_LOOK_SECONDS)
+        until(self._tends, "the end of the block", seconds=math.inf, pause=_POLL_SECONDS)
 
     def _tends(self) -> bool:
-        """Takes what a sync that has just failed loses; whether the block has ended."""
+        """Removes the bytes that a sync that has just failed loses; whether the block has ended."""
         if self._rig.io.is_losing:
             sync = self._feed()
             assert sync is not None
@@ -87,7 +86,7 @@ class Losing:
         return self._ended.is_set()
 
     def _take(self, path: Path, content: bytes) -> None:
-        """Writes what is left of a file over it, in place: who has it open sees that, too."""
+        """Writes the remaining content over a file, in place: processes that have it open see that, too."""
         with path.open("r+b") as file:
             self.lost_files += 1
             self.lost_bytes += sum(a != b for a, b in zip(file.read(), content, strict=False))

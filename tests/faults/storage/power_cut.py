@@ -1,8 +1,8 @@
-"""What a power cut leaves: files and folders as they are now, and as far as they are durable.
+"""The state after a power cut: files and folders as they are now, and their durable parts.
 
 An fsync of a file makes its bytes and size durable, and no name; one of a folder makes the names in it
-durable; syncfs makes all durable. That is the least that Linux promises: file systems may keep more, and do
-so in no order. A `Disk` is fed with records in their order, and gives what a power cut may leave at that
+durable; syncfs makes all durable. That is the least that Linux promises: file systems may preserve more, in
+no order. A `Disk` is fed with records in their order, and gives the possible states after a power cut at that
 point, in several ways.
 """
 
@@ -24,7 +24,7 @@ _SECTOR_BYTES = 512
 
 
 class Loss(StrEnum):
-    """What a power cut does to what was not synced."""
+    """The loss of unsynced writes in a power cut."""
 
     ALL = "names and bytes are gone"
     BYTES = "names are there, bytes are gone"
@@ -40,11 +40,13 @@ Change = tuple[int, bytes | None, int]
 
 @dataclass(eq=False)
 class File:
-    """A file. `kept` is durable; `changes` came later. The bytes are in `source` until they are changed."""
+    """A file. `durable` is its durable content; `changes` came later. The bytes are in
+    `source` until a change.
+    """
 
     mode: int
     source: Path | None = None
-    kept: bytes = b""
+    durable: bytes = b""
     now: bytearray = field(default_factory=bytearray)
     changes: list[Change] = field(default_factory=list)
     syncs: int = 0
@@ -53,8 +55,8 @@ class File:
     def change(self, offset: int, data: bytes | None, size: int = 0) -> None:
         """Writes bytes, or sets the size."""
         if self.source is not None:
-            self.kept = self.source.read_bytes()
-            self.now = bytearray(self.kept)
+            self.durable = self.source.read_bytes()
+            self.now = bytearray(self.durable)
             self.source = None
         self.changes.append((offset, data, size))
         _apply(self.now, offset, data, size)
@@ -62,32 +64,32 @@ class File:
     def sync(self) -> None:
         """Makes all bytes durable."""
         if self.changes:
-            self.kept = bytes(self.now)
+            self.durable = bytes(self.now)
             self.changes.clear()
             self.syncs += 1
 
     def lose(self) -> None:
-        """Forgets what is not durable: bytes that a failed sync took are zeros, or what they were before."""
-        self.kept = self.content(Loss.ZEROS)
-        self.now = bytearray(self.kept)
+        """Forgets all that is not durable: bytes that a failed sync lost are zeros, or the earlier bytes."""
+        self.durable = self.content(Loss.ZEROS)
+        self.now = bytearray(self.durable)
         self.changes.clear()
         self.syncs += 1
 
     def after(self, loss: Loss) -> tuple[object, ...]:
-        """Tells the content that is left from any other of this file."""
+        """A token that distinguishes the remaining content from any other of this file."""
         if not self.changes or loss in {Loss.ALL, Loss.BYTES}:
             return (self.number, self.syncs)
         return (self.number, self.syncs, len(self.changes), loss)
 
     def content(self, loss: Loss) -> bytes:
-        """The bytes that are left."""
+        """The remaining bytes."""
         if not self.changes or loss in {Loss.ALL, Loss.BYTES}:
-            return self.kept
+            return self.durable
         if loss is Loss.NAMES:
             return bytes(self.now)
         if loss is Loss.ZEROS:
-            return self.kept[: len(self.now)].ljust(len(self.now), b"\0")
-        left = bytearray(self.kept)
+            return self.durable[: len(self.now)].ljust(len(self.now), b"\0")
+        left = bytearray(self.durable)
         for offset, data, size in _half(self.changes, is_first=loss is Loss.LATE):
             _apply(left, offset, data, size)
         return bytes(left)
@@ -98,22 +100,22 @@ class Folder:
     """A folder: its names now, and those that are durable."""
 
     now: dict[str, "File | Folder"] = field(default_factory=dict)
-    kept: dict[str, "File | Folder"] = field(default_factory=dict)
+    durable: dict[str, "File | Folder"] = field(default_factory=dict)
 
     def sync(self) -> None:
         """Makes its names durable."""
-        self.kept = dict(self.now)
+        self.durable = dict(self.now)
 
 
 Left = Mapping[str, tuple[object, ...]]
-"""What is left, by path: what tells it from another content. A folder is ()."""
+"""The remaining content, by path: a token that distinguishes it from another. A folder is ()."""
 
 
 class Disk:
     """Folders below `root`, of which `before` is a copy."""
 
     def __init__(self, root: Path, before: Path, there: Iterable[tuple[Path, os.stat_result]]) -> None:
-        """`there` is what `inodes_below` said of `root` when the copy was made."""
+        """`there` is the result of `inodes_below` for `root` when the copy was made."""
         self._root = root
         self._inodes: dict[int, File | Folder] = {}
         self._top = Folder()
@@ -131,7 +133,7 @@ class Disk:
         self._top.sync()
 
     def feed(self, record: Record) -> None:
-        """Does what was done."""
+        """Applies a record to the model."""
         path, name = self._place(record.path)
         if record.kind is Kind.MADE_FILE:
             path.now[name] = self._inodes[record.inode] = File(record.mode)
@@ -152,7 +154,7 @@ class Disk:
             self._change(self._file(record.inode), record)
 
     def lose(self, sync: Record) -> Iterator[tuple[str, bytes]]:
-        """Takes from the files what a failed sync should have made durable; gives what they are now."""
+        """Removes from the files the bytes of a failed sync; gives their new content."""
         files = {
             path: self._file_at(path)
             for path, token in self._walk(self._top, "", Loss.NAMES, names_now=True)
@@ -162,10 +164,10 @@ class Disk:
         for path, node in files.items():
             if node.changes and (sync.kind is Kind.SYNCED_ALL or node is synced):
                 node.lose()
-                yield path, node.kept
+                yield path, node.durable
 
     def left(self, loss: Loss) -> Left:
-        """What a power cut leaves now."""
+        """The state after a power cut now."""
         return dict(self._walk(self._top, "", loss))
 
     def write(self, path: str, loss: Loss, target: Path) -> None:
@@ -176,7 +178,7 @@ class Disk:
             node = _names(node, loss)[name]
         assert isinstance(node, File)
         if node.source is not None and not target.name.endswith((".db", "-wal")):
-            os.link(node.source, target)  # nobody writes on it
+            os.link(node.source, target)  # it is not written to
             return
         target.write_bytes(node.source.read_bytes() if node.source is not None else node.content(loss))
         target.chmod(node.mode)
@@ -212,7 +214,7 @@ class Disk:
         elif record.kind is Kind.ZEROED:
             node.change(record.offset, bytes(record.length))
         else:
-            node.mode = record.mode & 0o7777  # kept at once: no content depends on it
+            node.mode = record.mode & 0o7777  # durable at once: no content depends on it
 
     def _file(self, inode: int) -> File:
         node = self._inodes[inode]
@@ -237,7 +239,7 @@ class Disk:
                 if is_lenient:
                     return Folder()  # of a file that has no name any more: its records go by its inode
                 node.now[name] = Folder()
-                node.sync()  # above what is watched: it was there before
+                node.sync()  # above the watched folders: it was there before
             node = node.now[name]
         assert isinstance(node, Folder)
         return node
@@ -253,8 +255,8 @@ class Rebuilt:
         shutil.copytree(keys, root / keys.name)
 
     def build(self, disk: Disk, loss: Loss, left: Left) -> None:
-        """Makes the folder what a power cut leaves of the disk."""
-        for path in sorted(self._there, reverse=True):  # what is in a folder before the folder
+        """Makes the folder the state of the disk after a power cut."""
+        for path in sorted(self._there, reverse=True):  # the content of a folder before the folder
             is_database = path.endswith((".db", "-wal"))  # its readers write, too
             if self._there[path] != left.get(path) or is_database:
                 target = self.root / path
@@ -271,7 +273,7 @@ class Rebuilt:
 
 
 def digest(left: Left) -> bytes:
-    """Tells a state from others of the same disk."""
+    """Distinguishes a state from others of the same disk."""
     return hashlib.blake2b(repr(sorted(left.items())).encode()).digest()
 
 
@@ -288,7 +290,7 @@ def _half(changes: list[Change], *, is_first: bool) -> Iterator[Change]:
 
 
 def _names(folder: Folder, loss: Loss) -> dict[str, "File | Folder"]:
-    return folder.kept if loss in {Loss.ALL, Loss.NAMES} else folder.now
+    return folder.durable if loss in {Loss.ALL, Loss.NAMES} else folder.now
 
 
 def _apply(content: bytearray, offset: int, data: bytes | None, size: int) -> None:

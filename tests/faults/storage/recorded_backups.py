@@ -1,4 +1,4 @@
-"""One full and one incremental backup, written down; and the states that a power cut may leave of them."""
+"""One full and one incremental backup, recorded; and the possible states after a power cut amid them."""
 
 import shutil
 import sqlite3
@@ -17,40 +17,40 @@ from tests.harness.expectations import until
 WATCHED = ("store", "data")
 _NAMES = {Kind.MADE_FILE, Kind.MADE_FOLDER, Kind.RENAMED, Kind.LINKED, Kind.UNLINKED}
 _SYNCS = {Kind.SYNCED, Kind.SYNCED_ALL}
-# A write changes only what a later sync or name may show half: those states are taken there.
+# A write changes only parts that a later sync or name may persist by half: those states are taken there.
 _PARTLY = (Loss.ZEROS, Loss.LATE, Loss.EARLY, Loss.NAMES)
 
 
 @dataclass(frozen=True)
 class Promise:
-    """What a client was told, and must still hold after a power cut."""
+    """An answer to a client, which must still hold after a power cut."""
 
     backup: str
-    what: str
+    event: str
 
     def finished(self) -> "Promise":
-        """What the promise comes to when all work has ended: a backup that was asked for is made."""
+        """The promise after the end of all work: a requested backup is made."""
         return Promise(self.backup, "ended")
 
     def broken_in(self, root: Path) -> str | None:
-        """Holds it against the database of CSBS; says what is wrong."""
-        # Read without a service: what a power cut left may not be touched.
+        """Checks it against the database of CSBS; gives the problem."""
+        # Read without a service: the state after the power cut must not be changed.
         with closing(sqlite3.connect(f"file:{root / 'data' / 'csbs.db'}?mode=ro", uri=True)) as connection:
             query = "SELECT state, image_ready FROM backup WHERE name = ?"
             row = connection.execute(query, (f"{PROJECT}/backups/{self.backup}",)).fetchone()
         if row is None:
-            return f"{self.backup} was {self.what}, and is gone"
+            return f"{self.backup} was {self.event}, and is gone"
         state, image_ready = row
-        if self.what == "image-ready" and not image_ready:
-            return f"{self.backup} was shown as image-ready, and is not"
-        if self.what == "ended" and state != "AVAILABLE":
+        if self.event == "image-ready" and not image_ready:
+            return f"{self.backup} was answered as image-ready, and is not"
+        if self.event == "ended" and state != "AVAILABLE":
             return f"{self.backup} had ended, and is {state}"
         return None
 
 
 @dataclass(frozen=True)
 class State:
-    """What a power cut leaves at one point, in one way."""
+    """The state after a power cut at one point, in one way."""
 
     number: int
     """Of the first records that were done."""
@@ -77,22 +77,22 @@ class Recording:
         rig.io.record()
         rig.stack.start()
         for backup_id, full in (("cut-full", True), ("cut-incremental", False)):
-            rig.settle()  # the thaw comes after the seal, and keeps guests out while it merges
+            rig.settle()  # the thaw comes after the seal, and excludes guests while it merges
             for disk in ("web-system", "web-data-1"):
                 rig.write_news(disk)
             _watch(rig, backup_id, full=full)
         rig.settle()
         rig.stack.stop()
         rig.io.disarm()
-        # Requests that are under way say where the store is: what is left must be started in the same place.
+        # Requests under way name the location of the store: the copy must be started in the same place.
         self.root.rename(self.after)
 
     def records(self) -> Iterator[Record]:
-        """What was done, in its order."""
+        """The records, in their order."""
         return self._log.records()
 
     def disk(self) -> Disk:
-        """What there was before, to be fed with the records."""
+        """The state before, to be fed with the records."""
         return Disk(self.root, self.before, self._there)
 
     def states(self, disk: Disk) -> Iterator[State]:
@@ -126,7 +126,7 @@ class Recording:
 
 
 def _watch(rig: IoRig, backup_id: str, *, full: bool) -> None:
-    """Makes a backup, and marks what a client is told, when it is."""
+    """Makes a backup, and marks each answer to the client in the records."""
     name = f"{PROJECT}/backups/{backup_id}"
     request = backup_service_pb2.CreateBackupRequest(
         parent=PROJECT,

@@ -1,4 +1,4 @@
-"""After a failed fsync nothing is called durable: what it should have saved is lost; the next succeeds."""
+"""After a failed fsync nothing is called durable: its bytes are lost; the next succeeds."""
 
 import errno
 from collections.abc import Callable
@@ -14,11 +14,11 @@ _SECONDS = 1200  # a quarter of it on two quiet cores
 
 @pytest.mark.timeout(_SECONDS)
 @pytest.mark.parametrize("make_job", [io_rig.incremental_backup, io_rig.provisioning, io_rig.os_change])
-def test_what_a_failed_sync_lost_is_not_called_durable(
+def test_bytes_that_a_failed_sync_lost_are_not_called_durable(
     faulty_rig: io_rig.IoRig, make_job: Callable[[], io_rig.Job], figure: Callable[[str], None]
 ) -> None:
-    """Each sync fails once and loses what was not synced: it is written anew or the work FAILED, and all that
-    is said to be there survives a power cut.
+    """Each sync fails once and loses its bytes: they are written anew or the work FAILED, and all reported
+    results survive a power cut.
     """
     job = make_job()
     tally = io_matrix.Tally()

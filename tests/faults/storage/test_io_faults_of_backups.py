@@ -18,8 +18,8 @@ def test_a_backup_survives_a_fault_at_each_operation(
     third: Third,
     figure: Callable[[str], None],
 ) -> None:
-    """Whatever fails once, the backup ends as AVAILABLE or with a reason, nothing is left over, and the next
-    one succeeds.
+    """After any single fault the backup ends as AVAILABLE or with a reason, nothing is left over,
+    and the next one succeeds.
     """
     tally = io_matrix.Tally()
     job = make_job()

@@ -18,8 +18,8 @@ def test_a_server_survives_a_fault_at_each_operation(
     third: Third,
     figure: Callable[[str], None],
 ) -> None:
-    """Whatever fails once, the servers are made or changed, or nothing is left of it but a reason, and asked
-    again it succeeds.
+    """After any single fault the servers are made or changed, or nothing is left but a reason, and a repeat
+    succeeds.
     """
     tally = io_matrix.Tally()
     job = make_job()

@@ -9,7 +9,7 @@ from tests.faults.storage.faulty_io import Class
 from tests.harness.thirds import Third
 
 _SECONDS = 1200  # a quarter of it on two quiet cores
-# By class, the part of its operations after which all fail. What is decided is tried for a minute: few.
+# By class, the part of its operations after which all fail. Decided work is tried for a minute: few.
 _OF_BACKUPS = {Class.WRITE: 0.0, Class.READ: 0.5}
 _OF_SERVERS = dict.fromkeys((Class.READ, Class.WRITE, Class.SYNC, Class.RENAME, Class.MAKE), 0.0)
 
@@ -30,7 +30,7 @@ def test_work_ends_though_the_fault_stays(
     third: Third,
     figure: Callable[[str], None],
 ) -> None:
-    """Work on what stays broken ends with a reason, within two minutes; healed, asked again it succeeds, and
+    """Work on broken storage ends with a reason, within two minutes; after a repair a repeat succeeds, and
     nothing is left over.
     """
     tally = io_matrix.Tally()

@@ -1,4 +1,4 @@
-"""A power cut at every point of a full and of an incremental backup: what was not synced is gone."""
+"""A power cut at every point of a full and of an incremental backup: unsynced writes are gone."""
 
 import shutil
 from collections import Counter
@@ -24,7 +24,7 @@ _STARTS = 12
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
-    """The two backups, written down."""
+    """The two backups, recorded."""
     rig = IoRig(tmp_path_factory.mktemp("power") / "rig", WATCHED)
     try:
         io_rig.build_world(rig)
@@ -53,8 +53,8 @@ def test_nothing_escapes_the_recorder(recording: Recording) -> None:
 def test_no_prefix_of_the_writes_breaks_a_promise(
     recording: Recording, tmp_path: Path, third: Third, figure: Callable[[str], None]
 ) -> None:
-    """Whatever a power cut leaves, the checker finds nothing wrong, deep down, and what a client was told
-    holds.
+    """In any state after a power cut a deep check finds nothing wrong, and every answer
+    to the client holds.
     """
     total = sum(1 for _ in recording.states(recording.disk()))
     chosen = set(third.part(range(total)))
@@ -79,8 +79,8 @@ def test_no_prefix_of_the_writes_breaks_a_promise(
 def test_a_stack_started_after_a_power_cut_finishes_its_work(
     recording: Recording, tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
-    """The services come up on what is left, every backup that was asked for becomes AVAILABLE, and nothing is
-    left over.
+    """The services come up on the state after a power cut, every requested backup becomes AVAILABLE, and
+    nothing is left over.
     """
     total = sum(1 for _ in recording.states(recording.disk()))
     chosen = {number * total // _STARTS for number in range(_STARTS)}
@@ -101,7 +101,7 @@ def test_a_stack_started_after_a_power_cut_finishes_its_work(
 
 
 def _problems(state: State, root: Path) -> list[str]:
-    # Nothing changes between two looks: there is nothing to wait for.
+    # Nothing changes between two checks: there is nothing to wait for.
     report = examine(Installation.local(root), deep=True, pause=lambda _seconds: None)
     return [str(problem) for problem in report.problems] + [
         problem for promise in state.promises if (problem := promise.broken_in(root))

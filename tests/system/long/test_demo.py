@@ -1,4 +1,4 @@
-"""The demo, run small as a program: what it reports, and that what it reports can be bad."""
+"""The demo, run small as a program: its report, and its report of a failure."""
 
 import json
 import os
@@ -26,7 +26,7 @@ class Run(NamedTuple):
     root: Path
 
     def rules(self, *, ok: bool) -> set[str]:
-        """The rules of the checks that came out so."""
+        """The rules of the checks with this outcome."""
         return {check["rule"] for check in self.report["checks"] if check["ok"] is ok}
 
 
@@ -51,15 +51,15 @@ def _begin(root: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def _interrupt(child: subprocess.Popen[str]) -> str:
-    """Ends a run as Ctrl-C does, once its services work; what it had said until then."""
+    """Ends a run as Ctrl-C does, once its services work; its output until then."""
     assert child.stdout
-    said = []
+    output_lines = []
     for line in child.stdout:
-        said.append(line)
+        output_lines.append(line)
         if "Import them as images" in line:
             child.send_signal(signal.SIGINT)
             break
-    return "".join(said)
+    return "".join(output_lines)
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +70,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     children = {name: _begin(roots[name], *more) for name, more in options.items()}
     ended = {}
     try:
-        said = _interrupt(children["interrupted"])
+        earlier = _interrupt(children["interrupted"])
         for name in ("interrupted", "as it is", "broken"):
             output, _ = children[name].communicate(timeout=_SECONDS)
             report = json.loads((roots[name] / "report.json").read_text())
-            ended[name] = Run(children[name].returncode, said + output, report, roots[name])
-            said = ""
+            ended[name] = Run(children[name].returncode, earlier + output, report, roots[name])
+            earlier = ""
     finally:
         for child in children.values():
-            # Asked, not killed: it ends its services with it. One that has ended gets no signal.
+            # SIGTERM, not SIGKILL: the run ends its services with it. One that has ended gets no signal.
             child.terminate()
             child.wait(_SECONDS)
     return ended
@@ -94,7 +94,7 @@ def test_every_check_of_the_demo_holds(runs: dict[str, Run]) -> None:
     assert run.rules(ok=True) >= PROMISED
 
 
-def test_the_report_tells_steps_and_bytes(runs: dict[str, Run]) -> None:
+def test_the_report_has_steps_and_bytes(runs: dict[str, Run]) -> None:
     """The report has the time of each of the nine steps, and bytes that a reader can compare."""
     report = runs["as it is"].report
     assert set(report) == {"ok", "steps", "checks", "bytes"}
@@ -106,8 +106,8 @@ def test_the_report_tells_steps_and_bytes(runs: dict[str, Run]) -> None:
     assert 0 < sizes["provisioned"] < sizes["logical"]
 
 
-def test_piped_output_is_plain_and_shows_refusals(runs: dict[str, Run]) -> None:
-    """What is piped has no escape sequences, and each refusal with reason, rule, sentence and resource."""
+def test_piped_output_is_plain_and_has_the_refusals(runs: dict[str, Run]) -> None:
+    """Piped output has no escape sequences, and each refusal with reason, rule, sentence and resource."""
     output = runs["as it is"].output
     assert "\x1b" not in output
     for line in (
@@ -126,7 +126,7 @@ def test_a_good_run_leaves_nothing(runs: dict[str, Run]) -> None:
 
 @pytest.mark.rule("R12")
 def test_one_wrong_byte_fails_the_demo(runs: dict[str, Run]) -> None:
-    """One byte changed on one of thirty disks fails the proof of R12, and nothing that is not about it."""
+    """One byte changed on one of thirty disks fails the proof of R12, and no other check."""
     run = runs["broken"]
     assert run.code == 1, run.output
     assert run.report["ok"] is False
@@ -137,12 +137,12 @@ def test_one_wrong_byte_fails_the_demo(runs: dict[str, Run]) -> None:
     assert "projects/demo/disks/shop-0002-data-2: Content mismatch at offset" in run.output
 
 
-def test_a_bad_run_keeps_its_folder_and_names_the_logs(runs: dict[str, Run]) -> None:
+def test_a_bad_run_leaves_its_folder_and_names_the_logs(runs: dict[str, Run]) -> None:
     """After a run that failed, the folder is there, and the output names the services' logs in it."""
     run = runs["broken"]
-    [kept] = (run.root / "runs").iterdir()
+    [folder] = (run.root / "runs").iterdir()
     for service in ("csbs", "ims", "ecs"):
-        log = kept / "stack" / "logs" / f"{service}.log"
+        log = folder / "stack" / "logs" / f"{service}.log"
         assert log.exists()
         assert str(log) in run.output
 
@@ -153,14 +153,14 @@ def test_ctrl_c_stops_the_services(runs: dict[str, Run]) -> None:
     assert run.code == 130, run.output
     assert run.report["ok"] is False
     assert run.report["error"]["message"] == "interrupted"
-    [kept] = (run.root / "runs").iterdir()
+    [folder] = (run.root / "runs").iterdir()
     for service in ("csbs", "ims", "ecs"):
-        last = (kept / "stack" / "logs" / f"{service}.log").read_text().splitlines()[-1]
+        last = (folder / "stack" / "logs" / f"{service}.log").read_text().splitlines()[-1]
         assert json.loads(last)["event"] == "stopped"
 
 
 def test_a_missing_tool_is_named_with_its_package(tmp_path: Path) -> None:
-    """Without QEMU's tools the demo says at once which package to install."""
+    """Without QEMU's tools the demo prints at once the package to install."""
     environment = {**os.environ, "PATH": str(tmp_path)}
     command = [sys.executable, "-m", "tests.demo.demo", "--scale", "small", "--root", str(tmp_path / "runs")]
     done = subprocess.run(

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from google.longrunning import operations_pb2
@@ -12,7 +13,7 @@ from google.protobuf.message import Message
 
 from recast.client import Recast
 from recast.contracts import descriptor_set
-from recast.contracts.services import services_serving
+from recast.contracts.services import SERVICES, services_serving
 from recast.stack import LocalStack
 from tests.demo.seed import seed  # the demo is a folder of programs, not a package
 
@@ -25,9 +26,15 @@ ROLES = {
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def stack_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the stack."""
+    return tmp_path_factory.mktemp("stack")
+
+
+@pytest.fixture(scope="module")
+def stack(stack_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """The three services as processes, with the demo's data."""
-    with LocalStack(tmp_path_factory.mktemp("stack")) as running:
+    with LocalStack(stack_root) as running:
         with running.client("demo", "user") as recast:
             seed(recast, tmp_path_factory.mktemp("seed"))
         yield running
@@ -74,6 +81,13 @@ def test_every_rpc_has_an_example_that_works(stack: LocalStack) -> None:
                 recast.wait(operation, owner)
         sent += 1
     assert sent >= 45
+
+
+def test_a_service_closes_its_database_at_the_end(stack: LocalStack, stack_root: Path) -> None:
+    """After a service has ended, SQLite has merged its write-ahead log: no connection was left open."""
+    stack.stop()
+    databases = {path.name for path in (stack_root / "data").iterdir() if ".db" in path.name}
+    assert databases == {f"{service}.db" for service in SERVICES}
 
 
 def _call(channel: object, path: str, descriptor: object, request: Message) -> Message:

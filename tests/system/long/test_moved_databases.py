@@ -28,11 +28,11 @@ OFFSET = 3 << 20
 
 @dataclass(frozen=True)
 class World:
-    """What was there on SQLite, and the services that go on with it on PostgreSQL."""
+    """The state on SQLite, and the services that go on with it on PostgreSQL."""
 
     tenant: Tenant
     lists: tuple[dict[str, list[Any]], dict[str, list[Any]]]
-    """What each list gave before, and when the services had begun again."""
+    """Each list before the move, and after the services began again."""
     web: list[str]
     """The digests of the server's disks when it was backed up."""
     pending: operations_pb2.Operation
@@ -40,7 +40,7 @@ class World:
     csbs: str
     """The URL of the database that CSBS has now."""
     output: str
-    """What the three moves said."""
+    """The output of the three moves."""
 
 
 def lists_of(recast: Recast, parent: str) -> dict[str, list[Any]]:
@@ -71,7 +71,7 @@ def world(
     """A server, its backup, an image of that and a backup under way; then all three databases are moved."""
     root = tmp_path_factory.mktemp("moved")
     with LocalStack(root) as stack:
-        tenant: Any = Tenant(stack, "moved", sources)  # type: ignore[arg-type]  # it asks for clients alone
+        tenant: Any = Tenant(stack, "moved", sources)  # type: ignore[arg-type]  # it needs clients alone
         tenant.import_image("sys", "sys.qcow2")
         tenant.import_image("media", "media-1.raw", kind="DATA_DISK")
         spec = server_service_pb2.DataDiskSpec(image=tenant.image("media"))
@@ -100,7 +100,7 @@ def world(
 
 @pytest.fixture(scope="module")
 def finished(world: World) -> World:
-    """The world after the backup that was under way got what it waited for, and ended."""
+    """The world after the end of the backup that was under way."""
     assert not world.tenant.look(world.pending, "csbs").done
     database = Database(world.csbs)
     with database.write() as tx:
@@ -112,7 +112,7 @@ def finished(world: World) -> World:
 
 
 def test_the_lists_are_equal(world: World) -> None:
-    """Every list gives after the move what it gave before, etags and times included."""
+    """Every list is the same before and after the move, etags and times included."""
     before, after = world.lists
     assert before == after
     counts = {name: len(found) for name, found in after.items()}

@@ -1,4 +1,4 @@
-"""A pin is given back, whatever happens meanwhile to what it was taken for."""
+"""A pin is released, although its server is gone meanwhile."""
 
 from pathlib import Path
 

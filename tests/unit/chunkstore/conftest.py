@@ -1,4 +1,4 @@
-"""What the chunk store's unit tests share: disks in memory, and stores of small chunks over them."""
+"""Fixtures of the chunk store's unit tests: disks in memory, and stores of small chunks over them."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +10,7 @@ CHUNK = 4096
 
 
 class BytesDisk:
-    """A DiskSource over bytes; without extents given, all of it may be data. Remembers what was read."""
+    """A DiskSource over bytes, with one data extent by default. Records each read."""
 
     def __init__(self, content: bytes, extents: list[tuple[int, int]] | None = None) -> None:
         self.content = content
@@ -23,7 +23,7 @@ class BytesDisk:
         return iter(self._extents)
 
     def pread(self, offset: int, length: int) -> bytes:
-        """Read, and remember it."""
+        """Read, and record it."""
         self.reads.append((offset, length))
         return self.content[offset : offset + length]
 

@@ -1,4 +1,4 @@
-"""The bytes of a chunk, fixed; and what is not taken for one."""
+"""The fixed format of a chunk, and the refusal of other bytes."""
 
 import pytest
 import zstandard
@@ -59,7 +59,7 @@ def test_golden_zstd_chunk_decodes(codec: ChunkCodec) -> None:
 
 @pytest.mark.parametrize("data", [NOISE, TEXT, b"x"])
 def test_both_encodings_of_a_chunk_decode(codec: ChunkCodec, data: bytes) -> None:
-    """The raw and the compressed object of a chunk are equal in rights."""
+    """The raw and the compressed object of a chunk are equally valid."""
     frame = zstandard.ZstdCompressor().compress(data)
     for stored in (b"\0" + data, frame, codec.encode(data)):
         assert bytes(codec.decode(stored, codec.id_of(data), len(data), "c")) == data

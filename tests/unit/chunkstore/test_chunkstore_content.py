@@ -14,14 +14,14 @@ CHUNK = 4096
 MAX_SIZE = 6 * CHUNK
 
 sizes = st.one_of(st.integers(0, MAX_SIZE), st.integers(0, 6).map(lambda chunks: chunks * CHUNK))
-# (offset, length, byte): byte 0 zeroes what was there
+# (offset, length, byte): byte 0 writes zeros
 writes = st.lists(
     st.tuples(st.integers(0, MAX_SIZE - 1), st.integers(1, 2 * CHUNK), st.integers(0, 3)), max_size=6
 )
 
 
 def written_over(content: bytes, extents: list[tuple[int, int, int]]) -> bytes:
-    """Apply writes to a disk; what reaches past its end is cut."""
+    """Apply writes to a disk; bytes past its end are cut."""
     disk = bytearray(content)
     for offset, length, byte in extents:
         end = min(offset + length, len(disk))
@@ -124,7 +124,7 @@ def test_only_changed_chunks_are_read(
 
 
 def test_holes_are_not_read(store: ChunkStore, disk_of: Callable[..., Any]) -> None:
-    """What no data extent touches is a hole, and is not read."""
+    """A position that no data extent touches is a hole, and is not read."""
     disk = disk_of(bytes(10 * CHUNK), [(7 * CHUNK, 1)])
     written = store.write_disk(disk, "disk")
     assert disk.reads == [(7 * CHUNK, CHUNK)]
@@ -143,7 +143,7 @@ def test_equal_chunks_are_stored_once(store: ChunkStore, disk_of: Callable[..., 
 def test_other_keys_give_other_ids(
     objects: Any, store_over: Callable[..., ChunkStore], disk_of: Callable[..., Any]
 ) -> None:
-    """The same bytes have unrelated ids in two projects, and a digest of one says nothing to the other."""
+    """The same bytes have unrelated ids in two projects, and a digest under one key reveals no other."""
     content = b"\1" * CHUNK
     ids = set()
     for project, key in (("acme", bytes(32)), ("other", b"\1" * 32)):
@@ -152,7 +152,7 @@ def test_other_keys_give_other_ids(
     assert len(ids) == 2
 
 
-def test_reader_counts_what_it_fetches(store: ChunkStore, disk_of: Callable[..., Any]) -> None:
+def test_reader_counts_its_fetches(store: ChunkStore, disk_of: Callable[..., Any]) -> None:
     """A chunk in the cache is not fetched again, and a hole never."""
     content = b"\1" * CHUNK + bytes(CHUNK)
     written = store.write_disk(disk_of(content), "disk")

@@ -1,4 +1,4 @@
-"""Kills, power cuts, failures and tampering: what FORMAT.md promises of each."""
+"""Kills, power cuts, failures and tampering: FORMAT.md's promise about each."""
 
 import threading
 from collections.abc import Callable
@@ -27,7 +27,7 @@ Chunks = Callable[[int], bytes]
 
 
 class Wrapped:
-    """Objects that do what others do; a fault overrides one method."""
+    """Delegates all methods to other objects; a fault overrides one."""
 
     def __init__(self, inner: Objects) -> None:
         self.inner = inner
@@ -37,30 +37,30 @@ class Wrapped:
 
 
 class Recorded(Wrapped):
-    """Notes every put and barrier, in order."""
+    """Records every put and barrier, in order."""
 
     def __init__(self, inner: Objects) -> None:
         super().__init__(inner)
         self.log: list[str] = []
 
     def put_new(self, name: str, data: bytes) -> bool:
-        """Note it, once it is done."""
+        """Record it, once it is done."""
         is_new = self.inner.put_new(name, data)
         self.log.append(f"put {name}" if is_new else f"taken {name}")
         return is_new
 
     def replace(self, name: str, data: bytes) -> None:
-        """Note it."""
+        """Record it."""
         self.inner.replace(name, data)
         self.log.append(f"replace {name}")
 
     def barrier(self) -> None:
-        """Note it."""
+        """Record it."""
         self.log.append("barrier")
 
 
 class FailsNthPut(Wrapped):
-    """The n-th put does nothing but fail."""
+    """The n-th put fails without effect."""
 
     def __init__(self, inner: Objects, n: int) -> None:
         super().__init__(inner)
@@ -91,14 +91,14 @@ class FailsNthBarrier(Wrapped):
 
 
 class LosesEveryRace(Wrapped):
-    """Just before each put of a chunk, another takes its name, with the bytes given or the same."""
+    """Just before each put of a chunk, another writer takes its name, with the bytes given or the same."""
 
     def __init__(self, inner: Objects, theirs: bytes | None) -> None:
         super().__init__(inner)
         self.theirs = theirs
 
     def put_new(self, name: str, data: bytes) -> bool:
-        """Be late."""
+        """Lose the race."""
         if "/chunks/" in name:
             self.inner.put_new(name, data if self.theirs is None else self.theirs)
         return self.inner.put_new(name, data)
@@ -108,7 +108,7 @@ class RefusesToDelete(Wrapped):
     """Any deletion is a failed test."""
 
     def delete(self, names: list[str]) -> None:
-        """Never be called."""
+        """Must not be called."""
         raise AssertionError(f"deleted {names}")
 
 
@@ -171,7 +171,7 @@ def test_torn_chunk_is_repaired(
 def test_whole_chunks_are_never_put_over(
     objects: Objects, store_over: StoreOver, disk_of: DiskOf, distinct_chunks: Chunks
 ) -> None:
-    """A repeated write puts nothing over what is right, its own index included."""
+    """A repeated write replaces no intact object, its own index included."""
     recorded = Recorded(objects)
     store = store_over(recorded)
     first = store.write_disk(disk_of(distinct_chunks(5)), "disk").ref
@@ -183,7 +183,9 @@ def test_whole_chunks_are_never_put_over(
 def test_chunks_of_the_parent_are_neither_put_nor_read_back(
     objects: Objects, store_over: StoreOver, disk_of: DiskOf, distinct_chunks: Chunks
 ) -> None:
-    """What the sealed parent lists is counted on, though all of it is read from the source again."""
+    """The chunks that the sealed parent lists are neither put nor verified, though all is
+    read from the source.
+    """
     store = store_over(objects)
     parent = store.read_index(store.write_disk(disk_of(distinct_chunks(4)), "parent").ref)
 
@@ -200,7 +202,7 @@ def test_chunks_of_the_parent_are_neither_put_nor_read_back(
 def test_chunk_put_by_a_faster_writer_is_used(
     objects: Objects, store_over: StoreOver, disk_of: DiskOf, distinct_chunks: Chunks
 ) -> None:
-    """A chunk that another writer put in between is counted on once it was read back."""
+    """A chunk that another writer put in between is used after it was read back."""
     written = store_over(LosesEveryRace(objects, None)).write_disk(disk_of(distinct_chunks(3)), "disk")
     assert (written.chunks_new, written.chunks_reused) == (0, 3)
 
@@ -208,7 +210,7 @@ def test_chunk_put_by_a_faster_writer_is_used(
 def test_wrong_chunk_put_by_a_faster_writer_is_replaced(
     objects: Objects, store_over: StoreOver, disk_of: DiskOf, distinct_chunks: Chunks
 ) -> None:
-    """A chunk that appeared in between and is wrong is not counted on."""
+    """A chunk that appeared in between and is wrong is replaced."""
     store = store_over(LosesEveryRace(objects, b"\0nonsense"))
     written = store.write_disk(disk_of(distinct_chunks(3)), "disk")
     assert written.chunks_new == 3
@@ -240,7 +242,7 @@ def test_unsealed_index_of_other_content_is_replaced(
 def test_abort_by_progress_leaves_no_index_and_no_thread(
     store: ChunkStore, disk_of: DiskOf, distinct_chunks: Chunks
 ) -> None:
-    """What progress raises reaches the caller, after all worker threads have ended."""
+    """An exception from progress reaches the caller, after all worker threads have ended."""
 
     class Cancelled(Exception):
         pass
@@ -256,14 +258,14 @@ def test_abort_by_progress_leaves_no_index_and_no_thread(
     assert list(store.list_indexes()) == []
 
 
-def test_progress_tells_bytes_up_to_the_total(
+def test_progress_counts_bytes_up_to_the_total(
     store: ChunkStore, disk_of: DiskOf, distinct_chunks: Chunks
 ) -> None:
-    """Progress starts at nothing, ends at the total, and never goes back."""
-    told: list[tuple[int, int]] = []
+    """Progress starts at zero, ends at the total, and never goes back."""
+    reported: list[tuple[int, int]] = []
     content = distinct_chunks(3) + b"end"
-    store.write_disk(disk_of(content), "disk", progress=lambda done, total: told.append((done, total)))
-    assert told == [(min(n * CHUNK, len(content)), len(content)) for n in range(5)]
+    store.write_disk(disk_of(content), "disk", progress=lambda done, total: reported.append((done, total)))
+    assert reported == [(min(n * CHUNK, len(content)), len(content)) for n in range(5)]
 
 
 def test_source_that_gives_too_little_fails_the_write(store: ChunkStore, disk_of: DiskOf) -> None:
@@ -299,8 +301,10 @@ def test_corrupt_chunk_is_never_handed_out(
         store.reader(store.read_index(ref)).pread(0, 1)
 
 
-def test_empty_chunk_is_found_by_a_shallow_look(store: ChunkStore, objects: Objects, disk_of: DiskOf) -> None:
-    """A chunk of no bytes, a power cut's usual leaving, needs no deep look."""
+def test_empty_chunk_is_found_by_a_shallow_verify(
+    store: ChunkStore, objects: Objects, disk_of: DiskOf
+) -> None:
+    """A chunk of no bytes, usual after a power cut, is found without a deep verify."""
     ref = store.write_disk(disk_of(b"\1" * CHUNK), "disk").ref
     objects.replace(chunk_names(store, ref)[0], b"")
     assert "empty" in store.verify_disk(ref, deep=False)[0].reason
@@ -330,7 +334,7 @@ def test_swapped_indexes_are_corrupt(
             store.read_index(ref)
 
 
-def test_missing_index_is_told_from_a_corrupt_one(store: ChunkStore, disk_of: DiskOf) -> None:
+def test_missing_index_is_distinguished_from_a_corrupt_one(store: ChunkStore, disk_of: DiskOf) -> None:
     """A ref whose index is gone is IndexMissing, and verify reports it as a problem of the index."""
     ref = store.write_disk(disk_of(b"\1" * CHUNK), "disk").ref
     store.delete_index("disk")
@@ -353,7 +357,7 @@ def test_collect_deletes_nothing_when_a_live_index_is_unreadable(
         store.collect([IndexRef("disk", bytes(32))])
 
 
-def test_collect_keeps_the_chunks_of_an_index_not_yet_sealed(
+def test_collect_spares_the_chunks_of_an_index_not_yet_sealed(
     store: ChunkStore, disk_of: DiskOf, distinct_chunks: Chunks
 ) -> None:
     """An index that the caller did not list stays whole, and is named."""
@@ -363,18 +367,18 @@ def test_collect_keeps_the_chunks_of_an_index_not_yet_sealed(
     assert store.verify_disk(ref, deep=True) == []
 
 
-def test_collect_passes_over_a_torn_index_that_nobody_lists(
+def test_collect_passes_over_a_torn_unlisted_index(
     store: ChunkStore, objects: Objects, disk_of: DiskOf
 ) -> None:
-    """What a power cut left of an unsealed index neither stops a collection nor keeps a chunk."""
+    """A torn, unsealed index after a power cut neither stops a collection nor spares a chunk."""
     store.write_disk(disk_of(b"\1" * CHUNK), "disk")
     objects.replace(INDEX, b"torn")
     collected = store.collect([])
     assert (collected.chunks_deleted, collected.unlisted) == (1, ("disk",))
 
 
-def test_collect_leaves_what_it_does_not_know(store: ChunkStore, objects: Objects) -> None:
-    """Objects whose names are not a chunk's are neither counted nor deleted."""
+def test_collect_leaves_unknown_objects(store: ChunkStore, objects: Objects) -> None:
+    """Objects with other names than a chunk's are neither counted nor deleted."""
     name = "acme/chunks/ab/notes.txt"
     objects.put_new(name, b"hello")
     assert store.collect([]).chunks_deleted == 0
@@ -385,7 +389,7 @@ def test_collect_leaves_what_it_does_not_know(store: ChunkStore, objects: Object
 def test_indexes_are_deleted_durably_before_their_chunks(
     objects: Objects, store_over: StoreOver, disk_of: DiskOf
 ) -> None:
-    """A barrier stands between the last look at the indexes and the first deletion of a chunk."""
+    """A barrier stands between the last read of the indexes and the first deletion of a chunk."""
     recorded = Recorded(objects)
     store = store_over(recorded)
     store.write_disk(disk_of(b"\1" * CHUNK), "disk")

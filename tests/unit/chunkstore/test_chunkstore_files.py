@@ -1,4 +1,4 @@
-"""What only local files have: torn settings, staged files, syncfs; and the URLs of all stores."""
+"""Local files alone: torn settings, staged files, syncfs; and the URLs of all stores."""
 
 import os
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def test_settings_object_is_fixed(tmp_path: Path) -> None:
 
 
 def test_chunk_size_is_the_stores(tmp_path: Path) -> None:
-    """A store keeps the chunk size that it was made with, whatever later callers ask for."""
+    """A store retains the chunk size that it was made with; a later caller's is ignored."""
     open_at(tmp_path).close()
     assert open_at(tmp_path, chunk_bytes=CHUNK_BYTES).chunk_bytes == 4096
 
@@ -48,7 +48,7 @@ def test_torn_settings_of_an_empty_store_are_written_anew(tmp_path: Path, torn: 
 
 
 def test_torn_settings_beside_content_are_refused(tmp_path: Path) -> None:
-    """Settings are never made up for a store that holds something."""
+    """Settings are never invented for a store that has content."""
     (tmp_path / SETTINGS).write_bytes(b"")
     (tmp_path / "acme").mkdir()
     (tmp_path / "acme" / "something").write_bytes(b"x")
@@ -79,7 +79,7 @@ def test_unknown_settings_are_refused(tmp_path: Path, settings: bytes) -> None:
 def test_staged_files_are_not_listed_and_collect_removes_them(
     tmp_path: Path, disk_of: Callable[..., Any]
 ) -> None:
-    """What a killed put leaves beside chunks and indexes is no object, and goes with the next collection."""
+    """A staged file of a killed put is no object, and is removed by the next collection."""
     store = open_at(tmp_path)
     ref = store.write_disk(disk_of(b"\1" * 4096), "disk").ref
     chunk = next((tmp_path / "acme/chunks").glob("*/*"))
@@ -94,7 +94,7 @@ def test_staged_files_are_not_listed_and_collect_removes_them(
 
 
 def test_put_beside_a_staged_file_succeeds(tmp_path: Path) -> None:
-    """A staged file that a kill left does not stand in the way of the retry."""
+    """A staged file that a kill left does not obstruct the retry."""
     objects = LocalObjects(tmp_path)
     (tmp_path / "name#1").write_bytes(b"half")
     assert objects.put_new("name", b"whole")
@@ -145,7 +145,7 @@ def test_store_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
 
 def test_s3_that_does_not_answer_is_unavailable() -> None:
-    """An S3 endpoint where nobody listens is StoreUnavailable, with the object's name."""
+    """An S3 endpoint that refuses connections is StoreUnavailable, with the object's name."""
     options = {
         "endpoint": "http://127.0.0.1:9",
         "allow_http": "true",
@@ -167,7 +167,7 @@ def test_s3_option_that_is_none_is_refused() -> None:
     "url", ["", "/path", "file://host/path", "file:relative", "ftp://x", "memory://name", "s3://"]
 )
 def test_other_urls_are_refused(url: str) -> None:
-    """What is not one of the three forms of URL is a mistake in the settings."""
+    """A URL of none of the three forms is refused as a mistake in the settings."""
     with pytest.raises(ValueError, match="is not file"):
         open_objects(url)
 

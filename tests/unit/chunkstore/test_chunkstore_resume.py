@@ -1,4 +1,4 @@
-"""A write that is made again goes on where it was left (F11)."""
+"""A write that is made again resumes at its checkpoint (F11)."""
 
 import os
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def stopped_at(
 
 
 def test_a_stopped_write_reads_nothing_again(store: ChunkStore, disk_of: DiskOf) -> None:
-    """What was read before the stop is not read again, and the end is what it would have been."""
+    """Chunks that were read before the stop are not read again, and the index is the same."""
     content = os.urandom(40 * 4096 + 17)
     whole = store.write_disk(disk_of(content), "whole")
     first, second = disk_of(content), disk_of(content)
@@ -51,7 +51,7 @@ def test_a_stopped_write_reads_nothing_again(store: ChunkStore, disk_of: DiskOf)
 
 
 def test_a_stopped_incremental_write_goes_on(store: ChunkStore, disk_of: DiskOf) -> None:
-    """With a parent and changes, what is left to read are the changes not yet read."""
+    """With a parent and changes, only the changes not yet read are read."""
     before, after = os.urandom(40 * 4096), bytearray()
     parent = store.read_index(store.write_disk(disk_of(before), "parent").ref)
     after[:] = before
@@ -62,7 +62,7 @@ def test_a_stopped_incremental_write_goes_on(store: ChunkStore, disk_of: DiskOf)
     rest = disk_of(bytes(after))
     written = store.write_disk(rest, "disk", parent=parent, changed=changed)
     assert rest.reads == [(30 * 4096, 4096)]
-    # The third may have been put, beside what was read last, before the stop.
+    # The third may have been put, beside the last chunk that was read, before the stop.
     assert (written.chunks_new, written.chunks_reused) in {(3, 37), (2, 38)}
     reader = store.reader(store.read_index(written.ref))
     assert reader.pread(0, reader.size_bytes) == bytes(after)
@@ -82,7 +82,7 @@ def test_a_finished_write_leaves_no_checkpoint(objects: Objects, store: ChunkSto
 
 
 def test_a_killed_write_reads_a_part_again(store_over: StoreOver, objects: Objects, disk_of: DiskOf) -> None:
-    """Every 64 MiB a checkpoint is kept, which a kill leaves."""
+    """Every 64 MiB a checkpoint is written, which survives a kill."""
     store = ChunkStore.over(objects, project="acme", key=bytes(32))
     content = bytes(150 * MIB)
     stopped_at(store, disk_of(content), 140 * MIB, error=KeyboardInterrupt)
@@ -115,15 +115,15 @@ def test_another_writes_checkpoint_is_none(objects: Objects, store: ChunkStore, 
     assert (other.reads[0][0], longer.reads[0][0]) == (0, 0)
 
 
-class NotesWhatIsDurable:
-    """Objects that know which chunks are durable when a checkpoint is kept; barriers may be told to fail."""
+class RecordsDurability:
+    """Objects that record whether a checkpoint's chunks were durable; barriers can be made to fail."""
 
     def __init__(self, inner: Objects) -> None:
         self.inner = inner
         self.put: set[str] = set()
         self.durable: set[str] = set()
         self.is_broken = False
-        self.kept: list[bool] = []
+        self.are_durable: list[bool] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -134,54 +134,54 @@ class NotesWhatIsDurable:
         return self.inner.put_new(name, data)
 
     def barrier(self) -> None:
-        """Makes durable what was put before, or fails."""
+        """Makes earlier puts durable, or fails."""
         if self.is_broken:
             raise StoreUnavailable("syncfs: Input/output error")
         self.durable |= self.put
 
     def replace(self, name: str, data: bytes) -> None:
-        """Notes whether the half that a checkpoint names was durable."""
-        self.kept.append(len(self.durable) >= 5)
+        """Records whether the half that a checkpoint names was durable."""
+        self.are_durable.append(len(self.durable) >= 5)
         self.inner.replace(name, data)
 
 
 def test_a_checkpoint_names_only_durable_chunks(
     objects: Objects, store_over: StoreOver, disk_of: DiskOf
 ) -> None:
-    """Before a checkpoint stands a barrier; where that fails, none is kept, and the failure is told."""
-    noted: Any = NotesWhatIsDurable(objects)
-    store = store_over(noted)
+    """Each checkpoint is preceded by a barrier; where that fails, none is written, and
+    the error is raised.
+    """
+    recording: Any = RecordsDurability(objects)
+    store = store_over(recording)
     disk = disk_of(os.urandom(10 * 4096))
     stopped_at(store, disk, 5 * 4096)
-    assert noted.kept == [True]
+    assert recording.are_durable == [True]
     objects.delete([CHECKPOINT])
-    noted.is_broken = True
+    recording.is_broken = True
     with pytest.raises(StoreUnavailable):
         store.write_disk(disk, "disk", progress=stop_at(7 * 4096), resumed_after=(Stopped,))
     assert objects.get(CHECKPOINT) is None
     assert objects.get("acme/indexes/disk") is None
 
 
-def test_a_failing_store_keeps_no_checkpoint(
-    objects: Objects, store_over: StoreOver, disk_of: DiskOf
-) -> None:
-    """After an error of the store itself nothing is kept as durable: the next write looks at every chunk."""
-    noted: Any = NotesWhatIsDurable(objects)
-    store = store_over(noted)
+def test_a_failing_store_gets_no_checkpoint(objects: Objects, store_over: StoreOver, disk_of: DiskOf) -> None:
+    """After an error of the store itself no checkpoint is written: the next write checks every chunk."""
+    recording: Any = RecordsDurability(objects)
+    store = store_over(recording)
 
     def progress(done: int, _total: int) -> None:
         if done >= 5 * 4096:
-            raise StoreUnavailable("away")
+            raise StoreUnavailable("unreachable")
 
     with pytest.raises(StoreUnavailable):
         store.write_disk(disk_of(os.urandom(10 * 4096)), "disk", progress=progress, resumed_after=(Stopped,))
-    assert noted.kept == []
+    assert recording.are_durable == []
 
 
 def test_chunks_that_only_a_checkpoint_names_are_collected(
     objects: Objects, store: ChunkStore, disk_of: DiskOf
 ) -> None:
-    """A collection takes a checkpoint and its chunks; the write, made after it, puts them again."""
+    """A collection deletes a checkpoint and its chunks; a later write puts them again."""
     content = os.urandom(10 * 4096)
     stopped_at(store, disk_of(content), 5 * 4096)
     assert store.collect([]).chunks_deleted >= 5

@@ -1,4 +1,4 @@
-"""The bytes of an index, fixed; what is not taken for one; and how an index is walked."""
+"""The fixed format of an index, the refusal of other bytes, and walking an index."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_digest_of_an_index_is_fixed() -> None:
     )
 
 
-def test_id_at_tells_chunks_from_holes() -> None:
+def test_id_at_distinguishes_chunks_from_holes() -> None:
     """A position gives its chunk's id, or None for a hole."""
     index = decode_index(REF, GOLDEN, "i")
     assert [index.id_at(position) for position in range(3)] == [ONE, None, TWO]
@@ -89,7 +89,7 @@ def test_index_of_a_sparse_disk_is_small() -> None:
         (GOLDEN[:17] + b"\xff" + GOLDEN[18:], "does not fit"),
     ],
 )
-def test_what_is_not_an_index_is_refused(wrong: bytes, why: str) -> None:
-    """Bytes that are not an index of this version are corrupt, even with no digest to tell."""
+def test_other_bytes_than_an_index_are_refused(wrong: bytes, why: str) -> None:
+    """Bytes that are not an index of this version are corrupt, also without a digest to compare."""
     with pytest.raises(IndexCorrupt, match=why):
         decode_index(REF, wrong, "i")

@@ -12,12 +12,12 @@ EXTENTS = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 60)), max_size=
 
 
 def positions(runs: list[Run]) -> set[int]:
-    """Spell runs out."""
+    """Return the positions of runs."""
     return {position for first, end in runs for position in range(first, end)}
 
 
 def positions_touched(extents: list[tuple[int, int]], chunk: int, size: int) -> set[int]:
-    """Say byte by byte which positions extents touch."""
+    """Return, byte by byte, the positions that extents touch."""
     return {byte // chunk for offset, length in extents for byte in range(offset, min(offset + length, size))}
 
 

@@ -1,4 +1,4 @@
-"""What a store in S3 takes from the environment."""
+"""The settings that a store in S3 reads from the environment."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def credentials(tmp_path: Path) -> Path:
     return path
 
 
-def test_nothing_is_added_to_an_environment_that_says_nothing() -> None:
+def test_an_environment_without_the_variables_adds_nothing() -> None:
     """Without the variables obstore alone decides."""
     assert options_from_environment({"AWS_REGION": "here"}) == {}
 
@@ -66,10 +66,10 @@ def test_plain_http_is_allowed_by_the_environment() -> None:
         (None, "No such file"),
     ],
 )
-def test_a_store_without_credentials_says_why(
+def test_a_store_without_credentials_names_the_reason(
     text: str | None, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A credentials file that cannot be used is named, with what it lacks, when the store is opened."""
+    """An unusable credentials file is named, with the missing part, when the store is opened."""
     path = tmp_path / "credentials"
     if text is not None:
         path.write_text(text)

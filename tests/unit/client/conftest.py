@@ -28,7 +28,7 @@ Answer = Callable[[Iterator[Any], grpc.ServicerContext], Message]
 
 @dataclass
 class Call:
-    """One call as it arrived: at which service, which method, from whom, with what."""
+    """One call as it arrived: its service, method, caller and requests."""
 
     service: str
     method: str
@@ -44,8 +44,7 @@ class Call:
 
 @dataclass
 class Contracts(grpc.GenericRpcHandler):
-    """Answers every method: with what a test put into `answers`, else with an empty message; remembers the
-    calls.
+    """Answers every method from `answers`, else with an empty message; records the calls.
 
     An answer is a message, a refusal, or a function of the requests and the context.
     """
@@ -100,7 +99,7 @@ class Services:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the command needs to reach them."""
+        """The variables that the command needs to reach them."""
         ends = {f"RECAST_{service.upper()}_ENDPOINT": end for service, end in self.settings.endpoints.items()}
         return ends | {"RECAST_KEYS": str(self.settings.keys), "USER": "ada"}
 
@@ -161,10 +160,10 @@ def run(services: Services, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Re
     for name in ("RECAST_TOKEN", "RECAST_TOKEN_FILE", "RECAST_PROJECT"):
         monkeypatch.delenv(name, raising=False)
 
-    def invoke(*words: str, environment: Mapping[str, str] | None = None) -> Result:
+    def invoke(*arguments: str, environment: Mapping[str, str] | None = None) -> Result:
         given = services.environment | dict(environment or {})
         result = CliRunner().invoke(
-            build(words), words, env=given, prog_name="recast", catch_exceptions=False
+            build(arguments), arguments, env=given, prog_name="recast", catch_exceptions=False
         )
         return Result(result.exit_code, result.stdout, result.stderr)
 
@@ -173,7 +172,7 @@ def run(services: Services, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Re
 
 @pytest.fixture
 def operation() -> Callable[..., operations_pb2.Operation]:
-    """Makes operations; `error` (a refusal), `response` and `metadata` (messages) say how far one is."""
+    """Makes operations; `error` (a refusal), `response` and `metadata` (messages) fill its fields."""
 
     def make(name: str = "projects/demo/operations/op-1", **given: Any) -> operations_pb2.Operation:
         made = operations_pb2.Operation(name=name, done=given.keys() & {"error", "response"} != set())

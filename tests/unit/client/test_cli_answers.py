@@ -1,4 +1,4 @@
-"""How answers are shown: tables, JSON, names, pages."""
+"""The output of answers: tables, JSON, names, pages."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from recast.imagelock.v1.image_eligibility_service_pb2 import (
     CheckImageEligibilityResponse,
     ImageEligibility,
 )
-from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationState
+from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationPart, OperationState
 from recast.rpc.status import status_from_refusal
 
 
@@ -61,7 +61,7 @@ def _pages(total: int, size: int) -> Any:
 
 
 def test_table_of_one_resource(run: Any, services: Any) -> None:
-    """A resource is shown field by field, with sizes, times and states for people, its disks as a table."""
+    """A resource is printed field by field, with sizes, times and states for people, its disks as a table."""
     services.answers["BackupService.GetBackup"] = GetBackupResponse(backup=_backup())
     found = run("backup", "get", "nightly")
     assert "state        AVAILABLE\n" in found.out
@@ -82,17 +82,17 @@ def test_table_of_a_list(run: Any, services: Any) -> None:
 
 
 def test_empty_list(run: Any) -> None:
-    """An empty list says so, and has no names."""
+    """An empty list prints a sentence, and no names."""
     assert run("backup", "list").out == "none\n"
     assert run("backup", "list", "--output", "name").out == ""
 
 
-def test_json_keeps_the_names_of_the_contracts(run: Any, services: Any) -> None:
+def test_json_has_the_names_of_the_contracts(run: Any, services: Any) -> None:
     """JSON output is the whole answer with the field names of the contracts."""
     services.answers["BackupService.GetBackup"] = GetBackupResponse(backup=_backup())
-    shown = json.loads(run("backup", "get", "nightly", "--output", "json").out)
-    assert shown["backup"]["image_ready"] is True
-    assert shown["backup"]["size_bytes"] == str(10 << 30)
+    printed = json.loads(run("backup", "get", "nightly", "--output", "json").out)
+    assert printed["backup"]["image_ready"] is True
+    assert printed["backup"]["size_bytes"] == str(10 << 30)
 
 
 def test_names_alone(run: Any, services: Any) -> None:
@@ -103,7 +103,7 @@ def test_names_alone(run: Any, services: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "shown", "sizes"),
+    ("arguments", "count", "sizes"),
     [
         ("", 3, [0]),
         ("--all", 8, [0, 0, 0]),
@@ -113,16 +113,16 @@ def test_names_alone(run: Any, services: Any) -> None:
         ("--page-token 6", 2, [0]),
     ],
 )
-def test_paging(words: str, shown: int, sizes: list[int], run: Any, services: Any) -> None:
-    """One page is shown unless --limit or --all follow the page tokens, as far as is needed."""
+def test_paging(arguments: str, count: int, sizes: list[int], run: Any, services: Any) -> None:
+    """One page is printed unless --limit or --all follow the page tokens, as far as needed."""
     services.answers["BackupService.ListBackups"] = _pages(total=8, size=3)
-    found = run("backup", "list", "-o", "name", *words.split())
-    assert len(found.out.splitlines()) == shown
+    found = run("backup", "list", "-o", "name", *arguments.split())
+    assert len(found.out.splitlines()) == count
     assert [call.requests[0].page_size for call in services.calls] == sizes
 
 
-def test_more_is_said_on_stderr(run: Any, services: Any) -> None:
-    """When there are more pages stderr says how to get them, and stdout is the list alone."""
+def test_further_pages_are_announced_on_stderr(run: Any, services: Any) -> None:
+    """When there are more pages stderr names the options that get them, and stdout is the list alone."""
     services.answers["BackupService.ListBackups"] = _pages(total=8, size=3)
     found = run("backup", "list", "-o", "name")
     assert found.err == "there are more: --all, or --page-token 3\n"
@@ -131,12 +131,12 @@ def test_more_is_said_on_stderr(run: Any, services: Any) -> None:
 def test_json_list_is_one_answer(run: Any, services: Any) -> None:
     """With --all the pages are joined into one JSON answer without a page token."""
     services.answers["BackupService.ListBackups"] = _pages(total=8, size=3)
-    shown = json.loads(run("backup", "list", "--all", "-o", "json").out)
-    assert len(shown["backups"]) == 8
-    assert "next_page_token" not in shown
+    printed = json.loads(run("backup", "list", "--all", "-o", "json").out)
+    assert len(printed["backups"]) == 8
+    assert "next_page_token" not in printed
 
 
-def test_begun_work_says_how_to_wait(run: Any, services: Any, operation: Any) -> None:
+def test_begun_work_prints_how_to_wait(run: Any, services: Any, operation: Any) -> None:
     """Without --wait the operation's name is printed, and how to wait for it."""
     creating = _backup(state=BackupState.BACKUP_STATE_CREATING)
     services.answers["BackupService.CreateBackup"] = CreateBackupResponse(
@@ -148,8 +148,8 @@ def test_begun_work_says_how_to_wait(run: Any, services: Any, operation: Any) ->
 
 
 @pytest.mark.parametrize("output", ["table", "json", "name"])
-def test_waited_for_work_shows_the_result(output: str, run: Any, services: Any, operation: Any) -> None:
-    """With --wait the method's answer is shown with the resource as it is at the end."""
+def test_waited_for_work_prints_the_result(output: str, run: Any, services: Any, operation: Any) -> None:
+    """With --wait the method's answer is printed with the resource's final state."""
     creating = _backup(state=BackupState.BACKUP_STATE_CREATING)
     services.answers["BackupService.CreateBackup"] = CreateBackupResponse(
         backup=creating, operation=operation()
@@ -157,9 +157,9 @@ def test_waited_for_work_shows_the_result(output: str, run: Any, services: Any, 
     services.answers["Operations.WaitOperation"] = operation(response=_backup())
     found = run("backup", "create", "nightly", "--server", "web", "--wait", "-o", output)
     if output == "json":
-        shown = json.loads(found.out)
-        assert (shown["backup"]["state"], shown["operation"]["done"]) == ("BACKUP_STATE_AVAILABLE", True)
-        assert shown["operation"]["metadata"]["verb"] == "CreateBackup"
+        printed = json.loads(found.out)
+        assert (printed["backup"]["state"], printed["operation"]["done"]) == ("BACKUP_STATE_AVAILABLE", True)
+        assert printed["operation"]["metadata"]["verb"] == "CreateBackup"
     else:
         assert ("AVAILABLE" if output == "table" else "projects/demo/backups/nightly\n") in found.out
     assert found.err == ""
@@ -177,7 +177,7 @@ def test_failed_work_fails_the_command(run: Any, services: Any, operation: Any) 
 
 
 def test_batch_with_a_failure(run: Any, services: Any, operation: Any) -> None:
-    """A batch shows the servers that were made, names those that were not, and fails (R14)."""
+    """A batch prints the servers that were made, names those that were not, and fails (R14)."""
     services.answers["ServerService.CreateServers"] = CreateServersResponse(operation=operation())
     refusal = status_from_refusal(Conflict(resource="projects/demo/images/i"), "ecs.recast")
     result = CreateServersResult(
@@ -213,8 +213,30 @@ def test_operations_of_all_services_are_one_list(run: Any, services: Any) -> Non
     assert found.out.count("o   RUNNING  CreateBackup  backups/b  0 %\n") == 3
 
 
+@pytest.mark.parametrize(("verb", "method"), [("get", "GetOperation"), ("wait", "WaitOperation")])
+def test_an_operation_shows_its_parts(
+    verb: str, method: str, run: Any, services: Any, operation: Any
+) -> None:
+    """Each part of a batch is a line, with its id, and why it failed."""
+    refusal = status_from_refusal(Conflict(resource="projects/demo/images/i"), "ecs.recast")
+    made, failed = OperationState.OPERATION_STATE_SUCCEEDED, OperationState.OPERATION_STATE_FAILED
+    work = OperationMetadata(
+        verb="CreateServers",
+        parts=[
+            OperationPart(id="op-1-0000", target="projects/demo/servers/shop-0000", state=made),
+            OperationPart(
+                id="op-1-0001", target="projects/demo/servers/shop-0001", state=failed, error=refusal
+            ),
+        ],
+    )
+    services.answers[f"Operations.{method}"] = operation(metadata=work, response=CreateServersResult())
+    found = run("operation", verb, "op-1", "--service", "ecs")
+    assert "op-1-0000  shop-0000  SUCCEEDED\n" in found.out
+    assert "op-1-0001  shop-0001  FAILED     CONFLICT: " in found.out
+
+
 def test_help_does_not_import_grpc() -> None:
-    """The help of the whole command is built without importing gRPC or protobuf: that keeps it fast."""
+    """The help of the whole command is built without importing gRPC or protobuf, so that it is fast."""
     program = (
         "import sys; from recast.client.cli import build; build(['--help']); "
         "sys.exit(any(name in sys.modules for name in ('grpc', 'google.protobuf', 'structlog')))"
@@ -224,7 +246,7 @@ def test_help_does_not_import_grpc() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         "backup create --help",
         "image import --help",
@@ -241,36 +263,38 @@ def test_help_does_not_import_grpc() -> None:
         "--help",
     ],
 )
-def test_help_is_shown(words: str, run: Any) -> None:
+def test_every_group_has_help(arguments: str, run: Any) -> None:
     """Every group has help, without the control characters that its docstrings are written with."""
-    found = run(*words.split())
+    found = run(*arguments.split())
     assert found.code == 0
     assert "Usage: recast" in found.out
     assert "\b" not in found.out
 
 
-def test_the_version_is_told(run: Any) -> None:
+def test_the_version_is_printed(run: Any) -> None:
     """`recast --version` is the package's."""
     assert run("--version").out == f"recast {version('recast')}\n"
 
 
 def test_status_in_json(run: Any, services: Any) -> None:
-    """`recast status --output json` names each service's end and health; the servers here have no health."""
+    """`recast status --output json` names each service's endpoint and health; the servers
+    here have no health.
+    """
     found = run("status", "--output", "json")
-    shown = json.loads(found.out)
-    assert [each["service"] for each in shown] == ["csbs", "ims", "ecs"]
-    assert all(each["health"].startswith("UNREACHABLE") for each in shown)
+    printed = json.loads(found.out)
+    assert [each["service"] for each in printed] == ["csbs", "ims", "ecs"]
+    assert all(each["health"].startswith("UNREACHABLE") for each in printed)
     assert found.code == 5
 
 
 def test_no_is_an_answer(run: Any, services: Any) -> None:
-    """A yes or no is shown when it is no, too, and a card does not begin with an empty line."""
+    """A false boolean is printed too, and a card does not begin with an empty line."""
     services.answers["DiskService.GetDisk"] = GetDiskResponse(disk=Disk())
     assert run("disk", "get", "d").out == "shared  no\n"
     assert run("provisioning", "resolve", "i").out == ""
 
 
-def test_the_check_shows_every_refusal(run: Any, services: Any) -> None:
+def test_the_check_lists_every_refusal(run: Any, services: Any) -> None:
     """A backup that is not eligible is listed with the refusal of each rule in the way."""
     refusals = [
         RemoteRefusal(Kind.FAILED_PRECONDITION, "BACKUP_NOT_IMAGE_READY", "it is CREATING"),
@@ -302,13 +326,13 @@ def test_the_check_shows_every_refusal(run: Any, services: Any) -> None:
 
 
 def test_call_answers_in_json(run: Any, services: Any) -> None:
-    """`recast call` answers in JSON without being asked to."""
+    """`recast call` answers in JSON without an option."""
     services.answers["BackupService.GetBackup"] = GetBackupResponse(backup=_backup())
     found = run("call", "recast.csbs.v1.BackupService/GetBackup", '{"name": "projects/demo/backups/nightly"}')
     assert json.loads(found.out)["backup"]["name"] == "projects/demo/backups/nightly"
 
 
-def test_call_shows_the_example_of_a_method(run: Any, services: Any) -> None:
+def test_call_prints_the_example_of_a_method(run: Any, services: Any) -> None:
     """`recast call --example` prints the request in a method's comment; without a method all are listed."""
     assert json.loads(run("call", "GetBackup", "--example").out) == {"name": "projects/demo/backups/nightly"}
     assert "ImageLockService.ReleaseLock\n" in run("call").out
@@ -316,7 +340,7 @@ def test_call_shows_the_example_of_a_method(run: Any, services: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "problem"),
+    ("arguments", "problem"),
     [
         (["call", "GetNothing"], "'GetNothing' is not known"),
         (["call", "BackupService.GetBackup", "{"], "message cannot be read"),
@@ -326,8 +350,10 @@ def test_call_shows_the_example_of_a_method(run: Any, services: Any) -> None:
     ],
     ids=["method", "JSON", "field", "two", "service"],
 )
-def test_call_refuses_what_it_cannot_send(words: list[str], problem: str, run: Any, services: Any) -> None:
+def test_call_refuses_unknown_methods_and_messages(
+    arguments: list[str], problem: str, run: Any, services: Any
+) -> None:
     """A method that is not known or a message that cannot be read is refused with exit code 2."""
-    found = run(*words)
+    found = run(*arguments)
     assert (found.code, services.calls) == (2, [])
     assert problem in found.err

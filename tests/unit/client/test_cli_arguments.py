@@ -1,4 +1,4 @@
-"""What people type becomes what the contracts want."""
+"""Arguments of the command line become fields of requests."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ def test_names_are_completed(typed: str) -> None:
     assert full_name(typed, "backups", "demo") == "projects/demo/backups/nightly"
 
 
-def test_full_name_keeps_its_project() -> None:
+def test_full_name_retains_its_project() -> None:
     """A full name is not moved into the project of the command."""
     assert full_name("projects/other/backups/b", "backups", "demo") == "projects/other/backups/b"
 
@@ -61,7 +61,7 @@ def test_sizes(typed: str, size: int) -> None:
 
 @pytest.mark.parametrize("typed", ["GiB", "-1", "10gib", "1.5", "0.3KiB", "1e3", "ten"])
 def test_other_sizes_are_refused(typed: str) -> None:
-    """What is no whole number of bytes is refused."""
+    """A text that is no whole number of bytes is refused."""
     with pytest.raises(ArgumentInvalid, match="--size"):
         size_bytes(typed)
 
@@ -74,13 +74,13 @@ def test_sizes_lose_no_byte(size: int) -> None:
 
 
 def test_assignments() -> None:
-    """Key and value pairs are read, and a word alone means true."""
+    """Key and value pairs are read, and a key alone means true."""
     assert assignments("size=1GiB,shared", ("size", "shared"), "--x") == {"size": "1GiB", "shared": "true"}
 
 
 @pytest.mark.parametrize(("typed", "problem"), [("colour=red", "knows no colour"), ("", "is empty")])
 def test_unknown_assignments_are_refused(typed: str, problem: str) -> None:
-    """A key that is not known is refused, with those that are."""
+    """An unknown key is refused, with the list of the known ones."""
     with pytest.raises(ArgumentInvalid, match=f"--x {problem}; it takes size, shared"):
         assignments(typed, ("size", "shared"), "--x")
 

@@ -1,4 +1,4 @@
-"""How refusals are shown, and the exit codes."""
+"""The output of refusals, and the exit codes."""
 
 import json
 import os
@@ -44,7 +44,7 @@ HAS_IMAGE = RemoteRefusal(
 
 
 def test_error_block(run: Any, services: Any) -> None:
-    """A refusal is one block on stderr: reason, rule, sentence, obstacles, what to do, request id."""
+    """A refusal is one block on stderr: reason, rule, sentence, obstacles, next step, request id."""
     services.answers["BackupService.DeleteBackup"] = HAS_IMAGE
     found = run("backup", "delete", "nightly", "--request-id", "r-1")
     assert found.out == ""
@@ -95,7 +95,7 @@ def test_json_error(run: Any, services: Any) -> None:
         (HAS_IMAGE, 4),
         (RemoteRefusal(Kind.ALREADY_EXISTS, "BACKUP_ID_TAKEN", "taken"), 4),
         (EtagMismatch(resource="r", etag="e"), 4),
-        (Unavailable(problem="away"), 5),
+        (Unavailable(problem="restarting"), 5),
         (RemoteRefusal(Kind.DEADLINE_EXCEEDED, "X", "late"), 5),
         (TokenInvalid(problem="x"), 1),
         (Internal(request_id="r"), 1),
@@ -103,15 +103,15 @@ def test_json_error(run: Any, services: Any) -> None:
     ids=lambda each: each.reason if hasattr(each, "reason") else str(each),
 )
 def test_exit_codes(refusal: Any, code: int, run: Any, services: Any) -> None:
-    """The exit code tells the kind of the refusal."""
+    """The exit code depends on the kind of the refusal."""
     services.answers["BackupService.GetBackup"] = refusal
     assert run("backup", "get", "nightly").code == code
 
 
-@pytest.mark.parametrize("words", ["backup get", "backup nonsense", "backup list --limit x", "nonsense"])
-def test_wrong_usage(words: str, run: Any) -> None:
+@pytest.mark.parametrize("arguments", ["backup get", "backup nonsense", "backup list --limit x", "nonsense"])
+def test_wrong_usage(arguments: str, run: Any) -> None:
     """Wrong usage is exit code 2."""
-    assert run(*words.split()).code == 2
+    assert run(*arguments.split()).code == 2
 
 
 def test_wrong_argument_makes_no_call(run: Any, services: Any) -> None:
@@ -121,10 +121,10 @@ def test_wrong_argument_makes_no_call(run: Any, services: Any) -> None:
     assert "--size must be a size like 10GiB" in found.err
 
 
-@pytest.mark.parametrize("words", ["backup update b", "image update i", "server update s"])
-def test_update_needs_a_change(words: str, run: Any, services: Any) -> None:
+@pytest.mark.parametrize("arguments", ["backup update b", "image update i", "server update s"])
+def test_update_needs_a_change(arguments: str, run: Any, services: Any) -> None:
     """An update that changes nothing is refused before it is sent."""
-    assert (run(*words.split()).code, services.calls) == (2, [])
+    assert (run(*arguments.split()).code, services.calls) == (2, [])
 
 
 def test_one_source_alone(run: Any, services: Any) -> None:
@@ -133,15 +133,15 @@ def test_one_source_alone(run: Any, services: Any) -> None:
     assert services.calls == []
 
 
-def test_service_away(run: Any) -> None:
-    """A service that is not there is exit code 5, and the hint says how to start it."""
+def test_an_unreachable_service(run: Any) -> None:
+    """An unreachable service is exit code 5, and the hint names the next command."""
     found = run("backup", "list", environment={"RECAST_CSBS_ENDPOINT": "127.0.0.1:1"})
     assert found.code == 5
     assert "next: `recast status` says which is away" in found.err
 
 
 def test_status_without_services(run: Any) -> None:
-    """`recast status` says of each service whether it answers, and fails when one does not."""
+    """`recast status` prints for each service whether it answers, and fails when one does not."""
     ends = {f"RECAST_{service}_ENDPOINT": "127.0.0.1:1" for service in ("CSBS", "IMS", "ECS")}
     found = run("status", environment=ends)
     assert found.code == 5
@@ -149,7 +149,7 @@ def test_status_without_services(run: Any) -> None:
 
 
 def test_no_token(run: Any, tmp_path: Path, services: Any) -> None:
-    """Without a token and without keys nothing is called, and the message says how to get either."""
+    """Without a token and without keys nothing is called, and the message names both ways to a token."""
     found = run("backup", "list", environment={"RECAST_KEYS": str(tmp_path)})
     assert (found.code, services.calls) == (1, [])
     assert found.err.startswith(
@@ -159,7 +159,7 @@ def test_no_token(run: Any, tmp_path: Path, services: Any) -> None:
 
 
 def test_token_command_without_keys(run: Any, tmp_path: Path) -> None:
-    """`recast token` without keys says the same."""
+    """`recast token` without keys prints the same message."""
     found = run("token", environment={"RECAST_KEYS": str(tmp_path)})
     assert (found.code, found.out) == (1, "")
     assert found.err.startswith("error NO_TOKEN\n")
@@ -187,7 +187,7 @@ def test_hint_without_facts(run: Any, services: Any) -> None:
 
 
 def test_ctrl_c_while_waiting(services: Any, operation: Any) -> None:
-    """Ctrl-C while waiting ends the command alone, and says how to wait again and how to cancel."""
+    """Ctrl-C while waiting ends the command alone, and prints how to wait again and how to cancel."""
     waiting, ended = threading.Event(), threading.Event()
 
     def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
@@ -201,9 +201,9 @@ def test_ctrl_c_while_waiting(services: Any, operation: Any) -> None:
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from recast.client.cli import main; main()"
     )
-    words = ["operation", "wait", "op-1", "--service", "ims", "--project", "shop"]
+    arguments = ["operation", "wait", "op-1", "--service", "ims", "--project", "shop"]
     child = subprocess.Popen(
-        [sys.executable, "-c", program, *words],
+        [sys.executable, "-c", program, *arguments],
         env=os.environ | services.environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Who calls: settings from the environment, tokens given and minted."""
+"""Credentials of calls: settings from the environment, tokens given and minted."""
 
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,12 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
 
 
 def test_token_stays_out_of_sight() -> None:
-    """A token does not show in the settings' repr."""
+    """A token is not part of the settings' repr."""
     assert "abc" not in repr(Settings.from_environment({"RECAST_TOKEN": "abc"}))
 
 
 def test_given_token_is_used(keys: Path) -> None:
-    """A given token wins over the keys, unless a role or a service is asked for."""
+    """A given token wins over the keys, unless a role or a service is requested."""
     settings = Settings(token="given", keys=keys)
     assert token_source(settings, "demo")() == "given"
     assert token_source(settings, "demo", role="operator")() != "given"
@@ -45,7 +45,7 @@ def test_given_token_is_used(keys: Path) -> None:
 
 
 def test_minted_token_can_be_verified(keys: Path) -> None:
-    """A minted token speaks for its caller, as the services see it."""
+    """A minted token is valid, with its caller's claims."""
     verifier = Verifier.load(keys / "trusted.json")
     settings = Settings(keys=keys, user="ada")
     assert verifier.verify(mint(settings, "demo", role="operator")()) == Caller("ada", "demo", "operator")
@@ -53,7 +53,7 @@ def test_minted_token_can_be_verified(keys: Path) -> None:
 
 
 def test_minted_token_is_renewed(keys: Path) -> None:
-    """A minted token is used again until a minute before its end, and then made anew."""
+    """A minted token is used again until a minute before its expiry, and then made anew."""
     now = [1000.0]
     caller = Caller("ada", "demo", "user")
     source = MintedToken(Signer.load(keys / "people.pem"), caller, lifetime_seconds=900, clock=lambda: now[0])
@@ -65,13 +65,13 @@ def test_minted_token_is_renewed(keys: Path) -> None:
 
 
 def test_no_key(tmp_path: Path) -> None:
-    """Without the key there is no token, and the refusal names what is missing."""
+    """Without the key there is no token, and the refusal names the missing file."""
     with pytest.raises(NoToken, match=r"no token for service ims: .*ims\.pem"):
         mint(Settings(keys=tmp_path), "demo", service="ims")
 
 
 def test_token_command(run: Any, keys: Path) -> None:
-    """`recast token` prints a token alone, for the role, project and lifetime that were asked for."""
+    """`recast token` prints a token alone, for the requested role, project and lifetime."""
     found = run("token", "--role", "operator", "--project", "shop", "--lifetime", "60")
     assert Verifier.load(keys / "trusted.json").verify(found.out.strip()) == Caller("ada", "shop", "operator")
     claims = jwt.decode(found.out.strip(), options={"verify_signature": False})
@@ -109,7 +109,7 @@ def test_client_from_the_environment(services: Any) -> None:
 
 
 def test_pages_follow_tokens(recast: Any, services: Any, in_turn: Any) -> None:
-    """Pages are asked for until there is no token, each with the one before; the request stays as it was."""
+    """Pages are requested until there is no token, each by the token of the one before and else unchanged."""
     found = [
         ListBackupsResponse(backups=[Backup(name="a")], next_page_token="t"),
         ListBackupsResponse(backups=[Backup(name="b")]),
@@ -122,7 +122,7 @@ def test_pages_follow_tokens(recast: Any, services: Any, in_turn: Any) -> None:
 
 
 def test_ids_are_completed(services: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ids that begin with what was typed are offered; when a service is away, none are, without a word."""
+    """Ids that begin with the typed text are offered; when a service is unreachable, none are, silently."""
     for name, value in services.environment.items():
         monkeypatch.setenv(name, value)
     listed = [Backup(name=f"projects/demo/backups/{each}") for each in ("nightly", "night-2", "weekly")]

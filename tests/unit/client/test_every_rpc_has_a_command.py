@@ -1,4 +1,6 @@
-"""Each RPC of the contracts is reached by a command of its own, with the request that the words mean."""
+"""Each RPC of the contracts is reached by a command of its own, with the request that its
+arguments stand for.
+"""
 
 import json
 from typing import Any
@@ -27,7 +29,7 @@ JSON = {
     "DISK": json.dumps({"disk": f"{DISKS}d", "index_id": "i"}),
 }
 
-# Method: the words, the request they must become, and (where it is not the user ada) who must call.
+# Method: the arguments, the request they must become, and (where it is not the user ada) the caller it needs.
 COMMANDS: dict[str, tuple[str, dict[str, Any], str]] = {
     "BackupService.CreateBackup": (
         "backup create nightly --server web --name Nightly --description d --full --validate-only",
@@ -321,14 +323,14 @@ def test_no_rpc_lacks_a_command() -> None:
 @pytest.mark.parametrize("method", sorted(COMMANDS))
 def test_command_makes_its_call(method: str, run: Any, services: Any, operation: Any, tmp_path: Any) -> None:
     """A command calls its method once, at the right service, as the right caller, with the request that its
-    words mean.
+    arguments stand for.
     """
-    words, expected, caller = COMMANDS[method]
+    arguments, expected, caller = COMMANDS[method]
     services.answers["Operations.WaitOperation"] = operation(response=operation())
     file = tmp_path / "disk"
     file.write_bytes(b"bytes")
     named = JSON | {"FILE": str(file)}
-    found = run(*(named.get(word, word) for word in words.split()), "--request-id", "r-1")
+    found = run(*(named.get(word, word) for word in arguments.split()), "--request-id", "r-1")
     assert found.code == 0, found.err
     [call] = services.calls
     assert call.method == method

@@ -20,14 +20,14 @@ CONTENT = b"".join(bytes([number]) * MIB for number in range(5)) + b"rest"
 
 
 class UploadIncomplete(Refusal):
-    """As IMS says it."""
+    """As IMS raises it."""
 
     reason = "UPLOAD_INCOMPLETE"
     message = "{received_bytes} bytes came"
 
 
 class UploadOutOfOrder(Refusal):
-    """As IMS says it."""
+    """As IMS raises it."""
 
     kind = Kind.OUT_OF_RANGE
     reason = "UPLOAD_OUT_OF_ORDER"
@@ -36,7 +36,9 @@ class UploadOutOfOrder(Refusal):
 
 @dataclass
 class BreakingImport:
-    """An ImportImage that keeps what came, and breaks each stream of `breaks` after so many of its pieces."""
+    """An ImportImage that retains the received bytes, and breaks each stream of `breaks`
+    after so many pieces.
+    """
 
     breaks: list[tuple[int, type[Refusal]]]
     received: bytearray = field(default_factory=bytearray)
@@ -87,21 +89,23 @@ def _header(image_id: str = "disk") -> ImportImageHeader:
 def test_upload_goes_on_where_it_broke(
     refusal: type[Refusal], recast: Any, services: Any, file: Path
 ) -> None:
-    """After a broken stream the upload goes on from the bytes that came, with the same request id."""
+    """After a broken stream the upload goes on after the received bytes, with the same request id."""
     fake = BreakingImport([(2, refusal), (1, refusal)])
     services.answers |= {"ImageService.ImportImage": fake, "ImageService.GetImage": fake.image}
-    told: list[tuple[int, int]] = []
-    answer = recast.import_image(file, _header(), lambda sent, total: told.append((sent, total)))
+    reported: list[tuple[int, int]] = []
+    answer = recast.import_image(file, _header(), lambda sent, total: reported.append((sent, total)))
     assert answer.image.name == "projects/demo/images/disk"
     assert bytes(fake.received) == CONTENT
     assert fake.streams[-3:] == [0, 2 * MIB, 3 * MIB]
-    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert reported[-1] == (len(CONTENT), len(CONTENT))
     headers = [call.requests[0].header for call in services.called("ImageService.ImportImage")]
     assert {(each.request_id, each.size_bytes) for each in headers} == {("upload-1", len(CONTENT))}
 
 
-def test_upload_without_an_id_asks_the_service_for_the_place(recast: Any, services: Any, file: Path) -> None:
-    """Without an image id the place to go on is learned from UPLOAD_OUT_OF_ORDER."""
+def test_upload_without_an_id_learns_its_offset_from_the_refusal(
+    recast: Any, services: Any, file: Path
+) -> None:
+    """Without an image id the offset to go on at is learned from UPLOAD_OUT_OF_ORDER."""
     fake = BreakingImport([(3, Unavailable)])
     services.answers["ImageService.ImportImage"] = fake
     recast.import_image(file, _header(image_id=""))
@@ -110,7 +114,7 @@ def test_upload_without_an_id_asks_the_service_for_the_place(recast: Any, servic
     assert services.called("ImageService.GetImage") == []
 
 
-def test_answer_that_was_lost_is_asked_for_again(recast: Any, services: Any, file: Path) -> None:
+def test_answer_that_was_lost_is_requested_again(recast: Any, services: Any, file: Path) -> None:
     """When all bytes came and the answer was lost, the header alone gets it."""
     fake = BreakingImport([])
     fake.received += CONTENT
@@ -130,7 +134,7 @@ def test_upload_that_brings_nothing_is_given_up(recast: Any, services: Any, file
 
 
 def test_refused_upload_is_not_repeated(recast: Any, services: Any, file: Path) -> None:
-    """A refusal that says no for good is raised at once."""
+    """A refusal that is no sign of an unavailable service is raised at once."""
     refusal = RemoteRefusal(Kind.FAILED_PRECONDITION, "FILE_REFUSED", "a backing file")
     services.answers["ImageService.ImportImage"] = refusal
     with pytest.raises(RemoteRefusal, match="a backing file"):
@@ -138,7 +142,7 @@ def test_refused_upload_is_not_repeated(recast: Any, services: Any, file: Path) 
     assert len(services.calls) == 1
 
 
-def test_file_that_shrinks_is_told(recast: Any, services: Any, tmp_path: Path) -> None:
+def test_file_that_shrinks_is_an_error(recast: Any, services: Any, tmp_path: Path) -> None:
     """A file that becomes shorter while it is uploaded is an OSError, not a refusal."""
     path = tmp_path / "shrinks"
     path.write_bytes(CONTENT)
@@ -154,18 +158,20 @@ def test_file_that_shrinks_is_told(recast: Any, services: Any, tmp_path: Path) -
 
 
 def test_missing_file_makes_no_call(recast: Any, services: Any, tmp_path: Path) -> None:
-    """A file that cannot be opened is told before anything is sent."""
+    """A file that cannot be opened is an error before anything is sent."""
     with pytest.raises(FileNotFoundError):
         recast.import_image(tmp_path / "none", _header())
     assert services.calls == []
 
 
 def test_command_uploads_with_checksum(run: Any, services: Any, file: Path) -> None:
-    """`recast image import` sends the file's SHA-256 unless told not to, and names the image after it."""
-    words = ("image", "import", str(file), "--kind", "data-disk", "--format", "raw", "--accept-disclaimer")
+    """`recast image import` sends the file's SHA-256 unless --no-checksum, and names the
+    image after the file.
+    """
+    options = ("--kind", "data-disk", "--format", "raw", "--accept-disclaimer")
     for more, expected in (((), hashlib.sha256(CONTENT).digest()), (("--no-checksum",), b"")):
         fake = BreakingImport([])
         services.answers["ImageService.ImportImage"] = fake
-        assert run(*words, *more).code == 0
+        assert run("image", "import", str(file), *options, *more).code == 0
         header = services.calls[-1].requests[0].header
         assert (header.sha256, header.image.display_name, bytes(fake.received)) == (expected, "disk", CONTENT)

@@ -1,4 +1,4 @@
-"""A service's chunk store: its errors as refusals, and what a peer opens it with."""
+"""A service's chunk store: its errors as refusals, and its location for peers."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from recast.faults import Conflict, Kind, Refusal, StoreIoFailed, Unavailable
 
 
 class Damaged(Refusal):
-    """Content is not what was written."""
+    """The content differs from the written content."""
 
     kind = Kind.DATA_LOSS
     reason = "CONTENT_DAMAGED"
@@ -28,7 +28,7 @@ class Chunks(ContentStore):
 @pytest.mark.parametrize(
     ("error", "refusal"),
     [
-        (StoreUnavailable("away"), Unavailable),
+        (StoreUnavailable("unreachable"), Unavailable),
         (StoreIoError("full"), StoreIoFailed),
         (ChunkCorrupt("chunk"), Damaged),
         (IndexMissing("index"), Damaged),
@@ -37,7 +37,7 @@ class Chunks(ContentStore):
     ],
 )
 def test_errors_of_the_store_are_refusals(error: Exception, refusal: type[Exception]) -> None:
-    """Each error of a chunk store is raised as its refusal; what is not the store's passes as it is."""
+    """Each error of a chunk store is raised as its refusal; any other error passes unchanged."""
     with (
         pytest.raises(refusal),
         store_refusals(lambda damage: Damaged(content="backup", problem=damage)),
@@ -54,7 +54,7 @@ def test_a_missing_index_is_a_refusal_about_the_content(tmp_path: Path) -> None:
 
 
 def test_a_location_is_what_a_peer_opens(tmp_path: Path) -> None:
-    """A peer that was told the location has the project's partition, and no other project's key."""
+    """A peer that gets the location has the project's partition, and no other project's key."""
     chunks = Chunks(tmp_path.as_uri(), bytes(32))
     assert chunks.location("demo").key != chunks.location("other").key
     with open_content(chunks.location("demo")) as store:

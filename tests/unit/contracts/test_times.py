@@ -26,6 +26,6 @@ def test_a_moment_is_written_as_protobuf_writes_it(before: datetime, moment: dat
 
 
 def test_a_moment_without_a_zone_is_a_bug() -> None:
-    """It could be anybody's."""
+    """Its instant would be ambiguous."""
     with pytest.raises(TypeError):
         put_time(Timestamp(), datetime(2026, 1, 1))  # noqa: DTZ001

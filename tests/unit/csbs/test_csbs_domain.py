@@ -70,7 +70,7 @@ def test_what_ends_has_no_exit() -> None:
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(BackupState, BackupEvent)))
 @pytest.mark.rule("R05")
 def test_a_backup_advances_by_the_table_alone(state: BackupState, event: BackupEvent) -> None:
-    """Every pair of state and event that is not in the table is refused; a restore in its own words."""
+    """Every pair of state and event that is not in the table is refused; a restore has its own reason."""
     wanted = backups.TRANSITIONS.get((state, event))
     if wanted is not None:
         assert backups.advance(backup(state), event) is wanted
@@ -108,7 +108,7 @@ def test_a_backup_is_image_ready_when_its_content_is_decided(
 
 @pytest.mark.rule("R02", "R07", "R08", "R09")
 def test_every_obstacle_of_an_image_is_found() -> None:
-    """A backup that breaks every rule is told all of them, one shared disk after the other."""
+    """A backup that breaks every rule is refused with all of them, one shared disk after the other."""
     shared = [BackupDisk(f"data-{n}", f"d{n}", is_system=False, shared=True, size_bytes=512) for n in (1, 2)]
     worst = backup(BackupState.ERROR, image="projects/p/images/i", disks=shared)
     found = backups.image_obstacles(worst, require_available=False)
@@ -149,8 +149,8 @@ def test_a_backups_name_is_well_formed(name: str) -> None:
 
 
 def test_a_restore_goes_where_the_disks_came_from_unless_mapped() -> None:
-    """Disks go to those they came from, the system disk to the server's of today, and mapped ones where
-    asked.
+    """Disks go to their origins, the system disk to the server's present one, and mapped ones to their
+    targets.
     """
     targets = [
         TargetDisk("new-system", is_system=True, shared=False, size_bytes=2048),
@@ -177,9 +177,9 @@ def test_a_disk_that_does_not_fit_is_refused(target: TargetDisk, problem: str) -
     assert [problem in each.description for each in caught.value.violations] == [True]
 
 
-def test_two_disks_do_not_go_to_one_and_unknown_ones_are_told() -> None:
-    """Two disks of a backup are not written to one, and a mapping of a disk that is not there is refused with
-    it.
+def test_two_disks_do_not_go_to_one_and_unknown_ones_are_named() -> None:
+    """Two disks of a backup are not written to one, and a mapping of an unknown disk is refused with its
+    name.
     """
     target = TargetDisk("d1", is_system=False, shared=False, size_bytes=512)
     second = BackupDisk("data-2", "d2", is_system=False, shared=False, size_bytes=512)

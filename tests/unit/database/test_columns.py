@@ -11,6 +11,6 @@ DIALECT = sqlite.dialect()
 
 
 def test_a_time_without_a_zone_is_a_bug() -> None:
-    """Nobody knows what it means."""
+    """Its instant would be ambiguous."""
     with pytest.raises(ValueError, match="zone"):
         UtcDateTime().process_bind_param(datetime(2026, 3, 1), DIALECT)  # noqa: DTZ001

@@ -14,7 +14,7 @@ KILLED = 9
 
 
 class Guest:
-    """Writes to a disk as a virtual machine would, and remembers what must be read back."""
+    """Writes to a disk as a virtual machine would, and records its expected content."""
 
     def __init__(self, disk: DiskFolder, content: bytes = b"") -> None:
         self.disk = disk
@@ -129,7 +129,7 @@ def running_server() -> type[RunningServer]:
 
 @pytest.fixture
 def letters() -> bytes:
-    """What the base `letters` holds."""
+    """The content of the base `letters`."""
     return LETTERS
 
 

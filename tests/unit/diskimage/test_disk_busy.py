@@ -1,4 +1,4 @@
-"""What happens while somebody else has the files: refused, retryable, and nothing changed."""
+"""Actions while another process has the files: refused as retryable, and without effect."""
 
 import os
 import threading
@@ -102,9 +102,9 @@ def test_next_caller_fills_a_base_whose_maker_failed(root):
 
     def fill_and_fail(fd: int) -> None:
         os.pwrite(fd, b"half", 0)
-        raise OSError("the source went away")
+        raise OSError("the source is gone")
 
-    with pytest.raises(OSError, match="went away"):
+    with pytest.raises(OSError, match="is gone"):
         host.new_base("b", MIB, fill_and_fail)
     assert os.listdir(root / "bases") == []
     host.new_base("b", MIB, lambda fd: os.pwrite(fd, b"x", MIB - 1))
@@ -132,7 +132,7 @@ def test_base_is_not_deleted_under_a_disk_being_made(host, root):
 
 
 def test_base_being_filled_is_not_deleted(host):
-    """A base that somebody is filling is busy, not removed under him."""
+    """A base that is being filled is busy, and is not removed."""
 
     def fill(fd: int) -> None:
         with pytest.raises(DiskBusy):
@@ -143,7 +143,7 @@ def test_base_being_filled_is_not_deleted(host):
 
 
 def test_missing_qemu_img_is_named_with_its_package(host, tmp_path, monkeypatch):
-    """A host without qemu-img is told which package to install."""
+    """A host without qemu-img gets an error with the package to install."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(QemuImgMissing, match="qemu-utils") as missing:
         host.disk("d").create(MIB, None)

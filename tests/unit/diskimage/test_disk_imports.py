@@ -1,4 +1,4 @@
-"""Files that strangers send: what is refused, in which words, before any program opens them."""
+"""Untrusted files: their refusals and messages, before any program opens them."""
 
 import os
 import shutil
@@ -91,7 +91,7 @@ def test_compressed_qcow2_is_read(plain, tmp_path):
 
 
 def test_raw_file_is_rounded_up_to_sectors(tmp_path):
-    """A raw file of any length becomes a disk of whole sectors, zeros at the end, holes kept."""
+    """A raw file of any length becomes a disk of whole sectors, zeros at the end, with its holes."""
     path = tmp_path / "odd.raw"
     with path.open("wb") as file:
         file.write(b"x" * 4096)
@@ -168,7 +168,7 @@ def test_unknown_feature_is_refused(plain):
 
 
 def test_refusals_need_no_program(plain, monkeypatch, tmp_path):
-    """What the header decides is decided before QEMU is started."""
+    """A refusal that the header alone decides comes before QEMU is started."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(QemuImgMissing):
         inspect_image(plain, "qcow2", LIMIT)
@@ -183,7 +183,7 @@ def test_refusals_need_no_program(plain, monkeypatch, tmp_path):
     ids=["empty", "short", "vmdk", "cut", "version 9"],
 )
 def test_file_that_is_no_qcow2_is_refused(tmp_path, content):
-    """What does not begin as a qcow2 file is not what its format says."""
+    """A file without qcow2's magic is refused as no qcow2."""
     path = tmp_path / "claimed.qcow2"
     path.write_bytes(content)
     with pytest.raises(IsNotItsFormat, match="not what its format says"):
@@ -264,7 +264,7 @@ def test_senseless_header_is_refused(plain, offset, content):
         inspect_image(plain, "qcow2", LIMIT)
 
 
-def test_converting_keeps_within_a_small_address_space(tmp_path):
+def test_converting_fits_into_a_small_address_space(tmp_path):
     """A compressed file is converted in 300 MiB of addresses, however many threads QEMU makes for it."""
     raw, packed = tmp_path / "raw", tmp_path / "packed.qcow2"
     raw.write_bytes(b"".join(bytes([65 + i % 26]) * MIB for i in range(48)))
@@ -276,23 +276,23 @@ def test_converting_keeps_within_a_small_address_space(tmp_path):
 
 
 class GivenUp(Exception):
-    """Somebody does not want the run any more."""
+    """The caller has cancelled the run."""
 
 
 def give_up():
-    """A watch that has seen enough."""
+    """A watch that cancels at once."""
     raise GivenUp
 
 
 def take(path, scratch):
-    """Inspect and open a file, watched by who gives up at the first look."""
+    """Inspect and open a file, under a watch that cancels at its first call."""
     inspect_image(path, "qcow2", LIMIT, give_up)
     open_imported(path, "qcow2", scratch, give_up)
 
 
 @pytest.mark.parametrize("verb", ["check", "convert"])
-def test_a_long_run_is_ended_by_who_watches_it(tmp_path, monkeypatch, verb):
-    """What the watch raises comes out; no program is left running, and nothing in the scratch folder."""
+def test_a_long_run_is_ended_by_its_watch(tmp_path, monkeypatch, verb):
+    """The watch's exception is raised; no program is left running, and nothing in the scratch folder."""
     raw, packed, scratch = tmp_path / "raw", tmp_path / "packed.qcow2", tmp_path / "scratch"
     raw.write_bytes(b"a" * MIB)
     qemu_img("convert", "-c", "-f", "raw", "-O", "qcow2", raw, packed)

@@ -75,7 +75,7 @@ def make_base_with_template(host: DiskHost) -> None:
 
 @dataclass(frozen=True)
 class Scenario:
-    """An action, and what is there before it."""
+    """An action, and the state before it."""
 
     name: str
     before: Callable[[DiskHost], None]
@@ -103,7 +103,7 @@ SCENARIOS = [
 
 
 class RecordsSteps:
-    """Remembers the steps that an action takes."""
+    """Records the steps that an action takes."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -114,7 +114,7 @@ class RecordsSteps:
 
 
 def disk_state(host: DiskHost, disk_id: str) -> tuple[object, ...]:
-    """What a user can see of one disk."""
+    """The state of one disk that a user can see."""
     disk = host.disk(disk_id)
     freeze_id = disk.unmerged_freeze()
     frozen: tuple[object, ...] = ()
@@ -126,7 +126,7 @@ def disk_state(host: DiskHost, disk_id: str) -> tuple[object, ...]:
 
 
 def host_state(host: DiskHost) -> dict[str, object]:
-    """What a user can see of a host."""
+    """The state of a host that a user can see."""
     bases = {f"base {name}": host.base_bytes(name) for name in host.base_names()}
     return {**bases, **{disk_id: disk_state(host, disk_id) for disk_id in host.disk_ids()}}
 
@@ -180,8 +180,8 @@ def test_every_step_stands_in_the_format_document(host, root):
 @pytest.mark.parametrize(
     "step", ["freeze.linked", "freeze.marked", "freeze.overlay_made", "freeze.durable", "replace.built"]
 )
-def test_what_a_killed_action_left_does_not_stop_another(step, host, root, run_killed, read_all):
-    """A freeze or replacement that is never repeated leaves nothing that a later freeze stumbles on."""
+def test_leftovers_of_a_killed_action_do_not_stop_another(step, host, root, run_killed, read_all):
+    """A freeze or replacement that is never repeated leaves nothing that obstructs a later freeze."""
     make_thawed(host)
     content = read_all(host.disk("d1"))
     action = step.partition(".")[0]
@@ -199,7 +199,7 @@ def test_what_a_killed_action_left_does_not_stop_another(step, host, root, run_k
 
 
 def test_killed_create_that_is_given_up_is_removed_by_delete(host, root, run_killed):
-    """Deleting a disk that was never finished removes what there is of it."""
+    """Deleting a disk that was never finished removes its parts."""
     assert run_killed("create.built", lambda h: h.disk("d1").create(MIB, None))
     assert not host.disk("d1").exists()
     host.disk("d1").delete()
@@ -207,7 +207,7 @@ def test_killed_create_that_is_given_up_is_removed_by_delete(host, root, run_kil
 
 
 def test_killed_base_that_is_given_up_is_removed_by_delete(host, root, run_killed):
-    """Deleting a base that was never finished removes what there is of it."""
+    """Deleting a base that was never finished removes its parts."""
     assert run_killed("new_base.filled", make_base)
     assert not host.has_base("other")
     host.delete_base("other")
@@ -243,7 +243,7 @@ def test_commit_killed_half_way_changes_nothing_that_is_read(guest, read_all):
     assert disk.check() == []
 
 
-def test_orphaned_qemu_img_keeps_the_disk_locked(host, root, tmp_path, monkeypatch, read_all):
+def test_orphaned_qemu_img_holds_the_lock_of_the_disk(host, root, tmp_path, monkeypatch, read_all):
     """A worker killed during its commit leaves the disk busy until that commit has ended."""
     make_frozen_again(host)
     content = read_all(host.disk("d1"))

@@ -1,4 +1,4 @@
-"""Freeze, thaw and growth: what a disk holds, proven byte by byte against a model."""
+"""Freeze, thaw and growth: the content of a disk, proven byte by byte against a model."""
 
 import hashlib
 import os
@@ -72,7 +72,7 @@ def test_rounds_of_freeze_and_thaw_keep_every_byte(guest, read_all):
         assert guest.disk.check() == []
 
 
-def test_changed_extents_are_what_was_written_since_the_freeze_before(guest):
+def test_changed_extents_are_those_written_since_the_freeze_before(guest):
     """Written, zeroed and discarded clusters are changed; all others are not."""
     guest.write(0, CLUSTER, 1)
     guest.disk.freeze("first")
@@ -92,7 +92,7 @@ def test_changed_extents_are_what_was_written_since_the_freeze_before(guest):
 
 
 def test_discarded_cluster_reads_as_zeros_and_not_as_the_base(guest, read_all):
-    """What a frozen layer discarded is zeros in it, and no data."""
+    """Clusters that a frozen layer discarded are zeros in it, and no data."""
     guest.discard(CLUSTER, CLUSTER)
     guest.disk.freeze("f")
     assert read_all(guest.disk, "f")[CLUSTER : 2 * CLUSTER] == bytes(CLUSTER)
@@ -103,7 +103,7 @@ def test_discarded_cluster_reads_as_zeros_and_not_as_the_base(guest, read_all):
 
 
 def test_layer_that_is_read_is_not_merged_into(guest, read_all):
-    """While a reader of an old freeze is open, no later freeze is merged into what it reads."""
+    """While a reader of an old freeze is open, no later freeze is merged into its layers."""
     guest.write(0, 4 * CLUSTER, 1)
     guest.disk.freeze("f1")
     instant = bytes(guest.model)
@@ -119,7 +119,7 @@ def test_layer_that_is_read_is_not_merged_into(guest, read_all):
 
 
 def test_disks_of_one_base_share_it_and_stay_apart(host, guest_of, read_all, root, letters):
-    """What one disk writes neither the other disk nor the base shows."""
+    """Writes to one disk change neither the other disk nor the base."""
     base_file = root / "bases" / "letters.raw"
     before = hashlib.sha256(base_file.read_bytes()).digest()
     guests = []
@@ -139,7 +139,7 @@ def test_disks_of_one_base_share_it_and_stay_apart(host, guest_of, read_all, roo
 
 
 def test_second_freeze_names_the_one_in_the_way(guest):
-    """A disk has one unmerged freeze, and the refusal says which."""
+    """A disk has one unmerged freeze, which the refusal names."""
     guest.disk.freeze("f1")
     with pytest.raises(DiskFrozen, match="frozen by f1") as refusal:
         guest.disk.freeze("f2")
@@ -161,7 +161,7 @@ def test_thawed_freeze_is_not_frozen_again(guest):
 
 
 def test_thaw_of_an_unknown_freeze_does_nothing(guest):
-    """Thawing what is not frozen leaves the freeze that is."""
+    """Thawing an unknown freeze leaves the existing one."""
     guest.disk.freeze("f1")
     guest.disk.thaw("other")
     assert guest.disk.unmerged_freeze() == "f1"
@@ -178,7 +178,7 @@ def test_thawed_freeze_cannot_be_read(guest):
 
 
 def test_disk_grows_while_frozen(guest, read_all):
-    """Growth belongs to the active layer: the freeze keeps its size, and the thaw carries the new one."""
+    """Growth belongs to the active layer: the freeze retains its size, and the thaw carries the new one."""
     guest.write(0, CLUSTER, 1)
     guest.disk.freeze("f1")
     guest.resize(3 * MIB)
@@ -216,7 +216,7 @@ def test_replace_starts_over_on_another_base(guest, host, read_all):
 
 
 def test_damaged_disk_can_be_replaced(guest, read_all, letters):
-    """A restore heals a disk whose files cannot be read any more."""
+    """A restore repairs a disk with unreadable files."""
     guest.disk.freeze("f1")
     guest.disk.thaw("f1")
     guest.disk.active_path.write_bytes(b"torn")
@@ -276,7 +276,7 @@ def test_size_that_no_disk_has_is_refused(host, size_bytes):
 
 
 def test_disk_smaller_than_its_base_is_refused(host, root):
-    """An overlay hides no part of its base; what was refused leaves nothing behind."""
+    """An overlay hides no part of its base; a refused creation leaves nothing behind."""
     with pytest.raises(SizeRefused, match="cannot hold base letters"):
         host.create_disks([NewDisk("c", MIB, "letters"), NewDisk("d", MIB // 2, "letters")])
     assert os.listdir(root / "disks") == []
@@ -298,7 +298,7 @@ def test_names_that_are_no_file_names_are_refused(host, guest):
 
 
 def test_base_in_use_is_not_deleted(host, guest):
-    """A base is kept while a disk stands on it, under whatever layers; the refusal names the disks."""
+    """A base is not deleted while a disk stands on it, under any layers; the refusal names the disks."""
     guest.disk.freeze("f")
     with pytest.raises(BaseInUse, match="d1") as refusal:
         host.delete_base("letters")
@@ -318,8 +318,8 @@ def test_chain_is_followed_to_no_foreign_file(guest, root, tmp_path):
     assert "neither a layer of this disk nor a base" in guest.disk.check()[0]
 
 
-def test_check_names_what_is_wrong(guest, root):
-    """The doctor hears of left over files, foreign files, a writable base and a missing one."""
+def test_check_names_each_problem(guest, root):
+    """The check reports left over files, foreign files, a writable base and a missing one."""
     (guest.disk.path / "layer-lost.qcow2").touch()
     (guest.disk.path / "notes").touch()
     base_file = root / "bases" / "letters.raw"
@@ -344,19 +344,19 @@ def test_check_finds_a_damaged_layer(guest):
     assert problems[0].startswith("disk d1: active.qcow2: ")
 
 
-class GoneAfterTheLook(DiskFolder):
-    """A disk that is removed right after it was seen to be there."""
+class GoneAfterTheCheck(DiskFolder):
+    """A disk that is removed right after `exists`."""
 
     def exists(self) -> bool:
-        """It is, and then it is not."""
+        """True, and the disk is removed."""
         found = super().exists()
         self.delete()
         return found
 
 
-def test_a_disk_that_is_removed_while_it_is_looked_at_takes_nothing(guest):
-    """Of a disk that goes away beside it a reader of its size learns that it takes nothing."""
-    disk = GoneAfterTheLook(guest.disk.path, guest.disk._bases, lambda _point: None)
+def test_a_disk_that_is_removed_while_it_is_measured_takes_nothing(guest):
+    """The size of a disk that is removed concurrently is 0."""
+    disk = GoneAfterTheCheck(guest.disk.path, guest.disk._bases, lambda _point: None)
     assert disk.allocated_bytes() == 0
 
 

@@ -1,4 +1,4 @@
-"""Two who make the same disks: one slept while his work was taken over, and goes on when he wakes."""
+"""Two makers of the same disks: one slept while its work was taken over, and goes on after it."""
 
 import itertools
 import os
@@ -19,7 +19,7 @@ FEW = MANY[:2]
 
 
 def disks_of(root) -> dict[str, list[str]]:
-    """What lies in each folder of disks."""
+    """The files in each folder of disks."""
     return {name: os.listdir(root / "disks" / name) for name in os.listdir(root / "disks")}
 
 
@@ -30,7 +30,7 @@ def whole(new_disks: list[NewDisk]) -> dict[str, list[str]]:
 
 @contextmanager
 def asleep(root, new_disks: list[NewDisk], at: str):
-    """Somebody who makes the disks and sleeps at a step; he wakes at the end, and his future is told."""
+    """A maker of the disks that sleeps at a step; it wakes at the end of the block, and gives its future."""
     reached, wake = threading.Event(), threading.Event()
 
     def sleep(step: str) -> None:
@@ -47,8 +47,8 @@ def asleep(root, new_disks: list[NewDisk], at: str):
             wake.set()
 
 
-def settled(make: Callable[[], None]) -> None:
-    """Makes them, again after somebody else was faster; as work does that is told it may pass."""
+def made_with_retries(make: Callable[[], None]) -> None:
+    """Makes them, and again after another maker was faster, as work does on a retryable refusal."""
     for _ in range(20):
         try:
             return make()
@@ -59,8 +59,8 @@ def settled(make: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("at", STEPS)
 @pytest.mark.parametrize("new_disks", [FEW, MANY], ids=["few", "many"])
-def test_who_wakes_finds_them_made(host, root, at, new_disks):
-    """Whoever took the work over has made all; the sleeper changes nothing, and leaves nothing behind."""
+def test_a_late_maker_finds_them_made(host, root, at, new_disks):
+    """The maker that took over has made all; the late one changes nothing, and leaves nothing behind."""
     with asleep(root, new_disks, at) as sleeper:
         host.create_disks(new_disks)
         assert all(host.disk(new.disk_id).check() == [] for new in new_disks)
@@ -70,8 +70,8 @@ def test_who_wakes_finds_them_made(host, root, at, new_disks):
 
 
 @pytest.mark.parametrize("at", STEPS[:2])
-def test_who_wakes_brings_nothing_back(host, root, at):
-    """What was made and deleted meanwhile stays deleted: nobody would delete it again."""
+def test_a_late_maker_brings_nothing_back(host, root, at):
+    """Disks that were made and deleted meanwhile stay deleted: they would never be deleted again."""
     with asleep(root, FEW, at) as sleeper:
         host.create_disks(FEW)
         for new in FEW:
@@ -80,8 +80,8 @@ def test_who_wakes_brings_nothing_back(host, root, at):
     assert disks_of(root) == {}
 
 
-def test_what_is_refused_is_refused_beside_others(host, root):
-    """Of several that are asked for, those that were not begun yet were not taken by anybody."""
+def test_a_refusal_is_no_conflict_with_another_maker(host, root):
+    """A refusal for one of several disks is not taken for a conflict about those not yet begun."""
     small = [NewDisk("a", 2 * MIB, "letters"), NewDisk("b", 512, "letters"), NewDisk("c", 2 * MIB, "letters")]
     with pytest.raises(SizeRefused):
         host.create_disks(small)
@@ -89,14 +89,14 @@ def test_what_is_refused_is_refused_beside_others(host, root):
 
 
 def test_a_folder_that_is_gone_is_no_busy_disk(host, root):
-    """Nobody else is at work where there is nothing: it would be tried again for ever."""
+    """A missing folder is no conflict with another maker: the work would be retried for ever."""
     os.rmdir(root / "disks")
     with pytest.raises(FileNotFoundError):
         host.create_disks(FEW)
 
 
 def test_two_at_once_make_each_disk_once(host, root):
-    """However they meet: both are told that all is there, and it is."""
+    """At any interleaving both makers succeed, and each disk exists once."""
     # The second begins when the first has come to one of its steps, which goes on meanwhile.
     for number, after in enumerate(range(30)):
         new_disks = [NewDisk(f"r{number}-{new.disk_id}", new.size_bytes, new.base) for new in MANY]
@@ -107,7 +107,7 @@ def test_two_at_once_make_each_disk_once(host, root):
                 go.set()
 
         def make(maker: DiskHost, wanted: list[NewDisk] = new_disks) -> None:
-            settled(lambda: maker.create_disks(wanted))
+            made_with_retries(lambda: maker.create_disks(wanted))
             for new in wanted:
                 assert os.listdir(root / "disks" / new.disk_id) == ["active.qcow2"]
 

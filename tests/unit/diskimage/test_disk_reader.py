@@ -59,7 +59,7 @@ def test_closed_reader_reads_nothing(guest):
 
 
 def test_file_cut_short_is_an_error_and_no_zeros(guest):
-    """A layer that lost its end is reported; nobody is given zeros for data."""
+    """A layer that lost its end is an error, and is not read as zeros."""
     guest.write(0, CLUSTER, 5)
     with guest.disk.reader() as reader:
         os.truncate(guest.disk.active_path, 4 * CLUSTER)

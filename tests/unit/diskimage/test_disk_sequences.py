@@ -1,4 +1,4 @@
-"""Any sequence of writes, freezes and thaws keeps every byte."""
+"""Any sequence of writes, freezes and thaws preserves every byte."""
 
 import tempfile
 from pathlib import Path
@@ -22,8 +22,8 @@ operations = st.lists(st.one_of(writes, st.just(("freeze", 0, 0)), st.just(("tha
 # Each example starts about ten processes; no deadline, for the first pays for the cold cache.
 @settings(max_examples=10, deadline=None)
 @given(operations=operations)
-def test_any_sequence_keeps_disk_freeze_and_changes(operations, guest_of):
-    """After each operation disk, open freeze and its changed extents are what a model says."""
+def test_any_sequence_preserves_disk_freeze_and_changes(operations, guest_of):
+    """After each operation disk, open freeze and its changed extents equal the model's."""
     with tempfile.TemporaryDirectory() as folder:
         disk = DiskHost(Path(folder)).disk("d")
         disk.create(SIZE, None)
@@ -50,7 +50,7 @@ def test_any_sequence_keeps_disk_freeze_and_changes(operations, guest_of):
                     for start, size in disk.changed_extents(freeze_id)
                     for at in range(start, start + size, CLUSTER)
                 }
-                # Zeros on what never held anything need no note of their own, in a disk without a base.
+                # Zeros over a range that never held data need no record, in a disk without a base.
                 assert seen <= changed_at_freeze
                 assert all(not any(instant[at : at + CLUSTER]) for at in changed_at_freeze - seen)
         with disk.reader() as reader:

@@ -14,7 +14,7 @@ _SIZE = 3 * _WINDOW + 7
 
 @dataclass(frozen=True)
 class Bytes:
-    """A disk in memory that says where its data is, in pieces of `piece_bytes`."""
+    """A disk in memory that gives its data extents in pieces of `piece_bytes`."""
 
     content: bytes
     piece_bytes: int
@@ -45,7 +45,7 @@ class Bytes:
 def test_first_difference_is_found(
     written: dict[int, int], changed: dict[int, int], one_piece: int, other_piece: int
 ) -> None:
-    """The window of the first byte that differs is found, however either disk says where its data is."""
+    """The window of the first byte that differs is found, for any data extents of the two disks."""
     one, other = bytearray(_SIZE), bytearray(_SIZE)
     for offset, value in written.items():
         one[offset] = other[offset] = value

@@ -1,4 +1,4 @@
-"""Where the doctor looks, and when it cannot."""
+"""The places that the doctor reads, and its errors when it cannot."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from recast.client import SERVICES
 from recast.doctor import Installation, Unreadable, examine
-from recast.doctor.command import CANNOT_LOOK, main
+from recast.doctor.command import UNREADABLE, main
 from recast.stack.layout import Layout, environment_of
 
 
@@ -19,7 +19,7 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_local_installation_is_where_the_stack_puts_it(layout: Layout) -> None:
-    """What the doctor takes for the layout under a root is what the stack tells the services."""
+    """The doctor's layout under a root is that of the stack's settings for the services."""
     (layout.keys / "people.pem").touch()
     settings: dict[str, str] = {}
     for service in SERVICES:
@@ -37,23 +37,23 @@ def test_local_installation_is_where_the_stack_puts_it(layout: Layout) -> None:
     assert {path.name for path in local.secrets} == {"people.pem", "csbs-store.key", "ims-store.key"}
 
 
-def test_folder_that_is_no_root_is_told_from_a_clean_one(
+def test_folder_that_is_no_root_is_distinguished_from_a_clean_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where no stack ever was the command says so, and exits with 2."""
-    assert main(["--root", str(tmp_path)]) == CANNOT_LOOK
+    """In a folder that no stack ever used the command prints that, and exits with 2."""
+    assert main(["--root", str(tmp_path)]) == UNREADABLE
     assert "is not the root of a stack" in capsys.readouterr().err
 
 
 def test_missing_database_is_not_made(layout: Layout) -> None:
-    """A database that is not there is named, and looking does not make it."""
+    """A missing database is named, and is not created by the check."""
     with pytest.raises(Unreadable, match=r"the database of csbs .* cannot be read: unable to open"):
         examine(Installation.local(layout.root))
     assert list(layout.data.iterdir()) == []
 
 
 def test_file_that_is_no_database_of_ours_is_named(layout: Layout) -> None:
-    """A database without our tables cannot be looked at."""
+    """A database without our tables cannot be read."""
     (layout.data / "csbs.db").touch()
     with pytest.raises(Unreadable, match=r"the database of csbs .* no such table"):
         examine(Installation.local(layout.root))

@@ -1,4 +1,4 @@
-"""The doctor has its own words for the services' states and work; here they are held against theirs."""
+"""The doctor's own list of the services' states and verbs equals the services' lists."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from ims.domain.image import ImageState
 from recast.doctor import REMEDIES, Code
 from recast.doctor.operation_checks import TRANSIENT
 
-SETTLED = {"AVAILABLE", "NORMAL", "RUNNING", "STOPPED", "IN_USE", "ERROR"}
+STABLE = {"AVAILABLE", "NORMAL", "RUNNING", "STOPPED", "IN_USE", "ERROR"}
 
 
 @pytest.mark.parametrize(
@@ -20,9 +20,9 @@ SETTLED = {"AVAILABLE", "NORMAL", "RUNNING", "STOPPED", "IN_USE", "ERROR"}
 )
 def test_every_state_that_ends_is_known(noun: str, states: Iterable[str]) -> None:
     """The doctor expects work wherever a state is not one that a resource may stay in."""
-    assert {str(state) for state in states} - SETTLED == TRANSIENT[noun]
+    assert {str(state) for state in states} - STABLE == TRANSIENT[noun]
 
 
 def test_every_problem_has_a_remedy() -> None:
-    """For each code the report says what to do."""
+    """The report has a remedy for each code."""
     assert set(REMEDIES) == set(Code)

@@ -1,4 +1,4 @@
-"""The cache of bases: what has to make room, and what must not."""
+"""The cache of bases: eviction, and the bases that must not be evicted."""
 
 import os
 from collections.abc import Iterator
@@ -28,11 +28,9 @@ class Noise:
         return os.urandom(length)
 
 
-def test_what_one_work_wants_is_not_evicted_for_its_own_sake(tmp_path: Path) -> None:
-    """In a cache with room for nothing a disk can still be made on each of two bases that one work wants; the
-    next
-
-    work's base makes them go.
+def test_the_bases_of_one_work_do_not_evict_each_other(tmp_path: Path) -> None:
+    """In a cache too small for any base a disk can still be made on each of the two bases of one work; the
+    next work's base evicts them.
     """
     location = content_pb2.ContentStore(url=(tmp_path / "store").as_uri(), project="demo", key=KEY)
     with ChunkStore.open(location.url, project="demo", key=KEY) as store:

@@ -32,7 +32,7 @@ from ecs.domain.refusals import (
 from ecs.domain.restore import FittingDisk, check_restore
 from ecs.domain.server import Server, ServerEvent, ServerState
 from recast.ecs.v1 import disk_pb2, server_pb2
-from recast.faults import RequestInvalid
+from recast.faults import RequestInvalid, Unavailable
 
 SYSTEM = ImageDisk("i", "system", is_system=True, position=0, display_name="s", size_bytes=2048, base="b0")
 FIRST = ImageDisk("i", "data-1", is_system=False, position=1, display_name="logs", size_bytes=1024, base="b1")
@@ -49,7 +49,7 @@ def disk(state: DiskState = DiskState.AVAILABLE, **changes: Any) -> Disk:
 
 
 def requested(**changes: Any) -> RequestedDisk:
-    """A data disk that a request asks for."""
+    """A data disk of a request."""
     given = {"image_disk": "", "image": "", "size_bytes": 0, "shared": False, "display_name": ""} | changes
     return RequestedDisk(**given)
 
@@ -130,7 +130,7 @@ def test_the_disks_of_a_freeze_are_read_while_it_is_frozen(state: FreezeState) -
 
 
 @pytest.mark.rule("R23")
-def test_a_held_server_is_not_started_and_every_image_is_told() -> None:
+def test_a_held_server_is_not_started_and_every_image_is_named() -> None:
     """A stopped server starts; one that images are made from does not, and each image is named."""
     assert servers.decide_start(Server("s", ServerState.STOPPED)) is ServerState.STARTING
     with pytest.raises(ServerInImageCreation) as caught:
@@ -156,24 +156,40 @@ def test_disks_come_and_go_at_a_server_that_runs_or_is_stopped(state: ServerStat
         servers.check_changeable(Server("s", state, frozen_for="b"))
 
 
+@pytest.mark.parametrize("event", [each for each in ServerEvent if each.endswith("begun")])
+def test_nothing_begins_at_a_server_while_a_disk_is_attached_or_detached(event: ServerEvent) -> None:
+    """While a disk is being attached or detached its server is not started, stopped, changed, restored or
+    deleted, and each such disk is named; other disks may be attached, and a freeze is tried again.
+    """
+    changing = {"a": DiskState.ATTACHING, "d": DiskState.DETACHING}
+    for state in [state for state, of in servers.TRANSITIONS if of is event]:
+        with pytest.raises(DiskStateForbids) as caught:
+            servers.advance(Server("s", state, changing_disks=changing), event)
+        assert [each.resource for each in caught.value.violations] == ["a", "d"]
+    server = Server("s", ServerState.RUNNING, changing_disks=changing)
+    servers.check_changeable(server)
+    with pytest.raises(Unavailable):
+        servers.decide_freeze(server)
+
+
 @pytest.mark.parametrize("state", DiskState)
 def test_a_disk_is_attached_when_it_is_there(state: DiskState) -> None:
-    """A disk that is being made, deleted or in ERROR is not attached."""
+    """A disk that is being made, attached, detached or deleted, or is in ERROR, is not attached."""
     if state in {DiskState.AVAILABLE, DiskState.IN_USE}:
-        assert disks.decide_attachment(disk(state), "s") is DiskState.IN_USE
+        assert disks.decide_attachment(disk(state), "s") is DiskState.ATTACHING
         return
     with pytest.raises(DiskStateForbids):
         disks.decide_attachment(disk(state), "s")
 
 
 def test_a_disk_is_attached_once_a_shared_one_to_each_once_a_system_disk_never() -> None:
-    """What is attached already is not attached again, unless it is shared and to another server."""
+    """An attached disk is not attached again, unless it is shared and to another server."""
     used = disk(DiskState.IN_USE, servers=["a"])
     for server in ("a", "b"):
         with pytest.raises(DiskAlreadyAttached):
             disks.decide_attachment(used, server)
     shared = disk(DiskState.IN_USE, shared=True, servers=["a"])
-    assert disks.decide_attachment(shared, "b") is DiskState.IN_USE
+    assert disks.decide_attachment(shared, "b") is DiskState.ATTACHING
     with pytest.raises(DiskAlreadyAttached):
         disks.decide_attachment(shared, "a")
     with pytest.raises(SystemDiskBound):
@@ -181,22 +197,23 @@ def test_a_disk_is_attached_once_a_shared_one_to_each_once_a_system_disk_never()
 
 
 def test_a_disk_is_free_when_its_last_server_let_it_go() -> None:
-    """A shared disk stays IN_USE while another server has it; a system disk, and what is not attached, is not
+    """A shared disk stays IN_USE while another server has it. A system disk or an unattached disk is not
     detached.
     """
-    assert disks.decide_detachment(disk(DiskState.IN_USE, servers=["a"]), "a") is DiskState.AVAILABLE
-    assert (
-        disks.decide_detachment(disk(DiskState.IN_USE, shared=True, servers=["a", "b"]), "a")
-        is DiskState.IN_USE
-    )
+    assert disks.decide_detachment(disk(DiskState.IN_USE, servers=["a"]), "a") is DiskState.DETACHING
+    for state in (DiskState.ATTACHING, DiskState.DETACHING):
+        assert disks.settle_attachment(disk(state)) is DiskState.AVAILABLE
+        assert disks.settle_attachment(disk(state, shared=True, servers=["b"])) is DiskState.IN_USE
+        with pytest.raises(DiskStateForbids):
+            disks.decide_detachment(disk(state, servers=["a"]), "a")
     with pytest.raises(DiskNotAttached):
         disks.decide_detachment(disk(DiskState.IN_USE, servers=["a"]), "b")
     with pytest.raises(SystemDiskBound):
         disks.decide_detachment(disk(DiskState.IN_USE, is_system=True, servers=["a"]), "a")
 
 
-def test_an_attached_disk_is_not_deleted_and_each_server_is_told() -> None:
-    """A disk that is attached is not deleted, and every server that has it stands in the way."""
+def test_an_attached_disk_is_not_deleted_and_each_server_is_named() -> None:
+    """A disk that is attached is not deleted, and every server that has it is named."""
     assert disks.decide_deletion(disk()) is DiskState.DELETING
     with pytest.raises(DiskInUse) as caught:
         disks.decide_deletion(disk(DiskState.IN_USE, shared=True, servers=["a", "b"]))
@@ -237,7 +254,7 @@ def test_devices_are_named_by_position(position: int, name: str) -> None:
 )
 @pytest.mark.rule("R14")
 def test_the_names_of_a_batch_are_counted(base: str, count: int, wanted: list[str]) -> None:
-    """One server keeps its name; more get four digits, counted on from those that are there."""
+    """One server has the plain name; more get four digits, counted on from the existing ones."""
     assert batch.plan_names(base, count, "f") == wanted
 
 
@@ -252,8 +269,8 @@ def test_a_batch_has_room_for_its_numbers_and_at_most_a_hundred() -> None:
 
 
 @pytest.mark.rule("R12", "R39")
-def test_every_disk_of_the_image_comes_in_its_place_and_what_is_added_after_the_last() -> None:
-    """The image's disks keep their places, gaps too; named ones are as requested; others are added behind."""
+def test_every_disk_of_the_image_comes_in_its_place_and_added_ones_after_the_last() -> None:
+    """The image's disks have their places, gaps too; named ones are as requested; others are added behind."""
     extra = ImageDisk(
         "data", "data-1", is_system=False, position=1, display_name="seed", size_bytes=512, base="bx"
     )
@@ -278,22 +295,22 @@ def test_every_disk_of_the_image_comes_in_its_place_and_what_is_added_after_the_
 
 
 @pytest.mark.parametrize(
-    ("system_bytes", "ask", "field"),
+    ("system_bytes", "requests", "field"),
     [
         (1024, [], "system_disk.size_bytes"),
         (0, [requested(image_disk="data-1", size_bytes=512)], "data_disks[0].size_bytes"),
         (0, [requested(size_bytes=512), requested(image="data", size_bytes=512)], "data_disks[1].size_bytes"),
     ],
 )
-def test_sizes_only_grow(system_bytes: int, ask: list[RequestedDisk], field: str) -> None:
-    """A disk below the size of what it is made from is refused, and its field named (V2)."""
+def test_sizes_only_grow(system_bytes: int, requests: list[RequestedDisk], field: str) -> None:
+    """A disk smaller than its source is refused, and its field named (V2)."""
     data = {
         "data": ImageDisk(
             "data", "data-1", is_system=False, position=1, display_name="", size_bytes=1024, base="b"
         )
     }
     with pytest.raises(SizeBelowImage) as caught:
-        batch.plan_disks([SYSTEM, FIRST], system_bytes, ask, data)
+        batch.plan_disks([SYSTEM, FIRST], system_bytes, requests, data)
     assert [each.field for each in caught.value.fields] == [field]
 
 
@@ -317,7 +334,7 @@ def test_each_kind_serves_for_its_own_use() -> None:
             batch.check_kind("i", bad)
 
 
-def test_every_problem_of_a_restore_is_told() -> None:
+def test_every_problem_of_a_restore_is_named() -> None:
     """Contents are written to attached disks of their role, not shared and no smaller; every problem comes at
     once.
     """

@@ -3,7 +3,7 @@
 import pytest
 
 from ecs.domain.placement import Candidate, place
-from ecs.domain.refusals import HostAway, HostNotFound, NoHost
+from ecs.domain.refusals import HostNotFound, HostUnreachable, NoHost
 
 GIB = 1 << 30
 
@@ -27,12 +27,12 @@ def hosts(*free_gib: int) -> list[Candidate]:
 def test_each_goes_where_the_most_is_left(free: tuple[int, ...], count: int, expected: str) -> None:
     """Servers of 1 GiB go to the host with the most left, counting those before; equals by name.
 
-    Disks are thin: a host whose free space is promised away still gets its share.
+    Disks are thin: a host whose free space is all promised still gets its share.
     """
     assert "".join(place(count, GIB, hosts(*free))) == expected
 
 
-def test_a_host_that_is_away_gets_none() -> None:
+def test_an_unreachable_host_gets_none() -> None:
     """However much it has left."""
     assert place(2, GIB, [Candidate("a", 99 * GIB, False), *hosts(0, 5)[1:]]) == ["b", "b"]
     with pytest.raises(NoHost):
@@ -40,9 +40,9 @@ def test_a_host_that_is_away_gets_none() -> None:
 
 
 def test_a_named_host_gets_all() -> None:
-    """Named, known and there; else it is said which of the two it is not."""
+    """A named host gets all if it is known and reachable; else the refusal names the failed condition."""
     assert place(2, GIB, hosts(9, 1), "b") == ["b", "b"]
     with pytest.raises(HostNotFound, match="there are: a, b"):
         place(1, GIB, hosts(1, 1), "c")
-    with pytest.raises(HostAway):
+    with pytest.raises(HostUnreachable):
         place(1, GIB, [Candidate("a", GIB, False)], "a")

@@ -1,4 +1,4 @@
-"""A process ends where a test ordered it, and nowhere else."""
+"""A process ends at an ordered point, and nowhere else."""
 
 import os
 import signal
@@ -34,8 +34,8 @@ def run(program: Path, points: Path | None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_points_are_written_down(program: Path, tmp_path: Path) -> None:
-    """Every point that is reached is written down, with what is under way, without names of resources."""
+def test_points_are_recorded(program: Path, tmp_path: Path) -> None:
+    """Every point that is reached is recorded, with the work under way, without names of resources."""
     assert run(program, tmp_path).stdout == "alive\n"
     assert (tmp_path / "svc.reached").read_text() == "Do/*:begin\n" * 3
 

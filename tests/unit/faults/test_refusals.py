@@ -38,18 +38,18 @@ def test_a_fact_that_the_message_needs_must_be_given() -> None:
 
 def test_the_metadata_holds_the_facts_and_the_rule() -> None:
     """Beside the reason travel the facts and the number of the rule."""
-    assert TooTall(tree="t", height=3, door=2, more="kept").metadata() == {
+    assert TooTall(tree="t", height=3, door=2, more="extra").metadata() == {
         "tree": "t",
         "height": "3",
         "door": "2",
-        "more": "kept",
+        "more": "extra",
         "rule": "R99",
     }
     assert NoSuchDoor(door="d").metadata() == {"door": "d"}
 
 
 def test_a_failed_precondition_is_its_own_violation() -> None:
-    """A refusal of FAILED_PRECONDITION names what is in the way; another kind has no violation."""
+    """A refusal of FAILED_PRECONDITION names the obstacle; another kind has no violation."""
     refusal = TooTall(tree="t", height=3, door=2)
     assert refusal.violations == (Violation("TOO_TALL", "t", refusal.text),)
     assert NoSuchDoor(door="d").violations == ()
@@ -72,13 +72,13 @@ def test_several_refusals_are_one() -> None:
     "name", ["violations", "fields", "self", "kind", "text", "domain", "metadata", "a b"]
 )
 def test_a_peer_s_fact_may_have_any_name(name: str) -> None:
-    """A peer's refusal keeps every fact that came with it, whatever its name means here."""
+    """A peer's refusal retains every fact, also one whose name has a meaning here."""
     refusal = RemoteRefusal(Kind.ABORTED, "REASON", "text with {braces}", metadata={name: "value"})
     assert refusal.facts == refusal.metadata() == {name: "value"}
     assert refusal.text == "text with {braces}"
 
 
-def test_a_peer_s_refusal_keeps_what_it_came_with() -> None:
+def test_a_peer_s_refusal_arrives_whole() -> None:
     """A peer's refusal has the kind, reason, rule, fields and wait that arrived."""
     field = FieldViolation("disks[0].size_bytes", "too small")
     refusal = RemoteRefusal(

@@ -1,4 +1,4 @@
-"""Uploads that nobody continues, on a real database and in a real folder."""
+"""The expiry of abandoned uploads, on a real database and in a real folder."""
 
 import os
 from collections.abc import Iterator
@@ -111,7 +111,7 @@ def test_other_images_stay(ims: Ims) -> None:
 
 
 def test_a_stream_that_receives_is_not_cut(ims: Ims) -> None:
-    """An upload whose file is open by a stream stays, and expires once the stream is gone."""
+    """An upload whose file is open by a stream stays, and expires after the stream's end."""
     ims.upload("resumed", _OLD, _OLD)
     stream = ims.staging.open("key-resumed")
     assert stream is not None

@@ -62,7 +62,7 @@ def test_an_image_is_used_when_it_is_normal(state: ImageState) -> None:
 
 
 def test_every_reader_stands_in_the_way_of_a_deletion() -> None:
-    """An image that is read is not deleted, and each reader is told; one that is uploading is abandoned."""
+    """An image that is read is not deleted, and each reader is named; one that is uploading is abandoned."""
     with pytest.raises(ImageInUse) as caught:
         images.deletion_event(Image("i", ImageState.NORMAL, pins=["a", "b"]))
     assert [each.resource for each in caught.value.violations] == ["a", "b"]
@@ -117,7 +117,7 @@ def test_malformed_descriptions_are_refused(text: str) -> None:
 
 @pytest.mark.rule("R59")
 def test_the_disclaimer_is_agreed_to() -> None:
-    """Without the agreement it does not go on."""
+    """Without the agreement an image is refused."""
     images.check_disclaimer(True)
     with pytest.raises(DisclaimerNotAccepted):
         images.check_disclaimer(False)
@@ -133,13 +133,13 @@ def test_the_disclaimer_is_agreed_to() -> None:
         (10, 10, slice(0, 10)),
     ],
 )
-def test_of_a_piece_only_what_is_new_is_taken(offset: int, length: int, wanted: slice) -> None:
-    """With 10 of 20 bytes there, a piece brings what lies behind them."""
+def test_of_a_piece_only_the_new_bytes_are_taken(offset: int, length: int, wanted: slice) -> None:
+    """With 10 of 20 bytes received, the bytes of a piece behind them are taken."""
     assert new_bytes(10, 20, offset, length) == wanted
 
 
 def test_a_piece_leaves_no_gap_and_stays_within() -> None:
-    """A piece that begins behind what came, or reaches past the announced size, is refused."""
+    """A piece that begins behind the received bytes, or reaches past the announced size, is refused."""
     with pytest.raises(UploadOutOfOrder):
         new_bytes(10, 20, 11, 1)
     with pytest.raises(UploadMismatch):
@@ -147,9 +147,9 @@ def test_a_piece_leaves_no_gap_and_stays_within() -> None:
 
 
 @pytest.mark.rule("R20", "R21", "R22")
-def test_what_is_required_and_missing_refuses_and_all_of_it_is_told() -> None:
-    """Required items that are missing refuse, all at once, when enforced; what is unknown or optional does
-    not.
+def test_every_missing_required_item_refuses() -> None:
+    """Required items that are missing refuse, all at once, when enforced; unknown or
+    optional items do not.
     """
     findings = [
         Finding("A", "MISSING", True, "a", "do a"),

@@ -1,4 +1,4 @@
-"""A peer's work as a step of one's own."""
+"""A peer's operation as a step of one's own work."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,13 +28,13 @@ def operation(done: bool = False, *, has_disks: bool = True, **result: Any) -> p
 
 @dataclass
 class PeerOperations:
-    """A peer that gives one answer after the other, and remembers what it was asked."""
+    """A peer that gives one answer after the other, and records the calls."""
 
     answers: Iterator[pb.Operation | Exception]
-    asked: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
 
     def _answer(self, method: str) -> pb.Operation:
-        self.asked.append(method)
+        self.calls.append(method)
         answer = next(self.answers)
         if isinstance(answer, Exception):
             raise answer
@@ -47,13 +47,13 @@ class PeerOperations:
         return self._answer("wait")
 
     def GetOperation(self, request: pb.GetOperationRequest, timeout: float) -> pb.Operation:
-        """Looks."""
+        """Reads."""
         return self._answer("get")
 
     def CancelOperation(self, request: pb.CancelOperationRequest) -> Empty:
-        """Is asked for the end."""
+        """Records the cancel."""
         assert request.name == PEER
-        self.asked.append("cancel")
+        self.calls.append("cancel")
         return Empty()
 
 
@@ -72,29 +72,29 @@ def following(peer: PeerOperations, begun: list[str]) -> Callable[[Work], Messag
 
 
 def cancel(service: Any, name: str) -> None:
-    """Asks for the end of one's own work."""
+    """Cancels one's own work."""
     service.stub().CancelOperation(pb.CancelOperationRequest(name=name))
 
 
 def state_of(service: Any, name: str) -> tuple[str, OperationMetadata]:
-    """Where one's own work stands."""
+    """State and progress of one's own work."""
     with service.operations.database.read() as session:
         row = service.operations.find(session, "demo", name.rpartition("/")[2])
     return row.state, OperationMetadata.FromString(row.progress)
 
 
 def test_a_peer_s_work_is_waited_for(service: Any) -> None:
-    """A peer's work is begun once, and looked at until it has ended."""
+    """A peer's work is begun once, and waited for until it has ended."""
     peer, begun = PeerOperations(iter([operation(), operation(), operation(done=True)])), []
     name = service.record()
     service.finish(following(peer, begun))
     assert state_of(service, name)[0] == State.SUCCEEDED
-    assert (len(begun), peer.asked) == (1, ["wait"] * 3)
+    assert (len(begun), peer.calls) == (1, ["wait"] * 3)
 
 
 def test_a_peer_s_work_is_found_again(service: Any) -> None:
-    """After an interruption the same work of the peer is followed, not begun again, and shown."""
-    peer, begun = PeerOperations(iter([Unavailable(problem="away"), operation(done=True)])), []
+    """After an interruption the same work of the peer is followed, not begun again, and reported."""
+    peer, begun = PeerOperations(iter([Unavailable(problem="restarting"), operation(done=True)])), []
     name = service.record()
     worker = service.worker(following(peer, begun))
     assert worker.run_once()
@@ -103,8 +103,8 @@ def test_a_peer_s_work_is_found_again(service: Any) -> None:
         row.not_before = 0.0
         tx.commit()
     assert worker.run_once()
-    state, shown = state_of(service, name)
-    assert (len(begun), state, shown.disks[0].disk) == (1, State.SUCCEEDED, "d")
+    state, metadata = state_of(service, name)
+    assert (len(begun), state, metadata.disks[0].disk) == (1, State.SUCCEEDED, "d")
 
 
 def test_a_peer_s_work_without_disks_leaves_the_progress(service: Any) -> None:
@@ -118,8 +118,8 @@ def test_a_peer_s_work_without_disks_leaves_the_progress(service: Any) -> None:
         return Empty()
 
     service.finish(run)
-    shown = state_of(service, name)[1]
-    assert (shown.progress_percent, shown.done_bytes, shown.total_bytes) == (100, 100, 100)
+    metadata = state_of(service, name)[1]
+    assert (metadata.progress_percent, metadata.done_bytes, metadata.total_bytes) == (100, 100, 100)
 
 
 def test_a_peer_s_failure_is_one_s_own(service: Any) -> None:
@@ -134,13 +134,13 @@ def test_a_peer_s_failure_is_one_s_own(service: Any) -> None:
 
 
 def test_many_waits_at_the_peer_are_no_failure(service: Any) -> None:
-    """A peer at which too many wait already is looked at in another way until the work has ended."""
+    """When a peer has TOO_MANY_WAITS, its operation is polled until it has ended."""
     busy = RemoteRefusal(TooManyWaits.kind, TooManyWaits.reason, "24 callers are waiting already")
     peer = PeerOperations(iter([busy, operation(), busy, operation(done=True)]))
     name = service.record()
     service.finish(following(peer, []))
     assert state_of(service, name)[0] == State.SUCCEEDED
-    assert peer.asked == ["wait", "get", "wait", "get"]
+    assert peer.calls == ["wait", "get", "wait", "get"]
 
 
 def test_a_cancel_is_passed_on(service: Any) -> None:
@@ -154,7 +154,7 @@ def test_a_cancel_is_passed_on(service: Any) -> None:
     peer = PeerOperations(answers())
     service.finish(following(peer, []))
     assert state_of(service, name)[0] == State.CANCELLED
-    assert peer.asked[-1] == "cancel"
+    assert peer.calls[-1] == "cancel"
 
 
 def test_a_lost_peer_is_an_error(service: Any) -> None:

@@ -1,6 +1,6 @@
-"""google.longrunning.Operations as a server has it: projects, lists, names, and how many may wait.
+"""google.longrunning.Operations as a server has it: projects, lists, names, and the limit of waits.
 
-What it does with work is held by tests/conformance/operations, which goes through a client too.
+Its effects on work are tested by tests/conformance/operations, through a client too.
 """
 
 import time
@@ -25,15 +25,15 @@ def succeed(_work: Work) -> Message:
 
 
 def wait_request(name: str, seconds: float) -> pb.WaitOperationRequest:
-    """Asks to wait for so long."""
+    """A request to wait for so long."""
     timeout = Duration()
     timeout.FromNanoseconds(int(seconds * 1e9))
     return pb.WaitOperationRequest(name=name, timeout=timeout)
 
 
-def listed(service: Any, text: str = "", **asked: Any) -> list[str]:
+def listed(service: Any, text: str = "", **fields: Any) -> list[str]:
     """The targets of the operations in a list."""
-    request = pb.ListOperationsRequest(name="projects/demo", filter=text, **asked)
+    request = pb.ListOperationsRequest(name="projects/demo", filter=text, **fields)
     found = []
     for operation in service.stub().ListOperations(request).operations:
         metadata = OperationMetadata()
@@ -54,14 +54,14 @@ class TestGet:
         name = service.record(project="other")
         request = getattr(pb, f"{method}Request")
         mine = name.replace("projects/other", "projects/demo")
-        for asked, reason in ((name, "PROJECT_NOT_FOUND"), (mine, "OPERATION_NOT_FOUND")):
+        for requested, reason in ((name, "PROJECT_NOT_FOUND"), (mine, "OPERATION_NOT_FOUND")):
             with pytest.raises(RemoteRefusal) as refused:
-                getattr(service.stub(), method)(request(name=asked))
+                getattr(service.stub(), method)(request(name=requested))
             assert refused.value.reason == reason
         assert service.stub("other").GetOperation(pb.GetOperationRequest(name=name)).name == name
 
     @pytest.mark.parametrize("name", ["", "x", "projects/demo", "projects/demo/backups/x", "x" * 100_000])
-    def test_what_is_no_name_is_refused(self, service: Any, name: str) -> None:
+    def test_a_text_that_is_no_name_is_refused(self, service: Any, name: str) -> None:
         """A name that is none of an operation is refused with the field's path, however long it is."""
         with pytest.raises(RemoteRefusal) as refused:
             service.stub().GetOperation(pb.GetOperationRequest(name=name))
@@ -145,8 +145,8 @@ class TestWait:
         service.finish(succeed)
         assert service.stub().WaitOperation(pb.WaitOperationRequest(name=name)).done
 
-    def test_a_closing_service_answers_who_waits(self, service: Any) -> None:
-        """Who waits when the service is about to end is told where the work stands, and holds nothing up."""
+    def test_a_closing_service_answers_its_waits(self, service: Any) -> None:
+        """A wait at a service that is about to end is answered with the present state, and delays nothing."""
         name = service.record()
         begun = time.monotonic()
         with ThreadPoolExecutor(1) as pool:

@@ -5,8 +5,8 @@ import time
 from recast.operations.wakeup import Wakeup
 
 
-def test_a_closed_bell_keeps_nobody_waiting() -> None:
-    """Whoever comes to wait after the end returns at once, however many came before."""
+def test_a_closed_wakeup_ends_every_wait() -> None:
+    """Any wait after the close returns at once, however many came before."""
     wakeup = Wakeup()
     wakeup.close()
     begun = time.monotonic()
@@ -15,7 +15,7 @@ def test_a_closed_bell_keeps_nobody_waiting() -> None:
     assert time.monotonic() - begun < 25
 
 
-def test_a_ring_that_nobody_waits_for_is_kept_for_one() -> None:
+def test_a_notify_without_a_wait_ends_the_next_one() -> None:
     """A notify before the wait ends the next wait, and no other."""
     wakeup = Wakeup()
     wakeup.notify()

@@ -19,7 +19,7 @@ BLOCK = 4096
 
 
 class FileReader:
-    """A raw file as a ContentReader that counts what is read."""
+    """A raw file as a ContentReader that counts its reads."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDONLY)

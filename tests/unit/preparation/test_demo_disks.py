@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 
 def test_real_content(tmp_path: Path) -> None:
-    """A system disk holds as much of this machine's content as was asked for, and is sparse beyond it."""
+    """A system disk has the requested amount of this machine's content, and is sparse beyond it."""
     disk = disks.make_system_disk(tmp_path / "disk.raw", 64 * MIB, 4 * MIB)
     status = disk.path.stat()
     assert (status.st_size, disk.content_bytes) == (64 * MIB, 4 * MIB)
@@ -30,7 +30,7 @@ def test_file_system_is_whole(tmp_path: Path) -> None:
 
 
 def test_incompressible(tmp_path: Path) -> None:
-    """Noise is the same for the same seed, another for another, and exactly as long as asked for."""
+    """Noise is the same for the same seed, another for another, and exactly of the requested length."""
     paths = [tmp_path / name for name in "abc"]
     for path, seed in zip(paths, (1, 1, 2), strict=True):
         disks.make_incompressible_disk(path, 4 * MIB, MIB + 512, seed)

@@ -16,8 +16,8 @@ OK, MISSING, UNKNOWN = Verdict.OK, Verdict.MISSING, Verdict.UNKNOWN
 NO_CLOUD_INIT = {"/usr/bin/cloud-init": None}
 
 
-def ask_linux(check: str, files: dict[str, str | None]) -> Verdict:
-    """Return the verdict on the prepared server with `files` put in, or with None taken away."""
+def verdict_on_linux(check: str, files: dict[str, str | None]) -> Verdict:
+    """Return the verdict on the prepared server with `files` put in, or with None removed."""
     prepared = {
         path: LinkTo(content.target) if isinstance(content, Link) else content
         for path, content in system_files("prepared").items()
@@ -64,8 +64,8 @@ def ask_linux(check: str, files: dict[str, str | None]) -> Verdict:
 )  # fmt: skip
 @pytest.mark.rule("R20")
 def test_linux(check: str, verdict: Verdict, path: str, content: str | None) -> None:
-    """One file more, less or other on a prepared server changes the verdict on what it is about."""
-    assert ask_linux(check, {path: content}) is verdict
+    """One file more, less or other on a prepared server changes the verdict of its check."""
+    assert verdict_on_linux(check, {path: content}) is verdict
 
 
 KEYFILE = "/etc/NetworkManager/system-connections/eth0.nmconnection"
@@ -100,7 +100,7 @@ KEYFILE = "/etc/NetworkManager/system-connections/eth0.nmconnection"
 @pytest.mark.rule("R20")
 def test_dhcp(verdict: Verdict, path: str, content: str | None) -> None:
     """Without Cloud-Init a fixed address in any of the usual files counts, and no file is unknown."""
-    assert ask_linux("DHCP", {**NO_CLOUD_INIT, path: content}) is verdict
+    assert verdict_on_linux("DHCP", {**NO_CLOUD_INIT, path: content}) is verdict
 
 
 STATIC: dict[str, str | None] = {"/etc/network/interfaces": "iface eth0 inet static\n"}
@@ -109,7 +109,7 @@ STATIC: dict[str, str | None] = {"/etc/network/interfaces": "iface eth0 inet sta
 @pytest.mark.rule("R20")
 def test_cloud_init_manages_network() -> None:
     """Where Cloud-Init manages the network, fixed addresses are no obstacle."""
-    assert ask_linux("DHCP", STATIC) is OK
+    assert verdict_on_linux("DHCP", STATIC) is OK
 
 
 @pytest.mark.parametrize(
@@ -122,15 +122,15 @@ def test_cloud_init_manages_network() -> None:
 )
 @pytest.mark.rule("R20")
 def test_cloud_init_leaves_network(files: dict[str, str | None]) -> None:
-    """Where Cloud-Init is off, or told to leave the network alone, fixed addresses count."""
-    assert ask_linux("DHCP", STATIC | files) is MISSING
+    """Where Cloud-Init is off, or set to leave the network alone, fixed addresses count."""
+    assert verdict_on_linux("DHCP", STATIC | files) is MISSING
 
 
 MOUNTING = {"/etc/fstab": "UUID=1 / ext4 x 0 1\nUUID=A /usr ext4 x 0 1\nUUID=c /mnt ext4 noauto 0 0\n"}
 
 
 def test_mounted_file_system() -> None:
-    """A file under a mount point is looked for in the file system that the fstab mounts there."""
+    """A file under a mount point is searched in the file system that the fstab mounts there."""
     tree = MountedTree(MemoryTree(MOUNTING), {"uuid=a": MemoryTree({"/bin/cloud-init": "x"})})
     assert tree.read("/usr/bin/cloud-init") == b"x"
     assert tree.names("/usr") == ["bin"]
@@ -158,7 +158,7 @@ WINDOWS = {
 }  # fmt: skip
 
 
-def ask_windows(without: str = "") -> dict[str, Verdict]:
+def verdicts_on_windows(without: str = "") -> dict[str, Verdict]:
     """Return the verdicts on a prepared Windows without the files whose paths hold `without`."""
     tree = MemoryTree({path: text for path, text in WINDOWS.items() if not without or without not in path})
     return {finding.check: finding.verdict for finding in run_checks(windows.CHECKS, tree)}
@@ -166,11 +166,11 @@ def ask_windows(without: str = "") -> dict[str, Verdict]:
 
 @pytest.mark.rule("R21")
 def test_windows() -> None:
-    """A prepared Windows is known by its hive; only what the registry tells is unknown."""
+    """A prepared Windows is known by its hive; only the checks of the registry are unknown."""
     tree = MemoryTree(WINDOWS)
     assert windows.has_windows(tree)
     assert windows.read_version(tree) == "10.0.20348.1"
-    found = ask_windows()
+    found = verdicts_on_windows()
     assert {check for check, verdict in found.items() if verdict is UNKNOWN} == {
         "WINDOWS_DHCP",
         "WINDOWS_SAN_POLICY",
@@ -189,7 +189,7 @@ def test_windows() -> None:
 @pytest.mark.rule("R21")
 def test_unprepared_windows(check: str, without: str) -> None:
     """A Windows without Cloudbase-Init or without VirtIO drivers lacks just that."""
-    assert [name for name, verdict in ask_windows(without).items() if verdict is MISSING] == [check]
+    assert [name for name, verdict in verdicts_on_windows(without).items() if verdict is MISSING] == [check]
 
 
 def test_not_windows() -> None:

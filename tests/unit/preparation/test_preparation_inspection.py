@@ -1,4 +1,4 @@
-"""What an inspection reports of real disks."""
+"""The report of an inspection of real disks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MakeReader = Callable[[Any], Any]
 
 
 class FailsAfter:
-    """A reader whose disk goes away after some reads."""
+    """A reader whose disk fails after some reads."""
 
     def __init__(self, reader: Any, reads: int) -> None:
         self._reader = reader
@@ -31,7 +31,7 @@ class FailsAfter:
         """Return the bytes, as long as there is a disk."""
         self._left -= 1
         if self._left < 0:
-            raise ConnectionError("the disk went away")
+            raise ConnectionError("the disk is gone")
         return bytes(self._reader.pread(offset, length))
 
 
@@ -41,12 +41,12 @@ def verdicts(report: Report) -> dict[str, Verdict]:
 
 
 def missing(report: Report) -> set[str]:
-    """Return the names of what is missing."""
+    """Return the names of the missing checks."""
     return {finding.check for finding in report.missing}
 
 
 def details(report: Report) -> str:
-    """Return what the report says about every check."""
+    """Return the details of all checks."""
     return "\n".join(finding.detail for finding in report.findings)
 
 
@@ -58,7 +58,7 @@ def overwrite(path: Path, offset: int, content: bytes) -> None:
 
 @pytest.mark.rule("R20")
 def test_prepared(make_disk: MakeDisk, file_reader: MakeReader) -> None:
-    """A prepared server's disk has every check met, and says what system it is and how it boots."""
+    """A prepared server's disk has every check met, and the report names its system and its boot."""
     disk = make_disk()
     report = inspect_here(file_reader(disk.path))
     assert set(verdicts(report).values()) == {Verdict.OK}
@@ -100,7 +100,7 @@ def test_backup_gpt(make_disk: MakeDisk, file_reader: MakeReader) -> None:
 
 
 def test_garbage_table(make_disk: MakeDisk, file_reader: MakeReader) -> None:
-    """A disk whose two GPTs are both destroyed tells nothing, and says why."""
+    """A disk whose two GPTs are both destroyed has unknown checks alone, with the reason."""
     disk = make_disk()
     overwrite(disk.path, 512, b"\xff" * 512)
     overwrite(disk.path, disk.size_bytes - 512, b"\xff" * 512)
@@ -137,7 +137,7 @@ def test_partition_outside(make_disk: MakeDisk, file_reader: MakeReader) -> None
 
 
 def test_corrupt_superblock(make_disk: MakeDisk, file_reader: MakeReader) -> None:
-    """A superblock that contradicts itself makes every check unknown, with what the file system says."""
+    """A superblock that contradicts itself makes every check unknown, with the file system's error."""
     disk = make_disk()
     overwrite(disk.path, disk.root_offset + 1024 + 32, bytes(4))  # blocks per group
     report = inspect_here(file_reader(disk.path))
@@ -185,7 +185,7 @@ def test_os_release_is_a_loop(make_disk: MakeDisk, file_reader: MakeReader) -> N
 
 
 def test_details_are_printable(make_disk: MakeDisk, file_reader: MakeReader) -> None:
-    """What a disk says reaches no terminal with control characters, nor at any length."""
+    """Texts from a disk reach no terminal with control characters, nor at any length."""
     name = "\x1b[31m" + "x" * 5000
     report = inspect_here(
         file_reader(make_disk(files={"/usr/lib/os-release": f'PRETTY_NAME="{name}"\n'}).path)
@@ -219,8 +219,8 @@ def test_unread_file_system(
 
 @pytest.mark.parametrize("reads", [0, 1, 3, 6, 9])
 def test_reader_fails(make_disk: MakeDisk, file_reader: MakeReader, reads: int) -> None:
-    """What the reader raises is raised, wherever in the inspection it happens."""
-    with pytest.raises(ConnectionError, match="went away"):
+    """The reader's exception is raised, at any point of the inspection."""
+    with pytest.raises(ConnectionError, match="is gone"):
         inspect_here(FailsAfter(file_reader(make_disk().path), reads))
 
 

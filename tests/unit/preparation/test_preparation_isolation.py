@@ -43,7 +43,7 @@ def test_same_report(make_disk: MakeDisk, file_reader: MakeReader, variant: str)
 
 
 def test_reader_fails(make_disk: MakeDisk, file_reader: MakeReader) -> None:
-    """What the reader raises is raised to the caller, although a child asked for the bytes."""
+    """The reader's exception is raised to the caller, although a child requested the bytes."""
     with pytest.raises(TimeoutError, match="the store does not answer"):
         inspect(FailsThirdRead(file_reader(make_disk().path)))
 
@@ -72,7 +72,7 @@ def test_from_threads(make_disk: MakeDisk, file_reader: MakeReader) -> None:
 
 
 class CrashesTheChild:
-    """A reader that crashes whoever asks it, as content might that The Sleuth Kit does not survive."""
+    """A reader that crashes its caller, as content might that The Sleuth Kit does not survive."""
 
     size_bytes = 1 << 20
 
@@ -86,14 +86,14 @@ class CrashesTheChild:
 
 
 def test_child_crashes() -> None:
-    """A child that ends without a report makes every check unknown, and the reason tells how it ended."""
+    """A child that ends without a report makes every check unknown, and the reason has its exit."""
     report = inspect(CrashesTheChild())
     assert {finding.verdict for finding in report.findings} == {Verdict.UNKNOWN}
     assert "ended with SIGSEGV" in report.findings[0].detail
 
 
-def test_an_inspector_says_what_inspect_says(make_disk: MakeDisk, file_reader: MakeReader) -> None:
-    """An inspector that keeps a child ready reports the same, disk after disk, and leaves no child behind."""
+def test_an_inspector_reports_as_inspect_does(make_disk: MakeDisk, file_reader: MakeReader) -> None:
+    """An inspector with a waiting child reports the same, disk after disk, and leaves no child behind."""
     path = make_disk().path
     inspector = Inspector()
     inspector.prepare()

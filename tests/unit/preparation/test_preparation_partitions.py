@@ -87,7 +87,7 @@ def test_any_bytes(bytes_reader: MakeReader, head: bytes, seed: int) -> None:
 
 
 def test_budget(bytes_reader: MakeReader) -> None:
-    """An inspection that asks for more bytes than its budget is refused them."""
+    """An inspection that reads more bytes than its budget is refused them."""
     reader = BudgetedReader(bytes_reader(bytes(100)), budget_bytes=50)
     assert len(reader.pread(0, 40)) == 40
     with pytest.raises(BudgetSpentError):

@@ -1,4 +1,4 @@
-"""What every resource's row has: a version, and an etag made of it."""
+"""The common columns of resource rows: a version, and an etag made of it."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -37,7 +37,7 @@ _ANSWERS: dict[str, type[Any]] = {
 
 @dataclass
 class Handlers:
-    """Answers each method with what a test put there, else with an empty message; counts the calls."""
+    """Answers each method by the test's handler, else with an empty message; counts the calls."""
 
     given: dict[str, Handler] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
@@ -161,6 +161,6 @@ def service(server: Service) -> Service:
 
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[list[Any]]:
-    """What is logged, with what is bound; kept instead of printed."""
-    with capture_logs(processors=[merge_contextvars]) as kept:
-        yield kept
+    """The captured log with its bound context, which is not printed."""
+    with capture_logs(processors=[merge_contextvars]) as captured:
+        yield captured

@@ -50,7 +50,7 @@ class TestFieldRules:
         assert service.handlers.calls == []
 
     def test_very_many_broken_fields_arrive_as_a_refusal(self, service: Any) -> None:
-        """A request that breaks more rules than a call's trailers can tell of is refused as any other."""
+        """A request that breaks more rules than fit into a call's trailers is refused as any other."""
         disks = [ecs.DataDiskSpec(size_bytes=-1, image="X" * 900, display_name="X" * 200) for _ in range(59)]
         request = ecs.CreateServersRequest(parent="projects/demo", data_disks=disks)
         with pytest.raises(grpc.RpcError) as refused:
@@ -117,7 +117,7 @@ class TestErrors:
         assert (refused.value.reason, refused.value.domain) == ("SERVER_NOT_FOUND", "ecs.recast")
         assert refused.value.facts == {"server": "s", "vendor_code": "Ecs.0114"}
 
-    def test_a_bug_tells_nothing_but_its_number(self, service: Any, logs: list[Any]) -> None:
+    def test_the_answer_to_a_bug_has_only_its_request_id(self, service: Any, logs: list[Any]) -> None:
         """A bug is INTERNAL with the request's id and without its own text; the log has it by that id."""
 
         def stumble(*_: object) -> csbs.GetBackupResponse:
@@ -214,9 +214,9 @@ class TestErrors:
 
 
 class TestClient:
-    """What a channel adds."""
+    """The additions of a channel."""
 
-    def test_what_is_away_is_tried_again(self, service: Any) -> None:
+    def test_an_unavailable_call_is_tried_again(self, service: Any) -> None:
         """A call that is UNAVAILABLE is made again by the channel itself, up to four times in all."""
 
         def handle(*_: object) -> csbs.GetBackupResponse:
@@ -229,10 +229,10 @@ class TestClient:
         assert len(service.handlers.calls) == 3
 
     @pytest.mark.parametrize(("times", "wanted"), [(2, None), (9, Kind.UNAVAILABLE)])
-    def test_what_an_ending_server_does_not_take_up_is_tried_again(
+    def test_a_call_that_a_stopping_server_does_not_take_up_is_tried_again(
         self, service: Any, times: int, wanted: Kind | None
     ) -> None:
-        """A call that the server itself cancels, as gRPC does at its end, is made again; for good it is
+        """A call that the server itself cancels, as gRPC does at its shutdown, is made again; for good it is
         UNAVAILABLE.
         """
 
@@ -292,7 +292,7 @@ class TestClient:
     def test_every_call_has_a_deadline(
         self, service: Any, given_: dict[str, float], low: float, high: float
     ) -> None:
-        """The server is told how long the caller waits: 20 seconds, or what the call says."""
+        """The server gets the caller's deadline: 20 seconds, or that of the call."""
         left: list[float] = []
 
         def handle(_request: object, context: Call) -> csbs.GetBackupResponse:
@@ -319,10 +319,10 @@ class TestClient:
         assert refused.value.kind is Kind.DEADLINE_EXCEEDED
 
     def test_a_peer_that_is_not_there_is_unavailable(self, service: Any) -> None:
-        """A call to a port where nobody listens is UNAVAILABLE, as a refusal."""
+        """A call to a port without a listener is UNAVAILABLE, as a refusal."""
         token = service.token(ME)
         with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+            taken.bind(("127.0.0.1", 0))  # bound, but without a listener
             channel = connect(f"127.0.0.1:{taken.getsockname()[1]}", lambda: token)
             with pytest.raises(RemoteRefusal) as refused:
                 csbs_grpc.BackupServiceStub(channel).GetBackup(GET)

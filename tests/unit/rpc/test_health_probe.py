@@ -23,21 +23,21 @@ NAME = "probed.example"
 
 
 class Health(health_pb2_grpc.HealthServicer):
-    """Says of each service what a test put there; remembers what it was called with."""
+    """Answers for each service with the test's status; records the call's metadata."""
 
-    def __init__(self, said: dict[str, Any]) -> None:
-        self.said = said
+    def __init__(self, statuses: dict[str, Any]) -> None:
+        self.statuses = statuses
         self.seen: dict[str, str | bytes] = {}
         self.held = threading.Event()
 
     def Check(self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext) -> Status:
-        """One service's status; `slow` waits until it is let go."""
+        """One service's status; `slow` waits until it is released."""
         self.seen = dict(context.invocation_metadata())
         if request.service == "slow":
             self.held.wait(30)
-        if request.service not in self.said:
+        if request.service not in self.statuses:
             context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
-        return Status(status=self.said[request.service])
+        return Status(status=self.statuses[request.service])
 
 
 Serve = Callable[..., str]
@@ -45,7 +45,7 @@ Serve = Callable[..., str]
 
 @pytest.fixture
 def health() -> Iterator[Health]:
-    """The whole is well, `sick` is not."""
+    """The whole is SERVING, `sick` is not."""
     servicer = Health({"": Status.SERVING, "sick": Status.NOT_SERVING, "slow": Status.SERVING})
     yield servicer
     servicer.held.set()
@@ -53,7 +53,7 @@ def health() -> Iterator[Health]:
 
 @pytest.fixture
 def serve(health: Health) -> Iterator[Serve]:
-    """Starts a server, with `health` unless told otherwise, and gives its address."""
+    """Starts a server, by default with `health`, and gives its address."""
     servers = []
 
     def start(*, with_health: bool = True, credentials: grpc.ServerCredentials | None = None) -> str:
@@ -76,7 +76,7 @@ def serve(health: Health) -> Iterator[Serve]:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, grpc.ServerCredentials]:
-    """A certificate that names `NAME` and was signed by itself: its file, and what a server shows it with."""
+    """A self-signed certificate that names `NAME`: its file, and the server's credentials with it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
     now = datetime.now(UTC)
@@ -117,7 +117,7 @@ def test_a_server_that_serves_is_0(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "problem"),
     [
         ((), "-addr is required"),
         (("-addr=127.0.0.1:1", "-no-such-flag"), "-no-such-flag"),
@@ -129,21 +129,21 @@ def test_a_server_that_serves_is_0(serve: Serve) -> None:
         (("-addr=127.0.0.1:1", "-tls", "-tls-ca-cert=/no/such/file"), "there is no file"),
     ],
 )
-def test_wrong_flags_are_1(flags: tuple[str, ...], said: str) -> None:
+def test_wrong_flags_are_1(flags: tuple[str, ...], problem: str) -> None:
     """Flags that are missing, unknown, unreadable or do not go together end with 1, and are named."""
     code, text = probe(*flags)
-    assert (code, said in text) == (1, True), text
+    assert (code, problem in text) == (1, True), text
 
 
-def test_nobody_there_is_2() -> None:
-    """A port where nobody listens ends with 2, within the time that was given."""
+def test_no_listener_is_2() -> None:
+    """A port without a listener ends with 2, within the given time."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         code, text = probe(f"-addr=127.0.0.1:{held.getsockname()[1]}", "-connect-timeout=300ms")
     assert (code, "within 0.3 s" in text) == (2, True), text
 
 
-def test_one_who_says_nothing_is_2() -> None:
+def test_a_silent_listener_is_2() -> None:
     """A port that takes the connection and never answers ends with 2, with TLS and without."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"-addr=127.0.0.1:{silent.getsockname()[1]}"
@@ -152,7 +152,7 @@ def test_one_who_says_nothing_is_2() -> None:
 
 
 def test_an_unknown_service_is_3(serve: Serve) -> None:
-    """A failed call ends with 3, and says how it failed."""
+    """A failed call ends with 3, and prints its failure."""
     code, text = probe(f"-addr={serve()}", "-service=stranger")
     assert (code, text) == (3, "health rpc failed: NOT_FOUND: unknown service\n")
 
@@ -170,7 +170,7 @@ def test_a_slow_answer_is_3(serve: Serve) -> None:
 
 
 def test_a_sick_service_is_4(serve: Serve) -> None:
-    """NOT_SERVING ends with 4, whatever the whole server says."""
+    """NOT_SERVING ends with 4, whatever the status of the whole server."""
     address = serve()
     assert probe(f"-addr={address}", "-service=sick") == (4, "status: NOT_SERVING\n")
     assert probe(f"-addr={address}")[0] == 0
@@ -195,7 +195,7 @@ def test_tls_is_checked(serve: Serve, certificate: tuple[Path, grpc.ServerCreden
     assert probe(address)[0] == 2
 
 
-def test_tls_may_be_believed_unseen(serve: Serve, certificate: tuple[Path, grpc.ServerCredentials]) -> None:
+def test_tls_without_verification(serve: Serve, certificate: tuple[Path, grpc.ServerCredentials]) -> None:
     """With -tls-no-verify any certificate does; a server without TLS does not."""
     _, credentials = certificate
     assert probe(f"-addr={serve(credentials=credentials)}", "-tls", "-tls-no-verify")[0] == 0
@@ -208,8 +208,8 @@ def test_the_version_is_0() -> None:
     assert (code, len(text.split())) == (0, 1)
 
 
-def test_it_brings_little_along() -> None:
+def test_it_imports_little() -> None:
     """Run every few seconds, it loads neither our settings nor cryptography nor pydantic."""
-    looked = "import sys, recast.rpc.health_probe; print({'cryptography', 'pydantic'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", looked], capture_output=True, text=True, check=True)
+    program = "import sys, recast.rpc.health_probe; print({'cryptography', 'pydantic'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

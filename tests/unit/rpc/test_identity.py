@@ -28,7 +28,7 @@ class Clock:
 
 
 class CountsVerifications(Verifier):
-    """Counts how often a token's signature was looked at."""
+    """Counts the verifications of signatures."""
 
     count = 0
 
@@ -69,27 +69,27 @@ class TestKeys:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
     def test_making_keys_again_changes_nothing(self, tmp_path: Path) -> None:
-        """Keys that are there are kept, so that tokens stay good."""
+        """Existing keys are not replaced, so that tokens stay valid."""
         create_keys(tmp_path)
         before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         create_keys(tmp_path)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
-    def test_what_is_missing_is_made(self, tmp_path: Path) -> None:
-        """A key that is missing is made, and trusted, beside those that are kept."""
+    def test_a_missing_key_is_made(self, tmp_path: Path) -> None:
+        """A missing key is made, and trusted, beside the existing ones."""
         create_keys(tmp_path)
-        kept = (tmp_path / "people.pem").read_bytes()
+        existing = (tmp_path / "people.pem").read_bytes()
         (tmp_path / "ims.pem").unlink()
         (tmp_path / "trusted.json").unlink()
         create_keys(tmp_path)
-        assert (tmp_path / "people.pem").read_bytes() == kept
+        assert (tmp_path / "people.pem").read_bytes() == existing
         signer = Signer.load(tmp_path / "ims.pem")
         caller = Caller("ims", "demo", "service")
         made = signer.token(caller, now=time.time(), lifetime_seconds=60)
         assert Verifier.load(tmp_path / "trusted.json").verify(made) == caller
 
     def test_the_trust_file_holds_no_secret(self, keys: Path) -> None:
-        """The trust file holds public keys, what each may speak for, and nothing private."""
+        """The trust file holds public keys with their claims, and nothing private."""
         trusted = json.loads((keys / "trusted.json").read_text())["keys"]
         assert {key["kid"] for key in trusted} == {"people", "csbs", "ims", "ecs"}
         for key in trusted:
@@ -110,7 +110,7 @@ class TestKeys:
 
 
 class TestTokens:
-    """What is remembered of tokens."""
+    """The cache of tokens."""
 
     def test_a_token_is_verified_once(self, verifier: CountsVerifications, keys: Path, clock: Clock) -> None:
         """A token that was verified is known until it expires, and is then verified again."""
@@ -122,14 +122,14 @@ class TestTokens:
         assert verifier.count == 2
 
     def test_a_token_that_is_not_trusted_is_not_remembered(self, verifier: CountsVerifications) -> None:
-        """A token that was refused is looked at each time that it comes."""
+        """A token that was refused is verified again at each call."""
         for _ in range(2):
             with pytest.raises(TokenInvalid):
                 verifier.verify("a.b.c")
         assert verifier.count == 2
 
     def test_many_tokens_do_not_fill_the_memory(self, verifier: CountsVerifications, keys: Path) -> None:
-        """A verifier forgets tokens rather than keep more than ten thousand, and trusts them all the same."""
+        """A verifier forgets tokens beyond ten thousand, and trusts them all the same."""
         signer = Signer.load(keys / "people.pem")
         token = signer.token(ME, now=time.time(), lifetime_seconds=60)
         verifier.verify(token)

@@ -1,4 +1,4 @@
-"""Calls whose request is late, missing, doubled or too long; and how many of them a peer may have."""
+"""Calls whose request is late, missing, doubled or too long; and the limit of them for a peer."""
 
 import asyncio
 import threading
@@ -46,7 +46,7 @@ def hasty(keys: Path) -> Iterator[Service]:
 
 
 class Call:
-    """A call to a method whose requests are sent one by one, and not ended unless it is said."""
+    """A call to a method whose requests are sent one by one, and ended only by `end`."""
 
     def __init__(self, service: Service, channel: grpc.Channel, method: str, token: str | None) -> None:
         self._requests: SimpleQueue[bytes | None] = SimpleQueue()
@@ -122,7 +122,7 @@ class TestRequests:
             assert call.refusal() == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID")
         assert service.handlers.calls == []
 
-    def test_what_is_no_message_is_refused(self, service: Service) -> None:
+    def test_bytes_that_are_no_message_are_refused(self, service: Service) -> None:
         """Bytes that are no message of the method are INVALID_ARGUMENT, not a bug."""
         with service.plain() as channel:
             call = channel.unary_unary("/recast.csbs.v1.BackupService/GetBackup")
@@ -142,7 +142,7 @@ class TestStreams:
     """Streams of requests."""
 
     def test_a_late_message_ends_an_upload(self, hasty: Service) -> None:
-        """A stream whose next message is late is refused, and its handler hears of it."""
+        """A stream whose next message is late is refused, and its handler gets an exception."""
         received: list[str] = []
 
         async def take(requests: AsyncIterator[ims.ImportImageRequest], _context: object) -> Any:
@@ -160,7 +160,7 @@ class TestStreams:
 
     @pytest.mark.parametrize("version", VERSIONS)
     def test_an_idle_reflection_stream_ends(self, hasty: Service, version: str) -> None:
-        """A reflection stream that nothing is asked on is ended."""
+        """A reflection stream without requests is ended."""
         with calling(hasty, f"{version}/ServerReflectionInfo", None) as call:
             assert call.refusal() == (grpc.StatusCode.DEADLINE_EXCEEDED, "REQUEST_TIMEOUT")
 
@@ -209,7 +209,7 @@ class TestPeers:
             stopped.set()
             sender.join()
 
-    def test_nothing_is_kept_of_calls_that_ended(self) -> None:
+    def test_nothing_is_left_of_calls_that_ended(self) -> None:
         """A peer whose calls have ended is forgotten."""
         calls = PeerCalls(1, "open")
 

@@ -1,4 +1,4 @@
-"""Resource names, update masks and settings: what a request or an environment says, read once and for all."""
+"""Resource names, update masks and settings: texts of a request or an environment become values."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class Settings(ServiceSettings):
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """What every service must be told, apart from its database."""
+    """The settings that every service needs, apart from its database."""
     for name, value in {
         "ADDRESS": "127.0.0.1:0",
         "TRUSTED_KEYS_FILE": "trusted.json",
@@ -58,8 +58,8 @@ def test_a_name_is_read_and_written() -> None:
         " projects/demo/backups/x",
     ],
 )
-def test_what_is_no_name_is_refused(text: str) -> None:
-    """What is no name of the collection is refused with the path of its field."""
+def test_a_text_that_is_no_name_is_refused(text: str) -> None:
+    """A text that is no name of the collection is refused with the path of its field."""
     with pytest.raises(RequestInvalid) as refused:
         parse_name(text, "backups", "backup.name")
     assert [field.field for field in refused.value.fields] == ["backup.name"]
@@ -68,8 +68,8 @@ def test_what_is_no_name_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "projects/", "projects/Demo", "projects/demo/", "demo", "projects/demo\n"]
 )
-def test_what_is_no_parent_is_refused(text: str) -> None:
-    """What is no project's name is refused with the path of its field."""
+def test_a_text_that_is_no_parent_is_refused(text: str) -> None:
+    """A text that is no project's name is refused with the path of its field."""
     with pytest.raises(RequestInvalid) as refused:
         parse_parent(text)
     assert [field.field for field in refused.value.fields] == ["parent"]
@@ -86,14 +86,14 @@ def test_what_is_no_parent_is_refused(text: str) -> None:
     ],
     ids=["no mask", "one", "one that is cleared", "all", "both"],
 )
-def test_a_mask_says_what_changes(paths: list[str], changes: dict[str, str]) -> None:
+def test_a_mask_names_the_changes(paths: list[str], changes: dict[str, str]) -> None:
     """A mask names the fields to change; none means those that are set, and `*` all that can be changed."""
     assert masked(Backup(description="new"), FieldMask(paths=paths), FIELDS) == changes
 
 
 @pytest.mark.parametrize("path", ["name", "state", "nothing", "", "display_name.x", "image"])
 def test_a_mask_over_other_fields_is_refused(path: str) -> None:
-    """A mask that names what cannot be changed is refused with the path within the mask."""
+    """A mask that names an immutable field is refused with the path within the mask."""
     with pytest.raises(UpdateMaskInvalid) as refused:
         masked(Backup(), FieldMask(paths=["description", path]), FIELDS)
     assert [field.field for field in refused.value.fields] == ["update_mask.paths[1]"]
@@ -113,7 +113,7 @@ def test_a_setting_may_stand_in_a_file(environment: pytest.MonkeyPatch, tmp_path
 def test_settings_that_are_missing_are_refused(
     environment: pytest.MonkeyPatch, given: dict[str, str]
 ) -> None:
-    """A service without a database, or with half of what TLS needs, does not start."""
+    """A service without a database, or with half of TLS's settings, does not start."""
     for name, value in given.items():
         environment.setenv(f"RECAST_TEST_{name}", value)
     with pytest.raises(ValidationError):

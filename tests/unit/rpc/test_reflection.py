@@ -1,4 +1,4 @@
-"""Reflection: every contract with its comments, to whoever asks."""
+"""Reflection: every contract with its comments, without a token."""
 
 import json
 import shutil
@@ -22,14 +22,14 @@ FILES = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set()).file
 OURS = [file for file in FILES if file.package.startswith("recast.")]
 
 
-def ask(service: Any, version: str, **asked: str) -> messages.ServerReflectionResponse:
-    """One question, without a token."""
+def reflect(service: Any, version: str, **fields: str) -> messages.ServerReflectionResponse:
+    """One request, without a token."""
     call = service.plain().stream_stream(
         f"/{version}/ServerReflectionInfo",
         request_serializer=messages.ServerReflectionRequest.SerializeToString,
         response_deserializer=messages.ServerReflectionResponse.FromString,
     )
-    [answer] = call(iter([messages.ServerReflectionRequest(**asked)]), timeout=10)
+    [answer] = call(iter([messages.ServerReflectionRequest(**fields)]), timeout=10)
     return answer
 
 
@@ -40,7 +40,7 @@ def files_in(answer: messages.ServerReflectionResponse) -> list[descriptor_pb2.F
 
 
 def comments_of(file: descriptor_pb2.FileDescriptorProto) -> dict[tuple[int, ...], str]:
-    """What is written before each thing in a file, by the thing's path."""
+    """The leading comments in a file, by the path of their element."""
     return {tuple(each.path): each.leading_comments for each in file.source_code_info.location}
 
 
@@ -63,7 +63,7 @@ def described() -> Iterator[tuple[str, str]]:
 
 
 def grpcurl(service: Any, *arguments: str, options: Sequence[str] = ()) -> str:
-    """What grpcurl says of the server."""
+    """The output of grpcurl against the server."""
     program = shutil.which("grpcurl") or Path(sys.executable).with_name("grpcurl")
     done = subprocess.run(
         [program, "-plaintext", *options, service.target, *arguments],
@@ -82,7 +82,9 @@ def test_everything_has_a_comment() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_services_are_listed(service: Any, version: str) -> None:
     """Both versions list the server's services, health and reflection among them."""
-    listed = {each.name for each in ask(service, version, list_services="").list_services_response.service}
+    listed = {
+        each.name for each in reflect(service, version, list_services="").list_services_response.service
+    }
     assert {"recast.csbs.v1.BackupService", "grpc.health.v1.Health", *VERSIONS} <= listed
 
 
@@ -100,14 +102,14 @@ def test_services_are_listed(service: Any, version: str) -> None:
 )
 def test_a_symbol_comes_with_its_comments(service: Any, version: str, symbol: str) -> None:
     """The file of a symbol comes with its comments and with every file that it imports."""
-    files = files_in(ask(service, version, file_containing_symbol=symbol))
+    files = files_in(reflect(service, version, file_containing_symbol=symbol))
     assert any(comments_of(files[0]).values())
     names = {file.name for file in files}
     assert {dependency for file in files for dependency in file.dependency} <= names
 
 
 @pytest.mark.parametrize(
-    ("asked", "name"),
+    ("fields", "name"),
     [
         ({"file_containing_symbol": "grpc.health.v1.Health"}, "grpc_health/v1/health.proto"),
         ({"file_containing_symbol": "google.longrunning.Operations"}, "google/longrunning/operations.proto"),
@@ -115,13 +117,13 @@ def test_a_symbol_comes_with_its_comments(service: Any, version: str, symbol: st
         ({"file_by_filename": "google/protobuf/any.proto"}, "google/protobuf/any.proto"),
     ],
 )
-def test_what_is_not_ours_is_found_too(service: Any, asked: dict[str, str], name: str) -> None:
+def test_imported_files_are_found_too(service: Any, fields: dict[str, str], name: str) -> None:
     """Files that the contracts import, and those of health, are served."""
-    assert files_in(ask(service, VERSIONS[0], **asked))[0].name == name
+    assert files_in(reflect(service, VERSIONS[0], **fields))[0].name == name
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "fields",
     [
         {"file_containing_symbol": "recast.csbs.v1.Nothing"},
         {"file_containing_symbol": ""},
@@ -129,9 +131,9 @@ def test_what_is_not_ours_is_found_too(service: Any, asked: dict[str, str], name
         {"file_by_filename": ""},
     ],
 )
-def test_what_is_not_there_is_not_found(service: Any, asked: dict[str, str]) -> None:
-    """What does not exist is answered with NOT_FOUND, and the stream goes on."""
-    answer = ask(service, VERSIONS[0], **asked)
+def test_missing_symbols_are_not_found(service: Any, fields: dict[str, str]) -> None:
+    """A request for a missing file or symbol is answered with NOT_FOUND, and the stream goes on."""
+    answer = reflect(service, VERSIONS[0], **fields)
     assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
@@ -144,7 +146,7 @@ def test_grpcurl_lists_services_and_methods(service: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("symbol", "shown"),
+    ("symbol", "expected"),
     [
         ("recast.csbs.v1.BackupService", "// Backs a server up"),
         ("recast.csbs.v1.BackupService.CreateBackup", "// Example: {"),
@@ -153,9 +155,9 @@ def test_grpcurl_lists_services_and_methods(service: Any) -> None:
         ("grpc.health.v1.Health", "rpc Check"),
     ],
 )
-def test_grpcurl_describes_with_comments(service: Any, symbol: str, shown: str) -> None:
-    """A stock client shows the contracts' comments, the examples among them."""
-    assert shown in grpcurl(service, "describe", symbol)
+def test_grpcurl_describes_with_comments(service: Any, symbol: str, expected: str) -> None:
+    """A stock client prints the contracts' comments, the examples among them."""
+    assert expected in grpcurl(service, "describe", symbol)
 
 
 def test_grpcurl_calls_with_json(service: Any) -> None:

@@ -1,4 +1,4 @@
-"""A server's life: its port, its end, its certificates."""
+"""A server's life: its port, its shutdown, its certificates."""
 
 import threading
 import time
@@ -41,7 +41,7 @@ class Settings(ServiceSettings):
 
 
 class Holding(csbs_grpc.BackupServiceServicer):
-    """Answers GetBackup when it is told to."""
+    """Answers GetBackup when its event is set."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()
@@ -146,7 +146,7 @@ def test_a_stopping_server_finishes_its_calls(make: Callable[..., Server], token
 def test_a_server_that_has_not_started_does_not_serve(
     make: Callable[..., Server], token: Callable[[], str]
 ) -> None:
-    """A server says SERVING when it was started, and is not there before."""
+    """A server answers SERVING after its start, and is not there before."""
     server = make(Holding())
     stub = health_pb2_grpc.HealthStub(connect(f"127.0.0.1:{server.port}", token))
     with pytest.raises(RemoteRefusal) as refused:
@@ -275,7 +275,7 @@ def test_a_project_has_its_share_of_the_threads(make: Callable[..., Server], key
 def test_a_cancelled_call_s_handler_runs_to_its_end(
     make: Callable[..., Server], token: Callable[[], str]
 ) -> None:
-    """A client that goes away does not cut the transaction of its call."""
+    """A cancel by the client does not cut the transaction of its call."""
     ended = threading.Event()
     servicer = Holding()
     servicer.before_answer = ended.set
@@ -301,15 +301,15 @@ def test_reflection_can_be_switched_off(make: Callable[..., Server]) -> None:
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_watch_is_told_of_the_stop(make: Callable[..., Server]) -> None:
-    """Whoever watches the health of a server sees NOT_SERVING before the server ends; an unknown service is
+def test_a_watch_sees_the_shutdown(make: Callable[..., Server]) -> None:
+    """A watch of the health of a server gets NOT_SERVING before the server ends; an unknown service is
     SERVICE_UNKNOWN to a watch, NOT_FOUND to a check.
     """
     server = make(Holding())
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        unknown = health_pb2.HealthCheckRequest(service="nobody")
+        unknown = health_pb2.HealthCheckRequest(service="unknown")
         with pytest.raises(grpc.RpcError) as refused:
             stub.Check(unknown)
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND

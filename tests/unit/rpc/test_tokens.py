@@ -1,4 +1,4 @@
-"""Who may call: tokens, roles and subjects."""
+"""Authorization of calls: tokens, roles and subjects."""
 
 import time
 from collections.abc import Callable
@@ -28,13 +28,13 @@ GET = csbs.GetBackupRequest(name=NAME)
 
 
 def stranger_s(key_id: str) -> Callable[[Any], str]:
-    """A token of somebody who made a key of their own, under a name."""
+    """A token signed with an untrusted key, under a trusted key's name."""
     key = ec.generate_private_key(ec.SECP256R1())
     return lambda _: Signer(key, key_id).token(ME, now=time.time(), lifetime_seconds=60)
 
 
 def claiming(**claims: object) -> Callable[[Any], str]:
-    """A token made with the people's key that claims something else, or leaves something out."""
+    """A token made with the people's key, with other claims, or without some."""
 
     def make(service: Any) -> str:
         whole = {
@@ -46,19 +46,19 @@ def claiming(**claims: object) -> Callable[[Any], str]:
             "exp": int(time.time() + 60),
         }
         key = serialization.load_pem_private_key((service.keys / "people.pem").read_bytes(), password=None)
-        kept = {key: value for key, value in (whole | claims).items() if value is not None}
-        return jwt.encode(kept, key, algorithm="ES256", headers={"kid": "people"})
+        present = {key: value for key, value in (whole | claims).items() if value is not None}
+        return jwt.encode(present, key, algorithm="ES256", headers={"kid": "people"})
 
     return make
 
 
 def unsigned(service: Any) -> str:
-    """A token that says it needs no signature."""
+    """A token with the algorithm `none`."""
     return jwt.encode({"sub": "me"}, None, algorithm="none", headers={"kid": "people"})
 
 
 def symmetric(service: Any) -> str:
-    """A token signed with what everybody knows: the public key's file."""
+    """A token signed with a public secret: the public key's file."""
     secret = (service.keys / "trusted.json").read_text().replace("kty", "")
     return jwt.encode({"sub": "me"}, secret, algorithm="HS256", headers={"kid": "people"})
 
@@ -107,7 +107,7 @@ def test_a_call_without_a_token_is_refused(service: Any, header: str | None) -> 
     [
         lambda service: service.token(ME, now=time.time() - 100),
         stranger_s("people"),
-        stranger_s("nobody"),
+        stranger_s("unknown"),
         stranger_s(""),
         claiming(aud="another"),
         claiming(iss="another"),
@@ -146,7 +146,7 @@ def test_a_call_without_a_token_is_refused(service: Any, header: str | None) -> 
     ],
 )
 def test_a_token_that_cannot_be_trusted_is_refused(service: Any, make: Callable[[Any], str]) -> None:
-    """A token that is expired, forged, or says more than its key may say is UNAUTHENTICATED."""
+    """A token that is expired, forged, or claims more than its key may is UNAUTHENTICATED."""
     assert refused(service, f"Bearer {make(service)}") == (
         grpc.StatusCode.UNAUTHENTICATED,
         "TOKEN_INVALID",
@@ -157,7 +157,7 @@ def test_a_token_that_cannot_be_trusted_is_refused(service: Any, make: Callable[
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_a_good_token_is_let_in(service: Any, scheme: str) -> None:
-    """A call with a good token reaches its handler, which knows who calls; the scheme has any case."""
+    """A call with a good token reaches its handler, which gets the caller; the scheme has any case."""
     callers: list[Caller] = []
 
     def handle(_request: object, _context: object) -> csbs.GetBackupResponse:
@@ -187,7 +187,7 @@ def test_a_clock_that_is_ahead_does_no_harm(service: Any) -> None:
     ids=["user", "operator", "wrong service", "right service"],
 )
 def test_a_service_s_method_is_for_that_service(service: Any, caller: Caller, key: str, may: bool) -> None:
-    """A method that is for one service is for nobody else, whatever their role."""
+    """A method for one service is refused to every other caller, of any role."""
     stub = locks_grpc.ImageLockServiceStub(service.channel(service.token(caller, key)))
     request = locks.ConfirmLockRequest(backup=NAME, image=IMAGE, token=1)
     service.handlers.given["ConfirmLock"] = lambda *_: locks.ConfirmLockResponse()
@@ -226,7 +226,7 @@ def test_another_project_is_not_there(service: Any) -> None:
 
 
 def test_health_needs_no_token(service: Any) -> None:
-    """Whether the server and each of its services serves is told to everybody."""
+    """The health of the server and of each of its services is public."""
     stub = health_pb2_grpc.HealthStub(service.plain())
     for name in ("", "recast.csbs.v1.BackupService", "recast.ecs.v1.ServerService"):
         answer = stub.Check(health_pb2.HealthCheckRequest(service=name))

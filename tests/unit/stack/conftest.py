@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-# Says its settings in its log and serves health on its address. Told to by name, it is BROKEN (ends at
-# once), FALLS (ends at SIGUSR1) or is STUBBORN (ignores SIGTERM).
+# Logs its settings and serves health on its address. By an environment variable with its name it is BROKEN
+# (ends at once), FALLS (ends at SIGUSR1) or is STUBBORN (ignores SIGTERM).
 SERVICE = """
 import json
 import os
@@ -20,21 +20,21 @@ from grpc_health.v1 import health, health_pb2_grpc
 name = os.path.basename(__file__).removesuffix(".py")
 if os.environ.get("BROKEN") == name:
     sys.exit("no database")
-asked, fallen = threading.Event(), threading.Event()
+stopped, fallen = threading.Event(), threading.Event()
 if os.environ.get("FALLS") == name:
-    signal.signal(signal.SIGUSR1, lambda *_: (fallen.set(), asked.set()))
-signal.signal(signal.SIGTERM, lambda *_: None if os.environ.get("STUBBORN") == name else asked.set())
+    signal.signal(signal.SIGUSR1, lambda *_: (fallen.set(), stopped.set()))
+signal.signal(signal.SIGTERM, lambda *_: None if os.environ.get("STUBBORN") == name else stopped.set())
 settings = {key: value for key, value in os.environ.items() if key.startswith(f"RECAST_{name.upper()}_")}
-def say(**entry):
+def log(**entry):
     print(json.dumps(entry), flush=True)
 
-say(level="info", event="settings", settings=settings, pid=os.getpid())
-say(level="warning", event="disk is nearly full", free_bytes=7)
+log(level="info", event="settings", settings=settings, pid=os.getpid())
+log(level="warning", event="disk is nearly full", free_bytes=7)
 server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
 health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
 server.add_insecure_port(settings[f"RECAST_{name.upper()}_ADDRESS"])
 server.start()
-asked.wait()
+stopped.wait()
 if fallen.is_set():
     sys.exit("fell over")
 """
@@ -42,7 +42,7 @@ if fallen.is_set():
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What makes a stack start the small programs."""
+    """The environment in which a stack starts the small programs."""
     folder = tmp_path_factory.mktemp("programs")
     for service in ("csbs", "ims", "ecs"):
         (folder / f"{service}.py").write_text(SERVICE)

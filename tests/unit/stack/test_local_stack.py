@@ -1,4 +1,4 @@
-"""A stack starts, stops and tells what is wrong."""
+"""A stack starts, stops and reports errors."""
 
 import json
 import os
@@ -27,8 +27,8 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _said(stack: LocalStack, service: Any) -> list[dict[str, Any]]:
-    """What a service said of itself, once for each start."""
+def _logged_settings(stack: LocalStack, service: Any) -> list[dict[str, Any]]:
+    """The settings that a service logged, once for each start."""
     entries = [json.loads(line) for line in stack.log(service).read_text().splitlines()]
     return [entry for entry in entries if entry["event"] == "settings"]
 
@@ -43,12 +43,12 @@ def stack(environment: Environment, tmp_path_factory: pytest.TempPathFactory) ->
 def test_services_get_their_settings(stack: LocalStack) -> None:
     """Each of the three serves on a port of its own, with its own settings and those of its peers."""
     root, ends = str(stack.keys.parent), stack.endpoints
-    said = {service: _said(stack, service)[0] for service in SERVICES}
-    assert {service: said[service]["pid"] for service in SERVICES} == {
+    logged = {service: _logged_settings(stack, service)[0] for service in SERVICES}
+    assert {service: logged[service]["pid"] for service in SERVICES} == {
         each: stack.pid(each) for each in SERVICES
     }
     assert len(set(ends.values())) == 3
-    assert said["csbs"]["settings"] == {
+    assert logged["csbs"]["settings"] == {
         "RECAST_CSBS_ADDRESS": ends["csbs"],
         "RECAST_CSBS_DATABASE_URL": f"sqlite:///{root}/data/csbs.db",
         "RECAST_CSBS_TRUSTED_KEYS_FILE": f"{root}/keys/trusted.json",
@@ -58,13 +58,13 @@ def test_services_get_their_settings(stack: LocalStack) -> None:
         "RECAST_CSBS_STORE_KEY_FILE": f"{root}/keys/csbs-store.key",
         "RECAST_CSBS_ECS_TARGET": ends["ecs"],
     }
-    assert said["ims"]["settings"]["RECAST_IMS_STORE_URL"] == f"file://{root}/store/ims"
-    assert said["ims"]["settings"]["RECAST_IMS_STAGING_DIR"] == f"{root}/data/ims-staging"
-    assert said["ims"]["settings"]["RECAST_IMS_CSBS_TARGET"] == ends["csbs"]
-    assert said["ims"]["settings"]["RECAST_IMS_ECS_TARGET"] == ends["ecs"]
-    assert said["ecs"]["settings"]["RECAST_ECS_DATA_DIR"] == f"{root}/data/ecs"
-    assert said["ecs"]["settings"]["RECAST_ECS_HOST"] == "local"
-    assert said["ecs"]["settings"]["RECAST_ECS_IMS_TARGET"] == ends["ims"]
+    assert logged["ims"]["settings"]["RECAST_IMS_STORE_URL"] == f"file://{root}/store/ims"
+    assert logged["ims"]["settings"]["RECAST_IMS_STAGING_DIR"] == f"{root}/data/ims-staging"
+    assert logged["ims"]["settings"]["RECAST_IMS_CSBS_TARGET"] == ends["csbs"]
+    assert logged["ims"]["settings"]["RECAST_IMS_ECS_TARGET"] == ends["ecs"]
+    assert logged["ecs"]["settings"]["RECAST_ECS_DATA_DIR"] == f"{root}/data/ecs"
+    assert logged["ecs"]["settings"]["RECAST_ECS_HOST"] == "local"
+    assert logged["ecs"]["settings"]["RECAST_ECS_IMS_TARGET"] == ends["ims"]
 
 
 def test_secrets_are_the_owners(stack: LocalStack) -> None:
@@ -76,7 +76,7 @@ def test_secrets_are_the_owners(stack: LocalStack) -> None:
 
 
 def test_store_keys_stay(tmp_path: Path) -> None:
-    """Laying out a folder again keeps its stores' keys; one that was half written is written anew."""
+    """Laying out a folder again retains its stores' keys; one that was half written is written anew."""
     layout = Layout(tmp_path)
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "ims-store.new").write_bytes(b"half")
@@ -87,7 +87,7 @@ def test_store_keys_stay(tmp_path: Path) -> None:
 
 
 def test_client_is_trusted_by_the_stack(stack: LocalStack) -> None:
-    """The stack's environment is all that the command needs, and its tokens are of keys that are trusted."""
+    """The stack's environment is complete for the command, and its tokens are of trusted keys."""
     given = stack.environment("shop")
     with stack.client("shop", "operator") as client, Recast.from_environment(given) as other:
         assert client.channel("ims")
@@ -97,7 +97,7 @@ def test_client_is_trusted_by_the_stack(stack: LocalStack) -> None:
     assert Verifier.load(stack.keys / "trusted.json").verify(token) == Caller("ada", "shop", "user")
 
 
-def test_folder_in_use_is_told(stack: LocalStack) -> None:
+def test_folder_in_use_is_refused(stack: LocalStack) -> None:
     """Two stacks do not run on one folder at once."""
     with pytest.raises(FolderInUse, match="another stack runs on"):
         LocalStack(stack.keys.parent).start()
@@ -112,7 +112,7 @@ def test_killed_service_comes_back_on_its_port(stack: LocalStack) -> None:
         stack.check()
     stack.restart("ims", {"RECAST_IMS_MODE": "strict"})
     stack.check()
-    first, second = _said(stack, "ims")
+    first, second = _logged_settings(stack, "ims")
     assert (stack.pid("csbs"), stack.pid("ecs")) == (before["csbs"], before["ecs"])
     assert first["settings"] | {"RECAST_IMS_MODE": "strict"} == second["settings"]
 
@@ -126,8 +126,8 @@ def test_stopped_stack_leaves_nothing(environment: Environment, tmp_path: Path) 
     stack.stop()
 
 
-def test_port_in_use_is_told_before_anything_starts(environment: Environment, tmp_path: Path) -> None:
-    """A port that somebody listens on is named, with the service that needs it, and no service is started."""
+def test_port_in_use_is_refused_before_anything_starts(environment: Environment, tmp_path: Path) -> None:
+    """A port in use is named, with the service that needs it, and no service is started."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -138,8 +138,8 @@ def test_port_in_use_is_told_before_anything_starts(environment: Environment, tm
     assert not stack.log("csbs").exists()
 
 
-def test_a_port_stays_a_service_s_while_it_is_dead(stack: LocalStack) -> None:
-    """Nobody else can be given the port of a service that was killed; when the stack stops it is free."""
+def test_the_port_of_a_killed_service_stays_reserved(stack: LocalStack) -> None:
+    """No other process can bind the port of a service that was killed; when the stack stops it is free."""
     port = int(stack.endpoints["ims"].rpartition(":")[2])
     stack.kill("ims")
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
@@ -151,19 +151,21 @@ def test_a_port_stays_a_service_s_while_it_is_dead(stack: LocalStack) -> None:
         other.listen()
 
 
-def test_service_that_dies_at_once_is_told_with_its_log(environment: Environment, tmp_path: Path) -> None:
+def test_service_that_dies_at_once_is_reported_with_its_log(environment: Environment, tmp_path: Path) -> None:
     """A service that ends while starting is named with the end of its log, and nothing is left running."""
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "ims.log").write_text("of an earlier run\n")
     stack = LocalStack(tmp_path, environment=environment | {"BROKEN": "ims"})
-    with pytest.raises(ServiceNotServing) as told:
+    with pytest.raises(ServiceNotServing) as raised:
         stack.start()
-    assert str(told.value) == f"ims ended with code 1; the end of {tmp_path}/logs/ims.log:\n  no database"
-    assert not any(_lives(entry["pid"]) for entry in [*_said(stack, "csbs"), *_said(stack, "ecs")])
+    assert str(raised.value) == f"ims ended with code 1; the end of {tmp_path}/logs/ims.log:\n  no database"
+    assert not any(
+        _lives(entry["pid"]) for entry in [*_logged_settings(stack, "csbs"), *_logged_settings(stack, "ecs")]
+    )
 
 
-def test_service_that_does_not_come_up_is_told(environment: Environment, tmp_path: Path) -> None:
-    """A service that does not serve in time is told, with an empty log if it said nothing."""
+def test_service_that_does_not_come_up_is_reported(environment: Environment, tmp_path: Path) -> None:
+    """A service that does not serve in time is reported, also with an empty log."""
     stack = LocalStack(tmp_path, environment=environment, start_seconds=0.0)
     with pytest.raises(ServiceNotServing, match=r"csbs did not serve within 0 s; .*csbs\.log is empty"):
         stack.start()

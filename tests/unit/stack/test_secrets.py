@@ -35,7 +35,7 @@ def test_all_are_made_and_nothing_else(made: Path) -> None:
     assert [each.name for each in made.parent.iterdir()] == [made.name]
 
 
-def test_the_folder_keeps_others_out(made: Path) -> None:
+def test_the_folder_is_closed_to_others(made: Path) -> None:
     """The folder is its owner's alone; a container's user may read all but people's own key."""
     assert stat.S_IMODE(made.stat().st_mode) == 0o700
     modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in made.iterdir()}
@@ -61,7 +61,7 @@ def test_a_part_is_refused(made: Path, lost: str) -> None:
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
-    """A folder that somebody made and left empty is taken, and closed."""
+    """An existing empty folder is taken, and closed."""
     folder = tmp_path / "secrets"
     folder.mkdir(mode=0o755)
     assert create_secrets(folder)
@@ -97,7 +97,7 @@ def test_no_two_secrets_are_the_same(made: Path, tmp_path: Path) -> None:
 
 
 def test_s3_knows_the_credentials(made: Path) -> None:
-    """What the services sign with is the one identity of the S3 server, which may use its bucket alone."""
+    """The services' credentials are the one identity of the S3 server, which may use its bucket alone."""
     file = configparser.ConfigParser()
     file.read(made / "s3-credentials")
     [identity] = json.loads((made / "s3.json").read_text())["identities"]
@@ -109,7 +109,7 @@ def test_s3_knows_the_credentials(made: Path) -> None:
     assert {action.partition(":")[2] for action in identity["actions"]} == {"recast"}
 
 
-def test_the_command_says_what_it_did(tmp_path: Path) -> None:
+def test_the_command_reports_its_result(tmp_path: Path) -> None:
     """The command makes, finds, and refuses a part with exit code 1."""
     command = [sys.executable, "-m", "recast.stack.secrets", "--folder", str(tmp_path / "s")]
 

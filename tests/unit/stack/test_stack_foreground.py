@@ -19,16 +19,16 @@ Environment = dict[str, str]
 
 
 def _read_until(stream: IO[str], pattern: str, seconds: float = 60.0) -> str:
-    """What a process says up to the line that matches; fails after `seconds` of silence."""
-    said = ""
+    """The output of a process up to the line that matches; fails after `seconds` of silence."""
+    printed = ""
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
-        while not re.search(pattern, said):
-            assert selector.select(seconds), f"{pattern!r} was not said: {said}"
+        while not re.search(pattern, printed):
+            assert selector.select(seconds), f"{pattern!r} was not printed: {printed}"
             part = os.read(stream.fileno(), 65536).decode()
-            assert part, f"{pattern!r} was not said: {said}"
-            said += part
-    return said
+            assert part, f"{pattern!r} was not printed: {printed}"
+            printed += part
+    return printed
 
 
 def _start(root: Path, environment: Environment, first_port: int = 0) -> "subprocess.Popen[str]":
@@ -43,14 +43,16 @@ def _start(root: Path, environment: Environment, first_port: int = 0) -> "subpro
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_foreground_says_how_to_reach_it_and_stops(
+def test_foreground_prints_its_addresses_and_stops(
     number: signal.Signals, environment: Environment, tmp_path: Path
 ) -> None:
-    """The stack says how to reach it, shows warnings alone, and ends with 0 and no service left."""
+    """The stack prints its addresses and commands, then warnings alone, and ends with 0
+    and no service left.
+    """
     process = _start(tmp_path / "root", environment)
     assert process.stdout is not None
     try:
-        said = _read_until(process.stdout, r"(?s)csbs +warning.*ims +warning.*ecs +warning.*\n")
+        printed = _read_until(process.stdout, r"(?s)csbs +warning.*ims +warning.*ecs +warning.*\n")
         process.send_signal(number)
         rest = process.stdout.read()
         code = process.wait(60)
@@ -58,11 +60,11 @@ def test_foreground_says_how_to_reach_it_and_stops(
         process.kill()
         process.stdout.close()
     assert code == 0
-    assert re.search(r"csbs +127\.0\.0\.1:\d+", said)
-    assert f"RECAST_KEYS={tmp_path}/root/keys recast server list\n" in said
-    assert re.search(r"grpcurl -plaintext -H 'authorization: Bearer [\w.-]+'", said)
-    assert "csbs warning disk is nearly full free_bytes=7\n" in said
-    assert "settings" not in said
+    assert re.search(r"csbs +127\.0\.0\.1:\d+", printed)
+    assert f"RECAST_KEYS={tmp_path}/root/keys recast server list\n" in printed
+    assert re.search(r"grpcurl -plaintext -H 'authorization: Bearer [\w.-]+'", printed)
+    assert "csbs warning disk is nearly full free_bytes=7\n" in printed
+    assert "settings" not in printed
     assert f"stopped; the data stays in {tmp_path}/root\n" in rest.replace("\n/", "/")
     for service in ("csbs", "ims", "ecs"):
         entry = json.loads((tmp_path / "root" / "logs" / f"{service}.log").read_text().splitlines()[0])
@@ -71,33 +73,33 @@ def test_foreground_says_how_to_reach_it_and_stops(
 
 
 def test_foreground_ends_when_a_service_ends(environment: Environment, tmp_path: Path) -> None:
-    """When a service ends by itself the stack says which, shows its log, and ends with 1."""
+    """When a service ends by itself the stack names it, prints its log, and ends with 1."""
     process = _start(tmp_path, environment | {"FALLS": "ims"})
     assert process.stdout is not None
     _read_until(process.stdout, "recast server list")
     [entry, *_] = (tmp_path / "logs" / "ims.log").read_text().splitlines()
     os.kill(json.loads(entry)["pid"], signal.SIGUSR1)
-    said, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "ims ended with code 1; the end of" in said
-    assert "fell over" in said
+    assert "ims ended with code 1; the end of" in printed
+    assert "fell over" in printed
 
 
-def test_foreground_says_that_a_port_is_in_use(environment: Environment, tmp_path: Path) -> None:
+def test_foreground_reports_a_port_in_use(environment: Environment, tmp_path: Path) -> None:
     """A port in use is one clear line and exit code 1."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         process = _start(tmp_path, environment, port)
-        said, _ = process.communicate(timeout=60)
+        printed, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert f"port {port}, which csbs needs, is in use: " in said
-    assert "Traceback" not in said
+    assert f"port {port}, which csbs needs, is in use: " in printed
+    assert "Traceback" not in printed
 
 
 def test_log_is_followed_in_pieces(tmp_path: Path) -> None:
-    """A line is shown once it is whole: errors with their trace, plain output as it is, nothing older."""
+    """A line is printed once it is whole: errors with their trace, plain output as it is, nothing older."""
     log = tmp_path / "csbs.log"
     log.write_text("before\n")
     follower = LogFollower("csbs", log)

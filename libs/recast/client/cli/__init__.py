@@ -1,8 +1,7 @@
 """The command `recast`.
 
-A group's module is imported only when the command line names the group, because the contracts and gRPC take
-longer to import than `recast --help` may take; every other group stands in the help with its line from the
-table below.
+A group's module is imported only when the command line names the group, because the contracts and gRPC are
+slow to import; the help lists the other groups from the table below.
 """
 
 import os
@@ -20,30 +19,28 @@ __all__ = ["build", "main"]
 
 
 class _Entry(NamedTuple):
-    """A first word of the command line: the module that registers it, its line in the help, and its panel
-    there.
-    """
+    """A command or group: the module that registers it, its help line, and its help panel."""
 
     module: str
     help: str
     panel: str
 
 
-_RESOURCES, _WORK, _PEERS = "Resources", "Work and tools", "What the services ask of each other"
+_RESOURCES, _WORK, _PEERS = "Resources", "Work and tools", "Calls between services"
 ENTRIES: Mapping[str, _Entry] = {
     "backup": _Entry("backups", "Backups of whole servers (CSBS).", _RESOURCES),
     "image": _Entry("images", "Images: made of backups, or imported from files (IMS).", _RESOURCES),
     "server": _Entry("servers", "Servers, made from images in batches (ECS).", _RESOURCES),
     "disk": _Entry("disks", "Disks, apart from the servers they are attached to (ECS).", _RESOURCES),
-    "operation": _Entry("operations", "Long-running work: look at it, wait for it, cancel it.", _WORK),
-    "status": _Entry("status", "Say whether the three services answer.", _WORK),
-    "doctor": _Entry("doctor", "Say what is wrong with the installation on this machine.", _WORK),
+    "operation": _Entry("operations", "Long-running work: show, wait, cancel.", _WORK),
+    "status": _Entry("status", "Show the health of the three services.", _WORK),
+    "doctor": _Entry("doctor", "Check the installation on this machine.", _WORK),
     "call": _Entry("call", "Call any method of the contracts by name, JSON in and out.", _WORK),
     "token": _Entry("token", "Print a token, for grpcurl and other programs.", _WORK),
-    "lock": _Entry("locks", "The lock of an image on its backup (CSBS, asked by IMS).", _PEERS),
-    "provisioning": _Entry("provisioning", "The bytes of images (IMS, asked by ECS).", _PEERS),
-    "source": _Entry("sources", "The disks of a server as a backup's source (ECS, asked by CSBS).", _PEERS),
-    "hold": _Entry("holds", "The stopped server an image is made from (ECS, asked by IMS).", _PEERS),
+    "lock": _Entry("locks", "The lock of an image on its backup (CSBS, called by IMS).", _PEERS),
+    "provisioning": _Entry("provisioning", "The bytes of images (IMS, called by ECS).", _PEERS),
+    "source": _Entry("sources", "The disks of a server as a backup's source (ECS, called by CSBS).", _PEERS),
+    "hold": _Entry("holds", "The stopped server an image is made from (ECS, called by IMS).", _PEERS),
 }
 
 _HELP = """
@@ -65,8 +62,8 @@ else a token is made with the keys in RECAST_KEYS (.recast/keys).
 """
 
 
-def build(words: Sequence[str]) -> typer.Typer:
-    """The command line, complete for the groups that `words` names."""
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """The command line, complete for the groups that `arguments` names."""
     app = typer.Typer(
         name="recast",
         help=reflowed(_HELP),
@@ -76,7 +73,7 @@ def build(words: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     for name, entry in ENTRIES.items():
-        if name in words:
+        if name in arguments:
             import_module(f"{__name__}.{entry.module}").register(app, name, entry.help, entry.panel)
         else:
             app.command(name, help=entry.help, rich_help_panel=entry.panel)(_not_loaded)
@@ -95,15 +92,15 @@ def _before_all(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """What stands before the commands."""
+    """The options before the commands."""
 
 
 def _not_loaded() -> None:
-    """Stands in the help for a group that the command line does not name."""
+    """The placeholder of a group that the command line does not name."""
 
 
 def main() -> None:
     """The entry point."""
-    # While completing, the shell tells the words that were typed in a variable of its own choosing.
+    # During completion the shell passes the typed words in one of these variables.
     typed = f"{os.environ.get('COMP_WORDS', '')} {os.environ.get('_TYPER_COMPLETE_ARGS', '')}".split()
     build([*sys.argv[1:], *typed])(prog_name="recast")

@@ -1,4 +1,4 @@
-"""What people type, as the contracts want it: names, sizes, `key=value` lists."""
+"""Parses arguments for the contracts: names, sizes, `key=value` lists."""
 
 import re
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     f"{prefix}{suffix}": 1024**power
     for power, prefix in enumerate("KMGT", start=1)
-    for suffix in ("", "iB")  # `10G` means what it means to qemu-img
+    for suffix in ("", "iB")  # `10G` as in qemu-img
 }
 
 
 class ArgumentInvalid(Refusal):
-    """An argument cannot be read; the call was not made."""
+    """An argument cannot be parsed; no call was made."""
 
     kind = Kind.INVALID_ARGUMENT
     reason = "ARGUMENT_INVALID"
@@ -80,7 +80,7 @@ def pair(text: str, argument: str, form: str) -> tuple[str, str]:
 
 
 def update_mask(**given: str | None) -> FieldMask:
-    """The mask of the fields that were given, even as empty texts."""
+    """The mask of the given fields, even with empty texts."""
     paths = [name for name, value in given.items() if value is not None]
     if not paths:
         raise ArgumentInvalid("update", "needs --name or --description")

@@ -51,11 +51,11 @@ def create(
     backup_id: NewId = "",
     display_name: DisplayName = "",
     description: Description = "",
-    full: Annotated[bool, typer.Option("--full", help="Read every byte, not only what changed.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Read every byte, not only changes.")] = False,
 ) -> None:
     """Back a server up: all its disks, as they are at one instant.
 
-    The answer comes at once; the server may go on. An image can be made as soon as the backup says READY.
+    The answer comes at once; the server may go on. An image can be made as soon as the backup is image-ready.
 
     \b
     recast backup create nightly --server web
@@ -168,8 +168,8 @@ def restore(
     ] = None,
     power_on: PowerOn = False,
 ) -> None:
-    """Write a backup back to its server's disks, or another's. What they held is lost; the server is stopped
-    for it.
+    """Write a backup back to its server's disks, or another's. Their content is lost; the server is stopped
+    meanwhile.
 
     \b
     recast backup restore nightly --power-on --wait

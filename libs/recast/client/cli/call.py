@@ -40,7 +40,7 @@ _MODULES: tuple[Any, ...] = (
     image_source_service_pb2,
     operations_pb2,
 )
-# Who may call what people may not: whose token is made when none is asked for.
+# The service that may call a method which people may not: the default of its token.
 _CALLERS: Mapping[str, Service] = {
     "ImageLockService": "ims",
     "ImageSourceService": "ims",
@@ -48,7 +48,7 @@ _CALLERS: Mapping[str, Service] = {
     "BackupSourceService": "csbs",
 }
 _OPERATOR_METHODS = ("GetDiskConnection",)
-# An upload may take a while; everything else keeps the channel's deadline.
+# An upload may be slow; other calls have the channel's deadline.
 _STREAM_SECONDS = 600.0
 
 
@@ -70,14 +70,14 @@ def call(
         str, typer.Argument(metavar="[JSON]", help="The request; @FILE, or - for stdin.")
     ] = "{}",
     service: Annotated[
-        Service | None, typer.Option("--service", "-s", help="Whose Operations to call.")
+        Service | None, typer.Option("--service", "-s", help="The service, for Operations.")
     ] = None,
     example: Annotated[
         bool, typer.Option("--example", help="Print the example of its comment; call nothing.")
     ] = False,
 ) -> None:
-    """Without a method, lists them all. The full name and a slash are understood too. A streaming method
-    takes several messages.
+    """Without a method, lists them all. Full names and a slash are accepted too. A streaming method takes
+    several messages.
 
     \b
     recast call BackupService.GetBackup '{"name": "projects/demo/backups/nightly"}'
@@ -99,7 +99,7 @@ def call(
 def _find(text: str) -> MethodDescriptor:
     parts = re.split(r"[./]", text.strip("/"))
     known = methods()
-    # The method alone will do: no two services have one of the same name.
+    # The method alone is unique: no two services have one of the same name.
     whole = next((name for name in known if name.endswith(f".{parts[-1]}")), "") if len(parts) == 1 else ""
     found = known.get(whole or ".".join(parts[-2:]))
     if not found:
@@ -111,7 +111,7 @@ def _find(text: str) -> MethodDescriptor:
 
 
 def _target(method: MethodDescriptor, chosen: Service | None) -> Service:
-    """The service that serves a method, read off its package; Operations are served by each."""
+    """The service that serves a method, by its package; each serves Operations."""
     if chosen:
         return chosen
     serving = services_serving(method.full_name)
@@ -133,7 +133,7 @@ def _requests(method: MethodDescriptor, text: str) -> Iterator[Message]:
 
 
 def _documents(text: str) -> Iterator[Any]:
-    """The JSON values that stand one after another in a text."""
+    """The concatenated JSON values of a text."""
     decoder, rest = json.JSONDecoder(), text.strip()
     while rest:
         value, end = decoder.raw_decode(rest)

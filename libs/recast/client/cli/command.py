@@ -23,14 +23,14 @@ def command(
     *,
     role: str = "user",
     service: Service | None = None,
-    help: str | None = None,  # noqa: A002  # as Typer calls it
+    help: str | None = None,  # noqa: A002  # Typer's name
     panel: str | None = None,
 ) -> Callable[[Function], Function]:
     """Registers a function whose first parameter is a Session as the command `name` of `app`.
 
     A parameter whose type is a dataclass of options becomes those options, and `Common`'s are added. A
-    refusal becomes the error block and its exit code. `role` and `service` are whose token is made when the
-    caller asks for nothing else.
+    refusal becomes the error block and its exit code. `role` and `service` are the defaults for a minted
+    token.
     """
 
     def register(function: Function) -> Function:
@@ -57,7 +57,7 @@ def command(
         shared = [each for group in groups.values() for each in _options_of(group)]
         options = [*plain, *shared, *_options_of(Common)]
         run.__name__ = function.__name__
-        run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # what Typer reads
+        run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # read by Typer
         run.__annotations__ = {each.name: each.annotation for each in options}
         app.command(name, help=reflowed(f"{help or ''}\n\n{function.__doc__}"), rich_help_panel=panel)(run)
         return function
@@ -80,5 +80,5 @@ def _options_of(group: Any) -> list[inspect.Parameter]:
 
 
 def _take(group: Any, values: dict[str, Any]) -> Any:
-    """Makes the dataclass from its values, and takes them away."""
+    """Makes the dataclass from its values, which it removes."""
     return group(**{each.name: values.pop(each.name) for each in fields(group)})

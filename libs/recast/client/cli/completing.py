@@ -1,4 +1,4 @@
-"""Completes resource ids, by asking the services."""
+"""Completes resource ids, by calls to the services."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from recast.ecs.v1.disk_service_pb2 import ListDisksRequest
 from recast.ecs.v1.server_service_pb2 import ListServersRequest
 from recast.ims.v1.image_service_pb2 import ListImagesRequest
 
-# Somebody is waiting at a prompt.
+# A person waits at a prompt.
 _PATIENCE_SECONDS = 1.0
 
 _LISTS: Mapping[str, tuple[Callable[[Recast], Any], Any]] = {
@@ -23,13 +23,13 @@ _LISTS: Mapping[str, tuple[Callable[[Recast], Any], Any]] = {
 
 
 def ids(collection: str, project: str | None, incomplete: str) -> list[str]:
-    """The ids in a collection that begin with `incomplete`; none when anything is amiss."""
+    """The ids in a collection that begin with `incomplete`; none after any error."""
     method, request = _LISTS[collection]
     try:
         project = project or Settings.from_environment(os.environ).project
         with Recast.from_environment(project=project) as recast:
             page = method(recast)(request(parent=f"projects/{project}"), timeout=_PATIENCE_SECONDS)
-    except Exception:  # noqa: BLE001  # whatever is wrong, a prompt is no place to say it
+    except Exception:  # noqa: BLE001  # any error: a prompt cannot report it
         return []
     found = [each.name.rpartition("/")[2] for each in getattr(page, collection)]
     return [each for each in found if each.startswith(incomplete)]

@@ -7,7 +7,6 @@ import typer
 from recast.client.cli.arguments import size_bytes
 from recast.client.cli.command import command, group
 from recast.client.cli.options import (
-    Change,
     DiskId,
     DisplayName,
     Etag,
@@ -101,42 +100,40 @@ def delete(session: Session, disk: DiskId, work: Work, etag: Etag = "") -> None:
 
 
 @command(app, "attach")
-def attach(session: Session, disk: DiskId, server: OfServer, change: Change) -> None:
+def attach(session: Session, disk: DiskId, server: OfServer, work: Work) -> None:
     """Attach a data disk to a server, in the next free place.
 
     \b
-    recast disk attach scratch --server web
+    recast disk attach scratch --server web --wait
     """
     request = AttachDiskRequest(
         name=session.name(disk, "disks"),
         server=session.name(server, "servers"),
         request_id=session.request_id,
-        validate_only=change.validate_only,
+        validate_only=work.validate_only,
     )
-    answer = session.recast.disks.AttachDisk(request)
-    session.show(answer, answer.disk)
+    session.begun(session.recast.disks.AttachDisk(request), "ecs", work)
 
 
 @command(app, "detach")
-def detach(session: Session, disk: DiskId, server: OfServer, change: Change) -> None:
+def detach(session: Session, disk: DiskId, server: OfServer, work: Work) -> None:
     """Detach a data disk from a server.
 
     \b
-    recast disk detach scratch --server web
+    recast disk detach scratch --server web --wait
     """
     request = DetachDiskRequest(
         name=session.name(disk, "disks"),
         server=session.name(server, "servers"),
         request_id=session.request_id,
-        validate_only=change.validate_only,
+        validate_only=work.validate_only,
     )
-    answer = session.recast.disks.DetachDisk(request)
-    session.show(answer, answer.disk)
+    session.begun(session.recast.disks.DetachDisk(request), "ecs", work)
 
 
 @command(app, "connection", role="operator")
 def connection(session: Session, disk: DiskId) -> None:
-    """Show how a disk's bytes are reached on its host. For operators: a minted token is an operator's.
+    """Show the path of a disk's bytes on its host. For operators: a minted token is an operator's.
 
     \b
     qemu-img info "$(recast disk connection web-data-1 -o json | jq -r .connection.path)"

@@ -1,4 +1,4 @@
-"""`recast doctor`: what is wrong with an installation on this machine."""
+"""`recast doctor`: the problems of an installation on this machine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from recast.client.cli.help_text import reflowed
 from recast.client.cli.options import AnswerFormat
 
-_CANNOT_LOOK = 2
+_UNREADABLE = 2
 
 
 def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
@@ -17,22 +17,24 @@ def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None
 
 
 def doctor(
-    root: Annotated[Path, typer.Option("--root", help="Where keys, data and stores are.")] = Path(".recast"),
-    deep: Annotated[bool, typer.Option("--deep", help="Read every byte that is kept.")] = False,
+    root: Annotated[Path, typer.Option("--root", help="The folder of keys, data and stores.")] = Path(
+        ".recast"
+    ),
+    deep: Annotated[bool, typer.Option("--deep", help="Read every stored byte.")] = False,
     at_rest: Annotated[
         bool, typer.Option("--at-rest", help="All work has ended: nothing may be in progress.")
     ] = False,
     output: Annotated[
-        AnswerFormat, typer.Option("--output", "-o", help="How to show it.")
+        AnswerFormat, typer.Option("--output", "-o", help="The output format.")
     ] = AnswerFormat.table,
 ) -> None:
-    """It reads the databases, stores and disks of this machine past the services, which may run or not; and
-    changes nothing. Exits with 0 when nothing is wrong, 1 when something is, 2 when it cannot look.
+    """It reads the databases, stores and disks of this machine directly, whether the services run or not, and
+    changes nothing. Exits with 0 without problems, 1 with problems, 2 when the installation is unreadable.
     """
     try:
-        # Imported here alone: a client need not have what an installation has.
+        # Imported here: a client needs none of its dependencies.
         from recast.doctor.command import run  # noqa: PLC0415
     except ModuleNotFoundError as missing:
-        typer.echo(f"cannot look: {missing}; install recast-doctor where the services are", err=True)
-        raise typer.Exit(_CANNOT_LOOK) from None
+        typer.echo(f"cannot run: {missing}; install 'recast[doctor]' on the services' machine", err=True)
+        raise typer.Exit(_UNREADABLE) from None
     raise typer.Exit(run(root, deep=deep, at_rest=at_rest, as_json=output is AnswerFormat.json))

@@ -1,6 +1,4 @@
-"""A refusal as people and scripts see it: the block on stderr, the JSON, the exit code, and what to do
-next.
-"""
+"""Renders a refusal: the block on stderr, the JSON, the exit code, and the next command."""
 
 import json
 from collections.abc import Mapping
@@ -21,8 +19,8 @@ _EXIT_CODES = {
     Kind.DEADLINE_EXCEEDED: 5,
 }
 
-# What to do next, by reason. `{image}` is taken from the refusal: a fact of that name, or a violation's
-# resource of that collection; where neither is there, it stays `IMAGE`.
+# The next command, by reason. `{image}` is taken from the refusal: a fact of that name, or a violation's
+# resource of that collection; without either it is `IMAGE`.
 HINTS: Mapping[str, str] = {
     "ARGUMENT_INVALID": "see --help",
     "NO_TOKEN": "`make up` makes the keys; or set RECAST_KEYS or RECAST_TOKEN",
@@ -90,16 +88,14 @@ def exit_code(refusal: Refusal) -> int:
 
 
 class _Facts(dict[str, str]):
-    """Facts for a hint: a missing one is its name in capitals, as help texts have it; names are cut to
-    ids.
-    """
+    """Facts for a hint: a missing one is its name in capitals, as in help texts; names are cut to ids."""
 
     def __missing__(self, key: str) -> str:
         return key.upper()
 
 
 def hint(refusal: Refusal) -> str:
-    """What to do next; empty when nothing better is known than what the refusal says."""
+    """The next command; empty when there is none."""
     resources = [each.resource for each in refusal.violations] + list(refusal.facts.values())
     split = [each.split("/") for each in resources]
     named = [parts for parts in split if len(parts) == 4 and parts[0] == "projects"]
@@ -123,19 +119,19 @@ def as_json(refusal: Refusal, request_id: str) -> str:
         "request_id": request_id,
         "exit_code": exit_code(refusal),
     }
-    kept = {key: value for key, value in error.items() if value not in ("", None, [], {})}
-    return json.dumps({"error": kept}, indent=2, ensure_ascii=False)
+    filled = {key: value for key, value in error.items() if value not in ("", None, [], {})}
+    return json.dumps({"error": filled}, indent=2, ensure_ascii=False)
 
 
 def as_text(refusal: Refusal, request_id: str) -> Text:
-    """The refusal as a block for people: what, why, what is in the way, what to do."""
+    """The refusal as a block for people: reason, text, blocking resources, next command."""
     text = Text()
     text.append("refused" if exit_code(refusal) == 4 else "error", style="bold red")
     text.append(f" {refusal.reason}", style="bold")
     if refusal.rule:
         text.append(f" (rule {refusal.rule})")
     text.append(f"\n  {refusal.text}")
-    # A single violation mostly repeats the sentence: then its resource is all that it adds.
+    # A single violation mostly repeats the text: then only its resource is added.
     for each in refusal.violations:
         if each.description != refusal.text:
             text.append(f"\n  - {each.reason} {each.resource}: {each.description}")
@@ -155,7 +151,7 @@ def as_text(refusal: Refusal, request_id: str) -> Text:
 
 
 def report(refusal: Refusal, request_id: str, *, json_wanted: bool, errors: Console) -> int:
-    """Shows the refusal on stderr and gives the exit code."""
+    """Prints the refusal on stderr and returns the exit code."""
     if json_wanted:
         errors.print(as_json(refusal, request_id), markup=False, highlight=False, soft_wrap=True)
     else:

@@ -1,9 +1,8 @@
-"""Help texts as Rich shows them: paragraphs flow to the terminal's width, examples stay as they are."""
+"""Help texts for Rich: paragraphs are wrapped to the terminal's width, examples are not."""
 
 
 def reflowed(text: str) -> str:
-    """Joins the lines of each paragraph; one that begins with a backspace (`\\b`, as Click has it) keeps its
-    lines,
+    """Joins the lines of each paragraph, unless it begins with a backspace (Click's `\\b`).
 
     Brackets are escaped: they would be taken for Rich's markup.
     """

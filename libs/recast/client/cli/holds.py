@@ -17,7 +17,7 @@ def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None
 
 @command(app, "take", service="ims")
 def take(session: Session, server: ServerId, image: OfImage) -> None:
-    """Keep a stopped server from being started while an image is made from it (R23)."""
+    """Prevent the start of a stopped server while an image is made from it (R23)."""
     request = HoldServerRequest(server=session.name(server, "servers"), image=session.name(image, "images"))
     answer = session.recast.holds.HoldServer(request)
     session.show(answer, answer.server)
@@ -25,6 +25,6 @@ def take(session: Session, server: ServerId, image: OfImage) -> None:
 
 @command(app, "free", service="ims")
 def free(session: Session, server: ServerId, image: OfImage) -> None:
-    """End a hold. Freeing what is not held is no error."""
+    """End a hold. Ending an unknown hold is no error."""
     request = FreeServerRequest(server=session.name(server, "servers"), image=session.name(image, "images"))
     session.show(session.recast.holds.FreeServer(request))

@@ -44,7 +44,7 @@ Disclaimer = Annotated[
 
 
 class Kind(StrEnum):
-    """What an imported file is the image of."""
+    """The kind of an imported image."""
 
     system_disk = "system-disk"
     data_disk = "data-disk"
@@ -52,7 +52,7 @@ class Kind(StrEnum):
 
 
 class Format(StrEnum):
-    """What an imported file is."""
+    """The format of an imported file."""
 
     qcow2 = "qcow2"
     raw = "raw"
@@ -70,8 +70,10 @@ def import_(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help="The file.")
     ],
-    kind: Annotated[Kind, typer.Option("--kind", help="What the image is of.")],
-    disk_format: Annotated[Format, typer.Option("--format", help="What the file is; it is never guessed.")],
+    kind: Annotated[Kind, typer.Option("--kind", help="The kind of the image.")],
+    disk_format: Annotated[
+        Format, typer.Option("--format", help="The format of the file; it is never guessed.")
+    ],
     work: Work,
     image_id: NewId = "",
     display_name: DisplayName = "",
@@ -83,8 +85,8 @@ def import_(
 ) -> None:
     """Upload a disk or an ISO file as an image.
 
-    A connection that breaks is taken up again by itself. After Ctrl-C the same command with the --request-id
-    that was shown goes on where it ended.
+    A broken connection is resumed automatically. After Ctrl-C the same command with the printed --request-id
+    resumes the upload.
 
     \b
     recast image import debian.qcow2 debian --kind system-disk --format qcow2 --accept-disclaimer --wait
@@ -157,7 +159,7 @@ def create(
 
 @command(app, "get")
 def get(session: Session, image: ImageId) -> None:
-    """Show one image, with what was found of its source's preparation."""
+    """Show one image, with the findings on its source's preparation."""
     answer = session.recast.images.GetImage(GetImageRequest(name=session.name(image, "images")))
     session.show(answer, answer.image)
 
@@ -211,11 +213,11 @@ def delete(
     image: ImageId,
     work: Work,
     delete_backup: Annotated[
-        bool, typer.Option("--delete-backup", help="Delete the backup that it stands on as well (R44).")
+        bool, typer.Option("--delete-backup", help="Delete its backup as well (R44).")
     ] = False,
     etag: Etag = "",
 ) -> None:
-    """Delete an image. Servers made from it live on; its backup stays unless --delete-backup is given.
+    """Delete an image. Servers made from it stay; its backup stays unless --delete-backup is given.
 
     \b
     recast image delete web-image --delete-backup --wait
@@ -232,7 +234,7 @@ def delete(
 
 @command(app, "defaults")
 def defaults(session: Session, image: ImageId) -> None:
-    """Show the disks that a server made from the image gets when nothing else is asked for (R39)."""
+    """Show the default disks of a server made from the image (R39)."""
     request = GetProvisioningDefaultsRequest(name=session.name(image, "images"))
     answer = session.recast.images.GetProvisioningDefaults(request)
     session.show_list(answer, answer.disks)

@@ -38,7 +38,7 @@ def take(session: Session, backup: BackupId, image: OfImage) -> None:
 
 @command(app, "confirm", service="ims")
 def confirm(session: Session, backup: BackupId, image: OfImage, token: LockToken) -> None:
-    """Make a lock last: the image is NORMAL."""
+    """Confirm a lock: the image is NORMAL."""
     request = ConfirmLockRequest(
         backup=session.name(backup, "backups"), image=session.name(image, "images"), token=token
     )
@@ -48,7 +48,7 @@ def confirm(session: Session, backup: BackupId, image: OfImage, token: LockToken
 
 @command(app, "release", service="ims")
 def release(session: Session, backup: BackupId, image: OfImage, token: LockToken = 0) -> None:
-    """Give a lock back. Without --token the --request-id that it was taken with names it."""
+    """Release a lock. Without --token it is identified by the --request-id of its `take`."""
     request = ReleaseLockRequest(
         backup=session.name(backup, "backups"),
         image=session.name(image, "images"),
@@ -61,7 +61,7 @@ def release(session: Session, backup: BackupId, image: OfImage, token: LockToken
 
 @command(app, "content", service="ims")
 def content(session: Session, backup: BackupId, image: OfImage, token: LockToken) -> None:
-    """Read what the disks of a locked backup are. With --output json the store's key is shown."""
+    """Read the content of a locked backup. With --output json this includes the store's key."""
     request = GetBackupContentRequest(
         backup=session.name(backup, "backups"), image=session.name(image, "images"), token=token
     )

@@ -18,9 +18,7 @@ app = typer.Typer()
 OperationId = Annotated[str, typer.Argument(metavar="OPERATION", help="Its id or name.")]
 OfService = Annotated[
     Service | None,
-    typer.Option(
-        "--service", "-s", help="Whose it is. Its name does not say: without this, all three are asked."
-    ),
+    typer.Option("--service", "-s", help="Its service; without it all three are searched."),
 ]
 
 
@@ -43,7 +41,7 @@ def _find(session: Session, name: str, service: Service | None) -> tuple[Service
         except RemoteRefusal as refusal:
             if service or refusal.kind not in (Kind.NOT_FOUND, Kind.UNAVAILABLE):
                 raise
-            # A service that is away may be the one that has it: that is the better answer.
+            # An unavailable service may have it: that is the better answer.
             unknown = refusal if unknown is None or refusal.kind is Kind.UNAVAILABLE else unknown
     assert unknown is not None  # there is at least one service
     raise unknown
@@ -55,7 +53,7 @@ def _owner(session: Session, name: str, service: Service | None) -> Service:
 
 @command(app, "get")
 def get(session: Session, operation: OperationId, service: OfService = None) -> None:
-    """Show where a piece of work stands, and how it ended.
+    """Show the state and result of an operation.
 
     \b
     recast operation get 01hx --service csbs
@@ -92,7 +90,7 @@ def wait(
         typer.Option("--timeout", min=0, help="Give up after so many seconds; the work goes on."),
     ] = None,
 ) -> None:
-    """Wait for the end of a piece of work, with a bar. Fails with the reason that the work failed with.
+    """Wait for the end of a piece of work, with a bar. Fails with the work's reason.
 
     \b
     recast operation wait 01hx --service csbs --timeout 60
@@ -103,19 +101,17 @@ def wait(
 
 @command(app, "cancel")
 def cancel(session: Session, operation: OperationId, service: OfService = None) -> None:
-    """Ask for the end of a piece of work. It ends CANCELLED, or with its result when that was decided
-    already.
-    """
+    """Cancel a piece of work. It ends CANCELLED, or with its result if it was already decided."""
     name = session.name(operation, "operations")
     found = _owner(session, name, service)
     session.recast.operations(found).CancelOperation(operations_pb2.CancelOperationRequest(name=name))
-    session.say(f"asked; see how it ends:  {session.command('wait', name, found)}")
+    session.say(f"requested; to wait for its end:  {session.command('wait', name, found)}")
 
 
 @command(app, "delete")
 def delete(session: Session, operation: OperationId, service: OfService = None) -> None:
-    """Forget a piece of work that has ended. What it made stays."""
+    """Delete the record of ended work. Its resources stay."""
     name = session.name(operation, "operations")
     found = _owner(session, name, service)
     session.recast.operations(found).DeleteOperation(operations_pb2.DeleteOperationRequest(name=name))
-    session.say(f"forgotten: {name}")
+    session.say(f"deleted: {name}")

@@ -1,6 +1,4 @@
-"""Options that many commands share, as dataclasses: a command that has a parameter of one of these types has
-its options.
-"""
+"""Shared options, as dataclasses: a command with a parameter of one of these types has its options."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,16 +13,16 @@ _EVERYWHERE = "Connection and output"
 
 
 class AnswerFormat(StrEnum):
-    """How an answer that has no name is shown."""
+    """The format of an answer without a name."""
 
     table = "table"
     json = "json"
 
 
 class Output(StrEnum):
-    """How the answer is shown."""
+    """The format of an answer."""
 
-    table = "table"  # not the same as `name`; the members are what people type
+    table = "table"  # the members are the values on the command line
     json = "json"
     name = "name"
 
@@ -43,7 +41,7 @@ class Common:
     output: Annotated[
         Output,
         typer.Option(
-            "--output", "-o", help="How to show the answer, and a refusal.", rich_help_panel=_EVERYWHERE
+            "--output", "-o", help="The format of the answer, and of a refusal.", rich_help_panel=_EVERYWHERE
         ),
     ] = Output.table
     project: Annotated[
@@ -64,8 +62,8 @@ class Common:
         str,
         typer.Option(
             "--request-id",
-            help="Repeats with the same id get the same answer, and do nothing twice; made up if not given. "
-            "The services' logs have it.",
+            help="Repeats with the same id get the same answer, without a second effect; generated if not "
+            "given. The services log it.",
             show_default=False,
             rich_help_panel=_EVERYWHERE,
         ),
@@ -74,16 +72,16 @@ class Common:
 
 @dataclass(frozen=True)
 class Change:
-    """Options of what changes something at once."""
+    """Options of a change."""
 
     validate_only: Annotated[
-        bool, typer.Option("--validate-only", help="Only check: say what would be said, change nothing.")
+        bool, typer.Option("--validate-only", help="Only check: print the would-be answer, change nothing.")
     ] = False
 
 
 @dataclass(frozen=True)
 class Work(Change):
-    """Options of what begins long-running work."""
+    """Options of long-running work."""
 
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end of the work, with a bar.")] = (
         False
@@ -103,21 +101,17 @@ class Paging:
     order_by: Annotated[
         str, typer.Option("--order-by", help="A field, with ' desc' for the other way round.")
     ] = ""
-    page_size: Annotated[
-        int, typer.Option("--page-size", min=0, help="How many to ask for at once; 0 means 50.")
-    ] = 0
-    page_token: Annotated[str, typer.Option("--page-token", help="Go on where an earlier list ended.")] = ""
+    page_size: Annotated[int, typer.Option("--page-size", min=0, help="The size of a page; 0 means 50.")] = 0
+    page_token: Annotated[str, typer.Option("--page-token", help="Continue an earlier list.")] = ""
     limit: Annotated[
-        int, typer.Option("--limit", min=0, help="Show so many, over as many pages as it takes.")
+        int, typer.Option("--limit", min=0, help="Show at most so many, from several pages.")
     ] = 0
-    everything: Annotated[bool, typer.Option("--all", help="Show all, over as many pages as it takes.")] = (
-        False
-    )
+    everything: Annotated[bool, typer.Option("--all", help="Show all pages.")] = False
 
 
-Etag = Annotated[str, typer.Option("--etag", help="Do it only if this is still its etag.")]
+Etag = Annotated[str, typer.Option("--etag", help="Fail unless this is the current etag.")]
 DisplayName = Annotated[str, typer.Option("--name", help="The name for people.")]
-Description = Annotated[str, typer.Option("--description", help="What it is for.")]
+Description = Annotated[str, typer.Option("--description", help="Its purpose.")]
 NewDisplayName = Annotated[str | None, typer.Option("--name", help="The new name for people.")]
 NewDescription = Annotated[
     str | None, typer.Option("--description", help="The new description; '' empties it.")
@@ -154,7 +148,7 @@ ServerId = Annotated[
 ]
 DiskId = Annotated[str, typer.Argument(metavar="DISK", help="Its id or name.", autocompletion=_ids("disks"))]
 NewId = Annotated[
-    str, typer.Argument(metavar="ID", help="The new id; made up if not given.", show_default=False)
+    str, typer.Argument(metavar="ID", help="The new id; generated if not given.", show_default=False)
 ]
 OfBackup = Annotated[str, typer.Option("--backup", help="The backup.", autocompletion=_ids("backups"))]
 OfImage = Annotated[str, typer.Option("--image", help="The image.", autocompletion=_ids("images"))]

@@ -1,4 +1,4 @@
-"""Progress bars on stderr, for a terminal alone; everywhere else they are silent."""
+"""Progress bars on stderr, only on a terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, Oper
 
 
 class _OfBytes(ProgressColumn):
-    """A column for tasks that are measured in bytes; empty for the others, whose measure is percent."""
+    """A column for tasks measured in bytes; empty for tasks measured in percent."""
 
     def __init__(self, column: ProgressColumn) -> None:
         super().__init__()
@@ -44,11 +44,11 @@ class _WorkBars:
         self._disks: dict[str, TaskID] = {}
 
     def show(self, work: OperationMetadata) -> None:
-        """Moves the bars to where the work stands."""
+        """Updates the bars."""
         step = "being undone" if work.state == OperationState.OPERATION_STATE_UNDOING else work.step
         if work.retries and work.last_retry_reason:
             step = f"{step} (tried again: {work.last_retry_reason})"
-        # The operation's own bytes are its measure where it has any, so that size and speed can be shown.
+        # An operation with bytes is measured in bytes, so that the bar has size and speed.
         measured = work.total_bytes > 0
         self._progress.update(
             self._whole,
@@ -84,9 +84,7 @@ def _progress(console: Console, *columns: TextColumn) -> Progress:
 
 @contextmanager
 def work_bars(console: Console) -> Iterator[OnProgress | None]:
-    """Gives what to call with each OperationMetadata; None where nobody watches, so that waiting costs fewer
-    calls.
-    """
+    """Yields the callback for each OperationMetadata; None without a terminal: waits take fewer calls."""
     if not console.is_terminal:
         yield None
         return
@@ -96,7 +94,7 @@ def work_bars(console: Console) -> Iterator[OnProgress | None]:
 
 @contextmanager
 def upload_bar(console: Console, what: str) -> Iterator[OnBytes | None]:
-    """Gives what to call with bytes sent and bytes in all."""
+    """Yields the callback for bytes sent and bytes in all."""
     if not console.is_terminal:
         yield None
         return

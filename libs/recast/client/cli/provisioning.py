@@ -21,8 +21,8 @@ def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None
 
 @command(app, "resolve", service="ecs")
 def resolve(session: Session, image: ImageId) -> None:
-    """Say what an image's disks are and where their bytes are. With --output json the store's key is
-    shown.
+    """Show an image's disks and the location of their bytes. With --output json this includes the store's
+    key.
     """
     answer = session.recast.provisioning.ResolveImage(
         ResolveImageRequest(image=session.name(image, "images"))
@@ -35,9 +35,9 @@ def pin(
     session: Session,
     image: ImageId,
     pin_id: PinId,
-    holder: Annotated[str, typer.Option("--holder", help="The resource it is done for, by its full name.")],
+    holder: Annotated[str, typer.Option("--holder", help="The resource that reads, by its full name.")],
 ) -> None:
-    """Keep an image's bytes from being deleted while they are read."""
+    """Prevent the deletion of an image while its bytes are read."""
     request = PinImageRequest(image=session.name(image, "images"), pin_id=pin_id, holder=holder)
     answer = session.recast.provisioning.PinImage(request)
     session.show(answer, answer.pin)
@@ -45,6 +45,6 @@ def pin(
 
 @command(app, "unpin", service="ecs")
 def unpin(session: Session, image: ImageId, pin_id: PinId) -> None:
-    """Give a pin back. Giving back what is not there is no error."""
+    """Release a pin. Releasing an unknown pin is no error."""
     request = UnpinImageRequest(image=session.name(image, "images"), pin_id=pin_id)
     session.show(session.recast.provisioning.UnpinImage(request))

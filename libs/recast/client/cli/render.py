@@ -1,6 +1,4 @@
-"""Answers as people and scripts read them: tables, JSON, names. One generic form for every message of the
-contracts.
-"""
+"""Renders answers as tables, JSON or names: generically, for every message of the contracts."""
 
 import datetime
 import json
@@ -12,14 +10,14 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from rich.text import Text
 
-# Whatever an operation's Any can hold must be known before it is printed.
+# The types that an operation's Any can hold must be imported before it is printed.
 from recast.csbs.v1 import backup_pb2 as _backups  # noqa: F401
 from recast.ecs.v1 import backup_source_service_pb2 as _sources  # noqa: F401
 from recast.ecs.v1 import disk_pb2 as _disks  # noqa: F401
 from recast.ims.v1 import image_pb2 as _images  # noqa: F401
 from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata
 
-# The columns of a list, by message; other messages show every field that any row has set.
+# The columns of a list, by message; others have a column for each field that is set in any row.
 _COLUMNS = {
     "Backup": (
         "name",
@@ -48,21 +46,22 @@ _COLUMNS = {
 _HEADINGS = {"name": "ID", "create_time": "CREATED", "image_ready": "READY", "disk_count": "DISKS"}
 _STATE_STYLES = {
     r"\b(AVAILABLE|NORMAL|RUNNING|SUCCEEDED|IN_USE|SERVING)\b": "green",
-    r"\b(CREATING|DELETING|RESTORING|STARTING|STOPPING|REBOOTING|CHANGING_OS|PENDING|UNDOING)\b": "yellow",
+    r"\b(CREATING|DELETING|RESTORING|STARTING|STOPPING|REBOOTING)\b": "yellow",
+    r"\b(CHANGING_OS|ATTACHING|DETACHING|PENDING|UNDOING)\b": "yellow",
     r"\b(ERROR|FAILED|CANCELLED|MISSING|NOT_SERVING|UNREACHABLE)\b": "red",
 }
 Row = Sequence[str]
 
 
 def as_json(message: Message) -> str:
-    """Proto3 JSON with the field names of the contracts, as in the examples of their comments."""
+    """Proto3 JSON with the field names of the contracts, as in the contracts' examples."""
     return json.dumps(
         json_format.MessageToDict(message, preserving_proto_field_name=True), indent=2, ensure_ascii=False
     )
 
 
 def names_of(message: Message) -> list[str]:
-    """The resource names in an answer: of the message itself, else of what its fields hold, the operation
+    """The resource names in an answer: of the message itself, else of its fields' messages; of an operation
     only if alone.
     """
     own = getattr(message, "name", "")
@@ -86,7 +85,7 @@ def human_size(size: int) -> str:
 
 
 def table(headings: Row, rows: Iterable[Row]) -> Text:
-    """Aligned columns; the last is not padded, nothing is cut: what is rendered can be copied."""
+    """Aligned columns; the last is not padded, nothing is truncated, so that cells can be copied."""
     lines = [headings, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     text = Text()
@@ -128,12 +127,12 @@ def _operations_table(operations: Sequence[Any]) -> Text:
 
 
 def card(message: Message) -> Text:
-    """One message: a line for each field that says something, and a table for each list of messages in it."""
+    """One message: a line for each field that is set, and a table for each list of messages in it."""
     lines: list[tuple[str, str]] = []
     tables = Text()
     for field in message.DESCRIPTOR.fields:
         value = getattr(message, field.name)
-        if not _says_something(field, message):
+        if not _is_rendered(field, message):
             continue
         nested = field.message_type and not _is_scalar(field)
         if nested and field.is_repeated:
@@ -150,12 +149,12 @@ def card(message: Message) -> Text:
         text.append(name.ljust(width + 2), style="dim")
         text.append(f"{rendered}\n")
     if not lines:
-        tables = tables[1:]  # nothing stands above the first heading
+        tables = tables[1:]  # without the empty line above the first heading
     return _with_states(text.append_text(tables))
 
 
-def _says_something(field: Any, message: Message) -> bool:
-    """Whether a field is rendered: when it is set; a yes or no always, because no is an answer too."""
+def _is_rendered(field: Any, message: Message) -> bool:
+    """Whether a field is rendered: if it is set; booleans always, because false is an answer too."""
     if field.is_repeated:
         return len(getattr(message, field.name)) > 0
     if field.has_presence:
@@ -181,7 +180,7 @@ def _is_scalar(field: Any) -> bool:
 
 
 def _unpacked(message: Message) -> Message:
-    """What an Any holds; every other message as it is."""
+    """The message in an Any; every other message unchanged."""
     if not isinstance(message, any_pb2.Any):
         return message
     kind = descriptor_pool.Default().FindMessageTypeByName(message.TypeName())
@@ -222,7 +221,7 @@ def _message_cell(value: Any) -> str:
         return value.ToDatetime(datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     if isinstance(value, status_pb2.Status):
         return status_line(value)
-    # A message in a cell is rendered by what names it.
+    # A message in a cell is rendered by its name.
     return str(getattr(value, "name", "") or getattr(value, "id", ""))
 
 
@@ -232,7 +231,7 @@ def _scalar_cell(field: Any, value: Any, *, short: bool) -> str:
         return str(field.enum_type.values_by_number[value].name).removeprefix(f"{prefix[1:]}_")
     if field.type == descriptor.FieldDescriptor.TYPE_BOOL:
         return "yes" if value else "no"
-    if field.type == descriptor.FieldDescriptor.TYPE_BYTES:  # keys are not for the screen
+    if field.type == descriptor.FieldDescriptor.TYPE_BYTES:  # keys are not printed
         return str(value.hex()) if field.name == "digest" else f"({len(value)} bytes)"
     if field.name.endswith("_bytes"):
         return human_size(value) if short else f"{human_size(value)} ({value})"

@@ -79,7 +79,7 @@ def create(
         typer.Option(
             "--data-disk",
             metavar="KEY=VALUE,...",
-            help="image-disk=data-1 says how that disk of the image is to be; image=IMAGE adds one from a "
+            help="image-disk=data-1 configures that disk of the image; image=IMAGE adds one from a "
             "data-disk image; neither adds an empty one; beside it size=20GiB, name=NAME, shared. "
             "May be given many times.",
         ),
@@ -114,13 +114,11 @@ def create(
     )
     answer = session.recast.servers.CreateServers(request)
     session.begun(answer, "ecs", work, lambda ended: _read_again(session, ended))
-    _tell_failures(session, answer.operation)
+    _report_failures(session, answer.operation)
 
 
 def _read_again(session: Session, answer: CreateServersResponse) -> None:
-    """Puts the servers as they are now in the place of those that were CREATING; those that failed are
-    gone.
-    """
+    """Replaces the servers that were CREATING by their current state; failed ones are removed."""
     made = [each.server for each in _outcomes(answer.operation) if not each.HasField("error")]
     del answer.servers[:]
     answer.servers.extend(
@@ -128,8 +126,8 @@ def _read_again(session: Session, answer: CreateServersResponse) -> None:
     )
 
 
-def _tell_failures(session: Session, operation: Any) -> None:
-    """Says which servers of a batch were not made, and fails if there are any (R14)."""
+def _report_failures(session: Session, operation: Any) -> None:
+    """Prints the servers of a batch that were not made, and fails if there are any (R14)."""
     failed = [each for each in _outcomes(operation) if each.HasField("error")]
     for each in failed:
         session.say(f"not made: {each.server}: {render.status_line(each.error)}")
@@ -209,7 +207,7 @@ def delete(
     work: Work,
     delete_data_disks: Annotated[
         bool,
-        typer.Option("--delete-data-disks", help="Delete its data disks too, but for those others share."),
+        typer.Option("--delete-data-disks", help="Delete its data disks too, except shared ones."),
     ] = False,
     etag: Etag = "",
 ) -> None:

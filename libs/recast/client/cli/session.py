@@ -1,4 +1,4 @@
-"""One run of a command: who calls, and how answers are shown."""
+"""One run of a command: its client, and the printing of answers."""
 
 import os
 import uuid
@@ -27,9 +27,7 @@ INTERRUPTED = 130
 
 
 class Session:
-    """What a command works with. `role` and `service` are those of a minted token when none was asked for or
-    given.
-    """
+    """The context of a command. `role` and `service` are the defaults for a minted token."""
 
     def __init__(self, common: Common, *, role: str = "user", service: Service | None = None) -> None:
         self._common = common
@@ -37,23 +35,23 @@ class Session:
         self.project = common.project
         self.parent = f"projects/{common.project}"
         self.request_id = common.request_id or uuid.uuid4().hex
-        # The channel sends it along, and the services' logs have it.
+        # The channel sends it, and the services log it.
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
         self.out = Console(soft_wrap=True)
         self.errors = Console(stderr=True)
 
     @property
     def json_wanted(self) -> bool:
-        """Whether answers and refusals are wanted as JSON."""
+        """Whether answers and refusals are printed as JSON."""
         return self._common.output is Output.json
 
     @cached_property
     def recast(self) -> Recast:
-        """The client; made when it is first needed."""
+        """The client; made on first use."""
         return self.recast_for(self._default_role, self._default_service)
 
     def recast_for(self, role: str, service: Service | None) -> Recast:
-        """A client whose token, when nothing else was asked for or given, is for this role or service."""
+        """A client; this role or service is the default for a minted token."""
         settings = Settings.from_environment(os.environ)
         token = token_source(
             settings,
@@ -66,7 +64,7 @@ class Session:
         return Recast.from_settings(settings, token)
 
     def name(self, text: str, collection: str) -> str:
-        """The full name for what was typed; an empty text stays empty."""
+        """The full name of an id or a name; an empty text stays empty."""
         return full_name(text, collection, self.project) if text else ""
 
     def close(self) -> None:
@@ -75,25 +73,25 @@ class Session:
             self.recast.close()
         structlog.contextvars.unbind_contextvars("request_id")
 
-    # Showing.
+    # Output.
 
     def say(self, text: Text | str) -> None:
-        """Prints for people: on stderr, so that stdout stays what was asked for."""
+        """Prints for people, on stderr: stdout holds the answer alone."""
         self.errors.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def show(self, message: Message, card: Message | None = None) -> None:
-        """Prints an answer. In a table only `card` is shown, the part of it that people look for."""
+        """Prints an answer; as a table only `card`, its main part."""
         if self._common.output is Output.table:
             self._print(render.card(card if card is not None else message))
         else:
             self._print_plain(message)
 
     def show_json(self, message: Message) -> None:
-        """Prints an answer as JSON, whatever form was asked for."""
+        """Prints an answer as JSON, in any output format."""
         self.out.print(render.as_json(message), markup=False, highlight=False, soft_wrap=True)
 
     def show_list(self, message: Message, rows: Sequence[Message]) -> None:
-        """Prints a list: `message` is the whole answer, `rows` what it lists."""
+        """Prints a list: `message` is the whole answer, `rows` the listed messages."""
         if self._common.output is Output.table:
             self._print(render.list_table(rows))
         else:
@@ -112,11 +110,11 @@ class Session:
     # Lists.
 
     def list_pages(self, call: Callable[[Any], Any], request: Any, field: str, paging: Paging) -> None:
-        """Asks for as many pages as were wanted, and prints them as one; `field` holds what is listed."""
+        """Fetches the requested pages, and prints them as one; `field` holds the listed messages."""
         self.show_page(self.gather(call, request, field, paging), field)
 
     def gather(self, call: Callable[[Any], Any], request: Any, field: str, paging: Paging) -> Any:
-        """Asks for as many pages as were wanted, and gives them as one."""
+        """Fetches the requested pages, and returns them as one."""
         request.filter = paging.filter
         request.page_size, request.page_token = paging.page_size, paging.page_token
         if "order_by" in request.DESCRIPTOR.fields_by_name:
@@ -126,7 +124,7 @@ class Session:
         return self._joined(pages(call, request), field, paging)
 
     def show_page(self, whole: Any, field: str) -> None:
-        """Prints a page, and says how to get the next one."""
+        """Prints a page, and the options for the next one."""
         self.show_list(whole, getattr(whole, field))
         if whole.next_page_token and self._common.output is not Output.json:
             self.say(f"there are more: --all, or --page-token {whole.next_page_token}")
@@ -147,10 +145,9 @@ class Session:
     def begun(
         self, answer: Any, service: Service, work: Work, refresh: Callable[[Any], None] | None = None
     ) -> None:
-        """Prints the answer of a method that begins work; with --wait, as it is when the work has ended well.
+        """Prints the answer of a method that begins work; with --wait, the answer after the work succeeded.
 
-        `refresh` then brings the answer up to date; without it the resource is taken from the operation's
-        result.
+        `refresh` then updates the answer; without it the resource is taken from the operation's result.
         """
         if work.wait and not work.validate_only:
             answer.operation.CopyFrom(self.wait(answer.operation.name, service))
@@ -170,14 +167,14 @@ class Session:
             self._print(render.card(answer.operation))
 
     def command(self, verb: str, operation: str, service: Service) -> str:
-        """How to go on with an operation, as a command line."""
+        """The command line for an operation."""
         project = f" --project {self.project}" if self._common.project != "demo" else ""
         return f"recast operation {verb} {operation.rpartition('/')[2]} --service {service}{project}"
 
     def wait(
         self, operation: str, service: Service, timeout_seconds: float | None = None
     ) -> operations_pb2.Operation:
-        """Waits with bars; Ctrl-C leaves the work alone and says how to go on."""
+        """Waits with bars; Ctrl-C ends only the wait, and prints the commands to resume or cancel."""
         try:
             with work_bars(self.errors) as bars:
                 return self.recast.wait(operation, service, bars, timeout_seconds=timeout_seconds)
@@ -189,9 +186,7 @@ class Session:
 
 
 def _take_result(answer: Any) -> None:
-    """Puts the operation's result in the place of the resource that it is about, which was read before the
-    work was done.
-    """
+    """Replaces the resource in the answer, which is older, by the operation's result."""
     for field, value in answer.ListFields():
         if (
             field.name != "operation"

@@ -27,7 +27,7 @@ from recast.ecs.v1.backup_source_service_pb2 import (
 
 app = typer.Typer()
 
-FreezeId = Annotated[str, typer.Option("--freeze", help="The freeze: the id of the work that asked for it.")]
+FreezeId = Annotated[str, typer.Option("--freeze", help="The freeze: the id of its work.")]
 Read = TypeVar("Read", bound=Message)
 
 
@@ -46,7 +46,7 @@ def _from_json(text: str, into: Read, argument: str) -> Read:
 
 @command(app, "describe", service="csbs")
 def describe(session: Session, server: ServerId) -> None:
-    """Say what a server and its disks are."""
+    """Show a server and its disks."""
     answer = session.recast.sources.DescribeServer(
         DescribeServerRequest(server=session.name(server, "servers"))
     )
@@ -55,7 +55,7 @@ def describe(session: Session, server: ServerId) -> None:
 
 @command(app, "freeze", service="csbs")
 def freeze(session: Session, server: ServerId, freeze_id: FreezeId, backup: OfBackup) -> None:
-    """Freeze every disk of a server at one instant. The same freeze again answers the same."""
+    """Freeze every disk of a server at one instant. A repeat gets the same answer."""
     request = FreezeServerRequest(
         server=session.name(server, "servers"), freeze_id=freeze_id, backup=session.name(backup, "backups")
     )
@@ -97,9 +97,7 @@ def thaw(
         bool, typer.Option("--wait", "-w", help="Wait for the end of the work, with a bar.")
     ] = False,
 ) -> None:
-    """End a freeze. --backup names the backup that was sealed with the frozen bytes; without it, it
-    failed.
-    """
+    """End a freeze. --backup names the backup sealed with the frozen bytes; omit it after a failure."""
     request = ThawServerRequest(
         server=session.name(server, "servers"),
         freeze_id=freeze_id,

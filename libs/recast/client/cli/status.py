@@ -26,7 +26,7 @@ def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None
 
 def status(
     output: Annotated[
-        AnswerFormat, typer.Option("--output", "-o", help="How to show it.")
+        AnswerFormat, typer.Option("--output", "-o", help="The output format.")
     ] = AnswerFormat.table,
 ) -> None:
     """Needs no token; exits with 5 unless all three answer."""

@@ -21,7 +21,7 @@ def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None
 
 
 def token(
-    role: Annotated[Role, typer.Option("--role", help="The role it speaks for.")] = Role.user,
+    role: Annotated[Role, typer.Option("--role", help="The role of the token.")] = Role.user,
     as_service: Annotated[Service | None, typer.Option("--as", help="A token of this service.")] = None,
     project: Annotated[
         str, typer.Option("--project", "-p", envvar="RECAST_PROJECT", help="The project.")
@@ -30,7 +30,7 @@ def token(
         float, typer.Option("--lifetime", min=1, help="Seconds until it expires.")
     ] = LIFETIME_SECONDS,
 ) -> None:
-    """It is made with the keys in RECAST_KEYS, and valid until it expires.
+    """It is signed with the keys in RECAST_KEYS, and valid until it expires.
 
     \b
     export RECAST_TOKEN=$(recast token --lifetime 3600)

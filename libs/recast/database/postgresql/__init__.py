@@ -1,4 +1,4 @@
-"""PostgreSQL: writes run side by side; a row that a decision rests on is read `FOR UPDATE`."""
+"""PostgreSQL: writes run concurrently; a row that a decision depends on is read `FOR UPDATE`."""
 
 import hashlib
 
@@ -7,10 +7,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 CLOCK = "extract(epoch from clock_timestamp())"  # SQL: seconds since 1970, with a fraction
-# A replica that froze within a transaction must not keep its row locks.
+# A replica that hangs within a transaction must not hold its row locks.
 _OPTIONS = "-c idle_in_transaction_session_timeout=10000 -c timezone=UTC"
-# A server that fell silent is given up after about ten seconds; libpq waits a quarter of an hour. A URL may
-# say otherwise.
+# A server that stops answering is given up after about ten seconds; libpq's default is 15 minutes. A URL
+# may override it.
 _PATIENCE = {
     "connect_timeout": 5,
     "keepalives_idle": 4,
@@ -25,15 +25,15 @@ def open_engine(url: URL) -> Engine:
     """An engine; ImportError when the driver is not installed.
 
     A connection is not tested before its use, which would cost as much as a read. After a restart of the
-    server one call is UNAVAILABLE, callers try it again, and the pool opens new connections.
+    server one call is UNAVAILABLE, callers retry it, and the pool opens new connections.
     """
     patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
     return create_engine(
         url,
         connect_args={
             "options": _OPTIONS,
-            # A statement that is prepared keeps the plan of its first minutes: of a table that was empty
-            # then, it would read every row for long.
+            # A prepared statement keeps its first plan: one made for an empty table would scan every row
+            # for long.
             "prepare_threshold": None,
             **patience,
         },
@@ -44,7 +44,7 @@ def open_engine(url: URL) -> Engine:
 
 
 def lock_name(session: Session, name: str) -> None:
-    """Keeps other writes that lock the same name waiting until this one ends; where there is no row to lock.
+    """Makes other writes that lock the same name wait until this one ends; for names without a row.
 
     Without effect in a read, and on SQLite, which has one writer.
     """

@@ -1,8 +1,8 @@
 """SQLite in one file: many readers, one writer.
 
-A write holds SQLite's write lock from its begin (`BEGIN IMMEDIATE`), so what it reads cannot change before it
-commits. Threads of one process queue on a lock of ours before that: SQLite's own waiting polls, with pauses
-of up to 100 ms.
+A write holds SQLite's write lock from its begin (`BEGIN IMMEDIATE`), so the rows that it reads cannot change
+before it commits. Threads of one process queue on a process lock first: SQLite itself polls, with pauses of
+up to 100 ms.
 """
 
 import threading
@@ -18,10 +18,10 @@ CLOCK = "((julianday('now') - 2440587.5) * 86400.0)"  # SQL: seconds since 1970,
 _BUSY_SECONDS = 10
 """How long SQLite waits for a writer of another process."""
 _QUEUE_SECONDS = 15.0
-"""How long a write waits for those of its own process: a stuck writer must not take every thread."""
+"""How long a write waits for those of its own process: a stuck writer must not occupy every thread."""
 _PRAGMAS = (
     "journal_mode=WAL",
-    "synchronous=FULL",  # a commit that was answered survives a power cut
+    "synchronous=FULL",  # a commit that returned survives a power cut
     "foreign_keys=ON",
     "cache_size=-4000",  # KiB for each connection
 )
@@ -39,7 +39,7 @@ def open_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver begins no transactions by itself
+        connection.isolation_level = None  # the driver itself begins no transactions
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
@@ -59,7 +59,7 @@ class WriteQueue:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Unavailable when the turn does not come in time."""
+        """Unavailable when other writes take too long."""
         if not self._lock.acquire(timeout=_QUEUE_SECONDS):
             raise Unavailable(problem="the database is busy")
         try:

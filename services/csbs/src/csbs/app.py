@@ -39,7 +39,7 @@ class App:
 
     def __init__(self, settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
         self._works = settings.works
-        database = Database(settings.database_url)
+        database = self._database = Database(settings.database_url)
         migrate(database, "csbs.storage:migrations")
         operations = self._operations = Operations(database, now, new_id)
         tokens = ServiceTokens(Signer.load(settings.signing_key_file), "csbs")
@@ -122,3 +122,4 @@ class App:
             self._worker.stop()
             self._schedule.stop()
         self._channel.close()
+        self._database.close()

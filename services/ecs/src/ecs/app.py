@@ -18,12 +18,14 @@ from ecs.settings import Settings
 from ecs.storage.host import Host
 from ecs.storage.hosts import Reporter
 from ecs.storage.tables import EndedHoldRow, FreezeRow
+from ecs.workflows.attach_disk import AttachDisk
 from ecs.workflows.change_os import ChangeServerOs
 from ecs.workflows.change_power import ChangePower
 from ecs.workflows.create_disk import CreateDisk
 from ecs.workflows.create_servers import CreateServers
 from ecs.workflows.delete_disk import DeleteDisk
 from ecs.workflows.delete_server import DeleteServer
+from ecs.workflows.detach_disk import DetachDisk
 from ecs.workflows.export_disks import ExportDisks
 from ecs.workflows.freeze_server import FreezeServer
 from ecs.workflows.restore_disks import RestoreDisks
@@ -53,7 +55,7 @@ class App:
     """ECS, ready to start. `now` and `new_id` are the only sources of time and chance."""
 
     def __init__(self, settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
-        database = Database(settings.database_url)
+        database = self._database = Database(settings.database_url)
         migrate(database, "ecs.storage:migrations")
         operations = self._operations = Operations(database, now, new_id)
         waits = Waits(operations, query_seconds=0.1)  # a freeze on another host is awaited
@@ -145,6 +147,7 @@ class App:
             self._on_host.schedule.stop()
             self._on_host.reporter.stop()
         self._channel.close()
+        self._database.close()
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,8 @@ def _workflows(
         "ReinstallServerOs": change_os,
         "CreateDisk": CreateDisk(database, images, host, now),
         "DeleteDisk": DeleteDisk(database, host, now),
+        "AttachDisk": AttachDisk(database, host, now),
+        "DetachDisk": DetachDisk(database, now),
         "ExportDisks": ExportDisks(database, host),
         "ThawServer": ThawServer(database, host, now),
         "RestoreDisks": RestoreDisks(database, host, now),

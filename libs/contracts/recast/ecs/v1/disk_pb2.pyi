@@ -35,11 +35,15 @@ class _DiskStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DiskState.V
     DISK_STATE_AVAILABLE: _DiskState.ValueType  # 2
     """Whole, attached to no server. AttachDisk and DeleteDisk move it on."""
     DISK_STATE_IN_USE: _DiskState.ValueType  # 3
-    """Attached to a server. DetachDisk moves it on."""
+    """Attached to a server. AttachDisk (a shared disk, to another server) and DetachDisk move it on."""
     DISK_STATE_DELETING: _DiskState.ValueType  # 4
     """Being deleted. The worker removes it."""
     DISK_STATE_ERROR: _DiskState.ValueType  # 5
     """Its making failed. DeleteDisk moves it on."""
+    DISK_STATE_ATTACHING: _DiskState.ValueType  # 6
+    """Being attached to a server, in the place that `attachments` names. The worker moves it to IN_USE, or back."""
+    DISK_STATE_DETACHING: _DiskState.ValueType  # 7
+    """Being detached from a server. The worker moves it to AVAILABLE, or to IN_USE while another server has it; or back."""
 
 class DiskState(_DiskState, metaclass=_DiskStateEnumTypeWrapper):
     """Where a disk stands. Who moves it on is said at each state."""
@@ -51,11 +55,15 @@ DISK_STATE_CREATING: DiskState.ValueType  # 1
 DISK_STATE_AVAILABLE: DiskState.ValueType  # 2
 """Whole, attached to no server. AttachDisk and DeleteDisk move it on."""
 DISK_STATE_IN_USE: DiskState.ValueType  # 3
-"""Attached to a server. DetachDisk moves it on."""
+"""Attached to a server. AttachDisk (a shared disk, to another server) and DetachDisk move it on."""
 DISK_STATE_DELETING: DiskState.ValueType  # 4
 """Being deleted. The worker removes it."""
 DISK_STATE_ERROR: DiskState.ValueType  # 5
 """Its making failed. DeleteDisk moves it on."""
+DISK_STATE_ATTACHING: DiskState.ValueType  # 6
+"""Being attached to a server, in the place that `attachments` names. The worker moves it to IN_USE, or back."""
+DISK_STATE_DETACHING: DiskState.ValueType  # 7
+"""Being detached from a server. The worker moves it to AVAILABLE, or to IN_USE while another server has it; or back."""
 Global___DiskState: _TypeAlias = DiskState  # noqa: Y015
 
 @_typing.final
@@ -133,7 +141,7 @@ class Disk(_message.Message):
     """Changes with every change of the disk; give it back to write only what you have read."""
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___DiskAttachment]:
-        """The servers that it is attached to."""
+        """The servers that it is attached to, or is being attached to or detached from."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:

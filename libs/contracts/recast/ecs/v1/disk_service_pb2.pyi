@@ -310,23 +310,29 @@ Global___AttachDiskRequest: _TypeAlias = AttachDiskRequest  # noqa: Y015
 
 @_typing.final
 class AttachDiskResponse(_message.Message):
-    """The attached disk."""
+    """The disk and the work on it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DISK_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def disk(self) -> _disk_pb2.Disk:
-        """The disk."""
+        """The disk, ATTACHING, with its place at the server."""
+
+    @_builtins.property
+    def operation(self) -> _operations_pb2.Operation:
+        """The work; its response is the Disk."""
 
     def __init__(
         self,
         *,
         disk: _disk_pb2.Disk | None = ...,
+        operation: _operations_pb2.Operation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk", "operation", b"operation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk", "operation", b"operation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -368,23 +374,29 @@ Global___DetachDiskRequest: _TypeAlias = DetachDiskRequest  # noqa: Y015
 
 @_typing.final
 class DetachDiskResponse(_message.Message):
-    """The detached disk."""
+    """The disk and the work on it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DISK_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def disk(self) -> _disk_pb2.Disk:
-        """The disk."""
+        """The disk, DETACHING, with its place at the server."""
+
+    @_builtins.property
+    def operation(self) -> _operations_pb2.Operation:
+        """The work; its response is the Disk."""
 
     def __init__(
         self,
         *,
         disk: _disk_pb2.Disk | None = ...,
+        operation: _operations_pb2.Operation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk", "operation", b"operation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk", "operation", b"operation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -113,7 +113,8 @@ class DiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AttachDisk(self, request, context):
-        """Attaches a data disk to a server, in the next free place.
+        """Attaches a data disk to a server, in the next free place. The place is taken at once. Until the work has ended, the server is
+        not started, stopped, changed or deleted, and a backup of it waits.
 
         Example: {"name": "projects/demo/disks/loose", "server": "projects/demo/servers/web", "validate_only": true}
         """
@@ -122,7 +123,8 @@ class DiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DetachDisk(self, request, context):
-        """Detaches a data disk from a server.
+        """Detaches a data disk from a server. The disk keeps its place until the work has ended; what waits for that is as with
+        AttachDisk.
 
         Example: {"name": "projects/demo/disks/web-data-1", "server": "projects/demo/servers/web", "validate_only": true}
         """

@@ -54,12 +54,14 @@ class DiskServiceStub:
     Example: {"name": "projects/demo/disks/loose", "validate_only": true}
     """
     AttachDisk: _grpc.UnaryUnaryMultiCallable[_disk_service_pb2.AttachDiskRequest, _disk_service_pb2.AttachDiskResponse]
-    """Attaches a data disk to a server, in the next free place.
+    """Attaches a data disk to a server, in the next free place. The place is taken at once. Until the work has ended, the server is
+    not started, stopped, changed or deleted, and a backup of it waits.
 
     Example: {"name": "projects/demo/disks/loose", "server": "projects/demo/servers/web", "validate_only": true}
     """
     DetachDisk: _grpc.UnaryUnaryMultiCallable[_disk_service_pb2.DetachDiskRequest, _disk_service_pb2.DetachDiskResponse]
-    """Detaches a data disk from a server.
+    """Detaches a data disk from a server. The disk keeps its place until the work has ended; what waits for that is as with
+    AttachDisk.
 
     Example: {"name": "projects/demo/disks/web-data-1", "server": "projects/demo/servers/web", "validate_only": true}
     """
@@ -95,12 +97,14 @@ class DiskServiceAsyncStub(DiskServiceStub):
     Example: {"name": "projects/demo/disks/loose", "validate_only": true}
     """
     AttachDisk: _aio.UnaryUnaryMultiCallable[_disk_service_pb2.AttachDiskRequest, _disk_service_pb2.AttachDiskResponse]  # type: ignore[assignment]
-    """Attaches a data disk to a server, in the next free place.
+    """Attaches a data disk to a server, in the next free place. The place is taken at once. Until the work has ended, the server is
+    not started, stopped, changed or deleted, and a backup of it waits.
 
     Example: {"name": "projects/demo/disks/loose", "server": "projects/demo/servers/web", "validate_only": true}
     """
     DetachDisk: _aio.UnaryUnaryMultiCallable[_disk_service_pb2.DetachDiskRequest, _disk_service_pb2.DetachDiskResponse]  # type: ignore[assignment]
-    """Detaches a data disk from a server.
+    """Detaches a data disk from a server. The disk keeps its place until the work has ended; what waits for that is as with
+    AttachDisk.
 
     Example: {"name": "projects/demo/disks/web-data-1", "server": "projects/demo/servers/web", "validate_only": true}
     """
@@ -163,7 +167,8 @@ class DiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _disk_service_pb2.AttachDiskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_disk_service_pb2.AttachDiskResponse, _abc.Awaitable[_disk_service_pb2.AttachDiskResponse]]:
-        """Attaches a data disk to a server, in the next free place.
+        """Attaches a data disk to a server, in the next free place. The place is taken at once. Until the work has ended, the server is
+        not started, stopped, changed or deleted, and a backup of it waits.
 
         Example: {"name": "projects/demo/disks/loose", "server": "projects/demo/servers/web", "validate_only": true}
         """
@@ -174,7 +179,8 @@ class DiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _disk_service_pb2.DetachDiskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_disk_service_pb2.DetachDiskResponse, _abc.Awaitable[_disk_service_pb2.DetachDiskResponse]]:
-        """Detaches a data disk from a server.
+        """Detaches a data disk from a server. The disk keeps its place until the work has ended; what waits for that is as with
+        AttachDisk.
 
         Example: {"name": "projects/demo/disks/web-data-1", "server": "projects/demo/servers/web", "validate_only": true}
         """

@@ -76,7 +76,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No host is there to make servers or disks on."""
     ERROR_REASON_HOST_NOT_FOUND: _ErrorReason.ValueType  # 26
     """There is no host of this name."""
-    ERROR_REASON_HOST_AWAY: _ErrorReason.ValueType  # 27
+    ERROR_REASON_HOST_UNREACHABLE: _ErrorReason.ValueType  # 27
     """The host does not answer; what needs it waits."""
     ERROR_REASON_DISK_ON_OTHER_HOST: _ErrorReason.ValueType  # 28
     """The disk is on another host than the server."""
@@ -138,7 +138,7 @@ ERROR_REASON_NO_HOST: ErrorReason.ValueType  # 25
 """No host is there to make servers or disks on."""
 ERROR_REASON_HOST_NOT_FOUND: ErrorReason.ValueType  # 26
 """There is no host of this name."""
-ERROR_REASON_HOST_AWAY: ErrorReason.ValueType  # 27
+ERROR_REASON_HOST_UNREACHABLE: ErrorReason.ValueType  # 27
 """The host does not answer; what needs it waits."""
 ERROR_REASON_DISK_ON_OTHER_HOST: ErrorReason.ValueType  # 28
 """The disk is on another host than the server."""

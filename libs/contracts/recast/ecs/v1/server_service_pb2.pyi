@@ -193,10 +193,13 @@ class ServerOutcome(_message.Message):
     SERVER_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     HOST_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
     server: _builtins.str
     """`projects/{project}/servers/{server}`."""
     host: _builtins.str
     """The host that it was to be made on."""
+    id: _builtins.str
+    """The id of this part of the batch, as in the operation's metadata."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
         """Empty when it was made; else why not, and then nothing of it is left (V14)."""
@@ -207,10 +210,11 @@ class ServerOutcome(_message.Message):
         server: _builtins.str = ...,
         error: _status_pb2.Status | None = ...,
         host: _builtins.str = ...,
+        id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "host", b"host", "server", b"server"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "host", b"host", "id", b"id", "server", b"server"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

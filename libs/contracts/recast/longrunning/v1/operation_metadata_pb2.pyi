@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -91,6 +92,42 @@ class DiskProgress(_message.Message):
 Global___DiskProgress: _TypeAlias = DiskProgress  # noqa: Y015
 
 @_typing.final
+class OperationPart(_message.Message):
+    """What a batch does to one of its targets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """`{operation}-0000`, `-0001`... in the order of the request: the same from the first answer on."""
+    target: _builtins.str
+    """The resource name of what it is done to."""
+    state: Global___OperationState.ValueType
+    """Where the part stands: as the whole work, until the part has ended."""
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why it FAILED or was CANCELLED."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        target: _builtins.str = ...,
+        state: Global___OperationState.ValueType = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "state", b"state", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OperationPart: _TypeAlias = OperationPart  # noqa: Y015
+
+@_typing.final
 class OperationMetadata(_message.Message):
     """The metadata of every operation."""
 
@@ -110,6 +147,7 @@ class OperationMetadata(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     verb: _builtins.str
     """What is done: `CreateBackup`, `ChangeServerOs`..."""
     target: _builtins.str
@@ -146,6 +184,10 @@ class OperationMetadata(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
 
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___OperationPart]:
+        """Each part of a batch, in the order of the request; none for work that is no batch."""
+
     def __init__(
         self,
         *,
@@ -163,10 +205,11 @@ class OperationMetadata(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        parts: _abc.Iterable[Global___OperationPart] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "create_time", b"create_time", "disks", b"disks", "done_bytes", b"done_bytes", "end_time", b"end_time", "last_retry_reason", b"last_retry_reason", "progress_percent", b"progress_percent", "retries", b"retries", "state", b"state", "step", b"step", "target", b"target", "total_bytes", b"total_bytes", "update_time", b"update_time", "verb", b"verb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "create_time", b"create_time", "disks", b"disks", "done_bytes", b"done_bytes", "end_time", b"end_time", "last_retry_reason", b"last_retry_reason", "parts", b"parts", "progress_percent", b"progress_percent", "retries", b"retries", "state", b"state", "step", b"step", "target", b"target", "total_bytes", b"total_bytes", "update_time", b"update_time", "verb", b"verb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

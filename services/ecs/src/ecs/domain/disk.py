@@ -25,7 +25,11 @@ class DiskState(StrEnum):
     AVAILABLE = "AVAILABLE"
     """AttachDisk and DeleteDisk move it on."""
     IN_USE = "IN_USE"
-    """DetachDisk moves it on, or the end of its server."""
+    """AttachDisk, if it is shared, and DetachDisk move it on, or the end of its server."""
+    ATTACHING = "ATTACHING"
+    """Its place at the server is taken. The worker moves it on."""
+    DETACHING = "DETACHING"
+    """It still has its place at the server. The worker moves it on."""
     DELETING = "DELETING"
     """The worker removes the row; if it cannot, it moves it to ERROR."""
     ERROR = "ERROR"
@@ -38,8 +42,10 @@ class DiskEvent(StrEnum):
     MADE = "made"
     MADE_IN_PLACE = "made in its place at a server"
     FAILED = "failed"
-    ATTACHED = "attached"
-    DETACHED = "detached"
+    ATTACHMENT_BEGUN = "attachment begun"
+    DETACHMENT_BEGUN = "detachment begun"
+    ATTACHED = "attached to a server"
+    DETACHED = "attached to no server"
     DELETION_BEGUN = "deletion begun"
     LET_GO = "let go: its server is deleted, or has another system disk"
 
@@ -49,9 +55,11 @@ TRANSITIONS: dict[tuple[DiskState, DiskEvent], DiskState] = {
     (_S.CREATING, _E.MADE): _S.AVAILABLE,
     (_S.CREATING, _E.FAILED): _S.ERROR,
     (_S.CREATING, _E.MADE_IN_PLACE): _S.IN_USE,
-    (_S.AVAILABLE, _E.ATTACHED): _S.IN_USE,
-    (_S.IN_USE, _E.ATTACHED): _S.IN_USE,
-    (_S.IN_USE, _E.DETACHED): _S.AVAILABLE,
+    (_S.AVAILABLE, _E.ATTACHMENT_BEGUN): _S.ATTACHING,
+    (_S.IN_USE, _E.ATTACHMENT_BEGUN): _S.ATTACHING,
+    (_S.IN_USE, _E.DETACHMENT_BEGUN): _S.DETACHING,
+    **{(state, _E.ATTACHED): _S.IN_USE for state in (_S.ATTACHING, _S.DETACHING)},
+    **{(state, _E.DETACHED): _S.AVAILABLE for state in (_S.ATTACHING, _S.DETACHING, _S.IN_USE)},
     (_S.IN_USE, _E.LET_GO): _S.DELETING,
     (_S.AVAILABLE, _E.DELETION_BEGUN): _S.DELETING,
     (_S.ERROR, _E.DELETION_BEGUN): _S.DELETING,
@@ -63,7 +71,7 @@ TRANSITIONS: dict[tuple[DiskState, DiskEvent], DiskState] = {
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk, as far as rules look at it. `servers` are those that it is attached to."""
+    """A disk, as far as rules look at it. `servers` are those that it has a place at."""
 
     name: str
     state: DiskState
@@ -84,11 +92,12 @@ def decide_attachment(disk: Disk, server: str) -> DiskState:
     """The state of a disk that is to be attached to the server."""
     if disk.is_system:
         raise SystemDiskBound(disk=disk.name)
+    state = advance(disk, DiskEvent.ATTACHMENT_BEGUN)
     if server in disk.servers:
         raise DiskAlreadyAttached(disk=disk.name, server=server)
     if disk.servers and not disk.shared:
         raise DiskAlreadyAttached(disk=disk.name, server=disk.servers[0])
-    return advance(disk, DiskEvent.ATTACHED)
+    return state
 
 
 def decide_detachment(disk: Disk, server: str) -> DiskState:
@@ -97,7 +106,12 @@ def decide_detachment(disk: Disk, server: str) -> DiskState:
         raise DiskNotAttached(disk=disk.name, server=server)
     if disk.is_system:
         raise SystemDiskBound(disk=disk.name)
-    return disk.state if len(disk.servers) > 1 else advance(disk, DiskEvent.DETACHED)
+    return advance(disk, DiskEvent.DETACHMENT_BEGUN)
+
+
+def settle_attachment(disk: Disk) -> DiskState:
+    """The state of a disk once its attachment or detachment has ended, whichever way."""
+    return advance(disk, DiskEvent.ATTACHED if disk.servers else DiskEvent.DETACHED)
 
 
 def decide_deletion(disk: Disk) -> DiskState:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ecs.domain.refusals import HostAway, HostNotFound, NoHost
+from ecs.domain.refusals import HostNotFound, HostUnreachable, NoHost
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def place(count: int, size_bytes: int, hosts: Sequence[Candidate], wanted: str =
         if named is None:
             raise HostNotFound(host=wanted, known=", ".join(sorted(host.name for host in hosts)) or "none")
         if not named.is_alive:
-            raise HostAway(host=wanted, hint="name another, or none, to make it elsewhere")
+            raise HostUnreachable(host=wanted, hint="name another, or none, to make it elsewhere")
         return [wanted] * count
     left = {host.name: host.free_bytes for host in sorted(hosts, key=lambda host: host.name) if host.is_alive}
     if not left:

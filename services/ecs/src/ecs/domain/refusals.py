@@ -222,11 +222,11 @@ class HostNotFound(Refusal):
     message = "there is no host {host}; there are: {known}"
 
 
-class HostAway(Refusal):
+class HostUnreachable(Refusal):
     """A request needs a host that has not reported recently."""
 
     kind = Kind.UNAVAILABLE
-    reason = "HOST_AWAY"
+    reason = "HOST_UNREACHABLE"
     message = "host {host} does not answer; {hint}"
     retry_seconds = 1.0
 

@@ -1,12 +1,12 @@
 """The states of a server, and the operations that each state allows."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ecs.domain.refusals import ServerFrozen, ServerInImageCreation, ServerStateForbids
-from recast.faults import FieldViolation, RequestInvalid, all_of
+from ecs.domain.refusals import DiskStateForbids, ServerFrozen, ServerInImageCreation, ServerStateForbids
+from recast.faults import FieldViolation, RequestInvalid, Unavailable, all_of
 
 _DISPLAY_NAME = re.compile(r"[\w.-]{1,128}", re.UNICODE)
 
@@ -84,21 +84,34 @@ _WANTED = {
 
 @dataclass(frozen=True)
 class Server:
-    """The facts about a server that rules need. `holds` are the images that are being made from it."""
+    """The facts about a server that rules need.
+
+    `holds` are the images that are being made from it. `changing_disks` are its disks that are being attached
+    or detached, with their states.
+    """
 
     name: str
     state: ServerState
     frozen_for: str = ""
     holds: Sequence[str] = ()
+    changing_disks: Mapping[str, str] = field(default_factory=dict)
 
 
 def advance(server: Server, event: ServerEvent) -> ServerState:
-    """The state after the event; a pair that is not in the table is refused."""
+    """The state after the event; a pair that is not in the table is refused.
+
+    So is whatever would begin while a disk is being attached or detached: that is work on the server, too.
+    """
     try:
-        return TRANSITIONS[server.state, event]
+        state = TRANSITIONS[server.state, event]
     except KeyError:
         wanted = _WANTED.get(event, f"its state has no transition by `{event}`")
         raise ServerStateForbids(server=server.name, state=server.state, wanted=wanted) from None
+    if server.changing_disks and event in _WANTED:
+        wanted = f"server {server.name} is changed once that has ended"
+        changing = server.changing_disks.items()
+        raise all_of([DiskStateForbids(disk=disk, state=each, wanted=wanted) for disk, each in changing])
+    return state
 
 
 def decide_start(server: Server) -> ServerState:
@@ -119,6 +132,9 @@ def decide_freeze(server: Server) -> None:
     if server.state not in {ServerState.RUNNING, ServerState.STOPPED}:
         wanted = "only a RUNNING or STOPPED server is backed up"
         raise ServerStateForbids(server=server.name, state=server.state, wanted=wanted)
+    for disk, state in server.changing_disks.items():  # tried again: no backup need fail for what ends soon
+        wanted = f"server {server.name} is frozen once that has ended"
+        raise Unavailable(problem=f"disk {disk} is {state}; {wanted}")
 
 
 def check_thawed(server: Server) -> None:

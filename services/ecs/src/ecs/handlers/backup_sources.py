@@ -7,7 +7,7 @@ from datetime import datetime
 import grpc
 
 from ecs.domain.freeze import FreezeEvent, check_frozen
-from ecs.domain.refusals import DiskNotAttached, HostAway
+from ecs.domain.refusals import DiskNotAttached, HostUnreachable
 from ecs.domain.restore import FittingDisk, check_restore
 from ecs.domain.server import ServerEvent, check_free, check_thawed
 from ecs.storage import disks, freezes, hosts, servers
@@ -149,7 +149,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
         with self.database.write() as tx:
             known = hosts.candidates(self.database, tx.session)
             if not any(each.name == host and each.is_alive for each in known):
-                raise HostAway(host=host, hint=f"{request.server} waits for it")
+                raise HostUnreachable(host=host, hint=f"{request.server} waits for it")
             if tx.session.get(OperationRow, operation_id) is None:
                 self.operations.record(
                     tx,
@@ -163,13 +163,13 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
                 tx.commit()
 
     def _remote_freeze_result(self, request: pb.FreezeServerRequest) -> pb.FreezeServerResponse:
-        """The result of the freeze by the server's host; HostAway when it has not ended."""
+        """The result of the freeze by the server's host; HostUnreachable when it has not ended."""
         project = parse_name(request.server, "servers").project
         with self.database.read() as session:
             row = self.operations.find(session, project, _freeze_operation_id(request))
             operation, host = operation_message(row), row.queue
         if not operation.done:
-            raise HostAway(host=host, hint=f"{request.server} waits for it")
+            raise HostUnreachable(host=host, hint=f"{request.server} waits for it")
         if operation.HasField("error"):
             raise refusal_from_status(operation.error)
         answer = pb.FreezeServerResponse()

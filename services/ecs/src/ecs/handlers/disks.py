@@ -134,17 +134,20 @@ class Disks(grpc_pb.DiskServiceServicer):
             server = servers.load(tx.session, request.server, lock=True)
             check_changeable(servers.value(tx.session, server))
             row = disks.load(tx.session, request.name, lock=True)
-            decide_attachment(disks.value(tx.session, row), server.name)
+            row.state = decide_attachment(disks.value(tx.session, row), server.name)
             if row.host != server.host:
                 raise DiskOnOtherHost(disk=row.name, disk_host=row.host, server=server.name, host=server.host)
             taken = {place.position for place, _ in disks.attached_to(tx.session, server.name)}
             position = next(each for each in range(1, len(taken) + 2) if each not in taken)
-            disks.move(tx, row, DiskEvent.ATTACHED, self.now())
             tx.session.add(AttachmentRow(server=server.name, disk=row.name, position=position))
-            server.touch(self.now())
-            tx.session.add(server)
+            for each in (row, server):
+                each.touch(self.now())
+                tx.session.add(each)
             tx.session.flush()
-            response = pb.AttachDiskResponse(disk=disks.message(tx.session, row))
+            operation = self.operations.record(
+                tx, project=project, verb="AttachDisk", target=row.name, request=request, queue=row.host
+            )
+            response = pb.AttachDiskResponse(disk=disks.message(tx.session, row), operation=operation)
             return commit_change(tx, project, request, response, self.now())
 
     def DetachDisk(
@@ -161,11 +164,10 @@ class Disks(grpc_pb.DiskServiceServicer):
             row.state = decide_detachment(disks.value(tx.session, row), server.name)
             row.touch(self.now())
             tx.session.add(row)
-            tx.session.delete(tx.session.get_one(AttachmentRow, (server.name, row.name)))
-            server.touch(self.now())
-            tx.session.add(server)
-            tx.session.flush()
-            response = pb.DetachDiskResponse(disk=disks.message(tx.session, row))
+            operation = self.operations.record(
+                tx, project=project, verb="DetachDisk", target=row.name, request=request, queue=row.host
+            )
+            response = pb.DetachDiskResponse(disk=disks.message(tx.session, row), operation=operation)
             return commit_change(tx, project, request, response, self.now())
 
     def GetDiskConnection(

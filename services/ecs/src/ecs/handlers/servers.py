@@ -39,7 +39,8 @@ from recast.database import Database, Transaction
 from recast.ecs.v1 import server_service_pb2 as pb
 from recast.ecs.v1 import server_service_pb2_grpc as grpc_pb
 from recast.faults import FieldViolation, Kind, Refusal, RequestInvalid
-from recast.operations import Operations
+from recast.longrunning.v1.operation_metadata_pb2 import OperationPart
+from recast.operations import Operations, part_id
 from recast.resources import commit_change, find_replay
 from recast.rpc.call import enter_project
 from recast.rpc.masks import masked
@@ -266,29 +267,35 @@ class Servers(grpc_pb.ServerServiceServicer):
     ) -> operations_pb2.Operation:
         """One operation for one host; for several hosts a part for each, of an operation without a host."""
 
-        def record(made: Sequence[ServerRow], queue: str, parent: str = "") -> operations_pb2.Operation:
-            work = pb.CreateServersResult(
-                outcomes=[pb.ServerOutcome(server=row.name, host=row.host) for row in made]
-            )
+        def record(
+            outcomes: Sequence[pb.ServerOutcome], queue: str, operation_id: str = "", parent: str = ""
+        ) -> operations_pb2.Operation:
             return self.operations.record(
                 tx,
                 project=project,
                 verb="CreateServers",
-                target=made[0].name,
-                request=work,
+                target=outcomes[0].server,
+                request=pb.CreateServersResult(outcomes=outcomes),
                 queue=queue,
+                operation_id=operation_id,
                 parent=parent,
+                parts=[OperationPart(id=each.id, target=each.server) for each in outcomes],
             )
 
-        by_host: dict[str, list[ServerRow]] = {}
-        for row in rows:
-            by_host.setdefault(row.host, []).append(row)
+        batch_id = self.new_id()
+        outcomes = [
+            pb.ServerOutcome(id=part_id(batch_id, position), server=row.name, host=row.host)
+            for position, row in enumerate(rows)
+        ]
+        by_host: dict[str, list[pb.ServerOutcome]] = {}
+        for outcome in outcomes:
+            by_host.setdefault(outcome.host, []).append(outcome)
         if len(by_host) == 1:
-            return record(rows, rows[0].host)
-        whole = record(rows, "")
-        for host, made in by_host.items():
-            record(made, host, parent=parse_name(whole.name, "operations").id)
-        return whole
+            return record(outcomes, rows[0].host, batch_id)
+        batch = record(outcomes, "", batch_id)
+        for host, on_host in by_host.items():
+            record(on_host, host, parent=batch_id)
+        return batch
 
     def _plan(self, project: str, request: pb.CreateServersRequest) -> Sequence[PlannedDisk]:
         """The disks of each new server, from the images that IMS resolves."""

@@ -6,9 +6,9 @@ from datetime import datetime
 from google.rpc import status_pb2
 from sqlmodel import Session, col, select
 
-from ecs.domain.disk import Disk, DiskEvent, DiskState, advance, device_name
+from ecs.domain.disk import Disk, DiskEvent, DiskState, advance, device_name, settle_attachment
 from ecs.domain.refusals import DiskNotFound
-from ecs.storage.tables import AttachmentRow, DiskRow
+from ecs.storage.tables import AttachmentRow, DiskRow, ServerRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
 from recast.database import Transaction
@@ -56,10 +56,37 @@ def attached_to(session: Session, server: str) -> list[tuple[AttachmentRow, Disk
     return list(session.exec(query))
 
 
+def changing_at(session: Session, server: str) -> Sequence[tuple[str, str]]:
+    """The disks of a server that are being attached or detached, with their states.
+
+    Columns and no rows: a row that is loaded here would stay as it is when it is locked later.
+    """
+    query = (
+        select(DiskRow.name, DiskRow.state)
+        .join(AttachmentRow, col(AttachmentRow.disk) == DiskRow.name)
+        .where(AttachmentRow.server == server)
+        .where(col(DiskRow.state).in_([DiskState.ATTACHING, DiskState.DETACHING]))
+    )
+    return session.exec(query.order_by(col(DiskRow.name))).all()
+
+
 def value(session: Session, row: DiskRow) -> Disk:
     """The domain value of a row."""
     servers = [each.server for each in attachments(session, row.name)]
     return Disk(row.name, DiskState(row.state), row.role == SYSTEM, row.shared, servers)
+
+
+def end_attachment(tx: Transaction, name: str, server: str, now: datetime, *, is_attached: bool) -> None:
+    """Ends the work on a disk's place at a server: the disk keeps the place, or it is free again."""
+    server_row = tx.session.get_one(ServerRow, server, with_for_update=True)
+    row = load(tx.session, name, lock=True)
+    if not is_attached:
+        tx.session.delete(tx.session.get_one(AttachmentRow, (server, name)))
+        tx.session.flush()
+    row.state = settle_attachment(value(tx.session, row))
+    for each in (row, server_row):
+        each.touch(now)
+        tx.session.add(each)
 
 
 def move(tx: Transaction, row: DiskRow, event: DiskEvent, now: datetime) -> None:

@@ -81,6 +81,10 @@ class Host:
         """Removes a disk, if it is there."""
         self._disks.disk(folder).delete()
 
+    def check(self, folder: str) -> None:
+        """Refuses a disk whose files are not there; reads the headers of its layers."""
+        self._disks.disk(folder).size_bytes()
+
     def allocated_bytes(self, folder: str) -> int:
         """The bytes that a disk's own files take; 0 when there are none."""
         with disk_faults():

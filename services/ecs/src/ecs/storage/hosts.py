@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from ecs.domain.placement import Candidate
-from ecs.domain.refusals import HostAway
+from ecs.domain.refusals import HostUnreachable
 from ecs.storage.tables import HostRow
 from recast.database import Database
 
@@ -78,8 +78,8 @@ def candidates(database: Database, session: Session) -> list[Candidate]:
 
 
 def data_dir(session: Session, name: str) -> Path:
-    """The folder of a host's disks. HostAway when it never reported."""
+    """The folder of a host's disks. HostUnreachable when it never reported."""
     row = session.get(HostRow, name)
     if row is None:
-        raise HostAway(host=name, hint="requests for its disks wait for it")
+        raise HostUnreachable(host=name, hint="requests for its disks wait for it")
     return Path(row.data_dir)

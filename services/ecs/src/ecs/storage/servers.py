@@ -61,7 +61,13 @@ def frozen_with(session: Session, server: str) -> ServerRow | None:
 
 def value(session: Session, row: ServerRow) -> Server:
     """The domain value of a row."""
-    return Server(row.name, ServerState(row.state), row.frozen_for, holds(session, row.name))
+    return Server(
+        row.name,
+        ServerState(row.state),
+        row.frozen_for,
+        holds(session, row.name),
+        dict(disks.changing_at(session, row.name)),
+    )
 
 
 def move(tx: Transaction, row: ServerRow, event: ServerEvent, now: datetime) -> None:

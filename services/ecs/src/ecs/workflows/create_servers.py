@@ -1,6 +1,7 @@
 """CreateServers: pin, bring the bases into the cache, make every disk, bring the servers up, unpin.
 
-Undo removes everything. A batch on several hosts has a part for each, and only joins their results.
+Undo removes everything. A batch on several hosts has a child operation for each, and only joins their
+results.
 
 The first server of an image on a host brings the bases; all others are overlays on them.
 """
@@ -41,9 +42,10 @@ class CreateServers:
 
     def run(self, work: Work) -> Message | Refusal:
         """See the module."""
-        names = _names(work)
-        if parts := work.parts():
-            return _result_from_parts(work, parts)
+        requested = _requested(work)
+        names = [each.server for each in requested]
+        if children := work.children():
+            return _result_from_children(work, children)
         wanted = self._images_wanted(work, names)
         if not work.done("up"):  # after it the owners may have deleted the servers
             for image in wanted:
@@ -56,18 +58,18 @@ class CreateServers:
             work.step(f"clear {name}", lambda name=name: self._clear([name]))  # type: ignore[misc]
         unpin(work, self._images, wanted)
         errors = {name: status_pb2.Status.FromString(bytes.fromhex(error)) for name, error in failed.items()}
+        work.end_parts(errors)
         if len(errors) == len(names):
             return refusal_from_status(errors[names[0]])
-        host = self._host.name
         return pb.CreateServersResult(
-            outcomes=[pb.ServerOutcome(server=name, host=host, error=errors.get(name)) for name in names]
+            outcomes=[_outcome(each, errors.get(each.server)) for each in requested]
         )
 
     def undo(self, work: Work, error: Refusal) -> None:
         """V14: removes the servers; a server with files that cannot be removed is left in ERROR."""
-        names = _names(work)
-        if work.parts():
-            return  # each part removes its own servers
+        names = [each.server for each in _requested(work)]
+        if work.children():
+            return  # each child removes its own servers
         wanted = self._images_wanted(work, names)
         if work.done("up"):
             failed = work.recall("disks")
@@ -147,28 +149,23 @@ class CreateServers:
             fail_server(tx, name, error, self._now())
 
 
-def _result_from_parts(work: Work, parts: Sequence[OperationRow]) -> Message | Refusal:
-    """The result of a batch on several hosts, in the order of the request. Parts undo themselves."""
+def _result_from_children(work: Work, children: Sequence[OperationRow]) -> Message | Refusal:
+    """The result of a batch on several hosts, in the order of the request. Children undo themselves."""
     outcomes: dict[str, pb.ServerOutcome] = {}
     failed: dict[str, status_pb2.Status] = {}
-    for part in parts:
-        if part.error is not None:
-            failed[part.queue] = status_pb2.Status.FromString(part.error)
+    for child in children:
+        if child.error is not None:
+            failed[child.queue] = status_pb2.Status.FromString(child.error)
             continue
         result = pb.CreateServersResult()
-        any_pb2.Any.FromString(part.response or b"").Unpack(result)
+        any_pb2.Any.FromString(child.response or b"").Unpack(result)
         outcomes |= {outcome.server: outcome for outcome in result.outcomes}
     if not outcomes:
-        if all(part.state == State.CANCELLED for part in parts):
+        if all(child.state == State.CANCELLED for child in children):
             raise work.cancelled()
         return refusal_from_status(next(iter(failed.values())))
-    requested = pb.CreateServersResult.FromString(work.request).outcomes
     return pb.CreateServersResult(
-        outcomes=[
-            outcomes.get(each.server)
-            or pb.ServerOutcome(server=each.server, host=each.host, error=failed[each.host])
-            for each in requested
-        ]
+        outcomes=[outcomes.get(each.server) or _outcome(each, failed[each.host]) for each in _requested(work)]
     )
 
 
@@ -199,8 +196,13 @@ def remove_rows(tx: Transaction, rows: Sequence[DiskRow]) -> None:
         tx.session.delete(row)
 
 
-def _names(work: Work) -> list[str]:
-    return [outcome.server for outcome in pb.CreateServersResult.FromString(work.request).outcomes]
+def _requested(work: Work) -> Sequence[pb.ServerOutcome]:
+    """The servers to make, each as its outcome without an end."""
+    return pb.CreateServersResult.FromString(work.request).outcomes
+
+
+def _outcome(asked: pb.ServerOutcome, error: status_pb2.Status | None) -> pb.ServerOutcome:
+    return pb.ServerOutcome(id=asked.id, server=asked.server, host=asked.host, error=error)
 
 
 def _new_disk(disk: DiskRow) -> NewDisk:
