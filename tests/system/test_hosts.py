@@ -162,7 +162,7 @@ def test_new_servers_are_made_on_reachable_hosts(far_unreachable: Hosts) -> None
 
 
 def test_work_waits_for_its_host(hosts: Hosts) -> None:
-    """Stopping, or backing up, a server of an unreachable host does not fail: it continues when the host is back."""
+    """Work on a server of an unreachable host, and its backup, wait: they continue when the host is back."""
     tenant, name, idle = hosts.tenant, far_server(hosts, "far-waits"), far_server(hosts, "far-idle")
     hosts.go()
     stop = tenant.recast.servers.StopServer(server_service_pb2.StopServerRequest(name=tenant.server(name)))

@@ -265,7 +265,7 @@ class Servers(grpc_pb.ServerServiceServicer):
     def _record_creation(
         self, tx: Transaction, project: str, rows: Sequence[ServerRow]
     ) -> operations_pb2.Operation:
-        """One operation for one host; for several hosts a part for each, of an operation without a host."""
+        """One operation for one host; for several hosts a parent operation with a child for each."""
 
         def record(
             outcomes: Sequence[pb.ServerOutcome], queue: str, operation_id: str = "", parent: str = ""

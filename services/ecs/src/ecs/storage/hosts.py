@@ -1,4 +1,4 @@
-"""Hosts in the database: each reports every few seconds; a host without a report for 16 s is away."""
+"""Hosts in the database: each reports every few seconds; one without a report for 16 s is unreachable."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ from recast.database import Database
 
 log = structlog.get_logger()
 _REPORT_SECONDS = 5.0
-_AWAY_SECONDS = 16.0  # three reports missed
+_UNREACHABLE_SECONDS = 16.0  # three reports missed
 
 # Both engines have it; processes of one host may report at once.
 _REPORT = """
@@ -70,7 +70,7 @@ class Reporter:
 
 def candidates(database: Database, session: Session) -> list[Candidate]:
     """All hosts that ever reported."""
-    query = text(f"SELECT name, free_bytes, seen > {database.now_sql()} - {_AWAY_SECONDS} FROM host")
+    query = text(f"SELECT name, free_bytes, seen > {database.now_sql()} - {_UNREACHABLE_SECONDS} FROM host")
     return [
         Candidate(name, free_bytes, bool(is_alive))
         for name, free_bytes, is_alive in session.connection().execute(query)

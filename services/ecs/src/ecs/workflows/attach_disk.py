@@ -1,6 +1,6 @@
-"""AttachDisk: the disk's files are there, so the disk is in use.
+"""AttachDisk: checks the files of the disk, and marks the disk as IN_USE.
 
-Its place at the server was taken when it was asked for. Undone by giving the place up.
+The handler records the attachment with the work. Undo removes the attachment.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class AttachDisk:
             return disks.current(session, work.target)
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """The disk is as it was, and its place free."""
+        """Removes the attachment and returns the disk to the state before."""
         if not work.done("attach"):
             work.transact("undo:attach", lambda tx: self._end(tx, work, is_attached=False))
 

@@ -197,12 +197,12 @@ def remove_rows(tx: Transaction, rows: Sequence[DiskRow]) -> None:
 
 
 def _requested(work: Work) -> Sequence[pb.ServerOutcome]:
-    """The servers to make, each as its outcome without an end."""
+    """The requested servers, as outcomes without an error."""
     return pb.CreateServersResult.FromString(work.request).outcomes
 
 
-def _outcome(asked: pb.ServerOutcome, error: status_pb2.Status | None) -> pb.ServerOutcome:
-    return pb.ServerOutcome(id=asked.id, server=asked.server, host=asked.host, error=error)
+def _outcome(requested: pb.ServerOutcome, error: status_pb2.Status | None) -> pb.ServerOutcome:
+    return pb.ServerOutcome(id=requested.id, server=requested.server, host=requested.host, error=error)
 
 
 def _new_disk(disk: DiskRow) -> NewDisk:

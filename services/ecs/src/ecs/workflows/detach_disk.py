@@ -1,4 +1,4 @@
-"""DetachDisk: the disk gives up its place at the server. Undone by leaving it there."""
+"""DetachDisk: removes the attachment of the disk to the server. Undo leaves the disk attached."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -27,7 +27,7 @@ class DetachDisk:
             return disks.current(session, work.target)
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """The disk is attached, as it was."""
+        """Leaves the disk attached, in the state before."""
         if not work.done("detach"):
             work.transact("undo:detach", lambda tx: self._end(tx, work, is_attached=True))
 
