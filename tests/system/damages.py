@@ -37,7 +37,7 @@ class Damage:
     inflict: Inflict
     codes: frozenset[Code]
     problems: int
-    """How many problems; 0 when that does not matter."""
+    """The number of problems; 0 for any."""
     deep: bool
     at_rest: bool
 

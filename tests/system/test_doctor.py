@@ -46,7 +46,7 @@ class Made:
     under_load: list[Report]
     """The last report is of the moment when all work had ended."""
     backups: int
-    """As its API counted them then."""
+    """Their number by its API."""
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ class Hosts:
         return self.tenant.result(operation, "ecs", server_service_pb2.CreateServersResult)
 
     def hosts_of(self, result: server_service_pb2.CreateServersResult) -> list[str]:
-        """Where each server of a batch is."""
+        """The host of each server of a batch."""
         return [self.tenant.get_server(each.server.rpartition("/")[2]).host for each in result.outcomes]
 
 

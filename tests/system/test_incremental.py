@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 
 def reads(backup: backup_pb2.Backup) -> list[int]:
-    """How many MiB were read of each disk."""
+    """The MiB that were read of each disk."""
     return [disk.read_bytes // MIB for disk in backup.disks]
 
 

@@ -38,7 +38,7 @@ def add(database: Database, name: str) -> None:
 
 
 def count(session: Session) -> int:
-    """How many rows there are."""
+    """The number of rows."""
     return session.exec(select(func.count()).select_from(Tally)).one()
 
 
@@ -104,9 +104,7 @@ class DatabaseSuite:
             assert session.exec(select(Tally.name)).all() == ["b"]
 
     def test_nothing_is_written_after_the_commit(self, database: Database) -> None:
-        """A commit is the last step of a write: after it a session that the caller still holds writes
-        nothing.
-        """
+        """A commit is the last step of a write: a session that is held longer writes nothing."""
         with database.write() as tx:
             session = tx.session
             session.add(Tally(name="a"))
@@ -122,9 +120,7 @@ class DatabaseSuite:
             assert reading.exec(select(Tally.name)).all() == ["a"]
 
     def test_a_write_of_which_a_statement_failed_is_not_committed(self, database: Database) -> None:
-        """A write in which a statement failed cannot be committed, on either engine, although the error was
-        caught.
-        """
+        """A write in which a statement failed cannot be committed on either engine, also after a catch."""
         add(database, "a")
         with database.write() as tx:
             tx.session.add(Tally(name="b"))
@@ -165,7 +161,7 @@ class DatabaseSuite:
             assert reading.exec(select(Tally.name)).all() == ["c"]
 
     def test_writes_one_after_the_other_share_a_connection(self, database: Database) -> None:
-        """However they ended: those that were committed, given up, or failed."""
+        """Writes that were committed, given up, or failed leave their connection to the next one."""
         used = []
 
         def write(name: str, *, commits: bool = True, fails: bool = False) -> None:
@@ -225,9 +221,7 @@ class DatabaseSuite:
 
     @pytest.mark.parametrize("way", ["guard", "lock"])
     def test_of_many_contenders_for_one_change_exactly_one_wins(self, database: Database, way: str) -> None:
-        """Of all processes and threads that make the same change of a row's known state, exactly one
-        succeeds.
-        """
+        """Of all processes and threads that make one change of a row's known state, exactly one succeeds."""
         with database.write() as tx:
             tx.session.connection().execute(text("CREATE TABLE contended (name TEXT, count INTEGER)"))
             tx.session.connection().execute(text("INSERT INTO contended VALUES ('a', 0)"))

@@ -205,9 +205,7 @@ class MigrationSuite:
     def test_foreign_keys_hold_again_after_a_migration(
         self, database: Database, migrations: Migrations
     ) -> None:
-        """Foreign keys are off in a migration and on again after it: rows that refer to a deleted row go with
-        it.
-        """
+        """Foreign keys are on again after a migration: rows that refer to a deleted row are deleted too."""
         migrations.write(1, _FAMILY)
         migrate(database, migrations.location)
         with database.write() as tx:

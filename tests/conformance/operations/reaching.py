@@ -18,7 +18,7 @@ class Reach(Protocol):
     """The calls of a caller on work of the project `demo`, by its id."""
 
     def get(self, operation: str) -> pb.Operation:
-        """Where work stands; OPERATION_NOT_FOUND."""
+        """The operation; OPERATION_NOT_FOUND."""
 
     def cancel(self, operation: str) -> None:
         """Requests the cancellation of work."""
@@ -28,13 +28,13 @@ class Reach(Protocol):
 
 
 class InProcess:
-    """As a service's own code does it."""
+    """The calls of a service's own code."""
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
     def get(self, operation: str) -> pb.Operation:
-        """Where work stands."""
+        """The operation."""
         with self._operations.database.read() as session:
             return operation_message(self._operations.find(session, "demo", operation))
 
@@ -52,13 +52,13 @@ class InProcess:
 
 
 class ByClient:
-    """As another process does it: through a channel, a server and its checks."""
+    """The calls of another process: through a channel, a server and its checks."""
 
     def __init__(self, stub: operations_pb2_grpc.OperationsStub) -> None:
         self._stub = stub
 
     def get(self, operation: str) -> pb.Operation:
-        """Where work stands."""
+        """The operation."""
         return self._stub.GetOperation(pb.GetOperationRequest(name=_name(operation)))
 
     def cancel(self, operation: str) -> None:

@@ -30,9 +30,7 @@ class TestRetries:
 
     @pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED])
     def test_an_unavailable_peer_is_waited_for(self, bench: Any, kind: Kind) -> None:
-        """Work whose peer is UNAVAILABLE is given back, waits longer each time, and has the reason in its
-        metadata.
-        """
+        """Work whose peer is UNAVAILABLE is given back, waits longer each time, and has the reason."""
 
         def run(_work: Work) -> Message:
             raise RemoteRefusal(kind, "SOME_REASON", "the peer is unavailable")

@@ -255,7 +255,7 @@ class ListingSuite:
         assert "".join(ids(page_of(database, order_by=order))) == expected
 
     def test_texts_are_in_the_order_of_their_bytes(self, database: Database) -> None:
-        """Every database sorts, compares and pages texts alike, whatever language its server speaks."""
+        """Every database sorts, compares and pages texts alike, in any locale of its server."""
         titles = ["a-1", "a1", "B", "b", "A", "a b", "Zebra", "äpfel", "a_b", "Ab", "ab", "😀", "\uffff"]
         with database.write() as tx:
             for title in titles:
@@ -287,7 +287,7 @@ class ListingSuite:
 
     @pytest.mark.parametrize("order", ["", "title", "size_bytes desc, title", "create_time, size_bytes desc"])
     def test_pages_hold_every_lasting_row_once(self, database: Database, order: str) -> None:
-        """Rows that stay are on exactly one page, whatever is inserted and deleted between the pages."""
+        """Rows that stay are on exactly one page, with any insertions and deletions between the pages."""
         project = f"paged by {order}"
         lasting = {f"{order}-{n:02}" for n in range(0, 40, 2)}
         fill(

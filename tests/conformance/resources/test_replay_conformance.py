@@ -25,7 +25,7 @@ class ReplayEffect(SQLModel, table=True):
 
 
 def count(session: Session) -> int:
-    """How many effects there are."""
+    """The number of effects."""
     return session.exec(select(func.count()).select_from(ReplayEffect)).one()
 
 

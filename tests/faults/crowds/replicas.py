@@ -92,7 +92,7 @@ class Replicas:
         return self
 
     def stop(self) -> None:
-        """Ends everything, whatever state it is in."""
+        """Ends everything, in any state."""
         for client in self._clients.values():
             client.close()
         for process in self._running.values():

@@ -64,7 +64,7 @@ class Call:
     pair: str
     method: str
     attempt: int
-    """How many attempts gRPC made before this one."""
+    """The number of gRPC's attempts before this one."""
     deadline_seconds: float | None
     """The time left at its arrival, in seconds; None when it has no deadline."""
     outcome: str

@@ -140,12 +140,12 @@ class FaultyIo:
 
     @property
     def counted(self) -> dict[Class, int]:
-        """How many operations of each class there were since they are counted."""
+        """The number of operations of each class since the count began."""
         return dict(zip(Class, self._read()[self._COUNTS : self._COUNTS + len(Class)], strict=True))
 
     @property
     def hits(self) -> int:
-        """How many operations failed."""
+        """The number of operations that failed."""
         return int(self._read()[5])
 
     @property

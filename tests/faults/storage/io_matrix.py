@@ -83,7 +83,7 @@ def lasting_faults(operations: dict[Class, int], lasting: Mapping[Class, float])
 
 
 def count(rig: IoRig, job: Job, tally: Tally) -> dict[Class, int]:
-    """How many operations of each class the work does."""
+    """The number of operations of each class in the work."""
     subject = job.prepare(rig)
     rig.settle()
     rig.io.count()

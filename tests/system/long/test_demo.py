@@ -18,7 +18,7 @@ PROMISED = {"R01", "R03", "R04", "R05", "R09", "R12", "R13", "R14", "R15", "R35"
 
 
 class Run(NamedTuple):
-    """How a run of the demo ended."""
+    """The end of a run of the demo."""
 
     code: int
     output: str

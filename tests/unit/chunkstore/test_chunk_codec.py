@@ -104,7 +104,7 @@ def test_right_bytes_under_another_name_are_corrupt(codec: ChunkCodec) -> None:
     [(bytes(4096), True), (bytes(100), True), (bytes(4095) + b"\1", False), (b"\1" + bytes(50), False)],
 )
 def test_zero_chunks_are_recognised(codec: ChunkCodec, data: bytes, is_zero: bool) -> None:
-    """Only bytes that are all zero, of whatever length, are a hole."""
+    """Only bytes that are all zero, of any length, are a hole."""
     assert codec.is_zero(data) is is_zero
 
 

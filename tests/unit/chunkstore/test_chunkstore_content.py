@@ -1,4 +1,4 @@
-"""However a disk changed: an incremental write equals a full one, and a restore equals the disk."""
+"""After any change of a disk an incremental write equals a full one, and a restore equals the disk."""
 
 import os
 import tempfile
@@ -99,7 +99,7 @@ def test_any_read_equals_the_disk(
     length: int,
     cache_chunks: int,
 ) -> None:
-    """A read at any offset, of any length, gives the disk's bytes, whatever the cache holds."""
+    """A read at any offset, of any length, gives the disk's bytes, with any chunks in the cache."""
     content = written_over(bytes(size), extents)
     reader = store.reader(
         store.read_index(store.write_disk(disk_of(content), "disk").ref), cache_chunks=cache_chunks

@@ -134,7 +134,7 @@ def test_no_index_before_a_barrier_after_the_last_chunk(
 def test_any_failed_put_fails_the_write_and_a_retry_succeeds(
     objects: Objects, store_over: StoreOver, disk_of: DiskOf, distinct_chunks: Chunks, n: int
 ) -> None:
-    """Whichever of six chunks or the index cannot be put: an error, no index, and a retry makes it good."""
+    """A failed put of any of six chunks or the index is an error without an index, and a retry succeeds."""
     store = store_over(objects)
     failing = store_over(FailsNthPut(objects, n))
     with pytest.raises(StoreUnavailable, match="no space"):

@@ -110,7 +110,7 @@ class Services:
 
 @dataclass
 class Result:
-    """How a command ended."""
+    """The exit code and output of a command."""
 
     code: int
     out: str

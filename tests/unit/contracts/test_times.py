@@ -16,7 +16,7 @@ MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=ZONE
 
 @given(before=MOMENTS, moment=MOMENTS)
 def test_a_moment_is_written_as_protobuf_writes_it(before: datetime, moment: datetime) -> None:
-    """Whatever stood there before, in any zone, before 1970 too."""
+    """Over any earlier value, in any zone, before 1970 too."""
     ours, theirs = Timestamp(), Timestamp()
     put_time(ours, before)
     put_time(ours, moment)

@@ -1,4 +1,4 @@
-"""Where new servers are placed."""
+"""The placement of new servers."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_each_goes_where_the_most_is_left(free: tuple[int, ...], count: int, exp
 
 
 def test_an_unreachable_host_gets_none() -> None:
-    """However much it has left."""
+    """An unreachable host gets no server, with any free space."""
     assert place(2, GIB, [Candidate("a", 99 * GIB, False), *hosts(0, 5)[1:]]) == ["b", "b"]
     with pytest.raises(NoHost):
         place(1, GIB, [Candidate("a", GIB, False)])

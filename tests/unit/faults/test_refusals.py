@@ -24,7 +24,7 @@ class NoSuchDoor(Refusal):
 
 
 def test_the_facts_fill_the_text() -> None:
-    """A refusal's text is its message with the facts in it, whatever braces they hold."""
+    """A refusal's text is its message with the facts in it, with braces in them too."""
     refusal = TooTall(tree="projects/{x}/trees/{0}", height=3, door=2)
     assert refusal.text == str(refusal) == "projects/{x}/trees/{0} is 3 tall, and the door 2"
     assert refusal.facts == {"tree": "projects/{x}/trees/{0}", "height": "3", "door": "2"}

@@ -134,7 +134,7 @@ class TestWait:
         assert time.monotonic() - begun < 25
 
     def test_a_wait_ends_after_its_time(self, service: Any) -> None:
-        """A wait for work that goes on is answered after its time with where the work stands."""
+        """A wait for work that goes on is answered after its time with the work's present state."""
         name, begun = service.record(), time.monotonic()
         assert not service.stub().WaitOperation(wait_request(name, 0.15)).done
         assert time.monotonic() - begun >= 0.15

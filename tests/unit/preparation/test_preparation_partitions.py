@@ -77,7 +77,7 @@ def test_ntfs_is_no_table(bytes_reader: MakeReader) -> None:
 @given(head=st.binary(max_size=2048), seed=st.integers(0, 3))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes(bytes_reader: MakeReader, head: bytes, seed: int) -> None:
-    """Whatever the first sectors hold, a table and a signature come back."""
+    """Any first sectors give a table and a signature."""
     starts = (b"", bytes(512) + b"EFI PART", mbr_sector((0xEE, 1, 9)), mbr_sector((0x05, 1, 9)))
     reader = BudgetedReader(bytes_reader(starts[seed] + head))
     table = read_table(reader)

@@ -187,7 +187,7 @@ class TestErrors:
     )
     @given(text=st.text(max_size=100), value=st.text(max_size=100))
     def test_any_text_travels(self, service: Any, text: str, value: str) -> None:
-        """Whatever characters a refusal's text and facts have arrive unchanged."""
+        """Any characters of a refusal's text and facts arrive unchanged."""
 
         def refuse(*_: object) -> csbs.GetBackupResponse:
             raise RemoteRefusal(Kind.ABORTED, "REASON", text, metadata={"value": value})
