@@ -53,9 +53,7 @@ class Database:
             try:
                 yield transaction
             except IntegrityError as problem:
-                if not postgresql.is_unique_violation(
-                    problem
-                ):  # on SQLite no other write ran since this one began
+                if not postgresql.is_unique_violation(problem):  # SQLite has no concurrent writes
                     raise
                 raise Conflict(resource="the resource") from problem
             finally:

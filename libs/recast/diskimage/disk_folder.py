@@ -118,9 +118,7 @@ class DiskFolder:
             with locked(private, exclusive=True) as fd:  # readers hold it shared: their bytes must not change
                 # Writes of an attempt whose sync failed may be in the cache only.
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-                with durably_written(
-                    private
-                ):  # before the mark is removed: then the frozen layer may be lost
+                with durably_written(private):  # before the mark goes: the frozen layer may then be lost
                     qemu_img.commit(frozen, into=private, keep_open=[lock])
             self._step("thaw.committed")
         (self.path / mark_name(frozen_id)).unlink(missing_ok=True)

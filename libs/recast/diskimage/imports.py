@@ -122,7 +122,7 @@ class ImportedImage:
 def inspect_image(
     path: Path, image_format: ImageFormat, max_virtual_bytes: int, watch: Watch | None = None
 ) -> ImportedImage:
-    """Decide whether a file, said to be of `image_format`, may become a disk.
+    """Decide whether a file with the claimed `image_format` may become a disk.
 
     `watch` is called periodically, and may raise. The file must not change from now on.
     Raises a subclass of ImportRefused with the reason.

@@ -154,7 +154,7 @@ class StoreIoFailed(Refusal):
 
     kind = Kind.ABORTED
     reason = "STORE_IO_FAILED"
-    message = "the storage failed: {problem}; make room or mend it, then ask again"
+    message = "the storage failed: {problem}; free space or repair it, then repeat the request"
 
 
 class Conflict(Refusal):
@@ -162,6 +162,6 @@ class Conflict(Refusal):
 
     kind = Kind.ABORTED
     reason = "CONFLICT"
-    message = "{resource} was changed by somebody else at the same time; try again"
+    message = "{resource} was changed by another call at the same time; try again"
     in_the_way = "resource"
     retry_seconds = 0.1

@@ -13,14 +13,14 @@ class Kind(Enum):
     NOT_FOUND = "there is no such thing, for this caller"
     ALREADY_EXISTS = "there is such a thing already"
     PERMISSION_DENIED = "this caller may not"
-    UNAUTHENTICATED = "who is calling?"
+    UNAUTHENTICATED = "no valid token"
     RESOURCE_EXHAUSTED = "a limit is reached"
     FAILED_PRECONDITION = "not in this state; change the state first"
-    ABORTED = "somebody was faster; read again and decide anew"
+    ABORTED = "another call was first; read again and decide anew"
     OUT_OF_RANGE = "past the end"
     UNAVAILABLE = "try again"
     DEADLINE_EXCEEDED = "not in time"
-    DATA_LOSS = "what was kept is damaged"
+    DATA_LOSS = "stored data is damaged"
     INTERNAL = "a bug"
 
 

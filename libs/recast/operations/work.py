@@ -61,7 +61,7 @@ class Workflow(Protocol):
 
 
 class Work:
-    """One operation, as its workflow uses it. `id` is the idempotency key for effects in other services."""
+    """One operation, as its workflow uses it. `id` is the idempotency key outside the database."""
 
     def __init__(
         self,
@@ -105,8 +105,8 @@ class Work:
     @overload
     def step(self, name: str, action: Callable[[], T], of: None = None) -> T: ...
     def step(self, name: str, action: Callable[[], Any], of: type[Message] | None = None) -> Any:
-        """Runs an effect in another service at least once, and records its result: a message of type `of`, or
-        plain JSON.
+        """Runs an effect outside the database at least once, and records its result: a message of type `of`,
+        or plain JSON.
         """
         if name in self._results:
             return _decode(self._results[name], of)
@@ -148,9 +148,7 @@ class Work:
         self.check()
         with self._database.write() as tx:
             connection = tx.session.connection()
-            if (
-                not self._database.is_sqlite
-            ):  # two transactions that do not see each other's rows must not both get it
+            if not self._database.is_sqlite:  # concurrent transactions must not both get it
                 connection.execute(
                     text("SELECT pg_advisory_xact_lock(hashtext(:resource))"), {"resource": resource}
                 )

@@ -70,9 +70,8 @@ class Inspector:
         """Return the report on the disk in `reader`; see the function `inspect`."""
         with self._lock:
             child, self._ready = self._ready, None
-        if (
-            child is None or child.poll() is not None
-        ):  # a child that ended while it waited is no evidence about this disk
+        # A child that ended while it waited is no evidence about this disk.
+        if child is None or child.poll() is not None:
             child = _start(self._cpu_seconds)
         try:
             return _inspect_in(child, reader)

@@ -50,7 +50,7 @@ def _check_virtio(tree: FileTree) -> Answer:
 
 
 def _check_registry(_tree: FileTree) -> Answer:
-    return unknown(f"only the registry tells ({_SYSTEM_HIVE}), and it is not read")
+    return unknown(f"only the registry has it ({_SYSTEM_HIVE}), and it is not read")
 
 
 CHECKS = (

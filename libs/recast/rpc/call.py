@@ -142,9 +142,8 @@ class Call:
         """Ends the call with the status of the exception. Raises gRPC's own exception for an ended call."""
         if isinstance(problem, grpc.aio.AbortError):  # its status is sent and counted
             raise problem
-        if isinstance(
-            problem, asyncio.CancelledError | grpc.aio.BaseError
-        ):  # by the client, or by the server's shutdown
+        # By the client, or by the server's shutdown.
+        if isinstance(problem, asyncio.CancelledError | grpc.aio.BaseError):
             self.count("CANCELLED")
             log.info("call cancelled")
             raise problem

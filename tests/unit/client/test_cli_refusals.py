@@ -137,7 +137,7 @@ def test_an_unreachable_service(run: Any) -> None:
     """An unreachable service is exit code 5, and the hint names the next command."""
     found = run("backup", "list", environment={"RECAST_CSBS_ENDPOINT": "127.0.0.1:1"})
     assert found.code == 5
-    assert "next: `recast status` says which is away" in found.err
+    assert "next: `recast status` shows which is down" in found.err
 
 
 def test_status_without_services(run: Any) -> None:

@@ -98,7 +98,7 @@ class TestErrors:
             service.backups().GetBackup(GET)
         arrived = refused.value
         assert (arrived.kind, arrived.reason, arrived.domain) == (Kind.ABORTED, "CONFLICT", "test.recast")
-        assert arrived.text == f"{GET.name} was changed by somebody else at the same time; try again"
+        assert arrived.text == f"{GET.name} was changed by another call at the same time; try again"
         assert arrived.facts == {"resource": GET.name}
         assert arrived.violations[1] == Violation("OTHER", "x", "too")
         assert arrived.fields == (FieldViolation("name", "is not the one"),)

@@ -36,7 +36,7 @@ HINTS: Mapping[str, str] = {
     "OPERATION_NOT_FOUND": "recast operation list",
     "OPERATION_RUNNING": "recast operation wait {operation}, or recast operation cancel {operation}",
     "TOO_MANY_WAITS": "try again in a moment",
-    "UNAVAILABLE": "`recast status` says which is away; `make up` starts all three",
+    "UNAVAILABLE": "`recast status` shows which is down; `make up` starts all three",
     "INTERNAL": "a bug: look for the request id in the service's log",
     "CONFLICT": "try again",
     # CSBS.
@@ -58,12 +58,12 @@ HINTS: Mapping[str, str] = {
     "IMAGE_SOURCE_INVALID": "give exactly one of --backup and --server",
     "IMAGE_NAME_INVALID": "set a name for people with --name",
     "DISCLAIMER_NOT_ACCEPTED": "read the Image Disclaimer, and say so with --accept-disclaimer",
-    "SOURCE_NOT_CONFIGURED": "prepare the server as said above, back it up again, make the image of that",
+    "SOURCE_NOT_CONFIGURED": "prepare the server as listed above, back it up again, make the image of that",
     "IMAGE_IN_USE": "wait for the servers that are made from it: recast operation list --service ecs",
     "IMAGE_BUSY": "wait for the work on it: recast operation list --service ims",
     "BACKUP_DELETION_FAILED": "the image is gone; recast backup delete {backup}",
     "IMAGE_ID_TAKEN": "choose another id, or give none",
-    "UPLOAD_INCOMPLETE": "the same command with the same --request-id goes on where it ended",
+    "UPLOAD_INCOMPLETE": "the same command with the same --request-id resumes it",
     "UPLOAD_MISMATCH": "the file changed while it was uploaded; import it again",
     "DELETE_BACKUP_UNSUPPORTED": "leave --delete-backup out",
     # ECS.

@@ -29,37 +29,37 @@ class _BackupState:
 class _BackupStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BackupState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     BACKUP_STATE_UNSPECIFIED: _BackupState.ValueType  # 0
-    """Not said."""
+    """Unspecified."""
     BACKUP_STATE_CREATING: _BackupState.ValueType  # 1
     """Being made, from the moment the request is answered (R03). The worker moves it to AVAILABLE or ERROR. With `image_ready`
-    set it can be made an image of (R04), but never be restored (R05).
+    set an image can be made of it (R04), but it cannot be restored (R05).
     """
     BACKUP_STATE_AVAILABLE: _BackupState.ValueType  # 2
-    """Whole and durable. RestoreBackup and DeleteBackup move it on."""
+    """Whole and durable. RestoreBackup and DeleteBackup change it."""
     BACKUP_STATE_RESTORING: _BackupState.ValueType  # 3
-    """Being written back to a server. The worker moves it to AVAILABLE, whatever the restore's end."""
+    """Being written back to a server. The worker moves it to AVAILABLE, whether the restore succeeds or fails."""
     BACKUP_STATE_DELETING: _BackupState.ValueType  # 4
     """Being deleted. The worker removes it."""
     BACKUP_STATE_ERROR: _BackupState.ValueType  # 5
-    """Its making failed; it holds nothing. DeleteBackup moves it on."""
+    """Its creation failed; it has no content. DeleteBackup changes it."""
 
 class BackupState(_BackupState, metaclass=_BackupStateEnumTypeWrapper):
-    """Where a backup stands. Who moves it on is said at each state."""
+    """The state of backup. Each value names the actors of its transitions."""
 
 BACKUP_STATE_UNSPECIFIED: BackupState.ValueType  # 0
-"""Not said."""
+"""Unspecified."""
 BACKUP_STATE_CREATING: BackupState.ValueType  # 1
 """Being made, from the moment the request is answered (R03). The worker moves it to AVAILABLE or ERROR. With `image_ready`
-set it can be made an image of (R04), but never be restored (R05).
+set an image can be made of it (R04), but it cannot be restored (R05).
 """
 BACKUP_STATE_AVAILABLE: BackupState.ValueType  # 2
-"""Whole and durable. RestoreBackup and DeleteBackup move it on."""
+"""Whole and durable. RestoreBackup and DeleteBackup change it."""
 BACKUP_STATE_RESTORING: BackupState.ValueType  # 3
-"""Being written back to a server. The worker moves it to AVAILABLE, whatever the restore's end."""
+"""Being written back to a server. The worker moves it to AVAILABLE, whether the restore succeeds or fails."""
 BACKUP_STATE_DELETING: BackupState.ValueType  # 4
 """Being deleted. The worker removes it."""
 BACKUP_STATE_ERROR: BackupState.ValueType  # 5
-"""Its making failed; it holds nothing. DeleteBackup moves it on."""
+"""Its creation failed; it has no content. DeleteBackup changes it."""
 Global___BackupState: _TypeAlias = BackupState  # noqa: Y015
 
 @_typing.final
@@ -149,17 +149,17 @@ class Backup(_message.Message):
     display_name: _builtins.str
     """The name for people: 1 to 255 letters, digits, `_` or `-`."""
     description: _builtins.str
-    """What the backup is for: up to 255 characters without `<` and `>`."""
+    """The description of the backup: up to 255 characters without `<` and `>`."""
     server: _builtins.str
     """The resource name of the server that was backed up."""
     server_display_name: _builtins.str
     """The display name that the server had."""
     state: Global___BackupState.ValueType
-    """Where the backup stands."""
+    """The state of the backup."""
     image_ready: _builtins.bool
-    """"Image can be created": every disk is frozen at one instant, so the content is decided (R04)."""
+    """"Image can be created": every disk is frozen at one instant, so the content is fixed (R04)."""
     incremental: _builtins.bool
-    """Whether only what changed since an earlier backup was read. A backup is whole all the same."""
+    """Whether only the changes since an earlier backup were read. The backup is complete in both cases."""
     size_bytes: _builtins.int
     """The sum of the disks' sizes, in bytes."""
     stored_bytes: _builtins.int
@@ -167,7 +167,7 @@ class Backup(_message.Message):
     image: _builtins.str
     """The image that stands on this backup; empty when there is none (R09, R15)."""
     etag: _builtins.str
-    """Changes when `update_time` does; give it back to write only what you have read."""
+    """Changes with `update_time`; send it to refuse a stale change."""
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackupDisk]:
         """Every disk of the server, the system disk first, then in the order of attachment."""
@@ -178,7 +178,7 @@ class Backup(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the backup was asked for."""
+        """When the backup was requested."""
 
     @_builtins.property
     def freeze_time(self) -> _timestamp_pb2.Timestamp:
@@ -190,7 +190,7 @@ class Backup(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When anything about it last changed; that an image takes or gives back its lock is no change of it."""
+        """When it last changed; locking and releasing by an image do not count."""
 
     def __init__(
         self,

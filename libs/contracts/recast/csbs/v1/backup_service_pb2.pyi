@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateBackupRequest(_message.Message):
-    """Asks for a backup."""
+    """The request of CreateBackup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -36,13 +36,13 @@ class CreateBackupRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     backup_id: _builtins.str
-    """The id of the new backup; one is made up when it is empty."""
+    """The id of the new backup; generated when it is empty."""
     full: _builtins.bool
-    """Read every byte, even where an earlier backup would allow reading only what changed. The result is the same backup."""
+    """Read every byte, even where an earlier backup would allow reading only changes. The backup's content is the same."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     @_builtins.property
     def backup(self) -> _backup_pb2.Backup:
         """The backup: `server` is required; `display_name` and `description` may be given; the rest is ignored."""
@@ -97,7 +97,7 @@ Global___CreateBackupResponse: _TypeAlias = CreateBackupResponse  # noqa: Y015
 
 @_typing.final
 class GetBackupRequest(_message.Message):
-    """Asks for one backup."""
+    """The request of GetBackup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -143,7 +143,7 @@ Global___GetBackupResponse: _TypeAlias = GetBackupResponse  # noqa: Y015
 
 @_typing.final
 class ListBackupsRequest(_message.Message):
-    """Asks for a page of backups."""
+    """The request of ListBackups."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -155,13 +155,13 @@ class ListBackupsRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     page_size: _builtins.int
-    """How many at the most: 0 means 50; more than 1000 means 1000."""
+    """The size of the page: 0 means 50; more than 1000 means 1000."""
     page_token: _builtins.str
-    """The `next_page_token` of the page before, with everything else the same."""
+    """The `next_page_token` of the previous page; all other fields must be the same."""
     filter: _builtins.str
     """Conditions joined by AND over `state`, `server`, `display_name`, `image_ready`, `create_time`: `state = "AVAILABLE" AND display_name = "night*"`."""
     order_by: _builtins.str
-    """`create_time`, `display_name` or `size_bytes`, with ` desc` for the other way round. Default: `create_time desc`."""
+    """`create_time`, `display_name` or `size_bytes`, with ` desc` for descending order. Default: `create_time desc`."""
     def __init__(
         self,
         *,
@@ -209,7 +209,7 @@ Global___ListBackupsResponse: _TypeAlias = ListBackupsResponse  # noqa: Y015
 
 @_typing.final
 class UpdateBackupRequest(_message.Message):
-    """Asks for a change of a backup."""
+    """The request of UpdateBackup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -220,14 +220,14 @@ class UpdateBackupRequest(_message.Message):
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     @_builtins.property
     def backup(self) -> _backup_pb2.Backup:
-        """The backup: its `name`, the fields to change, and, to change only what was read, its `etag`."""
+        """The backup: its `name`, the fields to change, and optionally its `etag`, to refuse a stale change."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields to change: `display_name`, `description`. Empty means those of them that are set."""
+        """The fields to change: `display_name`, `description`. Empty means those that are set."""
 
     def __init__(
         self,
@@ -271,7 +271,7 @@ Global___UpdateBackupResponse: _TypeAlias = UpdateBackupResponse  # noqa: Y015
 
 @_typing.final
 class DeleteBackupRequest(_message.Message):
-    """Asks for the end of a backup."""
+    """The request of DeleteBackup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -282,11 +282,11 @@ class DeleteBackupRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/backups/{backup}`."""
     etag: _builtins.str
-    """Delete only if this is still its etag; empty deletes in any case."""
+    """Refuse unless this is the current etag; empty skips the check."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     def __init__(
         self,
         *,
@@ -305,7 +305,7 @@ Global___DeleteBackupRequest: _TypeAlias = DeleteBackupRequest  # noqa: Y015
 
 @_typing.final
 class DeleteBackupResponse(_message.Message):
-    """The backup that is going, and the work on it."""
+    """The backup to be deleted, and the work on it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -335,7 +335,7 @@ Global___DeleteBackupResponse: _TypeAlias = DeleteBackupResponse  # noqa: Y015
 
 @_typing.final
 class RestoreMapping(_message.Message):
-    """Which disk a disk of the backup is written to."""
+    """The target of a disk of the backup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -361,7 +361,7 @@ Global___RestoreMapping: _TypeAlias = RestoreMapping  # noqa: Y015
 
 @_typing.final
 class RestoreBackupRequest(_message.Message):
-    """Asks for a restore."""
+    """The request of RestoreBackup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -374,16 +374,16 @@ class RestoreBackupRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/backups/{backup}`."""
     server: _builtins.str
-    """The server to write to; empty means the one that was backed up."""
+    """The server to write to; empty means the server of the backup."""
     power_on: _builtins.bool
-    """Start the server when the disks are written."""
+    """Start the server after the disks are written."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     @_builtins.property
     def mappings(self) -> _containers.RepeatedCompositeFieldContainer[Global___RestoreMapping]:
-        """Which disk each goes to; empty means every disk to the one it came from. A disk that is no longer there must be mapped."""
+        """The target of each disk; empty means that every disk is written to its source. A disk without its source must be mapped."""
 
     def __init__(
         self,

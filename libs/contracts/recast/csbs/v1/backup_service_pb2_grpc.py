@@ -91,7 +91,7 @@ class BackupServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListBackups(self, request, context):
-        """Lists the backups of a project, newest first unless asked otherwise.
+        """Lists the backups of a project, newest first by default.
 
         Example: {"parent": "projects/demo", "page_size": 10, "filter": "state = \"AVAILABLE\"", "order_by": "create_time desc"}
         """
@@ -118,7 +118,7 @@ class BackupServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestoreBackup(self, request, context):
-        """Writes a backup back to its server's disks. What they held is lost. The server is stopped for it, and started again when
+        """Writes a backup back to its server's disks. Their content is lost. The server is stopped meanwhile, and started again when
         `power_on` is set. Refused unless the backup is AVAILABLE (R05).
 
         Example: {"name": "projects/demo/backups/spare", "power_on": false, "validate_only": true}

@@ -45,7 +45,7 @@ class BackupServiceStub:
     Example: {"name": "projects/demo/backups/nightly"}
     """
     ListBackups: _grpc.UnaryUnaryMultiCallable[_backup_service_pb2.ListBackupsRequest, _backup_service_pb2.ListBackupsResponse]
-    """Lists the backups of a project, newest first unless asked otherwise.
+    """Lists the backups of a project, newest first by default.
 
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "state = \\"AVAILABLE\\"", "order_by": "create_time desc"}
     """
@@ -60,7 +60,7 @@ class BackupServiceStub:
     Example: {"name": "projects/demo/backups/spare", "validate_only": true}
     """
     RestoreBackup: _grpc.UnaryUnaryMultiCallable[_backup_service_pb2.RestoreBackupRequest, _backup_service_pb2.RestoreBackupResponse]
-    """Writes a backup back to its server's disks. What they held is lost. The server is stopped for it, and started again when
+    """Writes a backup back to its server's disks. Their content is lost. The server is stopped meanwhile, and started again when
     `power_on` is set. Refused unless the backup is AVAILABLE (R05).
 
     Example: {"name": "projects/demo/backups/spare", "power_on": false, "validate_only": true}
@@ -83,7 +83,7 @@ class BackupServiceAsyncStub(BackupServiceStub):
     Example: {"name": "projects/demo/backups/nightly"}
     """
     ListBackups: _aio.UnaryUnaryMultiCallable[_backup_service_pb2.ListBackupsRequest, _backup_service_pb2.ListBackupsResponse]  # type: ignore[assignment]
-    """Lists the backups of a project, newest first unless asked otherwise.
+    """Lists the backups of a project, newest first by default.
 
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "state = \\"AVAILABLE\\"", "order_by": "create_time desc"}
     """
@@ -98,7 +98,7 @@ class BackupServiceAsyncStub(BackupServiceStub):
     Example: {"name": "projects/demo/backups/spare", "validate_only": true}
     """
     RestoreBackup: _aio.UnaryUnaryMultiCallable[_backup_service_pb2.RestoreBackupRequest, _backup_service_pb2.RestoreBackupResponse]  # type: ignore[assignment]
-    """Writes a backup back to its server's disks. What they held is lost. The server is stopped for it, and started again when
+    """Writes a backup back to its server's disks. Their content is lost. The server is stopped meanwhile, and started again when
     `power_on` is set. Refused unless the backup is AVAILABLE (R05).
 
     Example: {"name": "projects/demo/backups/spare", "power_on": false, "validate_only": true}
@@ -136,7 +136,7 @@ class BackupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_service_pb2.ListBackupsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_service_pb2.ListBackupsResponse, _abc.Awaitable[_backup_service_pb2.ListBackupsResponse]]:
-        """Lists the backups of a project, newest first unless asked otherwise.
+        """Lists the backups of a project, newest first by default.
 
         Example: {"parent": "projects/demo", "page_size": 10, "filter": "state = \\"AVAILABLE\\"", "order_by": "create_time desc"}
         """
@@ -169,7 +169,7 @@ class BackupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_service_pb2.RestoreBackupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_service_pb2.RestoreBackupResponse, _abc.Awaitable[_backup_service_pb2.RestoreBackupResponse]]:
-        """Writes a backup back to its server's disks. What they held is lost. The server is stopped for it, and started again when
+        """Writes a backup back to its server's disks. Their content is lost. The server is stopped meanwhile, and started again when
         `power_on` is set. Refused unless the backup is AVAILABLE (R05).
 
         Example: {"name": "projects/demo/backups/spare", "power_on": false, "validate_only": true}

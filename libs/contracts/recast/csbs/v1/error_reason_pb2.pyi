@@ -23,11 +23,11 @@ class _ErrorReason:
 class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
-    """Not said."""
+    """Unspecified."""
     ERROR_REASON_BACKUP_NOT_FOUND: _ErrorReason.ValueType  # 1
     """No such backup in this project (R61)."""
     ERROR_REASON_SERVER_NOT_FOUND: _ErrorReason.ValueType  # 2
-    """The server to back up or to restore is not there (vendor CSBS.6000)."""
+    """The server to back up or to restore does not exist (vendor CSBS.6000)."""
     ERROR_REASON_BACKUP_NOT_RESTORABLE: _ErrorReason.ValueType  # 3
     """The backup's state does not allow a restore (R05; vendor CSBS.4000)."""
     ERROR_REASON_BACKUP_HAS_IMAGE: _ErrorReason.ValueType  # 4
@@ -39,23 +39,23 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SERVER_BEING_BACKED_UP: _ErrorReason.ValueType  # 7
     """Another backup of the server is under way (vendor CSBS.1001)."""
     ERROR_REASON_BACKUP_ID_TAKEN: _ErrorReason.ValueType  # 8
-    """A backup with this id is there already."""
+    """A backup with this id exists already."""
     ERROR_REASON_CONTENT_DAMAGED: _ErrorReason.ValueType  # 9
-    """What was read back from the chunk store is not what was written."""
+    """Data in the chunk store is damaged."""
     ERROR_REASON_RESTORE_TARGET_INVALID: _ErrorReason.ValueType  # 10
     """A disk of the backup does not fit the target of the restore (vendor CSBS.6014, 6018, 6021, 6023, 6024)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """The reasons of the refusals of CSBS, beside those of `recast.imagelock.v1`. A reason stands without its prefix in
-    google.rpc.ErrorInfo.reason; the domain there is `csbs.recast`.
+    """The reasons of CSBS's refusals, beside those of `recast.imagelock.v1`. Sent, without the prefix, in google.rpc.ErrorInfo.reason; the
+    domain there is `csbs.recast`.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
-"""Not said."""
+"""Unspecified."""
 ERROR_REASON_BACKUP_NOT_FOUND: ErrorReason.ValueType  # 1
 """No such backup in this project (R61)."""
 ERROR_REASON_SERVER_NOT_FOUND: ErrorReason.ValueType  # 2
-"""The server to back up or to restore is not there (vendor CSBS.6000)."""
+"""The server to back up or to restore does not exist (vendor CSBS.6000)."""
 ERROR_REASON_BACKUP_NOT_RESTORABLE: ErrorReason.ValueType  # 3
 """The backup's state does not allow a restore (R05; vendor CSBS.4000)."""
 ERROR_REASON_BACKUP_HAS_IMAGE: ErrorReason.ValueType  # 4
@@ -67,9 +67,9 @@ ERROR_REASON_SERVER_STATE_FORBIDS_BACKUP: ErrorReason.ValueType  # 6
 ERROR_REASON_SERVER_BEING_BACKED_UP: ErrorReason.ValueType  # 7
 """Another backup of the server is under way (vendor CSBS.1001)."""
 ERROR_REASON_BACKUP_ID_TAKEN: ErrorReason.ValueType  # 8
-"""A backup with this id is there already."""
+"""A backup with this id exists already."""
 ERROR_REASON_CONTENT_DAMAGED: ErrorReason.ValueType  # 9
-"""What was read back from the chunk store is not what was written."""
+"""Data in the chunk store is damaged."""
 ERROR_REASON_RESTORE_TARGET_INVALID: ErrorReason.ValueType  # 10
 """A disk of the backup does not fit the target of the restore (vendor CSBS.6014, 6018, 6021, 6023, 6024)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

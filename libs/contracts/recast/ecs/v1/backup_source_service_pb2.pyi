@@ -24,7 +24,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class DescribeServerRequest(_message.Message):
-    """Asks what a server is."""
+    """The request of DescribeServer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -46,7 +46,7 @@ Global___DescribeServerRequest: _TypeAlias = DescribeServerRequest  # noqa: Y015
 
 @_typing.final
 class DescribeServerResponse(_message.Message):
-    """What a server is."""
+    """A described server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -70,7 +70,7 @@ Global___DescribeServerResponse: _TypeAlias = DescribeServerResponse  # noqa: Y0
 
 @_typing.final
 class FreezeServerRequest(_message.Message):
-    """Asks for a freeze."""
+    """The request of FreezeServer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -80,9 +80,9 @@ class FreezeServerRequest(_message.Message):
     server: _builtins.str
     """`projects/{project}/servers/{server}`."""
     freeze_id: _builtins.str
-    """The work that asks, the idempotency key of the freeze."""
+    """The id of the requesting operation, the idempotency key of the freeze."""
     backup: _builtins.str
-    """The backup that it is for."""
+    """The backup of the freeze."""
     def __init__(
         self,
         *,
@@ -124,7 +124,7 @@ class FrozenDisk(_message.Message):
     shared: _builtins.bool
     """Whether the disk may be attached to several servers at once."""
     tracked_backup: _builtins.str
-    """The backup since which the changes are known; empty when every byte has to be read."""
+    """The backup since which the changes are known; empty when every byte must be read."""
     def __init__(
         self,
         *,
@@ -212,7 +212,7 @@ Global___ExportDisk: _TypeAlias = ExportDisk  # noqa: Y015
 
 @_typing.final
 class ExportDisksRequest(_message.Message):
-    """Asks for an export."""
+    """The request of ExportDisks."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -225,14 +225,14 @@ class ExportDisksRequest(_message.Message):
     server: _builtins.str
     """`projects/{project}/servers/{server}`."""
     freeze_id: _builtins.str
-    """The freeze whose bytes are meant."""
+    """The freeze to export."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: change nothing."""
+    """Only validate: change nothing."""
     @_builtins.property
     def store(self) -> _content_pb2.ContentStore:
-        """Where the chunks go."""
+        """The store to write the chunks to."""
 
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExportDisk]:
@@ -330,7 +330,7 @@ Global___ExportedDisk: _TypeAlias = ExportedDisk  # noqa: Y015
 
 @_typing.final
 class ExportDisksResult(_message.Message):
-    """How an export ended."""
+    """The result of an export."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -354,7 +354,7 @@ Global___ExportDisksResult: _TypeAlias = ExportDisksResult  # noqa: Y015
 
 @_typing.final
 class ThawServerRequest(_message.Message):
-    """Asks for the end of a freeze."""
+    """The request of ThawServer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -412,7 +412,7 @@ Global___ThawServerResponse: _TypeAlias = ThawServerResponse  # noqa: Y015
 
 @_typing.final
 class RestoreDiskMapping(_message.Message):
-    """Which disk a disk of the content is written to."""
+    """The target of a disk of the content."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -438,7 +438,7 @@ Global___RestoreDiskMapping: _TypeAlias = RestoreDiskMapping  # noqa: Y015
 
 @_typing.final
 class RestoreDisksRequest(_message.Message):
-    """Asks for a restore."""
+    """The request of RestoreDisks."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -452,20 +452,20 @@ class RestoreDisksRequest(_message.Message):
     server: _builtins.str
     """`projects/{project}/servers/{server}`."""
     power_on: _builtins.bool
-    """Start the server when the disks are written."""
+    """Start the server after the disks are written."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: change nothing."""
+    """Only validate: change nothing."""
     withdraw: _builtins.bool
-    """Cancel the restore that the same request without this began, and give it; one that has not arrived begins nothing any more."""
+    """Cancel the restore that the same request without this began, and return it; if that request arrives later it begins nothing."""
     @_builtins.property
     def content(self) -> _content_pb2.Content:
-        """The bytes."""
+        """The content to write."""
 
     @_builtins.property
     def mappings(self) -> _containers.RepeatedCompositeFieldContainer[Global___RestoreDiskMapping]:
-        """Which disk each goes to."""
+        """The target of each disk."""
 
     def __init__(
         self,

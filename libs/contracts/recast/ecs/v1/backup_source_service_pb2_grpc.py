@@ -69,7 +69,7 @@ class BackupSourceServiceServicer:
     """
 
     def DescribeServer(self, request, context):
-        """Says what a server and its disks are.
+        """Describes a server and its disks.
 
         Example: {"server": "projects/demo/servers/web"}
         """
@@ -78,8 +78,8 @@ class BackupSourceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FreezeServer(self, request, context):
-        """Freezes every disk of a server at one instant: from then on the server writes elsewhere. The same freeze again answers the
-        same. Only a RUNNING or STOPPED server is frozen (V11), and one at a time.
+        """Freezes every disk of a server at one instant: from then on the server writes to new layers. A repeat of the freeze gets
+        the same answer. Only a RUNNING or STOPPED server is frozen (V11), and one at a time.
 
         Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "backup": "projects/demo/backups/example"}
         """
@@ -88,7 +88,7 @@ class BackupSourceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportDisks(self, request, context):
-        """Writes the frozen disks to a chunk store. The same request again is the same work.
+        """Writes the frozen disks to a chunk store. A repeat of the request gets the same operation.
 
         Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-export", "store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [], "validate_only": true}
         """
@@ -97,8 +97,8 @@ class BackupSourceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ThawServer(self, request, context):
-        """Ends a freeze: folds the frozen layers together. Names the backup when it was sealed, so that the next one reads only what
-        changed since. Thawing what is not frozen is no error.
+        """Ends a freeze: folds the frozen layers together. With the sealed backup's name the next backup reads only the changes
+        since. Thawing an unfrozen server is no error.
 
         Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-thaw"}
         """
@@ -107,7 +107,7 @@ class BackupSourceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestoreDisks(self, request, context):
-        """Writes the content of a backup to disks of a server, which is stopped for it. Withdrawn, it is cancelled, or never begins.
+        """Writes the content of a backup to disks of a server, which is stopped meanwhile. A withdrawn restore is cancelled, or never begins.
 
         Example: {"server": "projects/demo/servers/idle", "request_id": "example-restore", "content": {"store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [{"id": "system", "role": "DISK_ROLE_SYSTEM", "size_bytes": "512", "index": {"id": "example", "digest": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}}]}, "mappings": [{"content_disk": "system", "disk": "projects/demo/disks/idle-system"}], "validate_only": true}
         """

@@ -36,29 +36,29 @@ class BackupSourceServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BackupSourceServiceAsyncStub: ...
     DescribeServer: _grpc.UnaryUnaryMultiCallable[_backup_source_service_pb2.DescribeServerRequest, _backup_source_service_pb2.DescribeServerResponse]
-    """Says what a server and its disks are.
+    """Describes a server and its disks.
 
     Example: {"server": "projects/demo/servers/web"}
     """
     FreezeServer: _grpc.UnaryUnaryMultiCallable[_backup_source_service_pb2.FreezeServerRequest, _backup_source_service_pb2.FreezeServerResponse]
-    """Freezes every disk of a server at one instant: from then on the server writes elsewhere. The same freeze again answers the
-    same. Only a RUNNING or STOPPED server is frozen (V11), and one at a time.
+    """Freezes every disk of a server at one instant: from then on the server writes to new layers. A repeat of the freeze gets
+    the same answer. Only a RUNNING or STOPPED server is frozen (V11), and one at a time.
 
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "backup": "projects/demo/backups/example"}
     """
     ExportDisks: _grpc.UnaryUnaryMultiCallable[_backup_source_service_pb2.ExportDisksRequest, _backup_source_service_pb2.ExportDisksResponse]
-    """Writes the frozen disks to a chunk store. The same request again is the same work.
+    """Writes the frozen disks to a chunk store. A repeat of the request gets the same operation.
 
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-export", "store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [], "validate_only": true}
     """
     ThawServer: _grpc.UnaryUnaryMultiCallable[_backup_source_service_pb2.ThawServerRequest, _backup_source_service_pb2.ThawServerResponse]
-    """Ends a freeze: folds the frozen layers together. Names the backup when it was sealed, so that the next one reads only what
-    changed since. Thawing what is not frozen is no error.
+    """Ends a freeze: folds the frozen layers together. With the sealed backup's name the next backup reads only the changes
+    since. Thawing an unfrozen server is no error.
 
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-thaw"}
     """
     RestoreDisks: _grpc.UnaryUnaryMultiCallable[_backup_source_service_pb2.RestoreDisksRequest, _backup_source_service_pb2.RestoreDisksResponse]
-    """Writes the content of a backup to disks of a server, which is stopped for it. Withdrawn, it is cancelled, or never begins.
+    """Writes the content of a backup to disks of a server, which is stopped meanwhile. A withdrawn restore is cancelled, or never begins.
 
     Example: {"server": "projects/demo/servers/idle", "request_id": "example-restore", "content": {"store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [{"id": "system", "role": "DISK_ROLE_SYSTEM", "size_bytes": "512", "index": {"id": "example", "digest": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}}]}, "mappings": [{"content_disk": "system", "disk": "projects/demo/disks/idle-system"}], "validate_only": true}
     """
@@ -71,29 +71,29 @@ class BackupSourceServiceAsyncStub(BackupSourceServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     DescribeServer: _aio.UnaryUnaryMultiCallable[_backup_source_service_pb2.DescribeServerRequest, _backup_source_service_pb2.DescribeServerResponse]  # type: ignore[assignment]
-    """Says what a server and its disks are.
+    """Describes a server and its disks.
 
     Example: {"server": "projects/demo/servers/web"}
     """
     FreezeServer: _aio.UnaryUnaryMultiCallable[_backup_source_service_pb2.FreezeServerRequest, _backup_source_service_pb2.FreezeServerResponse]  # type: ignore[assignment]
-    """Freezes every disk of a server at one instant: from then on the server writes elsewhere. The same freeze again answers the
-    same. Only a RUNNING or STOPPED server is frozen (V11), and one at a time.
+    """Freezes every disk of a server at one instant: from then on the server writes to new layers. A repeat of the freeze gets
+    the same answer. Only a RUNNING or STOPPED server is frozen (V11), and one at a time.
 
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "backup": "projects/demo/backups/example"}
     """
     ExportDisks: _aio.UnaryUnaryMultiCallable[_backup_source_service_pb2.ExportDisksRequest, _backup_source_service_pb2.ExportDisksResponse]  # type: ignore[assignment]
-    """Writes the frozen disks to a chunk store. The same request again is the same work.
+    """Writes the frozen disks to a chunk store. A repeat of the request gets the same operation.
 
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-export", "store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [], "validate_only": true}
     """
     ThawServer: _aio.UnaryUnaryMultiCallable[_backup_source_service_pb2.ThawServerRequest, _backup_source_service_pb2.ThawServerResponse]  # type: ignore[assignment]
-    """Ends a freeze: folds the frozen layers together. Names the backup when it was sealed, so that the next one reads only what
-    changed since. Thawing what is not frozen is no error.
+    """Ends a freeze: folds the frozen layers together. With the sealed backup's name the next backup reads only the changes
+    since. Thawing an unfrozen server is no error.
 
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-thaw"}
     """
     RestoreDisks: _aio.UnaryUnaryMultiCallable[_backup_source_service_pb2.RestoreDisksRequest, _backup_source_service_pb2.RestoreDisksResponse]  # type: ignore[assignment]
-    """Writes the content of a backup to disks of a server, which is stopped for it. Withdrawn, it is cancelled, or never begins.
+    """Writes the content of a backup to disks of a server, which is stopped meanwhile. A withdrawn restore is cancelled, or never begins.
 
     Example: {"server": "projects/demo/servers/idle", "request_id": "example-restore", "content": {"store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [{"id": "system", "role": "DISK_ROLE_SYSTEM", "size_bytes": "512", "index": {"id": "example", "digest": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}}]}, "mappings": [{"content_disk": "system", "disk": "projects/demo/disks/idle-system"}], "validate_only": true}
     """
@@ -109,7 +109,7 @@ class BackupSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_source_service_pb2.DescribeServerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_source_service_pb2.DescribeServerResponse, _abc.Awaitable[_backup_source_service_pb2.DescribeServerResponse]]:
-        """Says what a server and its disks are.
+        """Describes a server and its disks.
 
         Example: {"server": "projects/demo/servers/web"}
         """
@@ -120,8 +120,8 @@ class BackupSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_source_service_pb2.FreezeServerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_source_service_pb2.FreezeServerResponse, _abc.Awaitable[_backup_source_service_pb2.FreezeServerResponse]]:
-        """Freezes every disk of a server at one instant: from then on the server writes elsewhere. The same freeze again answers the
-        same. Only a RUNNING or STOPPED server is frozen (V11), and one at a time.
+        """Freezes every disk of a server at one instant: from then on the server writes to new layers. A repeat of the freeze gets
+        the same answer. Only a RUNNING or STOPPED server is frozen (V11), and one at a time.
 
         Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "backup": "projects/demo/backups/example"}
         """
@@ -132,7 +132,7 @@ class BackupSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_source_service_pb2.ExportDisksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_source_service_pb2.ExportDisksResponse, _abc.Awaitable[_backup_source_service_pb2.ExportDisksResponse]]:
-        """Writes the frozen disks to a chunk store. The same request again is the same work.
+        """Writes the frozen disks to a chunk store. A repeat of the request gets the same operation.
 
         Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-export", "store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [], "validate_only": true}
         """
@@ -143,8 +143,8 @@ class BackupSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_source_service_pb2.ThawServerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_source_service_pb2.ThawServerResponse, _abc.Awaitable[_backup_source_service_pb2.ThawServerResponse]]:
-        """Ends a freeze: folds the frozen layers together. Names the backup when it was sealed, so that the next one reads only what
-        changed since. Thawing what is not frozen is no error.
+        """Ends a freeze: folds the frozen layers together. With the sealed backup's name the next backup reads only the changes
+        since. Thawing an unfrozen server is no error.
 
         Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-thaw"}
         """
@@ -155,7 +155,7 @@ class BackupSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_source_service_pb2.RestoreDisksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_source_service_pb2.RestoreDisksResponse, _abc.Awaitable[_backup_source_service_pb2.RestoreDisksResponse]]:
-        """Writes the content of a backup to disks of a server, which is stopped for it. Withdrawn, it is cancelled, or never begins.
+        """Writes the content of a backup to disks of a server, which is stopped meanwhile. A withdrawn restore is cancelled, or never begins.
 
         Example: {"server": "projects/demo/servers/idle", "request_id": "example-restore", "content": {"store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [{"id": "system", "role": "DISK_ROLE_SYSTEM", "size_bytes": "512", "index": {"id": "example", "digest": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}}]}, "mappings": [{"content_disk": "system", "disk": "projects/demo/disks/idle-system"}], "validate_only": true}
         """

@@ -29,37 +29,37 @@ class _DiskState:
 class _DiskStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DiskState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DISK_STATE_UNSPECIFIED: _DiskState.ValueType  # 0
-    """Not said."""
+    """Unspecified."""
     DISK_STATE_CREATING: _DiskState.ValueType  # 1
     """Being made. The worker moves it to AVAILABLE or IN_USE, or to ERROR."""
     DISK_STATE_AVAILABLE: _DiskState.ValueType  # 2
-    """Whole, attached to no server. AttachDisk and DeleteDisk move it on."""
+    """Whole, attached to no server. AttachDisk and DeleteDisk change it."""
     DISK_STATE_IN_USE: _DiskState.ValueType  # 3
-    """Attached to a server. AttachDisk (a shared disk, to another server) and DetachDisk move it on."""
+    """Attached to a server. AttachDisk (a shared disk, to another server) and DetachDisk change it."""
     DISK_STATE_DELETING: _DiskState.ValueType  # 4
     """Being deleted. The worker removes it."""
     DISK_STATE_ERROR: _DiskState.ValueType  # 5
-    """Its making failed. DeleteDisk moves it on."""
+    """Its creation failed. DeleteDisk changes it."""
     DISK_STATE_ATTACHING: _DiskState.ValueType  # 6
     """Being attached to a server, in the place that `attachments` names. The worker moves it to IN_USE, or back."""
     DISK_STATE_DETACHING: _DiskState.ValueType  # 7
     """Being detached from a server. The worker moves it to AVAILABLE, or to IN_USE while another server has it; or back."""
 
 class DiskState(_DiskState, metaclass=_DiskStateEnumTypeWrapper):
-    """Where a disk stands. Who moves it on is said at each state."""
+    """The state of disk. Each value names the actors of its transitions."""
 
 DISK_STATE_UNSPECIFIED: DiskState.ValueType  # 0
-"""Not said."""
+"""Unspecified."""
 DISK_STATE_CREATING: DiskState.ValueType  # 1
 """Being made. The worker moves it to AVAILABLE or IN_USE, or to ERROR."""
 DISK_STATE_AVAILABLE: DiskState.ValueType  # 2
-"""Whole, attached to no server. AttachDisk and DeleteDisk move it on."""
+"""Whole, attached to no server. AttachDisk and DeleteDisk change it."""
 DISK_STATE_IN_USE: DiskState.ValueType  # 3
-"""Attached to a server. AttachDisk (a shared disk, to another server) and DetachDisk move it on."""
+"""Attached to a server. AttachDisk (a shared disk, to another server) and DetachDisk change it."""
 DISK_STATE_DELETING: DiskState.ValueType  # 4
 """Being deleted. The worker removes it."""
 DISK_STATE_ERROR: DiskState.ValueType  # 5
-"""Its making failed. DeleteDisk moves it on."""
+"""Its creation failed. DeleteDisk changes it."""
 DISK_STATE_ATTACHING: DiskState.ValueType  # 6
 """Being attached to a server, in the place that `attachments` names. The worker moves it to IN_USE, or back."""
 DISK_STATE_DETACHING: DiskState.ValueType  # 7
@@ -68,7 +68,7 @@ Global___DiskState: _TypeAlias = DiskState  # noqa: Y015
 
 @_typing.final
 class DiskAttachment(_message.Message):
-    """A disk's place at a server."""
+    """The attachment of a disk to a server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -124,7 +124,7 @@ class Disk(_message.Message):
     role: _content_pb2.DiskRole.ValueType
     """The disk's role."""
     state: Global___DiskState.ValueType
-    """Where the disk stands."""
+    """The state of the disk."""
     size_bytes: _builtins.int
     """The size in bytes."""
     shared: _builtins.bool
@@ -134,11 +134,11 @@ class Disk(_message.Message):
     source_image_disk: _builtins.str
     """The id, within that image, of the disk that it was made from."""
     host: _builtins.str
-    """The host whose file it is."""
+    """The host of its files."""
     allocated_bytes: _builtins.int
-    """Bytes that the disk's own files take on the host, without the base it shares with others."""
+    """The bytes of the disk's own files on the host, without the shared base."""
     etag: _builtins.str
-    """Changes with every change of the disk; give it back to write only what you have read."""
+    """Changes with every change of the disk; send it to refuse a stale change."""
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___DiskAttachment]:
         """The servers that it is attached to, or is being attached to or detached from."""
@@ -149,11 +149,11 @@ class Disk(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the disk was asked for."""
+        """When the disk was requested."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When anything about it last changed."""
+        """When it last changed."""
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ class _ErrorReason:
 class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
-    """Not said."""
+    """Unspecified."""
     ERROR_REASON_SERVER_NOT_FOUND: _ErrorReason.ValueType  # 1
     """No such server in this project (R61; vendor Ecs.0114)."""
     ERROR_REASON_DISK_NOT_FOUND: _ErrorReason.ValueType  # 2
@@ -37,7 +37,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SERVER_IN_IMAGE_CREATION: _ErrorReason.ValueType  # 6
     """An image is being made from the stopped server (R23; vendor Ecs.0605)."""
     ERROR_REASON_IMAGE_KIND_UNSUPPORTED: _ErrorReason.ValueType  # 7
-    """The image's kind does not serve for this (R49, R50)."""
+    """The image's kind is wrong for this (R49, R50)."""
     ERROR_REASON_SIZE_BELOW_IMAGE: _ErrorReason.ValueType  # 8
     """The size is below the image's (V2; vendor Ecs.0055)."""
     ERROR_REASON_IMAGE_DISK_UNKNOWN: _ErrorReason.ValueType  # 9
@@ -47,7 +47,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_COUNT_EXCEEDED: _ErrorReason.ValueType  # 11
     """Too many servers in one request (vendor Ecs.0913)."""
     ERROR_REASON_IMAGE_GONE: _ErrorReason.ValueType  # 12
-    """The image that the server was made from is gone, so it cannot be installed again (V8)."""
+    """The image of the server is deleted, so it cannot be installed again (V8)."""
     ERROR_REASON_DISK_ALREADY_ATTACHED: _ErrorReason.ValueType  # 13
     """The disk is attached already, and not shared (vendor Ecs.0057)."""
     ERROR_REASON_DISK_NOT_ATTACHED: _ErrorReason.ValueType  # 14
@@ -55,37 +55,37 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SYSTEM_DISK_BOUND: _ErrorReason.ValueType  # 15
     """The system disk cannot be detached, deleted or shared on its own."""
     ERROR_REASON_SERVER_ID_TAKEN: _ErrorReason.ValueType  # 16
-    """A server with this id is there already."""
+    """A server with this id exists already."""
     ERROR_REASON_DISK_ID_TAKEN: _ErrorReason.ValueType  # 17
-    """A disk with this id is there already."""
+    """A disk with this id exists already."""
     ERROR_REASON_FREEZE_IN_THE_WAY: _ErrorReason.ValueType  # 18
     """Another freeze of the server is not thawed yet."""
     ERROR_REASON_FREEZE_NOT_FOUND: _ErrorReason.ValueType  # 19
-    """This freeze is not there, or was thawed."""
+    """This freeze does not exist, or was thawed."""
     ERROR_REASON_CONTENT_DAMAGED: _ErrorReason.ValueType  # 20
-    """What was read from the chunk store is not what was written."""
+    """Data in the chunk store is damaged."""
     ERROR_REASON_RESTORE_TARGET_INVALID: _ErrorReason.ValueType  # 21
-    """A disk of the content does not fit the disk it is to be written to."""
+    """A disk of the content does not fit its target."""
     ERROR_REASON_DISK_IO_FAILED: _ErrorReason.ValueType  # 22
-    """A disk's files could not be read or written; the host's answer is in the message."""
+    """A disk's files could not be read or written; the message has the host's error."""
     ERROR_REASON_DISK_IN_USE: _ErrorReason.ValueType  # 23
-    """The disk is attached to servers, each of which stands in the way."""
+    """The disk is attached to servers; each is a violation."""
     ERROR_REASON_HOLD_RELEASED: _ErrorReason.ValueType  # 24
-    """The hold that is asked for was freed before; a late request does not bring it back."""
+    """The hold was released; a late request does not hold again."""
     ERROR_REASON_NO_HOST: _ErrorReason.ValueType  # 25
-    """No host is there to make servers or disks on."""
+    """There is no host for servers or disks."""
     ERROR_REASON_HOST_NOT_FOUND: _ErrorReason.ValueType  # 26
     """There is no host of this name."""
     ERROR_REASON_HOST_UNREACHABLE: _ErrorReason.ValueType  # 27
-    """The host does not answer; what needs it waits."""
+    """The host does not answer; work on it waits."""
     ERROR_REASON_DISK_ON_OTHER_HOST: _ErrorReason.ValueType  # 28
     """The disk is on another host than the server."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why ECS says no. Stands, without its prefix, in google.rpc.ErrorInfo.reason; the domain there is `ecs.recast`."""
+    """The reasons of ECS's refusals. Sent, without the prefix, in google.rpc.ErrorInfo.reason; the domain there is `ecs.recast`."""
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
-"""Not said."""
+"""Unspecified."""
 ERROR_REASON_SERVER_NOT_FOUND: ErrorReason.ValueType  # 1
 """No such server in this project (R61; vendor Ecs.0114)."""
 ERROR_REASON_DISK_NOT_FOUND: ErrorReason.ValueType  # 2
@@ -99,7 +99,7 @@ ERROR_REASON_SERVER_FROZEN: ErrorReason.ValueType  # 5
 ERROR_REASON_SERVER_IN_IMAGE_CREATION: ErrorReason.ValueType  # 6
 """An image is being made from the stopped server (R23; vendor Ecs.0605)."""
 ERROR_REASON_IMAGE_KIND_UNSUPPORTED: ErrorReason.ValueType  # 7
-"""The image's kind does not serve for this (R49, R50)."""
+"""The image's kind is wrong for this (R49, R50)."""
 ERROR_REASON_SIZE_BELOW_IMAGE: ErrorReason.ValueType  # 8
 """The size is below the image's (V2; vendor Ecs.0055)."""
 ERROR_REASON_IMAGE_DISK_UNKNOWN: ErrorReason.ValueType  # 9
@@ -109,7 +109,7 @@ ERROR_REASON_SERVER_NAME_INVALID: ErrorReason.ValueType  # 10
 ERROR_REASON_COUNT_EXCEEDED: ErrorReason.ValueType  # 11
 """Too many servers in one request (vendor Ecs.0913)."""
 ERROR_REASON_IMAGE_GONE: ErrorReason.ValueType  # 12
-"""The image that the server was made from is gone, so it cannot be installed again (V8)."""
+"""The image of the server is deleted, so it cannot be installed again (V8)."""
 ERROR_REASON_DISK_ALREADY_ATTACHED: ErrorReason.ValueType  # 13
 """The disk is attached already, and not shared (vendor Ecs.0057)."""
 ERROR_REASON_DISK_NOT_ATTACHED: ErrorReason.ValueType  # 14
@@ -117,29 +117,29 @@ ERROR_REASON_DISK_NOT_ATTACHED: ErrorReason.ValueType  # 14
 ERROR_REASON_SYSTEM_DISK_BOUND: ErrorReason.ValueType  # 15
 """The system disk cannot be detached, deleted or shared on its own."""
 ERROR_REASON_SERVER_ID_TAKEN: ErrorReason.ValueType  # 16
-"""A server with this id is there already."""
+"""A server with this id exists already."""
 ERROR_REASON_DISK_ID_TAKEN: ErrorReason.ValueType  # 17
-"""A disk with this id is there already."""
+"""A disk with this id exists already."""
 ERROR_REASON_FREEZE_IN_THE_WAY: ErrorReason.ValueType  # 18
 """Another freeze of the server is not thawed yet."""
 ERROR_REASON_FREEZE_NOT_FOUND: ErrorReason.ValueType  # 19
-"""This freeze is not there, or was thawed."""
+"""This freeze does not exist, or was thawed."""
 ERROR_REASON_CONTENT_DAMAGED: ErrorReason.ValueType  # 20
-"""What was read from the chunk store is not what was written."""
+"""Data in the chunk store is damaged."""
 ERROR_REASON_RESTORE_TARGET_INVALID: ErrorReason.ValueType  # 21
-"""A disk of the content does not fit the disk it is to be written to."""
+"""A disk of the content does not fit its target."""
 ERROR_REASON_DISK_IO_FAILED: ErrorReason.ValueType  # 22
-"""A disk's files could not be read or written; the host's answer is in the message."""
+"""A disk's files could not be read or written; the message has the host's error."""
 ERROR_REASON_DISK_IN_USE: ErrorReason.ValueType  # 23
-"""The disk is attached to servers, each of which stands in the way."""
+"""The disk is attached to servers; each is a violation."""
 ERROR_REASON_HOLD_RELEASED: ErrorReason.ValueType  # 24
-"""The hold that is asked for was freed before; a late request does not bring it back."""
+"""The hold was released; a late request does not hold again."""
 ERROR_REASON_NO_HOST: ErrorReason.ValueType  # 25
-"""No host is there to make servers or disks on."""
+"""There is no host for servers or disks."""
 ERROR_REASON_HOST_NOT_FOUND: ErrorReason.ValueType  # 26
 """There is no host of this name."""
 ERROR_REASON_HOST_UNREACHABLE: ErrorReason.ValueType  # 27
-"""The host does not answer; what needs it waits."""
+"""The host does not answer; work on it waits."""
 ERROR_REASON_DISK_ON_OTHER_HOST: ErrorReason.ValueType  # 28
 """The disk is on another host than the server."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class HoldServerRequest(_message.Message):
-    """Asks for a hold."""
+    """The request of HoldServer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -31,7 +31,7 @@ class HoldServerRequest(_message.Message):
     image: _builtins.str
     """The image that is being made."""
     hold_id: _builtins.str
-    """What the hold is for. Once it was freed it does not come back: a request that comes late is refused (HOLD_RELEASED)."""
+    """The id of the hold's operation. It is used once: a request after its release is refused (HOLD_RELEASED)."""
     def __init__(
         self,
         *,
@@ -73,7 +73,7 @@ Global___HoldServerResponse: _TypeAlias = HoldServerResponse  # noqa: Y015
 
 @_typing.final
 class FreeServerRequest(_message.Message):
-    """Asks for the end of a hold."""
+    """The request of FreeServer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -85,7 +85,7 @@ class FreeServerRequest(_message.Message):
     image: _builtins.str
     """The image that was being made."""
     hold_id: _builtins.str
-    """What the hold was for: a hold of the same image for something else stays."""
+    """The id of the hold's operation: a hold of the same image under another id stays."""
     def __init__(
         self,
         *,
@@ -103,7 +103,7 @@ Global___FreeServerRequest: _TypeAlias = FreeServerRequest  # noqa: Y015
 
 @_typing.final
 class FreeServerResponse(_message.Message):
-    """The hold is gone."""
+    """The answer of FreeServer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

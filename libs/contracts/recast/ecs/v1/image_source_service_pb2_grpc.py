@@ -52,8 +52,8 @@ class ImageSourceServiceServicer:
     """
 
     def HoldServer(self, request, context):
-        """Keeps a stopped server from being started while an image is made from it (R23). Holding again with the same image changes
-        nothing. A running server is held as well: once it is stopped it stays so until it is freed.
+        """Prevents the start of a stopped server while an image is made from it (R23). A repeat with the same image changes
+        nothing. A running server is held as well: once stopped it cannot be started until it is freed.
 
         Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
         """
@@ -62,7 +62,7 @@ class ImageSourceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FreeServer(self, request, context):
-        """Ends a hold. Freeing what is not held, or a server that is gone, is no error.
+        """Ends a hold. An unknown hold, or a deleted server, is no error.
 
         Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
         """

@@ -34,13 +34,13 @@ class ImageSourceServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ImageSourceServiceAsyncStub: ...
     HoldServer: _grpc.UnaryUnaryMultiCallable[_image_source_service_pb2.HoldServerRequest, _image_source_service_pb2.HoldServerResponse]
-    """Keeps a stopped server from being started while an image is made from it (R23). Holding again with the same image changes
-    nothing. A running server is held as well: once it is stopped it stays so until it is freed.
+    """Prevents the start of a stopped server while an image is made from it (R23). A repeat with the same image changes
+    nothing. A running server is held as well: once stopped it cannot be started until it is freed.
 
     Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
     """
     FreeServer: _grpc.UnaryUnaryMultiCallable[_image_source_service_pb2.FreeServerRequest, _image_source_service_pb2.FreeServerResponse]
-    """Ends a hold. Freeing what is not held, or a server that is gone, is no error.
+    """Ends a hold. An unknown hold, or a deleted server, is no error.
 
     Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
     """
@@ -51,13 +51,13 @@ class ImageSourceServiceAsyncStub(ImageSourceServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     HoldServer: _aio.UnaryUnaryMultiCallable[_image_source_service_pb2.HoldServerRequest, _image_source_service_pb2.HoldServerResponse]  # type: ignore[assignment]
-    """Keeps a stopped server from being started while an image is made from it (R23). Holding again with the same image changes
-    nothing. A running server is held as well: once it is stopped it stays so until it is freed.
+    """Prevents the start of a stopped server while an image is made from it (R23). A repeat with the same image changes
+    nothing. A running server is held as well: once stopped it cannot be started until it is freed.
 
     Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
     """
     FreeServer: _aio.UnaryUnaryMultiCallable[_image_source_service_pb2.FreeServerRequest, _image_source_service_pb2.FreeServerResponse]  # type: ignore[assignment]
-    """Ends a hold. Freeing what is not held, or a server that is gone, is no error.
+    """Ends a hold. An unknown hold, or a deleted server, is no error.
 
     Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
     """
@@ -71,8 +71,8 @@ class ImageSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_source_service_pb2.HoldServerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_source_service_pb2.HoldServerResponse, _abc.Awaitable[_image_source_service_pb2.HoldServerResponse]]:
-        """Keeps a stopped server from being started while an image is made from it (R23). Holding again with the same image changes
-        nothing. A running server is held as well: once it is stopped it stays so until it is freed.
+        """Prevents the start of a stopped server while an image is made from it (R23). A repeat with the same image changes
+        nothing. A running server is held as well: once stopped it cannot be started until it is freed.
 
         Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
         """
@@ -83,7 +83,7 @@ class ImageSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_source_service_pb2.FreeServerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_source_service_pb2.FreeServerResponse, _abc.Awaitable[_image_source_service_pb2.FreeServerResponse]]:
-        """Ends a hold. Freeing what is not held, or a server that is gone, is no error.
+        """Ends a hold. An unknown hold, or a deleted server, is no error.
 
         Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
         """

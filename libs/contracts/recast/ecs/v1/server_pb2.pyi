@@ -29,58 +29,58 @@ class _ServerState:
 class _ServerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServerState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SERVER_STATE_UNSPECIFIED: _ServerState.ValueType  # 0
-    """Not said."""
+    """Unspecified."""
     SERVER_STATE_CREATING: _ServerState.ValueType  # 1
-    """Being made. The worker moves it to RUNNING or STOPPED, or takes it away when it fails (V14)."""
+    """Being made. The worker moves it to RUNNING or STOPPED, or removes it after a failure (V14)."""
     SERVER_STATE_RUNNING: _ServerState.ValueType  # 2
-    """On. StopServer, RebootServer and DeleteServer move it on."""
+    """On. StopServer, RebootServer and DeleteServer change it."""
     SERVER_STATE_STOPPED: _ServerState.ValueType  # 3
-    """Off. StartServer, ChangeServerOs, ReinstallServerOs and DeleteServer move it on."""
+    """Off. StartServer, ChangeServerOs, ReinstallServerOs and DeleteServer change it."""
     SERVER_STATE_STARTING: _ServerState.ValueType  # 4
-    """On its way to RUNNING. The worker moves it on."""
+    """On its way to RUNNING. The worker changes it."""
     SERVER_STATE_STOPPING: _ServerState.ValueType  # 5
-    """On its way to STOPPED. The worker moves it on."""
+    """On its way to STOPPED. The worker changes it."""
     SERVER_STATE_REBOOTING: _ServerState.ValueType  # 6
-    """On its way through a stop to RUNNING. The worker moves it on."""
+    """On its way through a stop to RUNNING. The worker changes it."""
     SERVER_STATE_CHANGING_OS: _ServerState.ValueType  # 7
-    """Its system disk is being replaced (R35). The worker moves it on, to STOPPED or RUNNING, whatever the end."""
+    """Its system disk is being replaced (R35). The worker changes it, to STOPPED or RUNNING, in success and failure."""
     SERVER_STATE_RESTORING: _ServerState.ValueType  # 8
-    """Its disks are being written from a backup. The worker moves it on."""
+    """Its disks are being written from a backup. The worker changes it."""
     SERVER_STATE_DELETING: _ServerState.ValueType  # 9
     """Being deleted. The worker removes it."""
     SERVER_STATE_ERROR: _ServerState.ValueType  # 10
-    """Its disks are in doubt: a restore failed half-way. RestoreBackup and DeleteServer move it on."""
+    """Its disks are in doubt: a restore failed. RestoreBackup and DeleteServer change it."""
 
 class ServerState(_ServerState, metaclass=_ServerStateEnumTypeWrapper):
-    """Where a server stands. Who moves it on is said at each state."""
+    """The state of server. Each value names the actors of its transitions."""
 
 SERVER_STATE_UNSPECIFIED: ServerState.ValueType  # 0
-"""Not said."""
+"""Unspecified."""
 SERVER_STATE_CREATING: ServerState.ValueType  # 1
-"""Being made. The worker moves it to RUNNING or STOPPED, or takes it away when it fails (V14)."""
+"""Being made. The worker moves it to RUNNING or STOPPED, or removes it after a failure (V14)."""
 SERVER_STATE_RUNNING: ServerState.ValueType  # 2
-"""On. StopServer, RebootServer and DeleteServer move it on."""
+"""On. StopServer, RebootServer and DeleteServer change it."""
 SERVER_STATE_STOPPED: ServerState.ValueType  # 3
-"""Off. StartServer, ChangeServerOs, ReinstallServerOs and DeleteServer move it on."""
+"""Off. StartServer, ChangeServerOs, ReinstallServerOs and DeleteServer change it."""
 SERVER_STATE_STARTING: ServerState.ValueType  # 4
-"""On its way to RUNNING. The worker moves it on."""
+"""On its way to RUNNING. The worker changes it."""
 SERVER_STATE_STOPPING: ServerState.ValueType  # 5
-"""On its way to STOPPED. The worker moves it on."""
+"""On its way to STOPPED. The worker changes it."""
 SERVER_STATE_REBOOTING: ServerState.ValueType  # 6
-"""On its way through a stop to RUNNING. The worker moves it on."""
+"""On its way through a stop to RUNNING. The worker changes it."""
 SERVER_STATE_CHANGING_OS: ServerState.ValueType  # 7
-"""Its system disk is being replaced (R35). The worker moves it on, to STOPPED or RUNNING, whatever the end."""
+"""Its system disk is being replaced (R35). The worker changes it, to STOPPED or RUNNING, in success and failure."""
 SERVER_STATE_RESTORING: ServerState.ValueType  # 8
-"""Its disks are being written from a backup. The worker moves it on."""
+"""Its disks are being written from a backup. The worker changes it."""
 SERVER_STATE_DELETING: ServerState.ValueType  # 9
 """Being deleted. The worker removes it."""
 SERVER_STATE_ERROR: ServerState.ValueType  # 10
-"""Its disks are in doubt: a restore failed half-way. RestoreBackup and DeleteServer move it on."""
+"""Its disks are in doubt: a restore failed. RestoreBackup and DeleteServer change it."""
 Global___ServerState: _TypeAlias = ServerState  # noqa: Y015
 
 @_typing.final
 class AttachedDisk(_message.Message):
-    """A disk in its place at a server."""
+    """A disk that is attached to a server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -148,24 +148,24 @@ class Server(_message.Message):
     display_name: _builtins.str
     """The name for people: 1 to 128 letters, digits, `-`, `.` or `_`."""
     description: _builtins.str
-    """What the server is for: up to 255 characters without `<` and `>`."""
+    """The description of the server: up to 255 characters without `<` and `>`."""
     state: Global___ServerState.ValueType
-    """Where the server stands."""
+    """The state of the server."""
     image: _builtins.str
     """The image that its system disk was last made from."""
     host: _builtins.str
     """The host that it is on."""
     frozen_for: _builtins.str
-    """The backup that it is frozen for; empty when it is not."""
+    """The backup that it is frozen for; empty when it is not frozen."""
     etag: _builtins.str
-    """Changes with every change of the server; give it back to write only what you have read."""
+    """Changes with every change of the server; send it to refuse a stale change."""
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttachedDisk]:
         """Its disks, the system disk first, then in the order of attachment."""
 
     @_builtins.property
     def image_holds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The images that are being made from it (R23); while there is one, a stopped server is not started."""
+        """The images that are being made from it (R23); while there is one, a stopped server cannot be started."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
@@ -173,11 +173,11 @@ class Server(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the server was asked for."""
+        """When the server was requested."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When anything about it last changed."""
+        """When it last changed."""
 
     def __init__(
         self,

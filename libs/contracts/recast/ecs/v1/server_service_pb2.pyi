@@ -24,7 +24,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SystemDiskSpec(_message.Message):
-    """How the system disk is to be."""
+    """The specification of the system disk."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -46,7 +46,7 @@ Global___SystemDiskSpec: _TypeAlias = SystemDiskSpec  # noqa: Y015
 
 @_typing.final
 class DataDiskSpec(_message.Message):
-    """How a data disk is to be."""
+    """The specification of a data disk."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -56,7 +56,7 @@ class DataDiskSpec(_message.Message):
     SHARED_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     image_disk: _builtins.str
-    """The id of a disk of the full-server image, `data-1`: says how that disk is to be (V3)."""
+    """The id of a disk of the full-server image, `data-1`, to configure that disk (V3)."""
     image: _builtins.str
     """A data-disk image: a disk in addition to the image's, with these bytes (R50)."""
     size_bytes: _builtins.int
@@ -86,7 +86,7 @@ Global___DataDiskSpec: _TypeAlias = DataDiskSpec  # noqa: Y015
 
 @_typing.final
 class CreateServersRequest(_message.Message):
-    """Asks for servers."""
+    """The request of CreateServers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -104,7 +104,7 @@ class CreateServersRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     server_id: _builtins.str
-    """The id of the new server, or what the ids of a batch begin with; made up when it is empty."""
+    """The id of the new server, or the prefix of a batch's ids; generated when it is empty."""
     count: _builtins.int
     """How many: 0 means 1; at most 100."""
     image: _builtins.str
@@ -114,22 +114,22 @@ class CreateServersRequest(_message.Message):
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     host: _builtins.str
-    """The host to make them on; empty spreads them over the hosts that are there, by free space."""
+    """The host to make them on; empty distributes them over all hosts, by free space."""
     @_builtins.property
     def server(self) -> _server_pb2.Server:
         """The server: `display_name` is required, `description` may be given; the rest is ignored. With `count` above 1 the names get
-        `-0000`, `-0001`...; a name that ends so already is counted on from there.
+        `-0000`, `-0001`...; a name that ends with such a number continues from it.
         """
 
     @_builtins.property
     def system_disk(self) -> Global___SystemDiskSpec:
-        """How the system disk is to be; nothing means as the image says (R39)."""
+        """The system disk; the image's by default (R39)."""
 
     @_builtins.property
     def data_disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___DataDiskSpec]:
-        """How data disks are to be. Disks of the image that are not named here come as the image says (R39)."""
+        """The data disks. Disks of the image that are not named here have the image's defaults (R39)."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ Global___CreateServersResponse: _TypeAlias = CreateServersResponse  # noqa: Y015
 
 @_typing.final
 class ServerOutcome(_message.Message):
-    """How one server of a batch ended."""
+    """The outcome of one server of a batch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -197,12 +197,12 @@ class ServerOutcome(_message.Message):
     server: _builtins.str
     """`projects/{project}/servers/{server}`."""
     host: _builtins.str
-    """The host that it was to be made on."""
+    """The chosen host."""
     id: _builtins.str
     """The id of this part of the batch, as in the operation's metadata."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Empty when it was made; else why not, and then nothing of it is left (V14)."""
+        """Empty on success; else the error, and nothing of the server is left (V14)."""
 
     def __init__(
         self,
@@ -222,7 +222,7 @@ Global___ServerOutcome: _TypeAlias = ServerOutcome  # noqa: Y015
 
 @_typing.final
 class CreateServersResult(_message.Message):
-    """How a batch ended."""
+    """The result of a batch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -246,7 +246,7 @@ Global___CreateServersResult: _TypeAlias = CreateServersResult  # noqa: Y015
 
 @_typing.final
 class GetServerRequest(_message.Message):
-    """Asks for one server."""
+    """The request of GetServer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -292,7 +292,7 @@ Global___GetServerResponse: _TypeAlias = GetServerResponse  # noqa: Y015
 
 @_typing.final
 class ListServersRequest(_message.Message):
-    """Asks for a page of servers."""
+    """The request of ListServers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -304,13 +304,13 @@ class ListServersRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     page_size: _builtins.int
-    """How many at the most: 0 means 50; more than 1000 means 1000."""
+    """The size of the page: 0 means 50; more than 1000 means 1000."""
     page_token: _builtins.str
-    """The `next_page_token` of the page before, with everything else the same."""
+    """The `next_page_token` of the previous page; all other fields must be the same."""
     filter: _builtins.str
     """Conditions joined by AND over `state`, `display_name`, `image`, `create_time`."""
     order_by: _builtins.str
-    """`create_time` or `display_name`, with ` desc` for the other way round. Default: `create_time desc`."""
+    """`create_time` or `display_name`, with ` desc` for descending order. Default: `create_time desc`."""
     def __init__(
         self,
         *,
@@ -358,7 +358,7 @@ Global___ListServersResponse: _TypeAlias = ListServersResponse  # noqa: Y015
 
 @_typing.final
 class UpdateServerRequest(_message.Message):
-    """Asks for a change of a server."""
+    """The request of UpdateServer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -369,14 +369,14 @@ class UpdateServerRequest(_message.Message):
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     @_builtins.property
     def server(self) -> _server_pb2.Server:
-        """The server: its `name`, the fields to change, and, to change only what was read, its `etag`."""
+        """The server: its `name`, the fields to change, and optionally its `etag`, to refuse a stale change."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields to change: `display_name`, `description`. Empty means those of them that are set."""
+        """The fields to change: `display_name`, `description`. Empty means those that are set."""
 
     def __init__(
         self,
@@ -420,7 +420,7 @@ Global___UpdateServerResponse: _TypeAlias = UpdateServerResponse  # noqa: Y015
 
 @_typing.final
 class DeleteServerRequest(_message.Message):
-    """Asks for the end of a server."""
+    """The request of DeleteServer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -432,13 +432,13 @@ class DeleteServerRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/servers/{server}`."""
     etag: _builtins.str
-    """Delete only if this is still its etag; empty deletes in any case."""
+    """Refuse unless this is the current etag; empty skips the check."""
     delete_data_disks: _builtins.bool
-    """Delete its data disks as well, but for those that other servers share."""
+    """Delete its data disks as well, except those shared with other servers."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     def __init__(
         self,
         *,
@@ -458,7 +458,7 @@ Global___DeleteServerRequest: _TypeAlias = DeleteServerRequest  # noqa: Y015
 
 @_typing.final
 class DeleteServerResponse(_message.Message):
-    """The server that is going, and the work on it."""
+    """The server to be deleted, and the work on it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -488,7 +488,7 @@ Global___DeleteServerResponse: _TypeAlias = DeleteServerResponse  # noqa: Y015
 
 @_typing.final
 class StartServerRequest(_message.Message):
-    """Asks that a server start."""
+    """The request of StartServer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -499,11 +499,11 @@ class StartServerRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/servers/{server}`."""
     etag: _builtins.str
-    """Do it only if this is still its etag; empty does it in any case."""
+    """Refuse unless this is the current etag; empty skips the check."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     def __init__(
         self,
         *,
@@ -552,7 +552,7 @@ Global___StartServerResponse: _TypeAlias = StartServerResponse  # noqa: Y015
 
 @_typing.final
 class StopServerRequest(_message.Message):
-    """Asks that a server stop."""
+    """The request of StopServer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -563,11 +563,11 @@ class StopServerRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/servers/{server}`."""
     etag: _builtins.str
-    """Do it only if this is still its etag; empty does it in any case."""
+    """Refuse unless this is the current etag; empty skips the check."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     def __init__(
         self,
         *,
@@ -616,7 +616,7 @@ Global___StopServerResponse: _TypeAlias = StopServerResponse  # noqa: Y015
 
 @_typing.final
 class RebootServerRequest(_message.Message):
-    """Asks that a server reboot."""
+    """The request of RebootServer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -627,11 +627,11 @@ class RebootServerRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/servers/{server}`."""
     etag: _builtins.str
-    """Do it only if this is still its etag; empty does it in any case."""
+    """Refuse unless this is the current etag; empty skips the check."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     def __init__(
         self,
         *,
@@ -680,7 +680,7 @@ Global___RebootServerResponse: _TypeAlias = RebootServerResponse  # noqa: Y015
 
 @_typing.final
 class ChangeServerOsRequest(_message.Message):
-    """Asks for a new system disk."""
+    """The request of ChangeServerOs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -698,13 +698,13 @@ class ChangeServerOsRequest(_message.Message):
     system_disk_bytes: _builtins.int
     """The size of the new system disk in bytes: 0 means the larger of the old one's and the image's."""
     power_on: _builtins.bool
-    """Start the server when it is done."""
+    """Start the server afterwards."""
     etag: _builtins.str
-    """Do it only if this is still its etag; empty does it in any case."""
+    """Refuse unless this is the current etag; empty skips the check."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     def __init__(
         self,
         *,
@@ -756,7 +756,7 @@ Global___ChangeServerOsResponse: _TypeAlias = ChangeServerOsResponse  # noqa: Y0
 
 @_typing.final
 class ReinstallServerOsRequest(_message.Message):
-    """Asks for a new system disk."""
+    """The request of ReinstallServerOs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -771,13 +771,13 @@ class ReinstallServerOsRequest(_message.Message):
     system_disk_bytes: _builtins.int
     """The size of the new system disk in bytes: 0 means the larger of the old one's and the image's."""
     power_on: _builtins.bool
-    """Start the server when it is done."""
+    """Start the server afterwards."""
     etag: _builtins.str
-    """Do it only if this is still its etag; empty does it in any case."""
+    """Refuse unless this is the current etag; empty skips the check."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     def __init__(
         self,
         *,

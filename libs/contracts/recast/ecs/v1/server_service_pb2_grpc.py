@@ -92,8 +92,8 @@ class ServerServiceServicer:
     """
 
     def CreateServers(self, request, context):
-        """Makes servers from a system-disk or full-server image, many in one request (R14). Every disk of a full-server image comes
-        with it (R12). The answer comes at once, with the servers CREATING; the operation's result tells the end of each.
+        """Makes servers from a system-disk or full-server image, many in one request (R14). Every disk of a full-server image is
+        copied (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
 
         Example: {"parent": "projects/demo", "server_id": "batch", "server": {"display_name": "batch"}, "count": 3, "image": "projects/demo/images/web-image", "validate_only": true}
         """
@@ -111,7 +111,7 @@ class ServerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListServers(self, request, context):
-        """Lists the servers of a project, newest first unless asked otherwise.
+        """Lists the servers of a project, newest first by default.
 
         Example: {"parent": "projects/demo", "page_size": 10, "filter": "state = \"RUNNING\""}
         """
@@ -129,7 +129,7 @@ class ServerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteServer(self, request, context):
-        """Deletes a server with its system disk, and its data disks when asked to; otherwise they are detached and stay.
+        """Deletes a server with its system disk, and with `delete_data_disks` its data disks; otherwise they are detached and stay.
 
         Example: {"name": "projects/demo/servers/web", "delete_data_disks": true, "validate_only": true}
         """
@@ -175,7 +175,7 @@ class ServerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReinstallServerOs(self, request, context):
-        """Replaces a stopped server's system disk by a new one from the image that it was made from. Refused once that image is gone (V8).
+        """Replaces a stopped server's system disk by a new one from the image that it was made from. Refused after that image was deleted (V8).
 
         Example: {"name": "projects/demo/servers/idle", "validate_only": true}
         """

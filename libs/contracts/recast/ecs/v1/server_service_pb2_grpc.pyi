@@ -34,8 +34,8 @@ class ServerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ServerServiceAsyncStub: ...
     CreateServers: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.CreateServersRequest, _server_service_pb2.CreateServersResponse]
-    """Makes servers from a system-disk or full-server image, many in one request (R14). Every disk of a full-server image comes
-    with it (R12). The answer comes at once, with the servers CREATING; the operation's result tells the end of each.
+    """Makes servers from a system-disk or full-server image, many in one request (R14). Every disk of a full-server image is
+    copied (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
 
     Example: {"parent": "projects/demo", "server_id": "batch", "server": {"display_name": "batch"}, "count": 3, "image": "projects/demo/images/web-image", "validate_only": true}
     """
@@ -45,7 +45,7 @@ class ServerServiceStub:
     Example: {"name": "projects/demo/servers/web"}
     """
     ListServers: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.ListServersRequest, _server_service_pb2.ListServersResponse]
-    """Lists the servers of a project, newest first unless asked otherwise.
+    """Lists the servers of a project, newest first by default.
 
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "state = \\"RUNNING\\""}
     """
@@ -55,7 +55,7 @@ class ServerServiceStub:
     Example: {"server": {"name": "projects/demo/servers/web", "description": "the shop"}, "update_mask": "description"}
     """
     DeleteServer: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.DeleteServerRequest, _server_service_pb2.DeleteServerResponse]
-    """Deletes a server with its system disk, and its data disks when asked to; otherwise they are detached and stay.
+    """Deletes a server with its system disk, and with `delete_data_disks` its data disks; otherwise they are detached and stay.
 
     Example: {"name": "projects/demo/servers/web", "delete_data_disks": true, "validate_only": true}
     """
@@ -81,7 +81,7 @@ class ServerServiceStub:
     Example: {"name": "projects/demo/servers/idle", "image": "projects/demo/images/web-image", "validate_only": true}
     """
     ReinstallServerOs: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.ReinstallServerOsRequest, _server_service_pb2.ReinstallServerOsResponse]
-    """Replaces a stopped server's system disk by a new one from the image that it was made from. Refused once that image is gone (V8).
+    """Replaces a stopped server's system disk by a new one from the image that it was made from. Refused after that image was deleted (V8).
 
     Example: {"name": "projects/demo/servers/idle", "validate_only": true}
     """
@@ -92,8 +92,8 @@ class ServerServiceAsyncStub(ServerServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateServers: _aio.UnaryUnaryMultiCallable[_server_service_pb2.CreateServersRequest, _server_service_pb2.CreateServersResponse]  # type: ignore[assignment]
-    """Makes servers from a system-disk or full-server image, many in one request (R14). Every disk of a full-server image comes
-    with it (R12). The answer comes at once, with the servers CREATING; the operation's result tells the end of each.
+    """Makes servers from a system-disk or full-server image, many in one request (R14). Every disk of a full-server image is
+    copied (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
 
     Example: {"parent": "projects/demo", "server_id": "batch", "server": {"display_name": "batch"}, "count": 3, "image": "projects/demo/images/web-image", "validate_only": true}
     """
@@ -103,7 +103,7 @@ class ServerServiceAsyncStub(ServerServiceStub):
     Example: {"name": "projects/demo/servers/web"}
     """
     ListServers: _aio.UnaryUnaryMultiCallable[_server_service_pb2.ListServersRequest, _server_service_pb2.ListServersResponse]  # type: ignore[assignment]
-    """Lists the servers of a project, newest first unless asked otherwise.
+    """Lists the servers of a project, newest first by default.
 
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "state = \\"RUNNING\\""}
     """
@@ -113,7 +113,7 @@ class ServerServiceAsyncStub(ServerServiceStub):
     Example: {"server": {"name": "projects/demo/servers/web", "description": "the shop"}, "update_mask": "description"}
     """
     DeleteServer: _aio.UnaryUnaryMultiCallable[_server_service_pb2.DeleteServerRequest, _server_service_pb2.DeleteServerResponse]  # type: ignore[assignment]
-    """Deletes a server with its system disk, and its data disks when asked to; otherwise they are detached and stay.
+    """Deletes a server with its system disk, and with `delete_data_disks` its data disks; otherwise they are detached and stay.
 
     Example: {"name": "projects/demo/servers/web", "delete_data_disks": true, "validate_only": true}
     """
@@ -139,7 +139,7 @@ class ServerServiceAsyncStub(ServerServiceStub):
     Example: {"name": "projects/demo/servers/idle", "image": "projects/demo/images/web-image", "validate_only": true}
     """
     ReinstallServerOs: _aio.UnaryUnaryMultiCallable[_server_service_pb2.ReinstallServerOsRequest, _server_service_pb2.ReinstallServerOsResponse]  # type: ignore[assignment]
-    """Replaces a stopped server's system disk by a new one from the image that it was made from. Refused once that image is gone (V8).
+    """Replaces a stopped server's system disk by a new one from the image that it was made from. Refused after that image was deleted (V8).
 
     Example: {"name": "projects/demo/servers/idle", "validate_only": true}
     """
@@ -153,8 +153,8 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _server_service_pb2.CreateServersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_server_service_pb2.CreateServersResponse, _abc.Awaitable[_server_service_pb2.CreateServersResponse]]:
-        """Makes servers from a system-disk or full-server image, many in one request (R14). Every disk of a full-server image comes
-        with it (R12). The answer comes at once, with the servers CREATING; the operation's result tells the end of each.
+        """Makes servers from a system-disk or full-server image, many in one request (R14). Every disk of a full-server image is
+        copied (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
 
         Example: {"parent": "projects/demo", "server_id": "batch", "server": {"display_name": "batch"}, "count": 3, "image": "projects/demo/images/web-image", "validate_only": true}
         """
@@ -176,7 +176,7 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _server_service_pb2.ListServersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_server_service_pb2.ListServersResponse, _abc.Awaitable[_server_service_pb2.ListServersResponse]]:
-        """Lists the servers of a project, newest first unless asked otherwise.
+        """Lists the servers of a project, newest first by default.
 
         Example: {"parent": "projects/demo", "page_size": 10, "filter": "state = \\"RUNNING\\""}
         """
@@ -198,7 +198,7 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _server_service_pb2.DeleteServerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_server_service_pb2.DeleteServerResponse, _abc.Awaitable[_server_service_pb2.DeleteServerResponse]]:
-        """Deletes a server with its system disk, and its data disks when asked to; otherwise they are detached and stay.
+        """Deletes a server with its system disk, and with `delete_data_disks` its data disks; otherwise they are detached and stay.
 
         Example: {"name": "projects/demo/servers/web", "delete_data_disks": true, "validate_only": true}
         """
@@ -254,7 +254,7 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _server_service_pb2.ReinstallServerOsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_server_service_pb2.ReinstallServerOsResponse, _abc.Awaitable[_server_service_pb2.ReinstallServerOsResponse]]:
-        """Replaces a stopped server's system disk by a new one from the image that it was made from. Refused once that image is gone (V8).
+        """Replaces a stopped server's system disk by a new one from the image that it was made from. Refused after that image was deleted (V8).
 
         Example: {"name": "projects/demo/servers/idle", "validate_only": true}
         """

@@ -23,7 +23,7 @@ class _ErrorReason:
 class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
-    """Not said."""
+    """Unspecified."""
     ERROR_REASON_BACKUP_NOT_IMAGE_READY: _ErrorReason.ValueType  # 1
     """The backup is neither AVAILABLE nor CREATING and marked "Image can be created" (R02, R06; vendor CSBS.8001, IMG.0132)."""
     ERROR_REASON_BACKUP_WITHOUT_SYSTEM_DISK: _ErrorReason.ValueType  # 2
@@ -33,17 +33,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_BACKUP_ALREADY_HAS_IMAGE: _ErrorReason.ValueType  # 4
     """Another image stands on the backup (R09; vendor IMG.0134)."""
     ERROR_REASON_LOCK_TOKEN_STALE: _ErrorReason.ValueType  # 5
-    """The lock token is not the lock's current one: its owner was late (R10)."""
+    """The lock token is not the lock's current one: the lock has a newer owner (R10)."""
     ERROR_REASON_LOCK_RELEASED: _ErrorReason.ValueType  # 6
-    """This lock was released before; a late duplicate does not bring it back (R10)."""
+    """This lock was released; a late duplicate of its request does not lock again (R10)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """The reasons of refusals that any service of this package gives. A reason stands without its prefix in
-    google.rpc.ErrorInfo.reason; the domain there is the service's own, `csbs.recast`.
-    """
+    """The reasons of the refusals of every service of this package. Sent, without the prefix, in google.rpc.ErrorInfo.reason; the domain there is the service's own, `csbs.recast`."""
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
-"""Not said."""
+"""Unspecified."""
 ERROR_REASON_BACKUP_NOT_IMAGE_READY: ErrorReason.ValueType  # 1
 """The backup is neither AVAILABLE nor CREATING and marked "Image can be created" (R02, R06; vendor CSBS.8001, IMG.0132)."""
 ERROR_REASON_BACKUP_WITHOUT_SYSTEM_DISK: ErrorReason.ValueType  # 2
@@ -53,7 +51,7 @@ ERROR_REASON_BACKUP_HAS_SHARED_DISK: ErrorReason.ValueType  # 3
 ERROR_REASON_BACKUP_ALREADY_HAS_IMAGE: ErrorReason.ValueType  # 4
 """Another image stands on the backup (R09; vendor IMG.0134)."""
 ERROR_REASON_LOCK_TOKEN_STALE: ErrorReason.ValueType  # 5
-"""The lock token is not the lock's current one: its owner was late (R10)."""
+"""The lock token is not the lock's current one: the lock has a newer owner (R10)."""
 ERROR_REASON_LOCK_RELEASED: ErrorReason.ValueType  # 6
-"""This lock was released before; a late duplicate does not bring it back (R10)."""
+"""This lock was released; a late duplicate of its request does not lock again (R10)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

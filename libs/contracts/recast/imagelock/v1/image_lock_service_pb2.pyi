@@ -28,7 +28,7 @@ class _LockState:
 class _LockStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LockState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     LOCK_STATE_UNSPECIFIED: _LockState.ValueType  # 0
-    """Not said."""
+    """Unspecified."""
     LOCK_STATE_HELD: _LockState.ValueType  # 1
     """Held while the image is being made. ConfirmLock or ReleaseLock move it on."""
     LOCK_STATE_CONFIRMED: _LockState.ValueType  # 2
@@ -40,7 +40,7 @@ class LockState(_LockState, metaclass=_LockStateEnumTypeWrapper):
     """How firm a lock is."""
 
 LOCK_STATE_UNSPECIFIED: LockState.ValueType  # 0
-"""Not said."""
+"""Unspecified."""
 LOCK_STATE_HELD: LockState.ValueType  # 1
 """Held while the image is being made. ConfirmLock or ReleaseLock move it on."""
 LOCK_STATE_CONFIRMED: LockState.ValueType  # 2
@@ -91,7 +91,7 @@ Global___ImageLock: _TypeAlias = ImageLock  # noqa: Y015
 
 @_typing.final
 class LockBackupRequest(_message.Message):
-    """Asks for a lock."""
+    """The request for a lock."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -151,7 +151,7 @@ Global___LockBackupResponse: _TypeAlias = LockBackupResponse  # noqa: Y015
 
 @_typing.final
 class ConfirmLockRequest(_message.Message):
-    """Asks that a lock last."""
+    """The request to confirm a lock."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -205,7 +205,7 @@ Global___ConfirmLockResponse: _TypeAlias = ConfirmLockResponse  # noqa: Y015
 
 @_typing.final
 class ReleaseLockRequest(_message.Message):
-    """Gives a lock back."""
+    """The request to release a lock."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -263,7 +263,7 @@ Global___ReleaseLockResponse: _TypeAlias = ReleaseLockResponse  # noqa: Y015
 
 @_typing.final
 class GetBackupContentRequest(_message.Message):
-    """Asks for the content of a locked backup."""
+    """The request for the content of a locked backup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -65,7 +65,7 @@ class ImageLockServiceServicer:
 
     def LockBackup(self, request, context):
         """Locks a backup for one image. Of many callers one wins; the refusal of the others names the image that won (R09, R10).
-        The same request again gets the same lock; once that lock is released, the request is refused for ever.
+        The same request again gets the same lock; after the release of that lock, the request is refused for ever.
 
         Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "request_id": "0f0e1c52-5f6b-4f0a-9a77-3a3a0c1f5f01"}
         """
@@ -83,7 +83,7 @@ class ImageLockServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseLock(self, request, context):
-        """Gives a lock back: the image failed, or was deleted. Releasing what is released is no error.
+        """Releases a lock: the image failed, or was deleted. Releasing what is released is no error.
 
         Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
         """

@@ -39,7 +39,7 @@ class ImageLockServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ImageLockServiceAsyncStub: ...
     LockBackup: _grpc.UnaryUnaryMultiCallable[_image_lock_service_pb2.LockBackupRequest, _image_lock_service_pb2.LockBackupResponse]
     """Locks a backup for one image. Of many callers one wins; the refusal of the others names the image that won (R09, R10).
-    The same request again gets the same lock; once that lock is released, the request is refused for ever.
+    The same request again gets the same lock; after the release of that lock, the request is refused for ever.
 
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "request_id": "0f0e1c52-5f6b-4f0a-9a77-3a3a0c1f5f01"}
     """
@@ -49,7 +49,7 @@ class ImageLockServiceStub:
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
     """
     ReleaseLock: _grpc.UnaryUnaryMultiCallable[_image_lock_service_pb2.ReleaseLockRequest, _image_lock_service_pb2.ReleaseLockResponse]
-    """Gives a lock back: the image failed, or was deleted. Releasing what is released is no error.
+    """Releases a lock: the image failed, or was deleted. Releasing what is released is no error.
 
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
     """
@@ -69,7 +69,7 @@ class ImageLockServiceAsyncStub(ImageLockServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     LockBackup: _aio.UnaryUnaryMultiCallable[_image_lock_service_pb2.LockBackupRequest, _image_lock_service_pb2.LockBackupResponse]  # type: ignore[assignment]
     """Locks a backup for one image. Of many callers one wins; the refusal of the others names the image that won (R09, R10).
-    The same request again gets the same lock; once that lock is released, the request is refused for ever.
+    The same request again gets the same lock; after the release of that lock, the request is refused for ever.
 
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "request_id": "0f0e1c52-5f6b-4f0a-9a77-3a3a0c1f5f01"}
     """
@@ -79,7 +79,7 @@ class ImageLockServiceAsyncStub(ImageLockServiceStub):
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
     """
     ReleaseLock: _aio.UnaryUnaryMultiCallable[_image_lock_service_pb2.ReleaseLockRequest, _image_lock_service_pb2.ReleaseLockResponse]  # type: ignore[assignment]
-    """Gives a lock back: the image failed, or was deleted. Releasing what is released is no error.
+    """Releases a lock: the image failed, or was deleted. Releasing what is released is no error.
 
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
     """
@@ -102,7 +102,7 @@ class ImageLockServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_image_lock_service_pb2.LockBackupResponse, _abc.Awaitable[_image_lock_service_pb2.LockBackupResponse]]:
         """Locks a backup for one image. Of many callers one wins; the refusal of the others names the image that won (R09, R10).
-        The same request again gets the same lock; once that lock is released, the request is refused for ever.
+        The same request again gets the same lock; after the release of that lock, the request is refused for ever.
 
         Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "request_id": "0f0e1c52-5f6b-4f0a-9a77-3a3a0c1f5f01"}
         """
@@ -124,7 +124,7 @@ class ImageLockServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_lock_service_pb2.ReleaseLockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_lock_service_pb2.ReleaseLockResponse, _abc.Awaitable[_image_lock_service_pb2.ReleaseLockResponse]]:
-        """Gives a lock back: the image failed, or was deleted. Releasing what is released is no error.
+        """Releases a lock: the image failed, or was deleted. Releasing what is released is no error.
 
         Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
         """

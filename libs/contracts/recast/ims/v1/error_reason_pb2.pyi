@@ -23,15 +23,15 @@ class _ErrorReason:
 class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
-    """Not said."""
+    """Unspecified."""
     ERROR_REASON_IMAGE_NOT_FOUND: _ErrorReason.ValueType  # 1
     """No such image in this project (R48, R61; vendor IMG.0027)."""
     ERROR_REASON_IMAGE_NOT_NORMAL: _ErrorReason.ValueType  # 2
     """The image is not NORMAL (R37; vendor IMG.0046, Ecs.0032)."""
     ERROR_REASON_IMAGE_KIND_UNSUPPORTED: _ErrorReason.ValueType  # 3
-    """The image's kind does not serve for this (R49, R50)."""
+    """The image's kind is wrong for this (R49, R50)."""
     ERROR_REASON_IMAGE_SOURCE_INVALID: _ErrorReason.ValueType  # 4
-    """Not exactly one source that this kind can be made of (R53)."""
+    """Not exactly one source for this kind (R53)."""
     ERROR_REASON_IMAGE_NAME_INVALID: _ErrorReason.ValueType  # 5
     """The name is missing or malformed (R54; vendor IMG.0013, IMG.0002, IMG.0003)."""
     ERROR_REASON_IMAGE_DESCRIPTION_INVALID: _ErrorReason.ValueType  # 6
@@ -45,43 +45,43 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_IMAGE_BUSY: _ErrorReason.ValueType  # 10
     """The image is being made or deleted (vendor IMG.0090)."""
     ERROR_REASON_BACKUP_DELETION_FAILED: _ErrorReason.ValueType  # 11
-    """The image is gone, its backup could not be deleted (R44; vendor IMG.0176)."""
+    """The image is deleted, its backup could not be deleted (R44; vendor IMG.0176)."""
     ERROR_REASON_BACKUP_FAILED: _ErrorReason.ValueType  # 12
     """The backup of the image failed before the image was done."""
     ERROR_REASON_IMAGE_ID_TAKEN: _ErrorReason.ValueType  # 13
-    """An image with this id is there already."""
+    """An image with this id exists already."""
     ERROR_REASON_UPLOAD_INCOMPLETE: _ErrorReason.ValueType  # 14
-    """The upload ended before all bytes came. What came is kept; `received_bytes` says where to go on."""
+    """The upload ended early. The received bytes are stored; resume at `received_bytes`."""
     ERROR_REASON_UPLOAD_OUT_OF_ORDER: _ErrorReason.ValueType  # 15
-    """A piece of the upload does not begin where the one before ended. `received_bytes` says where to go on."""
+    """A piece of the upload does not begin at the end of the previous one. Resume at `received_bytes`."""
     ERROR_REASON_UPLOAD_MISMATCH: _ErrorReason.ValueType  # 16
-    """The upload's bytes are more than announced, or not those of its digest."""
+    """The upload has more bytes than announced, or another digest."""
     ERROR_REASON_FILE_REFUSED: _ErrorReason.ValueType  # 17
-    """The uploaded file is not what its format says, or names another file, or is encrypted."""
+    """The uploaded file is not of its format, or names another file, or is encrypted."""
     ERROR_REASON_VIRTUAL_SIZE_TOO_LARGE: _ErrorReason.ValueType  # 18
-    """The uploaded disk is larger than this service takes."""
+    """The uploaded disk is larger than this service allows."""
     ERROR_REASON_CONTENT_DAMAGED: _ErrorReason.ValueType  # 19
-    """What was read back from the chunk store is not what was written."""
+    """Data in the chunk store is damaged."""
     ERROR_REASON_DELETE_BACKUP_UNSUPPORTED: _ErrorReason.ValueType  # 20
-    """The image stands on no backup that could be deleted with it."""
+    """The image has no backup to delete with it."""
     ERROR_REASON_PIN_RELEASED: _ErrorReason.ValueType  # 21
-    """The pin that is asked for was given back before; a late request does not bring it back."""
+    """The pin was released; a late request does not pin again."""
     ERROR_REASON_TOO_MANY_UPLOADS: _ErrorReason.ValueType  # 22
-    """The project has as many uploads under way as this server allows."""
+    """The project is at this server's limit of uploads."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why IMS says no. Stands, without its prefix, in google.rpc.ErrorInfo.reason; the domain there is `ims.recast`."""
+    """The reasons of IMS's refusals. Sent, without the prefix, in google.rpc.ErrorInfo.reason; the domain there is `ims.recast`."""
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
-"""Not said."""
+"""Unspecified."""
 ERROR_REASON_IMAGE_NOT_FOUND: ErrorReason.ValueType  # 1
 """No such image in this project (R48, R61; vendor IMG.0027)."""
 ERROR_REASON_IMAGE_NOT_NORMAL: ErrorReason.ValueType  # 2
 """The image is not NORMAL (R37; vendor IMG.0046, Ecs.0032)."""
 ERROR_REASON_IMAGE_KIND_UNSUPPORTED: ErrorReason.ValueType  # 3
-"""The image's kind does not serve for this (R49, R50)."""
+"""The image's kind is wrong for this (R49, R50)."""
 ERROR_REASON_IMAGE_SOURCE_INVALID: ErrorReason.ValueType  # 4
-"""Not exactly one source that this kind can be made of (R53)."""
+"""Not exactly one source for this kind (R53)."""
 ERROR_REASON_IMAGE_NAME_INVALID: ErrorReason.ValueType  # 5
 """The name is missing or malformed (R54; vendor IMG.0013, IMG.0002, IMG.0003)."""
 ERROR_REASON_IMAGE_DESCRIPTION_INVALID: ErrorReason.ValueType  # 6
@@ -95,27 +95,27 @@ ERROR_REASON_IMAGE_IN_USE: ErrorReason.ValueType  # 9
 ERROR_REASON_IMAGE_BUSY: ErrorReason.ValueType  # 10
 """The image is being made or deleted (vendor IMG.0090)."""
 ERROR_REASON_BACKUP_DELETION_FAILED: ErrorReason.ValueType  # 11
-"""The image is gone, its backup could not be deleted (R44; vendor IMG.0176)."""
+"""The image is deleted, its backup could not be deleted (R44; vendor IMG.0176)."""
 ERROR_REASON_BACKUP_FAILED: ErrorReason.ValueType  # 12
 """The backup of the image failed before the image was done."""
 ERROR_REASON_IMAGE_ID_TAKEN: ErrorReason.ValueType  # 13
-"""An image with this id is there already."""
+"""An image with this id exists already."""
 ERROR_REASON_UPLOAD_INCOMPLETE: ErrorReason.ValueType  # 14
-"""The upload ended before all bytes came. What came is kept; `received_bytes` says where to go on."""
+"""The upload ended early. The received bytes are stored; resume at `received_bytes`."""
 ERROR_REASON_UPLOAD_OUT_OF_ORDER: ErrorReason.ValueType  # 15
-"""A piece of the upload does not begin where the one before ended. `received_bytes` says where to go on."""
+"""A piece of the upload does not begin at the end of the previous one. Resume at `received_bytes`."""
 ERROR_REASON_UPLOAD_MISMATCH: ErrorReason.ValueType  # 16
-"""The upload's bytes are more than announced, or not those of its digest."""
+"""The upload has more bytes than announced, or another digest."""
 ERROR_REASON_FILE_REFUSED: ErrorReason.ValueType  # 17
-"""The uploaded file is not what its format says, or names another file, or is encrypted."""
+"""The uploaded file is not of its format, or names another file, or is encrypted."""
 ERROR_REASON_VIRTUAL_SIZE_TOO_LARGE: ErrorReason.ValueType  # 18
-"""The uploaded disk is larger than this service takes."""
+"""The uploaded disk is larger than this service allows."""
 ERROR_REASON_CONTENT_DAMAGED: ErrorReason.ValueType  # 19
-"""What was read back from the chunk store is not what was written."""
+"""Data in the chunk store is damaged."""
 ERROR_REASON_DELETE_BACKUP_UNSUPPORTED: ErrorReason.ValueType  # 20
-"""The image stands on no backup that could be deleted with it."""
+"""The image has no backup to delete with it."""
 ERROR_REASON_PIN_RELEASED: ErrorReason.ValueType  # 21
-"""The pin that is asked for was given back before; a late request does not bring it back."""
+"""The pin was released; a late request does not pin again."""
 ERROR_REASON_TOO_MANY_UPLOADS: ErrorReason.ValueType  # 22
-"""The project has as many uploads under way as this server allows."""
+"""The project is at this server's limit of uploads."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

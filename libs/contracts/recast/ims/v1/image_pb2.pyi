@@ -29,7 +29,7 @@ class _ImageKind:
 class _ImageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     IMAGE_KIND_UNSPECIFIED: _ImageKind.ValueType  # 0
-    """Not said."""
+    """Unspecified."""
     IMAGE_KIND_SYSTEM_DISK: _ImageKind.ValueType  # 1
     """A system disk: servers are made from it (R50)."""
     IMAGE_KIND_DATA_DISK: _ImageKind.ValueType  # 2
@@ -40,10 +40,10 @@ class _ImageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageKind.V
     """A whole server, system disk and data disks: it is the content of a backup, locked (R01, R12)."""
 
 class ImageKind(_ImageKind, metaclass=_ImageKindEnumTypeWrapper):
-    """What an image is of (R49)."""
+    """The kind of an image (R49)."""
 
 IMAGE_KIND_UNSPECIFIED: ImageKind.ValueType  # 0
-"""Not said."""
+"""Unspecified."""
 IMAGE_KIND_SYSTEM_DISK: ImageKind.ValueType  # 1
 """A system disk: servers are made from it (R50)."""
 IMAGE_KIND_DATA_DISK: ImageKind.ValueType  # 2
@@ -61,29 +61,29 @@ class _ImageState:
 class _ImageStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     IMAGE_STATE_UNSPECIFIED: _ImageState.ValueType  # 0
-    """Not said."""
+    """Unspecified."""
     IMAGE_STATE_CREATING: _ImageState.ValueType  # 1
     """Being uploaded or made. The worker moves it to NORMAL or ERROR."""
     IMAGE_STATE_NORMAL: _ImageState.ValueType  # 2
-    """Ready for use (R37). DeleteImage moves it on."""
+    """Ready for use (R37). DeleteImage changes it."""
     IMAGE_STATE_DELETING: _ImageState.ValueType  # 3
     """Being deleted. The worker removes it."""
     IMAGE_STATE_ERROR: _ImageState.ValueType  # 4
-    """Its making failed; it holds nothing. DeleteImage moves it on."""
+    """Its creation failed; it has no content. DeleteImage changes it."""
 
 class ImageState(_ImageState, metaclass=_ImageStateEnumTypeWrapper):
-    """Where an image stands. Who moves it on is said at each state."""
+    """The state of image. Each value names the actors of its transitions."""
 
 IMAGE_STATE_UNSPECIFIED: ImageState.ValueType  # 0
-"""Not said."""
+"""Unspecified."""
 IMAGE_STATE_CREATING: ImageState.ValueType  # 1
 """Being uploaded or made. The worker moves it to NORMAL or ERROR."""
 IMAGE_STATE_NORMAL: ImageState.ValueType  # 2
-"""Ready for use (R37). DeleteImage moves it on."""
+"""Ready for use (R37). DeleteImage changes it."""
 IMAGE_STATE_DELETING: ImageState.ValueType  # 3
 """Being deleted. The worker removes it."""
 IMAGE_STATE_ERROR: ImageState.ValueType  # 4
-"""Its making failed; it holds nothing. DeleteImage moves it on."""
+"""Its creation failed; it has no content. DeleteImage changes it."""
 Global___ImageState: _TypeAlias = ImageState  # noqa: Y015
 
 class _DiskFormat:
@@ -93,21 +93,21 @@ class _DiskFormat:
 class _DiskFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DiskFormat.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DISK_FORMAT_UNSPECIFIED: _DiskFormat.ValueType  # 0
-    """Not said. A format is never guessed."""
+    """Unspecified. A format is never guessed."""
     DISK_FORMAT_QCOW2: _DiskFormat.ValueType  # 1
-    """qcow2, on its own: no backing file, no data file, not encrypted."""
+    """qcow2, self-contained: no backing file, no data file, not encrypted."""
     DISK_FORMAT_RAW: _DiskFormat.ValueType  # 2
-    """The bytes of the disk."""
+    """Raw: the bytes of the disk."""
 
 class DiskFormat(_DiskFormat, metaclass=_DiskFormatEnumTypeWrapper):
-    """What is in an uploaded file."""
+    """The format of an uploaded file."""
 
 DISK_FORMAT_UNSPECIFIED: DiskFormat.ValueType  # 0
-"""Not said. A format is never guessed."""
+"""Unspecified. A format is never guessed."""
 DISK_FORMAT_QCOW2: DiskFormat.ValueType  # 1
-"""qcow2, on its own: no backing file, no data file, not encrypted."""
+"""qcow2, self-contained: no backing file, no data file, not encrypted."""
 DISK_FORMAT_RAW: DiskFormat.ValueType  # 2
-"""The bytes of the disk."""
+"""Raw: the bytes of the disk."""
 Global___DiskFormat: _TypeAlias = DiskFormat  # noqa: Y015
 
 class _PreparationVerdict:
@@ -117,25 +117,25 @@ class _PreparationVerdict:
 class _PreparationVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PreparationVerdict.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PREPARATION_VERDICT_UNSPECIFIED: _PreparationVerdict.ValueType  # 0
-    """Not said."""
+    """Unspecified."""
     PREPARATION_VERDICT_OK: _PreparationVerdict.ValueType  # 1
-    """As it should be."""
+    """The check is met."""
     PREPARATION_VERDICT_MISSING: _PreparationVerdict.ValueType  # 2
-    """Not as it should be."""
+    """The check is not met."""
     PREPARATION_VERDICT_UNKNOWN: _PreparationVerdict.ValueType  # 3
-    """Could not be read; the detail says why."""
+    """Could not be read; the detail has the reason."""
 
 class PreparationVerdict(_PreparationVerdict, metaclass=_PreparationVerdictEnumTypeWrapper):
-    """How one check of the source's preparation came out (R20, R21)."""
+    """The verdict of one check of the source's preparation (R20, R21)."""
 
 PREPARATION_VERDICT_UNSPECIFIED: PreparationVerdict.ValueType  # 0
-"""Not said."""
+"""Unspecified."""
 PREPARATION_VERDICT_OK: PreparationVerdict.ValueType  # 1
-"""As it should be."""
+"""The check is met."""
 PREPARATION_VERDICT_MISSING: PreparationVerdict.ValueType  # 2
-"""Not as it should be."""
+"""The check is not met."""
 PREPARATION_VERDICT_UNKNOWN: PreparationVerdict.ValueType  # 3
-"""Could not be read; the detail says why."""
+"""Could not be read; the detail has the reason."""
 Global___PreparationVerdict: _TypeAlias = PreparationVerdict  # noqa: Y015
 
 @_typing.final
@@ -152,13 +152,13 @@ class PreparationFinding(_message.Message):
     check: _builtins.str
     """The check: `CLOUD_INIT_INSTALLED`, `FSTAB_BY_UUID`..."""
     verdict: Global___PreparationVerdict.ValueType
-    """How it came out."""
+    """The verdict."""
     required: _builtins.bool
     """Whether an image is refused when it is missing."""
     detail: _builtins.str
-    """What was seen, and where."""
+    """The evidence, with the path."""
     remedy: _builtins.str
-    """What to do."""
+    """The remedy."""
     def __init__(
         self,
         *,
@@ -178,7 +178,7 @@ Global___PreparationFinding: _TypeAlias = PreparationFinding  # noqa: Y015
 
 @_typing.final
 class Image(_message.Message):
-    """An image: what servers and disks are made from."""
+    """An image, from which servers and disks are made."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -205,13 +205,13 @@ class Image(_message.Message):
     display_name: _builtins.str
     """The name for people (R54): 1 to 128 letters, digits, spaces, `-`, `.` or `_`, no space at either end. Need not be unique."""
     description: _builtins.str
-    """What the image is for (R58): up to 1024 characters, no line breaks, no `<` or `>`."""
+    """The description of the image (R58): up to 1024 characters, no line breaks, no `<` or `>`."""
     kind: Global___ImageKind.ValueType
-    """What it is of."""
+    """Its kind."""
     state: Global___ImageState.ValueType
-    """Where it stands."""
+    """Its state."""
     source_backup: _builtins.str
-    """The backup that the image stands on; empty for an imported image."""
+    """The backup of the image; empty for an imported image."""
     source_server: _builtins.str
     """The server that was backed up; empty for an imported image."""
     min_disk_bytes: _builtins.int
@@ -219,16 +219,16 @@ class Image(_message.Message):
     size_bytes: _builtins.int
     """The sum of its disks' sizes, in bytes."""
     disk_count: _builtins.int
-    """How many disks it has."""
+    """The number of its disks."""
     os_name: _builtins.str
     """The operating system's name as found on the system disk; empty when there is none or it could not be read."""
     uploaded_bytes: _builtins.int
-    """Bytes of the upload that have come so far; an upload is resumed from here."""
+    """Bytes of the upload received so far; an upload is resumed from here."""
     etag: _builtins.str
-    """Changes with every change of the image; give it back to write only what you have read."""
+    """Changes with every change of the image; send it to refuse a stale change."""
     @_builtins.property
     def preparation(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreparationFinding]:
-        """How the checks of the source's preparation came out."""
+        """The findings on the source's preparation."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
@@ -236,7 +236,7 @@ class Image(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the image was asked for."""
+        """When the image was requested."""
 
     @_builtins.property
     def finish_time(self) -> _timestamp_pb2.Timestamp:
@@ -244,7 +244,7 @@ class Image(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When anything about it last changed."""
+        """When it last changed."""
 
     def __init__(
         self,
@@ -278,7 +278,7 @@ Global___Image: _TypeAlias = Image  # noqa: Y015
 
 @_typing.final
 class DefaultDisk(_message.Message):
-    """One disk that a server made from an image gets when nothing else is asked for."""
+    """One disk that a server made from an image gets by default."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -288,7 +288,7 @@ class DefaultDisk(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """The disk's id within the image: `system`, `data-1`. A request names it to change this disk."""
+    """The disk's id within the image: `system`, `data-1`. A request names it to configure this disk."""
     role: _content_pb2.DiskRole.ValueType
     """The disk's role."""
     position: _builtins.int

@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ImportImageHeader(_message.Message):
-    """What an upload is to become."""
+    """The header of an upload."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -39,9 +39,9 @@ class ImportImageHeader(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     image_id: _builtins.str
-    """The id of the new image; one is made up when it is empty."""
+    """The id of the new image; generated when it is empty."""
     disk_format: _image_pb2.DiskFormat.ValueType
-    """What the file is. Never guessed."""
+    """The format of the file; never guessed."""
     size_bytes: _builtins.int
     """The size of the file, in bytes."""
     sha256: _builtins.bytes
@@ -49,9 +49,9 @@ class ImportImageHeader(_message.Message):
     disclaimer_accepted: _builtins.bool
     """Whether the Image Disclaimer was read and agreed to (R59)."""
     request_id: _builtins.str
-    """Names the upload: a header with the same id takes it up again. Required."""
+    """Identifies the upload: a header with the same id resumes it. Required."""
     validate_only: _builtins.bool
-    """Only check the header: answer what would be answered, change nothing, take no bytes."""
+    """Only validate the header: return the would-be answer, change nothing, receive no bytes."""
     @_builtins.property
     def image(self) -> _image_pb2.Image:
         """The image: `display_name` and `kind` are required, `description` may be given; the rest is ignored."""
@@ -86,7 +86,7 @@ class ImportImageChunk(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
-    """Where in the file the piece begins."""
+    """The offset of the piece in the file."""
     data: _builtins.bytes
     """The bytes, at most 1 MiB."""
     def __init__(
@@ -113,7 +113,7 @@ class ImportImageRequest(_message.Message):
     CHUNK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> Global___ImportImageHeader:
-        """What the upload is to become. Only the first message."""
+        """The header. Only the first message."""
 
     @_builtins.property
     def chunk(self) -> Global___ImportImageChunk:
@@ -167,7 +167,7 @@ Global___ImportImageResponse: _TypeAlias = ImportImageResponse  # noqa: Y015
 
 @_typing.final
 class CreateImageRequest(_message.Message):
-    """Asks for a full-server image."""
+    """The request of CreateImage."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -182,17 +182,17 @@ class CreateImageRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     image_id: _builtins.str
-    """The id of the new image; one is made up when it is empty."""
+    """The id of the new image; generated when it is empty."""
     backup: _builtins.str
     """`projects/{project}/backups/{backup}`."""
     server: _builtins.str
-    """`projects/{project}/servers/{server}`: a backup of it is made first, and the image stands on that."""
+    """`projects/{project}/servers/{server}`: a backup of it is made first, and the image is made of that."""
     disclaimer_accepted: _builtins.bool
     """Whether the Image Disclaimer was read and agreed to (R59)."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     @_builtins.property
     def image(self) -> _image_pb2.Image:
         """The image: `display_name` is required, `description` may be given; the rest is ignored."""
@@ -251,7 +251,7 @@ Global___CreateImageResponse: _TypeAlias = CreateImageResponse  # noqa: Y015
 
 @_typing.final
 class GetImageRequest(_message.Message):
-    """Asks for one image."""
+    """The request of GetImage."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -297,7 +297,7 @@ Global___GetImageResponse: _TypeAlias = GetImageResponse  # noqa: Y015
 
 @_typing.final
 class ListImagesRequest(_message.Message):
-    """Asks for a page of images."""
+    """The request of ListImages."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -309,13 +309,13 @@ class ListImagesRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     page_size: _builtins.int
-    """How many at the most: 0 means 50; more than 1000 means 1000."""
+    """The size of the page: 0 means 50; more than 1000 means 1000."""
     page_token: _builtins.str
-    """The `next_page_token` of the page before, with everything else the same."""
+    """The `next_page_token` of the previous page; all other fields must be the same."""
     filter: _builtins.str
     """Conditions joined by AND over `state`, `kind`, `display_name`, `source_backup`, `create_time`."""
     order_by: _builtins.str
-    """`create_time`, `display_name` or `size_bytes`, with ` desc` for the other way round. Default: `create_time desc`."""
+    """`create_time`, `display_name` or `size_bytes`, with ` desc` for descending order. Default: `create_time desc`."""
     def __init__(
         self,
         *,
@@ -363,7 +363,7 @@ Global___ListImagesResponse: _TypeAlias = ListImagesResponse  # noqa: Y015
 
 @_typing.final
 class UpdateImageRequest(_message.Message):
-    """Asks for a change of an image."""
+    """The request of UpdateImage."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -374,14 +374,14 @@ class UpdateImageRequest(_message.Message):
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     @_builtins.property
     def image(self) -> _image_pb2.Image:
-        """The image: its `name`, the fields to change, and, to change only what was read, its `etag`."""
+        """The image: its `name`, the fields to change, and optionally its `etag`, to refuse a stale change."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields to change: `display_name`, `description`. Empty means those of them that are set."""
+        """The fields to change: `display_name`, `description`. Empty means those that are set."""
 
     def __init__(
         self,
@@ -425,7 +425,7 @@ Global___UpdateImageResponse: _TypeAlias = UpdateImageResponse  # noqa: Y015
 
 @_typing.final
 class DeleteImageRequest(_message.Message):
-    """Asks for the end of an image."""
+    """The request of DeleteImage."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -437,13 +437,13 @@ class DeleteImageRequest(_message.Message):
     name: _builtins.str
     """`projects/{project}/images/{image}`."""
     etag: _builtins.str
-    """Delete only if this is still its etag; empty deletes in any case."""
+    """Refuse unless this is the current etag; empty skips the check."""
     delete_backup: _builtins.bool
-    """Delete the backup that the image stands on as well, after the image (R44). Otherwise it stays (R45)."""
+    """Delete the image's backup as well, after the image (R44). Otherwise it stays (R45)."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     def __init__(
         self,
         *,
@@ -463,7 +463,7 @@ Global___DeleteImageRequest: _TypeAlias = DeleteImageRequest  # noqa: Y015
 
 @_typing.final
 class DeleteImageResponse(_message.Message):
-    """The image that is going, and the work on it."""
+    """The image to be deleted, and the work on it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -475,7 +475,7 @@ class DeleteImageResponse(_message.Message):
 
     @_builtins.property
     def operation(self) -> _operations_pb2.Operation:
-        """The work; its response is empty. It fails with BACKUP_DELETION_FAILED when the image is gone and the backup is not."""
+        """The work; its response is empty. It fails with BACKUP_DELETION_FAILED when only the image could be deleted."""
 
     def __init__(
         self,
@@ -493,7 +493,7 @@ Global___DeleteImageResponse: _TypeAlias = DeleteImageResponse  # noqa: Y015
 
 @_typing.final
 class GetProvisioningDefaultsRequest(_message.Message):
-    """Asks for an image's default disks."""
+    """The request of GetProvisioningDefaults."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

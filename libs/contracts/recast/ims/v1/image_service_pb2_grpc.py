@@ -78,8 +78,8 @@ class ImageServiceServicer:
 
     def ImportImage(self, request_iterator, context):
         """Uploads a disk or ISO file as an image (R47). The first message is the header, the others carry the bytes in order. A
-        stream that broke is taken up again by the same header, with the same request id, and the bytes from
-        `Image.uploaded_bytes` on. The answer comes when all bytes are there; the operation ends when the image is NORMAL.
+        broken stream is resumed by the same header, with the same request id, and the bytes from `Image.uploaded_bytes` on.
+        The answer comes when all bytes are received; the operation ends when the image is NORMAL.
 
         Example: {"header": {"parent": "projects/demo", "image_id": "import-check", "image": {"display_name": "import check", "kind": "IMAGE_KIND_DATA_DISK"}, "disk_format": "DISK_FORMAT_RAW", "size_bytes": "512", "disclaimer_accepted": true, "request_id": "import-check", "validate_only": true}}
         """
@@ -106,7 +106,7 @@ class ImageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListImages(self, request, context):
-        """Lists the images of a project, newest first unless asked otherwise. An image is listed as soon as it was asked for (R63).
+        """Lists the images of a project, newest first by default. An image is listed from its request on (R63).
 
         Example: {"parent": "projects/demo", "page_size": 10, "filter": "kind = \"FULL_SERVER\" AND state = \"NORMAL\""}
         """
@@ -124,7 +124,7 @@ class ImageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteImage(self, request, context):
-        """Deletes an image, and its backup after it when asked to (R44). Servers made from it live on (V8).
+        """Deletes an image, and with `delete_backup` then its backup (R44). Servers made from it stay (V8).
 
         Example: {"name": "projects/demo/images/web-image", "delete_backup": true, "validate_only": true}
         """
@@ -133,7 +133,7 @@ class ImageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetProvisioningDefaults(self, request, context):
-        """Says which disks a server made from the image gets when nothing else is asked for (R39).
+        """Returns the default disks of a server made from the image (R39).
 
         Example: {"name": "projects/demo/images/web-image"}
         """

@@ -35,8 +35,8 @@ class ImageServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ImageServiceAsyncStub: ...
     ImportImage: _grpc.StreamUnaryMultiCallable[_image_service_pb2.ImportImageRequest, _image_service_pb2.ImportImageResponse]
     """Uploads a disk or ISO file as an image (R47). The first message is the header, the others carry the bytes in order. A
-    stream that broke is taken up again by the same header, with the same request id, and the bytes from
-    `Image.uploaded_bytes` on. The answer comes when all bytes are there; the operation ends when the image is NORMAL.
+    broken stream is resumed by the same header, with the same request id, and the bytes from `Image.uploaded_bytes` on.
+    The answer comes when all bytes are received; the operation ends when the image is NORMAL.
 
     Example: {"header": {"parent": "projects/demo", "image_id": "import-check", "image": {"display_name": "import check", "kind": "IMAGE_KIND_DATA_DISK"}, "disk_format": "DISK_FORMAT_RAW", "size_bytes": "512", "disclaimer_accepted": true, "request_id": "import-check", "validate_only": true}}
     """
@@ -51,7 +51,7 @@ class ImageServiceStub:
     Example: {"name": "projects/demo/images/web-image"}
     """
     ListImages: _grpc.UnaryUnaryMultiCallable[_image_service_pb2.ListImagesRequest, _image_service_pb2.ListImagesResponse]
-    """Lists the images of a project, newest first unless asked otherwise. An image is listed as soon as it was asked for (R63).
+    """Lists the images of a project, newest first by default. An image is listed from its request on (R63).
 
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "kind = \\"FULL_SERVER\\" AND state = \\"NORMAL\\""}
     """
@@ -61,12 +61,12 @@ class ImageServiceStub:
     Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}, "update_mask": "description"}
     """
     DeleteImage: _grpc.UnaryUnaryMultiCallable[_image_service_pb2.DeleteImageRequest, _image_service_pb2.DeleteImageResponse]
-    """Deletes an image, and its backup after it when asked to (R44). Servers made from it live on (V8).
+    """Deletes an image, and with `delete_backup` then its backup (R44). Servers made from it stay (V8).
 
     Example: {"name": "projects/demo/images/web-image", "delete_backup": true, "validate_only": true}
     """
     GetProvisioningDefaults: _grpc.UnaryUnaryMultiCallable[_image_service_pb2.GetProvisioningDefaultsRequest, _image_service_pb2.GetProvisioningDefaultsResponse]
-    """Says which disks a server made from the image gets when nothing else is asked for (R39).
+    """Returns the default disks of a server made from the image (R39).
 
     Example: {"name": "projects/demo/images/web-image"}
     """
@@ -78,8 +78,8 @@ class ImageServiceAsyncStub(ImageServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ImportImage: _aio.StreamUnaryMultiCallable[_image_service_pb2.ImportImageRequest, _image_service_pb2.ImportImageResponse]  # type: ignore[assignment]
     """Uploads a disk or ISO file as an image (R47). The first message is the header, the others carry the bytes in order. A
-    stream that broke is taken up again by the same header, with the same request id, and the bytes from
-    `Image.uploaded_bytes` on. The answer comes when all bytes are there; the operation ends when the image is NORMAL.
+    broken stream is resumed by the same header, with the same request id, and the bytes from `Image.uploaded_bytes` on.
+    The answer comes when all bytes are received; the operation ends when the image is NORMAL.
 
     Example: {"header": {"parent": "projects/demo", "image_id": "import-check", "image": {"display_name": "import check", "kind": "IMAGE_KIND_DATA_DISK"}, "disk_format": "DISK_FORMAT_RAW", "size_bytes": "512", "disclaimer_accepted": true, "request_id": "import-check", "validate_only": true}}
     """
@@ -94,7 +94,7 @@ class ImageServiceAsyncStub(ImageServiceStub):
     Example: {"name": "projects/demo/images/web-image"}
     """
     ListImages: _aio.UnaryUnaryMultiCallable[_image_service_pb2.ListImagesRequest, _image_service_pb2.ListImagesResponse]  # type: ignore[assignment]
-    """Lists the images of a project, newest first unless asked otherwise. An image is listed as soon as it was asked for (R63).
+    """Lists the images of a project, newest first by default. An image is listed from its request on (R63).
 
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "kind = \\"FULL_SERVER\\" AND state = \\"NORMAL\\""}
     """
@@ -104,12 +104,12 @@ class ImageServiceAsyncStub(ImageServiceStub):
     Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}, "update_mask": "description"}
     """
     DeleteImage: _aio.UnaryUnaryMultiCallable[_image_service_pb2.DeleteImageRequest, _image_service_pb2.DeleteImageResponse]  # type: ignore[assignment]
-    """Deletes an image, and its backup after it when asked to (R44). Servers made from it live on (V8).
+    """Deletes an image, and with `delete_backup` then its backup (R44). Servers made from it stay (V8).
 
     Example: {"name": "projects/demo/images/web-image", "delete_backup": true, "validate_only": true}
     """
     GetProvisioningDefaults: _aio.UnaryUnaryMultiCallable[_image_service_pb2.GetProvisioningDefaultsRequest, _image_service_pb2.GetProvisioningDefaultsResponse]  # type: ignore[assignment]
-    """Says which disks a server made from the image gets when nothing else is asked for (R39).
+    """Returns the default disks of a server made from the image (R39).
 
     Example: {"name": "projects/demo/images/web-image"}
     """
@@ -124,8 +124,8 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_image_service_pb2.ImportImageResponse, _abc.Awaitable[_image_service_pb2.ImportImageResponse]]:
         """Uploads a disk or ISO file as an image (R47). The first message is the header, the others carry the bytes in order. A
-        stream that broke is taken up again by the same header, with the same request id, and the bytes from
-        `Image.uploaded_bytes` on. The answer comes when all bytes are there; the operation ends when the image is NORMAL.
+        broken stream is resumed by the same header, with the same request id, and the bytes from `Image.uploaded_bytes` on.
+        The answer comes when all bytes are received; the operation ends when the image is NORMAL.
 
         Example: {"header": {"parent": "projects/demo", "image_id": "import-check", "image": {"display_name": "import check", "kind": "IMAGE_KIND_DATA_DISK"}, "disk_format": "DISK_FORMAT_RAW", "size_bytes": "512", "disclaimer_accepted": true, "request_id": "import-check", "validate_only": true}}
         """
@@ -158,7 +158,7 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_service_pb2.ListImagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_service_pb2.ListImagesResponse, _abc.Awaitable[_image_service_pb2.ListImagesResponse]]:
-        """Lists the images of a project, newest first unless asked otherwise. An image is listed as soon as it was asked for (R63).
+        """Lists the images of a project, newest first by default. An image is listed from its request on (R63).
 
         Example: {"parent": "projects/demo", "page_size": 10, "filter": "kind = \\"FULL_SERVER\\" AND state = \\"NORMAL\\""}
         """
@@ -180,7 +180,7 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_service_pb2.DeleteImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_service_pb2.DeleteImageResponse, _abc.Awaitable[_image_service_pb2.DeleteImageResponse]]:
-        """Deletes an image, and its backup after it when asked to (R44). Servers made from it live on (V8).
+        """Deletes an image, and with `delete_backup` then its backup (R44). Servers made from it stay (V8).
 
         Example: {"name": "projects/demo/images/web-image", "delete_backup": true, "validate_only": true}
         """
@@ -191,7 +191,7 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_service_pb2.GetProvisioningDefaultsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_service_pb2.GetProvisioningDefaultsResponse, _abc.Awaitable[_image_service_pb2.GetProvisioningDefaultsResponse]]:
-        """Says which disks a server made from the image gets when nothing else is asked for (R39).
+        """Returns the default disks of a server made from the image (R39).
 
         Example: {"name": "projects/demo/images/web-image"}
         """

@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ResolveImageRequest(_message.Message):
-    """Asks what an image's disks are."""
+    """The request of ResolveImage."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -43,7 +43,7 @@ Global___ResolveImageRequest: _TypeAlias = ResolveImageRequest  # noqa: Y015
 
 @_typing.final
 class ResolveImageResponse(_message.Message):
-    """What an image's disks are."""
+    """An image's disks."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -55,7 +55,7 @@ class ResolveImageResponse(_message.Message):
 
     @_builtins.property
     def content(self) -> _content_pb2.Content:
-        """Its disks, and where their bytes are."""
+        """Its disks, and the location of their bytes."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ Global___ResolveImageResponse: _TypeAlias = ResolveImageResponse  # noqa: Y015
 
 @_typing.final
 class ImagePin(_message.Message):
-    """A reader that an image must outlive."""
+    """A reader of an image, which must not be deleted meanwhile."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -84,12 +84,12 @@ class ImagePin(_message.Message):
     image: _builtins.str
     """The image."""
     pin_id: _builtins.str
-    """The work that reads."""
+    """The id of the reading operation."""
     holder: _builtins.str
-    """The resource that it is done for."""
+    """The resource of that operation."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """Since when."""
+        """When it was pinned."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ Global___ImagePin: _TypeAlias = ImagePin  # noqa: Y015
 
 @_typing.final
 class PinImageRequest(_message.Message):
-    """Asks that an image stay."""
+    """The request of PinImage."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -119,9 +119,9 @@ class PinImageRequest(_message.Message):
     image: _builtins.str
     """`projects/{project}/images/{image}`."""
     pin_id: _builtins.str
-    """The work that reads, the idempotency key of the pin."""
+    """The id of the reading operation, the idempotency key of the pin."""
     holder: _builtins.str
-    """The resource that it is done for: it is named to those who want to delete the image."""
+    """The resource of that operation: a refused deletion of the image names it."""
     def __init__(
         self,
         *,
@@ -163,7 +163,7 @@ Global___PinImageResponse: _TypeAlias = PinImageResponse  # noqa: Y015
 
 @_typing.final
 class UnpinImageRequest(_message.Message):
-    """Gives a pin back."""
+    """The request of UnpinImage."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -172,7 +172,7 @@ class UnpinImageRequest(_message.Message):
     image: _builtins.str
     """`projects/{project}/images/{image}`."""
     pin_id: _builtins.str
-    """The work that read."""
+    """The id of the operation that read."""
     def __init__(
         self,
         *,
@@ -189,7 +189,7 @@ Global___UnpinImageRequest: _TypeAlias = UnpinImageRequest  # noqa: Y015
 
 @_typing.final
 class UnpinImageResponse(_message.Message):
-    """The pin is gone."""
+    """The answer of UnpinImage."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

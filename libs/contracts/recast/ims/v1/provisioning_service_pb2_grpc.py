@@ -57,7 +57,7 @@ class ProvisioningServiceServicer:
     """
 
     def ResolveImage(self, request, context):
-        """Says what an image's disks are and where their bytes are kept. Refused unless the image is NORMAL (R37).
+        """Describes an image's disks and the location of their bytes. Refused unless the image is NORMAL (R37).
 
         Example: {"image": "projects/demo/images/web-image"}
         """
@@ -66,8 +66,8 @@ class ProvisioningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PinImage(self, request, context):
-        """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing;
-        pinning what was given back is refused (PIN_RELEASED), so that a late request leaves no pin that nobody gives back.
+        """Prevents the deletion of an image while its bytes are read. A repeat with the same id changes nothing; a repeat after
+        the release is refused (PIN_RELEASED), so that a late request leaves no pin behind.
 
         Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
         """
@@ -76,7 +76,7 @@ class ProvisioningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnpinImage(self, request, context):
-        """Gives a pin back. Giving back what is not there is no error.
+        """Releases a pin. An unknown pin is no error.
 
         Example: {"image": "projects/demo/images/web-image", "pin_id": "example"}
         """

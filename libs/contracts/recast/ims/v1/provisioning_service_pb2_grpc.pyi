@@ -34,18 +34,18 @@ class ProvisioningServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ProvisioningServiceAsyncStub: ...
     ResolveImage: _grpc.UnaryUnaryMultiCallable[_provisioning_service_pb2.ResolveImageRequest, _provisioning_service_pb2.ResolveImageResponse]
-    """Says what an image's disks are and where their bytes are kept. Refused unless the image is NORMAL (R37).
+    """Describes an image's disks and the location of their bytes. Refused unless the image is NORMAL (R37).
 
     Example: {"image": "projects/demo/images/web-image"}
     """
     PinImage: _grpc.UnaryUnaryMultiCallable[_provisioning_service_pb2.PinImageRequest, _provisioning_service_pb2.PinImageResponse]
-    """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing;
-    pinning what was given back is refused (PIN_RELEASED), so that a late request leaves no pin that nobody gives back.
+    """Prevents the deletion of an image while its bytes are read. A repeat with the same id changes nothing; a repeat after
+    the release is refused (PIN_RELEASED), so that a late request leaves no pin behind.
 
     Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
     """
     UnpinImage: _grpc.UnaryUnaryMultiCallable[_provisioning_service_pb2.UnpinImageRequest, _provisioning_service_pb2.UnpinImageResponse]
-    """Gives a pin back. Giving back what is not there is no error.
+    """Releases a pin. An unknown pin is no error.
 
     Example: {"image": "projects/demo/images/web-image", "pin_id": "example"}
     """
@@ -56,18 +56,18 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ResolveImage: _aio.UnaryUnaryMultiCallable[_provisioning_service_pb2.ResolveImageRequest, _provisioning_service_pb2.ResolveImageResponse]  # type: ignore[assignment]
-    """Says what an image's disks are and where their bytes are kept. Refused unless the image is NORMAL (R37).
+    """Describes an image's disks and the location of their bytes. Refused unless the image is NORMAL (R37).
 
     Example: {"image": "projects/demo/images/web-image"}
     """
     PinImage: _aio.UnaryUnaryMultiCallable[_provisioning_service_pb2.PinImageRequest, _provisioning_service_pb2.PinImageResponse]  # type: ignore[assignment]
-    """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing;
-    pinning what was given back is refused (PIN_RELEASED), so that a late request leaves no pin that nobody gives back.
+    """Prevents the deletion of an image while its bytes are read. A repeat with the same id changes nothing; a repeat after
+    the release is refused (PIN_RELEASED), so that a late request leaves no pin behind.
 
     Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
     """
     UnpinImage: _aio.UnaryUnaryMultiCallable[_provisioning_service_pb2.UnpinImageRequest, _provisioning_service_pb2.UnpinImageResponse]  # type: ignore[assignment]
-    """Gives a pin back. Giving back what is not there is no error.
+    """Releases a pin. An unknown pin is no error.
 
     Example: {"image": "projects/demo/images/web-image", "pin_id": "example"}
     """
@@ -81,7 +81,7 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_service_pb2.ResolveImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_provisioning_service_pb2.ResolveImageResponse, _abc.Awaitable[_provisioning_service_pb2.ResolveImageResponse]]:
-        """Says what an image's disks are and where their bytes are kept. Refused unless the image is NORMAL (R37).
+        """Describes an image's disks and the location of their bytes. Refused unless the image is NORMAL (R37).
 
         Example: {"image": "projects/demo/images/web-image"}
         """
@@ -92,8 +92,8 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_service_pb2.PinImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_provisioning_service_pb2.PinImageResponse, _abc.Awaitable[_provisioning_service_pb2.PinImageResponse]]:
-        """Keeps an image's bytes from being deleted while they are read. Pinning again with the same id changes nothing;
-        pinning what was given back is refused (PIN_RELEASED), so that a late request leaves no pin that nobody gives back.
+        """Prevents the deletion of an image while its bytes are read. A repeat with the same id changes nothing; a repeat after
+        the release is refused (PIN_RELEASED), so that a late request leaves no pin behind.
 
         Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
         """
@@ -104,7 +104,7 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_service_pb2.UnpinImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_provisioning_service_pb2.UnpinImageResponse, _abc.Awaitable[_provisioning_service_pb2.UnpinImageResponse]]:
-        """Gives a pin back. Giving back what is not there is no error.
+        """Releases a pin. An unknown pin is no error.
 
         Example: {"image": "projects/demo/images/web-image", "pin_id": "example"}
         """
