@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateDiskRequest(_message.Message):
-    """Asks for a disk."""
+    """The request of CreateDisk."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -100,7 +100,7 @@ Global___CreateDiskResponse: _TypeAlias = CreateDiskResponse  # noqa: Y015
 
 @_typing.final
 class GetDiskRequest(_message.Message):
-    """Asks for one disk."""
+    """The request of GetDisk."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -146,7 +146,7 @@ Global___GetDiskResponse: _TypeAlias = GetDiskResponse  # noqa: Y015
 
 @_typing.final
 class ListDisksRequest(_message.Message):
-    """Asks for a page of disks."""
+    """The request of ListDisks."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -212,7 +212,7 @@ Global___ListDisksResponse: _TypeAlias = ListDisksResponse  # noqa: Y015
 
 @_typing.final
 class DeleteDiskRequest(_message.Message):
-    """Asks for the end of a disk."""
+    """The request of DeleteDisk."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -276,7 +276,7 @@ Global___DeleteDiskResponse: _TypeAlias = DeleteDiskResponse  # noqa: Y015
 
 @_typing.final
 class AttachDiskRequest(_message.Message):
-    """Asks that a disk be attached."""
+    """The request of AttachDisk."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -340,7 +340,7 @@ Global___AttachDiskResponse: _TypeAlias = AttachDiskResponse  # noqa: Y015
 
 @_typing.final
 class DetachDiskRequest(_message.Message):
-    """Asks that a disk be detached."""
+    """The request of DetachDisk."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -404,7 +404,7 @@ Global___DetachDiskResponse: _TypeAlias = DetachDiskResponse  # noqa: Y015
 
 @_typing.final
 class GetDiskConnectionRequest(_message.Message):
-    """Asks how a disk's bytes are reached."""
+    """The request of GetDiskConnection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -95,7 +95,7 @@ class DiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDisks(self, request, context):
-        """Lists the disks of a project, newest first unless asked otherwise.
+        """Lists the disks of a project, newest first by default.
 
         Example: {"parent": "projects/demo", "page_size": 10, "filter": "role = \"DATA\""}
         """
@@ -123,8 +123,8 @@ class DiskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DetachDisk(self, request, context):
-        """Detaches a data disk from a server. The disk keeps its place until the work has ended; what waits for that is as with
-        AttachDisk.
+        """Detaches a data disk from a server. The disk keeps its place until the work has ended. Until then, the server is not started,
+        stopped, changed or deleted, and a backup of it waits.
 
         Example: {"name": "projects/demo/disks/web-data-1", "server": "projects/demo/servers/web", "validate_only": true}
         """

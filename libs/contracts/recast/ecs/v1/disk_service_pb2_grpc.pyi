@@ -44,7 +44,7 @@ class DiskServiceStub:
     Example: {"name": "projects/demo/disks/web-data-1"}
     """
     ListDisks: _grpc.UnaryUnaryMultiCallable[_disk_service_pb2.ListDisksRequest, _disk_service_pb2.ListDisksResponse]
-    """Lists the disks of a project, newest first unless asked otherwise.
+    """Lists the disks of a project, newest first by default.
 
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "role = \\"DATA\\""}
     """
@@ -60,8 +60,8 @@ class DiskServiceStub:
     Example: {"name": "projects/demo/disks/loose", "server": "projects/demo/servers/web", "validate_only": true}
     """
     DetachDisk: _grpc.UnaryUnaryMultiCallable[_disk_service_pb2.DetachDiskRequest, _disk_service_pb2.DetachDiskResponse]
-    """Detaches a data disk from a server. The disk keeps its place until the work has ended; what waits for that is as with
-    AttachDisk.
+    """Detaches a data disk from a server. The disk keeps its place until the work has ended. Until then, the server is not started,
+    stopped, changed or deleted, and a backup of it waits.
 
     Example: {"name": "projects/demo/disks/web-data-1", "server": "projects/demo/servers/web", "validate_only": true}
     """
@@ -87,7 +87,7 @@ class DiskServiceAsyncStub(DiskServiceStub):
     Example: {"name": "projects/demo/disks/web-data-1"}
     """
     ListDisks: _aio.UnaryUnaryMultiCallable[_disk_service_pb2.ListDisksRequest, _disk_service_pb2.ListDisksResponse]  # type: ignore[assignment]
-    """Lists the disks of a project, newest first unless asked otherwise.
+    """Lists the disks of a project, newest first by default.
 
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "role = \\"DATA\\""}
     """
@@ -103,8 +103,8 @@ class DiskServiceAsyncStub(DiskServiceStub):
     Example: {"name": "projects/demo/disks/loose", "server": "projects/demo/servers/web", "validate_only": true}
     """
     DetachDisk: _aio.UnaryUnaryMultiCallable[_disk_service_pb2.DetachDiskRequest, _disk_service_pb2.DetachDiskResponse]  # type: ignore[assignment]
-    """Detaches a data disk from a server. The disk keeps its place until the work has ended; what waits for that is as with
-    AttachDisk.
+    """Detaches a data disk from a server. The disk keeps its place until the work has ended. Until then, the server is not started,
+    stopped, changed or deleted, and a backup of it waits.
 
     Example: {"name": "projects/demo/disks/web-data-1", "server": "projects/demo/servers/web", "validate_only": true}
     """
@@ -145,7 +145,7 @@ class DiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _disk_service_pb2.ListDisksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_disk_service_pb2.ListDisksResponse, _abc.Awaitable[_disk_service_pb2.ListDisksResponse]]:
-        """Lists the disks of a project, newest first unless asked otherwise.
+        """Lists the disks of a project, newest first by default.
 
         Example: {"parent": "projects/demo", "page_size": 10, "filter": "role = \\"DATA\\""}
         """
@@ -179,8 +179,8 @@ class DiskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _disk_service_pb2.DetachDiskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_disk_service_pb2.DetachDiskResponse, _abc.Awaitable[_disk_service_pb2.DetachDiskResponse]]:
-        """Detaches a data disk from a server. The disk keeps its place until the work has ended; what waits for that is as with
-        AttachDisk.
+        """Detaches a data disk from a server. The disk keeps its place until the work has ended. Until then, the server is not started,
+        stopped, changed or deleted, and a backup of it waits.
 
         Example: {"name": "projects/demo/disks/web-data-1", "server": "projects/demo/servers/web", "validate_only": true}
         """

@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CheckImageEligibilityRequest(_message.Message):
-    """Names the backups to check."""
+    """The request of CheckImageEligibility."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

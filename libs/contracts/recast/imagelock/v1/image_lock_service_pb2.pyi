@@ -91,7 +91,7 @@ Global___ImageLock: _TypeAlias = ImageLock  # noqa: Y015
 
 @_typing.final
 class LockBackupRequest(_message.Message):
-    """The request for a lock."""
+    """The request of LockBackup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -151,7 +151,7 @@ Global___LockBackupResponse: _TypeAlias = LockBackupResponse  # noqa: Y015
 
 @_typing.final
 class ConfirmLockRequest(_message.Message):
-    """The request to confirm a lock."""
+    """The request of ConfirmLock."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -205,7 +205,7 @@ Global___ConfirmLockResponse: _TypeAlias = ConfirmLockResponse  # noqa: Y015
 
 @_typing.final
 class ReleaseLockRequest(_message.Message):
-    """The request to release a lock."""
+    """The request of ReleaseLock."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -263,7 +263,7 @@ Global___ReleaseLockResponse: _TypeAlias = ReleaseLockResponse  # noqa: Y015
 
 @_typing.final
 class GetBackupContentRequest(_message.Message):
-    """The request for the content of a locked backup."""
+    """The request of GetBackupContent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -163,7 +163,7 @@ class OperationMetadata(_message.Message):
     total_bytes: _builtins.int
     """Bytes in all, over all disks; 0 for work that moves none."""
     cancel_requested: _builtins.bool
-    """Whether somebody asked for its end."""
+    """Whether a cancel was requested."""
     retries: _builtins.int
     """How often a step had to be tried again because something it needs was away."""
     last_retry_reason: _builtins.str

@@ -6,7 +6,7 @@ results.
 The first server of an image on a host brings the bases; all others are overlays on them.
 """
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from google.protobuf import any_pb2
@@ -57,7 +57,7 @@ class CreateServers:
         for name in failed:
             work.step(f"clear {name}", lambda name=name: self._clear([name]))  # type: ignore[misc]
         unpin(work, self._images, wanted)
-        errors = {name: status_pb2.Status.FromString(bytes.fromhex(error)) for name, error in failed.items()}
+        errors = _errors(failed)
         work.end_parts(errors)
         if len(errors) == len(names):
             return refusal_from_status(errors[names[0]])
@@ -73,6 +73,7 @@ class CreateServers:
         wanted = self._images_wanted(work, names)
         if work.done("up"):
             failed = work.recall("disks")
+            work.end_parts(_errors(failed))
             work.transact("undo:clear", lambda tx: self._fail(tx, failed, error))
         else:
             try:
@@ -199,6 +200,10 @@ def remove_rows(tx: Transaction, rows: Sequence[DiskRow]) -> None:
 def _requested(work: Work) -> Sequence[pb.ServerOutcome]:
     """The requested servers, as outcomes without an error."""
     return pb.CreateServersResult.FromString(work.request).outcomes
+
+
+def _errors(failed: Mapping[str, str]) -> dict[str, status_pb2.Status]:
+    return {name: status_pb2.Status.FromString(bytes.fromhex(error)) for name, error in failed.items()}
 
 
 def _outcome(requested: pb.ServerOutcome, error: status_pb2.Status | None) -> pb.ServerOutcome:
