@@ -45,7 +45,7 @@ class Fields:
 
     def conditions(self, text: str) -> list[ColumnElement[bool]]:
         """The conditions of a filter; FilterInvalid with the unreadable text and the known fields."""
-        if len(text) > _MAX_FILTER:  # beyond a database's own limit it would be a bug
+        if len(text) > _MAX_FILTER:  # exceeding a database's own limit would be a bug
             raise self._invalid(f"filter: longer than {_MAX_FILTER} characters")
         conditions: list[ColumnElement[bool]] = []
         position = 0

@@ -202,8 +202,8 @@ def test_a_disk_is_free_when_its_last_server_let_it_go() -> None:
     """
     assert disks.decide_detachment(disk(DiskState.IN_USE, servers=["a"]), "a") is DiskState.DETACHING
     for state in (DiskState.ATTACHING, DiskState.DETACHING):
-        assert disks.settle_attachment(disk(state)) is DiskState.AVAILABLE
-        assert disks.settle_attachment(disk(state, shared=True, servers=["b"])) is DiskState.IN_USE
+        assert disks.decide_attachment_end(disk(state)) is DiskState.AVAILABLE
+        assert disks.decide_attachment_end(disk(state, shared=True, servers=["b"])) is DiskState.IN_USE
         with pytest.raises(DiskStateForbids):
             disks.decide_detachment(disk(state, servers=["a"]), "a")
     with pytest.raises(DiskNotAttached):

@@ -31,7 +31,7 @@ class HoldServerRequest(_message.Message):
     image: _builtins.str
     """The image that is being made."""
     hold_id: _builtins.str
-    """The id of the hold's operation. It is used once: a request after its release is refused (HOLD_RELEASED)."""
+    """The id of the hold. It is used once: a request after its release is refused (HOLD_RELEASED)."""
     def __init__(
         self,
         *,
@@ -85,7 +85,7 @@ class FreeServerRequest(_message.Message):
     image: _builtins.str
     """The image that was being made."""
     hold_id: _builtins.str
-    """The id of the hold's operation: a hold of the same image under another id stays."""
+    """The id of the hold: a hold of the same image under another id stays."""
     def __init__(
         self,
         *,

@@ -92,8 +92,8 @@ class ServerServiceServicer:
     """
 
     def CreateServers(self, request, context):
-        """Makes servers from a system-disk or full-server image, many in one request (R14). Every disk of a full-server image is
-        copied (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
+        """Makes servers from a system-disk or full-server image, many in one request (R14). They get every disk of a
+        full-server image (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
 
         Example: {"parent": "projects/demo", "server_id": "batch", "server": {"display_name": "batch"}, "count": 3, "image": "projects/demo/images/web-image", "validate_only": true}
         """

@@ -34,8 +34,8 @@ class ServerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ServerServiceAsyncStub: ...
     CreateServers: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.CreateServersRequest, _server_service_pb2.CreateServersResponse]
-    """Makes servers from a system-disk or full-server image, many in one request (R14). Every disk of a full-server image is
-    copied (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
+    """Makes servers from a system-disk or full-server image, many in one request (R14). They get every disk of a
+    full-server image (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
 
     Example: {"parent": "projects/demo", "server_id": "batch", "server": {"display_name": "batch"}, "count": 3, "image": "projects/demo/images/web-image", "validate_only": true}
     """
@@ -92,8 +92,8 @@ class ServerServiceAsyncStub(ServerServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateServers: _aio.UnaryUnaryMultiCallable[_server_service_pb2.CreateServersRequest, _server_service_pb2.CreateServersResponse]  # type: ignore[assignment]
-    """Makes servers from a system-disk or full-server image, many in one request (R14). Every disk of a full-server image is
-    copied (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
+    """Makes servers from a system-disk or full-server image, many in one request (R14). They get every disk of a
+    full-server image (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
 
     Example: {"parent": "projects/demo", "server_id": "batch", "server": {"display_name": "batch"}, "count": 3, "image": "projects/demo/images/web-image", "validate_only": true}
     """
@@ -153,8 +153,8 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _server_service_pb2.CreateServersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_server_service_pb2.CreateServersResponse, _abc.Awaitable[_server_service_pb2.CreateServersResponse]]:
-        """Makes servers from a system-disk or full-server image, many in one request (R14). Every disk of a full-server image is
-        copied (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
+        """Makes servers from a system-disk or full-server image, many in one request (R14). They get every disk of a
+        full-server image (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
 
         Example: {"parent": "projects/demo", "server_id": "batch", "server": {"display_name": "batch"}, "count": 3, "image": "projects/demo/images/web-image", "validate_only": true}
         """

@@ -95,7 +95,7 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
         return pb.GetBackupContentResponse(content=content)
 
     def _content(self, row: BackupRow, project: str) -> content_pb2.Content | None:
-        """What the backup's disks are, with the key of the store; None while it is being made."""
+        """The content of the backup with the key of the store; None while it is being made."""
         if row.content is None or row.state not in SEALED:
             return None
         content = content_pb2.Content.FromString(row.content)
@@ -116,7 +116,7 @@ def _find_by_token(
 
 
 def _tombstone(request: pb.ReleaseLockRequest, now: datetime) -> ImageLock:
-    token = request.token if request.token <= _MOST_LOCKS else 0  # that was nobody's
+    token = request.token if request.token <= _MOST_LOCKS else 0  # a token that was never given
     return ImageLock(request.backup, request.image, token, request.request_id, LockState.RELEASED, now)
 
 

@@ -1,4 +1,4 @@
-"""The states of a disk, and what may be done with one."""
+"""The states of a disk, and the operations that each state allows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,26 +18,26 @@ MAX_DISK_BYTES = 32 << 40
 
 
 class DiskState(StrEnum):
-    """Where a disk stands; the names of the contract's enum without its prefix."""
+    """The state of a disk; the names of the contract's enum without its prefix."""
 
     CREATING = "CREATING"
-    """The worker moves it on."""
+    """The worker changes it."""
     AVAILABLE = "AVAILABLE"
-    """AttachDisk and DeleteDisk move it on."""
+    """AttachDisk and DeleteDisk change it."""
     IN_USE = "IN_USE"
-    """AttachDisk, if it is shared, and DetachDisk move it on, or the end of its server."""
+    """DetachDisk and the deletion of its server change it; AttachDisk too, if it is shared."""
     ATTACHING = "ATTACHING"
-    """Its place at the server is taken. The worker moves it on."""
+    """Its attachment is recorded. The worker changes it."""
     DETACHING = "DETACHING"
-    """It still has its place at the server. The worker moves it on."""
+    """Its attachment is still recorded. The worker changes it."""
     DELETING = "DELETING"
-    """The worker removes the row; if it cannot, it moves it to ERROR."""
+    """The worker removes the row, or changes the state to ERROR."""
     ERROR = "ERROR"
-    """DeleteDisk moves it on."""
+    """DeleteDisk changes it."""
 
 
 class DiskEvent(StrEnum):
-    """What happens to a disk."""
+    """An event that changes the state of a disk."""
 
     MADE = "made"
     MADE_IN_PLACE = "made in its place at a server"
@@ -47,7 +47,7 @@ class DiskEvent(StrEnum):
     ATTACHED = "attached to a server"
     DETACHED = "attached to no server"
     DELETION_BEGUN = "deletion begun"
-    LET_GO = "let go: its server is deleted, or has another system disk"
+    RELEASED = "released: its server is deleted, or has another system disk"
 
 
 _S, _E = DiskState, DiskEvent
@@ -60,10 +60,10 @@ TRANSITIONS: dict[tuple[DiskState, DiskEvent], DiskState] = {
     (_S.IN_USE, _E.DETACHMENT_BEGUN): _S.DETACHING,
     **{(state, _E.ATTACHED): _S.IN_USE for state in (_S.ATTACHING, _S.DETACHING)},
     **{(state, _E.DETACHED): _S.AVAILABLE for state in (_S.ATTACHING, _S.DETACHING, _S.IN_USE)},
-    (_S.IN_USE, _E.LET_GO): _S.DELETING,
+    (_S.IN_USE, _E.RELEASED): _S.DELETING,
     (_S.AVAILABLE, _E.DELETION_BEGUN): _S.DELETING,
     (_S.ERROR, _E.DELETION_BEGUN): _S.DELETING,
-    (_S.ERROR, _E.LET_GO): _S.DELETING,
+    (_S.ERROR, _E.RELEASED): _S.DELETING,
     (_S.ERROR, _E.DETACHED): _S.ERROR,
     (_S.DELETING, _E.FAILED): _S.ERROR,
 }
@@ -71,7 +71,7 @@ TRANSITIONS: dict[tuple[DiskState, DiskEvent], DiskState] = {
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk, as far as rules look at it. `servers` are those that it has a place at."""
+    """The facts about a disk that rules need. `servers` are those that it is attached to."""
 
     name: str
     state: DiskState
@@ -89,7 +89,7 @@ def advance(disk: Disk, event: DiskEvent) -> DiskState:
 
 
 def decide_attachment(disk: Disk, server: str) -> DiskState:
-    """The state of a disk that is to be attached to the server."""
+    """The state of a disk after the request to attach it to the server."""
     if disk.is_system:
         raise SystemDiskBound(disk=disk.name)
     state = advance(disk, DiskEvent.ATTACHMENT_BEGUN)
@@ -101,7 +101,7 @@ def decide_attachment(disk: Disk, server: str) -> DiskState:
 
 
 def decide_detachment(disk: Disk, server: str) -> DiskState:
-    """The state of a disk that is to be detached from the server."""
+    """The state of a disk after the request to detach it from the server."""
     if server not in disk.servers:
         raise DiskNotAttached(disk=disk.name, server=server)
     if disk.is_system:
@@ -109,13 +109,13 @@ def decide_detachment(disk: Disk, server: str) -> DiskState:
     return advance(disk, DiskEvent.DETACHMENT_BEGUN)
 
 
-def settle_attachment(disk: Disk) -> DiskState:
-    """The state of a disk once its attachment or detachment has ended, whichever way."""
+def decide_attachment_end(disk: Disk) -> DiskState:
+    """The state of a disk after the end of its attachment or detachment."""
     return advance(disk, DiskEvent.ATTACHED if disk.servers else DiskEvent.DETACHED)
 
 
 def decide_deletion(disk: Disk) -> DiskState:
-    """The state of a disk whose deletion is asked for; every server that has it stands in the way."""
+    """The state of a disk after the request to delete it; each server that has it is a violation."""
     if disk.is_system and disk.servers:
         raise SystemDiskBound(disk=disk.name)
     if disk.servers:

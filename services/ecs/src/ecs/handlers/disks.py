@@ -102,8 +102,8 @@ class Disks(grpc_pb.DiskServiceServicer):
                 page_token=request.page_token,
             )
             listed = disks.messages(session, page.rows)
-        for row, shown in zip(page.rows, listed, strict=True):
-            shown.allocated_bytes = self._allocated_bytes(row)
+        for row, disk in zip(page.rows, listed, strict=True):
+            disk.allocated_bytes = self._allocated_bytes(row)
         return pb.ListDisksResponse(disks=listed, next_page_token=page.next_token)
 
     def DeleteDisk(
@@ -182,7 +182,7 @@ class Disks(grpc_pb.DiskServiceServicer):
         )
 
     def _allocated_bytes(self, row: DiskRow) -> int:
-        """What the disk's files take; 0 when they are another host's."""
+        """The bytes of the disk's files; 0 for a disk of another host."""
         if self.host is None or row.host != self.host.name:
             return 0
         return self.host.allocated_bytes(row.folder)

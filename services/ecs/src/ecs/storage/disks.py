@@ -6,7 +6,7 @@ from datetime import datetime
 from google.rpc import status_pb2
 from sqlmodel import Session, col, select
 
-from ecs.domain.disk import Disk, DiskEvent, DiskState, advance, device_name, settle_attachment
+from ecs.domain.disk import Disk, DiskEvent, DiskState, advance, device_name, decide_attachment_end
 from ecs.domain.refusals import DiskNotFound
 from ecs.storage.tables import AttachmentRow, DiskRow, ServerRow
 from recast.content.v1 import content_pb2
@@ -77,13 +77,13 @@ def value(session: Session, row: DiskRow) -> Disk:
 
 
 def end_attachment(tx: Transaction, name: str, server: str, now: datetime, *, is_attached: bool) -> None:
-    """Ends the work on a disk's place at a server: the disk keeps the place, or it is free again."""
+    """Ends the attachment or detachment of a disk: its attachment stays, or is removed."""
     server_row = tx.session.get_one(ServerRow, server, with_for_update=True)
     row = load(tx.session, name, lock=True)
     if not is_attached:
         tx.session.delete(tx.session.get_one(AttachmentRow, (server, name)))
         tx.session.flush()
-    row.state = settle_attachment(value(tx.session, row))
+    row.state = decide_attachment_end(value(tx.session, row))
     for each in (row, server_row):
         each.touch(now)
         tx.session.add(each)

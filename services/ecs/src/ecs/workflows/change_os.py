@@ -84,7 +84,7 @@ class ChangeServerOs:
         )
         new = disks.load(tx.session, new_disk_name(work.project, work.id), lock=True)
         position = place.position
-        disks.move(tx, old, DiskEvent.LET_GO, self._now())
+        disks.move(tx, old, DiskEvent.RELEASED, self._now())
         tx.session.delete(place)
         tx.session.flush()
         tx.session.add(AttachmentRow(server=row.name, disk=new.name, position=position))

@@ -49,7 +49,7 @@ class DeleteServer:
         for place, disk in disks.attached_to(tx.session, name):
             is_alone = len(disks.attachments(tx.session, disk.name)) == 1
             if is_alone and (with_data or disk.role == disks.SYSTEM):
-                disks.move(tx, disk, DiskEvent.LET_GO, self._now())
+                disks.move(tx, disk, DiskEvent.RELEASED, self._now())
                 removable.append(disk.name)
             elif is_alone:
                 disks.move(tx, disk, DiskEvent.DETACHED, self._now())

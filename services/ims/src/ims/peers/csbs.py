@@ -40,22 +40,22 @@ class Backups:
         return result
 
     def lock(self, backup: str, image: str, request_id: str) -> tuple[int, content_pb2.Content | None]:
-        """Locks the backup for the image; gives the fencing token, and the content if it is finished."""
+        """Locks the backup for the image; returns the fencing token, and the content of a finished backup."""
         request = pb.LockBackupRequest(backup=backup, image=image, request_id=request_id)
         answer = self._locks.LockBackup(request)
         return answer.lock.token, answer.content if answer.HasField("content") else None
 
     def confirm(self, backup: str, image: str, token: int) -> None:
-        """Makes the lock last."""
+        """Confirms the lock."""
         self._locks.ConfirmLock(pb.ConfirmLockRequest(backup=backup, image=image, token=token))
 
     def release(self, backup: str, image: str, token: int, request_id: str) -> None:
-        """Gives the lock back, by its token or by what it was asked for with."""
+        """Releases the lock, by its token or by its request id."""
         request = pb.ReleaseLockRequest(backup=backup, image=image, token=token, request_id=request_id)
         self._locks.ReleaseLock(request)
 
     def content(self, backup: str, image: str, token: int) -> content_pb2.Content:
-        """What the locked backup's disks are; refused with NOT_READY while it is being made."""
+        """The content of the locked backup; refused with NOT_READY while it is being made."""
         request = pb.GetBackupContentRequest(backup=backup, image=image, token=token)
         return self._locks.GetBackupContent(request).content
 
@@ -65,7 +65,7 @@ class Backups:
         return backup_pb2.BackupState.Name(answer.backup.state).removeprefix("BACKUP_STATE_")
 
     def create(self, project: str, server: str, display_name: str, request_id: str) -> str:
-        """Has a server backed up; gives the backup's name at once."""
+        """Begins a backup of a server; returns the backup's name at once."""
         request = backup_service.CreateBackupRequest(
             parent=f"projects/{project}",
             backup=backup_pb2.Backup(server=server, display_name=display_name),
