@@ -209,5 +209,5 @@ class FaultSuite:
     def test_the_world_is_whole_after_all(self, world: World) -> None:
         """After all faults no work is left, and databases, stores and disks are without a problem."""
         for service in ("csbs", "ims", "ecs"):
-            world.guest.settled(service)
+            world.guest.wait_until_idle(service)
         assert problems_of(world.guest.stack) == []

@@ -138,7 +138,7 @@ class Tenant:
         self.wait(self.recast.servers.StopServer(request).operation, "ecs")
 
     def delete_server(self, server_id: str, delete_data_disks: bool = True) -> None:
-        """Deletes a server, its data disks as well unless told otherwise."""
+        """Deletes a server, its data disks as well by default."""
         request = ecs_pb.DeleteServerRequest(name=self.server(server_id), delete_data_disks=delete_data_disks)
         self.wait(self.recast.servers.DeleteServer(request).operation, "ecs")
 
@@ -238,24 +238,26 @@ class Tenant:
             self.wait(operation, service)
         return self.metadata(operation, service)
 
-    def look(self, operation: operations_pb2.Operation, service: Service) -> operations_pb2.Operation:
-        """Where work stands."""
+    def get_operation(
+        self, operation: operations_pb2.Operation, service: Service
+    ) -> operations_pb2.Operation:
+        """The operation as it is now."""
         request = operations_pb2.GetOperationRequest(name=operation.name)
         return self.recast.operations(service).GetOperation(request)
 
     def metadata(
         self, operation: operations_pb2.Operation, service: Service
     ) -> operation_metadata_pb2.OperationMetadata:
-        """Where work stands, in its metadata."""
-        return metadata_of(self.look(operation, service))
+        """The metadata of the operation as it is now."""
+        return metadata_of(self.get_operation(operation, service))
 
     def cancel(self, operation: operations_pb2.Operation, service: Service) -> None:
-        """Asks for the end of work."""
+        """Requests the cancel of an operation."""
         self.recast.operations(service).CancelOperation(
             operations_pb2.CancelOperationRequest(name=operation.name)
         )
 
-    def settled(self, service: Service) -> None:
+    def wait_until_idle(self, service: Service) -> None:
         """Waits until no work of the project is left, collections of chunks included."""
         stub = self.recast.operations(service)
         request = operations_pb2.ListOperationsRequest(name=self.parent, filter="done = false")

@@ -117,7 +117,7 @@ def stage(cloud: Cloud, sources: Path) -> Tenant:
     tenant = Tenant(cloud, "stage", sources)
     set_stage(tenant)
     for service in SERVICES:
-        tenant.settled(service)
+        tenant.wait_until_idle(service)
     return tenant
 
 

@@ -151,7 +151,7 @@ def test_deleting_a_backup_frees_the_chunks_of_no_other(tenant_of: Callable[[str
     tenant.create_backup("third", "one")
     assert len(tenant.cloud.chunks("csbs", "collect") - base) == 2
     tenant.delete_backup("second")
-    tenant.settled("csbs")
+    tenant.wait_until_idle("csbs")
     assert len(tenant.cloud.chunks("csbs", "collect") - base) == 1
     assert len(tenant.cloud.indexes("csbs", "collect")) == 2
     tenant.restore("third")
@@ -159,7 +159,7 @@ def test_deleting_a_backup_frees_the_chunks_of_no_other(tenant_of: Callable[[str
     assert tenant.digests("one") == [file_digest(tenant.sources / "old.raw")]
     for name in ("first", "third"):
         tenant.delete_backup(name)
-    tenant.settled("csbs")
+    tenant.wait_until_idle("csbs")
     assert tenant.cloud.chunks("csbs", "collect") == set() == tenant.cloud.indexes("csbs", "collect")
 
 
@@ -172,14 +172,14 @@ def test_deleting_an_imported_image_frees_the_chunks_of_no_other(tenant_of: Call
     tenant.import_image("two-again", "media-2.raw", kind="DATA_DISK")
     both = tenant.cloud.chunks("ims", "collect-ims")
     tenant.delete_image("one")
-    tenant.settled("ims")
+    tenant.wait_until_idle("ims")
     assert tenant.cloud.chunks("ims", "collect-ims") == both - only_one
     tenant.delete_image("two")
-    tenant.settled("ims")
+    tenant.wait_until_idle("ims")
     disk = tenant.create_disk("two", image_id="two-again")
     assert tenant.digest(disk.name) == file_digest(tenant.sources / "media-2.raw")
     tenant.delete_image("two-again")
-    tenant.settled("ims")
+    tenant.wait_until_idle("ims")
     assert tenant.cloud.chunks("ims", "collect-ims") == set() == tenant.cloud.indexes("ims", "collect-ims")
 
 
@@ -195,7 +195,7 @@ def test_a_failed_backup_leaves_no_index_and_its_chunks_are_collected(
         tenant.end(answer.operation, "csbs")
     assert tenant.cloud.indexes("csbs", "collect-failed") == set()
     tenant.delete_backup("failed")
-    tenant.settled("csbs")
+    tenant.wait_until_idle("csbs")
     assert tenant.cloud.chunks("csbs", "collect-failed") == set()
 
 
@@ -245,7 +245,7 @@ def test_a_deletion_beside_a_collection_is_no_damage(
     with pytest.raises(Unavailable):
         CollectChunks(database, late, live_contents).run(IdleWork(tenant.project))
     CollectChunks(database, store, live_contents).run(IdleWork(tenant.project))
-    tenant.settled(service)
+    tenant.wait_until_idle(service)
     tenant.create_image("left", "stays")
     tenant.create_server("left", "left")
     assert tenant.digests("left") == [file_digest(tenant.sources / "sys.raw")]

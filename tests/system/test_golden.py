@@ -140,7 +140,7 @@ def test_work_goes_on(opened: Opened) -> None:
 def test_its_backups_and_images_make_servers(opened: Opened) -> None:
     """An old image provisions as before; an old backup is restored, and made into an image."""
     tenant = opened.tenant
-    tenant.settled("csbs")
+    tenant.wait_until_idle("csbs")
     tenant.create_server("again", "web")
     assert tenant.digests("again") == opened.expected["digests"]["copy"]
     tenant.create_image("of-first", "first")
@@ -153,6 +153,6 @@ def test_its_backups_and_images_make_servers(opened: Opened) -> None:
 def test_the_doctor_finds_nothing(opened: Opened) -> None:
     """After all of that every chunk, disk and row agrees."""
     for service in SERVICES:
-        opened.tenant.settled(service)
+        opened.tenant.wait_until_idle(service)
     if opened.is_sqlite:
         assert examine(Installation.local(opened.root), deep=True, at_rest=True).problems == ()

@@ -190,7 +190,7 @@ def test_a_cancelled_batch_ends_on_every_host(hosts: Hosts) -> None:
             server_service_pb2.ListServersRequest(parent=tenant.parent)
         ).servers
     }
-    operation = tenant.look(answer.operation, "ecs")
+    operation = tenant.get_operation(answer.operation, "ecs")
     result = server_service_pb2.CreateServersResult()
     operation.response.Unpack(result)
     made = {outcome.server for outcome in result.outcomes if not outcome.HasField("error")}

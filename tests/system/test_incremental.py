@@ -41,7 +41,7 @@ def test_a_second_backup_reads_the_changes_and_is_whole(main: Tenant) -> None:
     assert reads(third) == [0, 0, 0]
     assert third.stored_bytes == 0
     main.delete_backup("inc-1")
-    main.settled("csbs")
+    main.wait_until_idle("csbs")
     assert made_from(main, "inc-2") == made_from(main, "inc-3") == main.digests("inc")
     verify = main.create_backup("inc-4", "inc", full=True)
     assert not verify.incremental

@@ -64,7 +64,7 @@ HoldServer        ok       ok      ok      ok       ok       ok        ok       
 FreeServer        ok       ok      ok      ok       ok       ok        ok          ok        ok       ok
 """
 
-# A restore and a direct image are asked of CSBS and IMS, which leave the server's state to the work.
+# A restore and a direct image are requests to CSBS and IMS, which leave the server's state to the work.
 LEFT_TO_THE_WORK = {"RestoreBackup", "CreateImage"}
 
 DISK = """
@@ -350,13 +350,13 @@ def test_a_lock_in_each_state(stage: Tenant, name: str, wanted: str, cell: str) 
     release = locks.ReleaseLockRequest(backup=taken.backup, image=image, token=token)
     if wanted == "RELEASED":
         ims.locks.ReleaseLock(release)
-    asked: dict[str, Message] = {
+    requests_by_name: dict[str, Message] = {
         "LockBackup": taken,
         "ConfirmLock": locks.ConfirmLockRequest(backup=taken.backup, image=image, token=token),
         "ReleaseLock": release,
         "GetBackupContent": locks.GetBackupContentRequest(backup=taken.backup, image=image, token=token),
     }
     try:
-        assert answer(stage, name, asked[name]) == REASONS.get(cell, cell)
+        assert answer(stage, name, requests_by_name[name]) == REASONS.get(cell, cell)
     finally:
         ims.locks.ReleaseLock(release)

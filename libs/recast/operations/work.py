@@ -228,7 +228,7 @@ class Work:
 
         While one has not ended it raises Parked: the lease is given back, no thread waits, and the child's
         end has the work run again. A cancel reaches the children by itself; how they end tells what came of
-        it. On PostgreSQL the child waits for this transaction, so that it cannot end between the look and the
+        it. On PostgreSQL the child waits for this transaction, so that it cannot end between check and
         parking.
         """
         with self._database.write() as tx:

@@ -86,7 +86,7 @@ def test_a_cancel_while_the_peer_is_unreachable_ends_after_the_healing(
     late, ends = [], Counter[str]()
     for name, (pair, method) in _CUT_CALLS.items():
         wire, subject = rig.wires[pair], by_name[name].prepare(rig)
-        rig.settle()
+        rig.wait_until_idle()
         wire.arm(method, 1, Fault.CUT, _CUT_SECONDS)
         ends[_cancel(rig, by_name[name], subject, 1.0)] += 1
         assert wire.disarm(), f"{pair} {method} was not called"
@@ -104,9 +104,9 @@ def _run_whole(rig: CancellingRig, case: Case) -> float:
     subject = case.prepare(rig)
     succeeded(case.act(rig, subject, f"{subject}-whole"))
     took = rig.took
-    rig.settle()
+    rig.wait_until_idle()
     case.done(rig, subject)
-    rig.settle()
+    rig.wait_until_idle()
     return took
 
 
@@ -114,7 +114,7 @@ def _cancel(rig: CancellingRig, case: Case, subject: str, delay: float) -> str:
     """Cancels the work after so many seconds; checks the resources by its end; gives the end."""
     rig.cancel_next(delay)
     operation = case.act(rig, subject, f"{subject}-first")
-    rig.settle()
+    rig.wait_until_idle()
     rig.check()
     if operation.HasField("error"):
         if operation.error.code != _CANCELLED:
@@ -124,8 +124,8 @@ def _cancel(rig: CancellingRig, case: Case, subject: str, delay: float) -> str:
         case.undone(rig, subject)
         subject = f"{subject}{AGAIN}" if case.is_new_each_time else subject
         succeeded(case.act(rig, subject, f"{subject}-second"))
-        rig.settle()
+        rig.wait_until_idle()
     case.done(rig, subject)
-    rig.settle()
+    rig.wait_until_idle()
     rig.check()
     return "CANCELLED" if operation.HasField("error") else "SUCCEEDED"

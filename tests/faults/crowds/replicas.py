@@ -200,7 +200,7 @@ class Replicas:
         [[value]] = self.rows(service, query, **values)
         return value
 
-    def settle(self) -> None:
+    def wait_until_idle(self) -> None:
         """Returns when no work is under way anywhere."""
         query = "SELECT verb, target, state, last_retry_reason FROM operation WHERE NOT ended"
         for service in SERVICES:
@@ -225,7 +225,7 @@ class Replicas:
 
     def problems(self) -> list[str]:
         """The problems of `recast doctor` after the end of all work."""
-        self.settle()
+        self.wait_until_idle()
         local = Installation.local(self._layout.root)
         installation = replace(
             local,

@@ -113,7 +113,7 @@ def test_one_process_drains(tmp_path_factory: pytest.TempPathFactory, figure: Ca
             for made in load.made
             if not made.outcome.refusal and made.outcome.answer.DESCRIPTOR.name == "CreateDiskResponse"
         }
-        replicas.settle()
+        replicas.wait_until_idle()
         rows = replicas.rows("ecs", "SELECT name FROM disk WHERE state = 'AVAILABLE'")
         assert accepted
         assert accepted <= {row.name for row in rows}
@@ -187,7 +187,7 @@ def _interrupted(big: BigServer, name: str, how: signal.Signals) -> tuple[int, i
     seconds, first = time.monotonic() - begun, _bytes_read(process.pid) - before
     assert process.wait(1)
     replicas.run_again("ecs")
-    until(lambda: tenant.look(operation, "csbs").done, "the end of the backup")
+    until(lambda: tenant.get_operation(operation, "csbs").done, "the end of the backup")
     tenant.wait(operation, "csbs")
     second = _bytes_read(replicas.process("ecs").pid) - big.startup_bytes
     return first, second, seconds, process.exit_code() or 0

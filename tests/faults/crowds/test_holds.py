@@ -122,6 +122,6 @@ def test_a_source_starts_when_its_image_is_decided(
     figure(f"{end}: {starter.seen[_HELD]} starts refused on its way")
     until(lambda: state_of(tenant.get_server(server)) == "RUNNING", "the start")
     assert not tenant.get_server(server).image_holds
-    replicas.settle()
+    replicas.wait_until_idle()
     tenant.stop_server(server)
     assert replicas.problems() == []

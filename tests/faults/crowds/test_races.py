@@ -275,7 +275,7 @@ def test_a_server_changes_while_it_is_backed_up(stage: Stage, figure: Callable[[
         changes = _changes(tenant, server, loose)[number % 3]
         outcomes = _race(stage, [partial(tenant.start_backup, server, server), *changes])
         seen += reasons(outcomes)
-        stage.replicas.settle()
+        stage.replicas.wait_until_idle()
     figure(f"9 rounds: {dict(seen)}")
     assert seen.keys() <= {
         "",

@@ -143,7 +143,7 @@ def test_every_piece_of_work_is_done_once(
     before = {row.id for service in SERVICES for row in replicas.rows(service, query)}
     outcomes = all_at_once(_work(tenant, replicas, "once"))
     assert reasons(outcomes) == {"": len(outcomes)}
-    replicas.settle()
+    replicas.wait_until_idle()
     total = repeated = 0
     for service in SERVICES:
         work = [row for row in replicas.rows(service, query) if row.id not in before]

@@ -71,7 +71,7 @@ def request_of(stage: Stage, name: str, request_id: str) -> Any:
     """A request about resources of its own, which are there when it is given."""
     made = CASES[name].make(stage.tenant, request_id)
     header_of(made).request_id = request_id
-    stage.replicas.settle()
+    stage.replicas.wait_until_idle()
     return made
 
 
@@ -111,11 +111,11 @@ def test_sent_at_once_it_has_one_effect(stage: Stage, name: str) -> None:
     answers = [outcome.answer or send(stage, name, made) for outcome in outcomes]
     first = answers[0]
     assert answers == [first] * _TIMES
-    stage.replicas.settle()
+    stage.replicas.wait_until_idle()
     effects = stage.counts(rpc.service)
     assert effects["operation"].count(name) - work == ("operation" in first.DESCRIPTOR.fields_by_name)
     assert send(stage, name, made) == first
-    stage.replicas.settle()
+    stage.replicas.wait_until_idle()
     assert stage.counts(rpc.service) == effects
     check_other_body(stage, name, made)
 
@@ -136,11 +136,11 @@ def test_a_lost_answer_is_given_again(stage: Stage, name: str) -> None:
         replicas.disarm()
         replicas.run_again(rpc.service)
         first = answer.result(60)
-    replicas.settle()
+    replicas.wait_until_idle()
     effects = stage.counts(rpc.service)
     assert effects["operation"].count(name) - before == ("operation" in first.DESCRIPTOR.fields_by_name)
     assert send(stage, name, made) == first
-    replicas.settle()
+    replicas.wait_until_idle()
     assert stage.counts(rpc.service) == effects
     check_other_body(stage, name, made)
 
@@ -195,7 +195,7 @@ def test_a_server_is_frozen_at_one_instant(stage: Stage) -> None:
         assert reasons(outcomes) == {"": _TIMES}
         assert len({outcome.answer.freeze_time.ToNanoseconds() for outcome in outcomes}) == 1
         stub.ThawServer(sources_pb.ThawServerRequest(**freeze))
-        stage.replicas.settle()
+        stage.replicas.wait_until_idle()
 
 
 def test_operations_are_cancelled_and_forgotten_once(stage: Stage) -> None:

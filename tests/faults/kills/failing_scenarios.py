@@ -58,7 +58,7 @@ class Fragile:
         def fail(rig: Rig, made: str) -> operations_pb2.Operation:
             with _aside(self._chunk[made]):
                 operation = act(rig, made)
-                rig.settle()
+                rig.wait_until_idle()
             return operation
 
         return fail
@@ -80,7 +80,7 @@ def _without_a_store(rig: Rig, backup_id: str) -> operations_pb2.Operation:
     s.write_news(rig)
     with _aside(rig.root / "stack/store/csbs/demo/chunks", instead=b"in the way"):
         operation = s.create_backup(rig, backup_id)
-        rig.settle()
+        rig.wait_until_idle()
     return operation
 
 
@@ -108,7 +108,7 @@ def _attach_without_files(rig: Rig, disk_id: str) -> operations_pb2.Operation:
     path = rig.insist(lambda: rig.recast.disks.GetDiskConnection(request)).connection.path
     with _aside(Path(path).parent):
         operation = s.attach(rig, disk_id)
-        rig.settle()
+        rig.wait_until_idle()
     return operation
 
 

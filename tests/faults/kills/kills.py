@@ -63,10 +63,10 @@ def discover(rig: Rig, all_scenarios: list[Scenario]) -> list[Kill]:
     kills = []
     for scenario in all_scenarios:
         subject = scenario.prepare(rig)
-        rig.settle()
+        rig.wait_until_idle()
         counted(rig)  # points of the preparation are not the scenario's
         scenario.act(rig, subject)
-        rig.settle()
+        rig.wait_until_idle()
         for service, names in counted(rig).items():
             kills += [
                 Kill(scenario.name, service, name, time)
@@ -74,7 +74,7 @@ def discover(rig: Rig, all_scenarios: list[Scenario]) -> list[Kill]:
                 for time in range(1, times + 1)
             ]
         scenario.verify(rig, subject)
-        rig.settle()
+        rig.wait_until_idle()
     return kills
 
 
@@ -136,17 +136,17 @@ def make(rig: Rig, scenario: Scenario, kill: Kill, tally: Tally) -> Rig:
     """One kill. After a failure the stack is thrown away, so that the next kill does not pay for this one."""
     try:
         subject = scenario.prepare(rig)
-        rig.settle()
+        rig.wait_until_idle()
         before = rig.deaths
         rig.arm(kill.service, f"{kill.point} #{kill.time}")
         operation = scenario.act(rig, subject)
-        rig.settle()
+        rig.wait_until_idle()
         if operation.HasField("error") != scenario.fails:
             raise NotRecovered(f"the work ended otherwise than it must: {operation.error.message or 'well'}")
         has_died = rig.deaths > before
         rig.check()
         scenario.verify(rig, subject)
-        rig.settle()
+        rig.wait_until_idle()
     except Exception as problem:  # noqa: BLE001  # any exception is a finding of this run
         with tally.lock:
             tally.failures.append(f"{kill}: {type(problem).__name__}: {problem}")

@@ -104,7 +104,7 @@ class Rig:
         """Begins work and follows it to its end."""
         return self.finish(service, self.insist(call).operation.name)
 
-    def settle(self) -> None:
+    def wait_until_idle(self) -> None:
         """Waits until no work is under way anywhere."""
         self.disarm()
         self.revive()

@@ -147,7 +147,7 @@ def image_of_server(rig: Rig, image_id: str) -> operations_pb2.Operation:
 
 
 def delete_image(rig: Rig, image_id: str, *, delete_backup: bool = False) -> operations_pb2.Operation:
-    """Deletes an image, and its backup if asked to."""
+    """Deletes an image, and its backup on request."""
     request = image_service_pb2.DeleteImageRequest(
         name=f"{PROJECT}/images/{image_id}", delete_backup=delete_backup, request_id=f"delete-{image_id}"
     )

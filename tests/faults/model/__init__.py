@@ -3,5 +3,5 @@ services against it.
 
 `world` is what there is and what each request must answer; `works` what an accepted request comes to (with
 `work`, `touch`, `server_works` and `backup_works`); `conversation` asks the services and the model; `seen` is
-how their lists look; `machine` draws numbers, of which `requests` makes requests; `running` runs it all.
+the values of their lists; `machine` draws numbers, of which `requests` makes requests; `running` runs it all.
 """

@@ -10,6 +10,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="recast-model-") as folder:
-        run(Path(folder), seed=asked.seed, steps=asked.steps, figure=print)
+        run(Path(folder), seed=options.seed, steps=options.steps, figure=print)

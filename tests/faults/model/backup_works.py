@@ -179,7 +179,7 @@ def _image_of_server(world: World, request: Any, answer: Any) -> Work:
 
 
 def delete_image(world: World, request: Any, answer: Any, before: World) -> Work:
-    """Image first, then the backup if it is asked for and nothing stands in its way (R17, R44, R45)."""
+    """Image first, then the backup if requested and nothing stands in its way (R17, R44, R45)."""
     name, backup = request.name, world.things[request.name].backup
     world.edit(name, state="DELETING")
 

@@ -18,7 +18,7 @@ from recast.csbs.v1 import backup_pb2
 from recast.faults import RemoteRefusal
 from recast.rpc.status import refusal_from_status
 from tests.faults.model.requests import delete
-from tests.faults.model.seen import Shown, differences, look
+from tests.faults.model.seen import Shown, differences, read_lists
 from tests.faults.model.stored import stored_digests
 from tests.faults.model.touch import touched
 from tests.faults.model.work import Disagreement, Work, in_either_order
@@ -120,7 +120,7 @@ class Conversation:
                 work.snapshots.append(self._afterwards(request, answer, work.server))
         for work in racing:
             work.overtaken_by = request
-            self.settle(work)
+            self.await_end(work)
         begun = begin(self.world, request, answer, before)
         if begun is None:
             if verb_of(request) == "GetProvisioningDefaults":
@@ -137,9 +137,9 @@ class Conversation:
         if manner.cancels:
             self.cancel(begun)
         if manner.waits:
-            self.settle(begun)
+            self.await_end(begun)
         elif len(self.pending) > 2:
-            self.settle(self.pending[0])
+            self.await_end(self.pending[0])
 
     def _loosen(self, work: Work) -> None:
         work.may_fail = work.may_fail or not work.is_decided or getattr(work.request, "delete_backup", False)
@@ -182,7 +182,7 @@ class Conversation:
         header = self.tenant.header(image_id, path, kind=kind, request_id=f"upload-{self._number}")
         name = self.tenant.image(image_id)
         for work in [each for each in self.pending if name in each.writes]:
-            self.settle(work)
+            self.await_end(work)
         wanted = "IMAGE_ID_TAKEN" if name in self.world.things else ""
         reason = ""
         try:
@@ -210,7 +210,7 @@ class Conversation:
         work.is_cancelled = True
         work.may_fail = work.may_fail or not work.is_decided
 
-    def settle(self, work: Work) -> None:
+    def await_end(self, work: Work) -> None:
         """Waits for the end of work, and follows it where it was open."""
         service, _ = STUBS[verb_of(work.request)]
         operation = self._end_of(service, work.operation)
@@ -260,12 +260,12 @@ class Conversation:
     def settle_all(self) -> None:
         """Waits for all work."""
         for work in list(self.pending):
-            self.settle(work)
+            self.await_end(work)
 
     def quiet(self) -> None:
-        """Waits until the services have nothing to do for the project: also what nobody asked for by name."""
+        """Waits until the services have nothing to do for the project: also without a request for it."""
         for service in SERVICES:
-            self.tenant.settled(service)
+            self.tenant.wait_until_idle(service)
 
     # Bytes.
 
@@ -277,7 +277,7 @@ class Conversation:
             if verb_of(work.request) == "CreateBackup":
                 self._await_mark(work)
             else:
-                self.settle(work)
+                self.await_end(work)
         found = self.world.things.get(disk.name)
         if found is None or found.state not in {"IN_USE", "AVAILABLE"}:
             return
@@ -311,7 +311,7 @@ class Conversation:
     def read(self, name: str) -> None:
         """Holds every byte of a disk against the model."""
         for work in [each for each in self.pending if name in each.writes]:
-            self.settle(work)
+            self.await_end(work)
         disk = self.world.things.get(name)
         if not isinstance(disk, Disk) or disk.state not in {"IN_USE", "AVAILABLE"} or disk.content is None:
             return
@@ -338,7 +338,7 @@ class Conversation:
 
     def seen(self) -> Shown:
         """What the services list now."""
-        return look(self.tenant)
+        return read_lists(self.tenant)
 
     def compare(self) -> None:
         """Holds everything that no work is under way on against the model."""
@@ -351,7 +351,7 @@ class Conversation:
         self.history.append(line)
 
     def disagree(self, problem: str) -> Any:
-        """Ends the run, with everything that was asked and answered."""
+        """Ends the run, with every request and answer."""
         raise Disagreement("\n".join([*self.history, problem]))
 
     # The end.

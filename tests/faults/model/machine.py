@@ -33,8 +33,8 @@ MANNERS = (
 Make = Callable[[World, int, int, int, bool], Message]
 Act = Callable[[Conversation, int, int, int, bool], None]
 
-# What is asked for, and how often: what makes something out of something more often than what ends it.
-ASKED: list[tuple[int, Make]] = [
+# The requests and their weights: those that make a resource from another are drawn more often than their ends.
+REQUESTS_BY_WEIGHT: list[tuple[int, Make]] = [
     (5, lambda w, a, b, c, _: requests.create_servers(w, a, b, (1, 1, 2, 3)[c % 4], [b, c][: c % 3])),
     (6, lambda w, a, b, _c, _: requests.power(w, a, b)),
     (4, lambda w, a, b, _c, flag: requests.change_os(w, a, b, power_on=flag)),
@@ -67,7 +67,7 @@ OTHER: list[tuple[int, Act]] = [
     (3, lambda talk, _a, _b, _c, _: talk.settle_all()),
 ]
 # By number: an action is the same one in every run.
-DECK = [each for weight, each in ASKED for _ in range(weight)]
+DECK = [each for weight, each in REQUESTS_BY_WEIGHT for _ in range(weight)]
 DECK_OF_OTHER = [each for weight, each in OTHER for _ in range(weight)]
 
 

@@ -1,4 +1,4 @@
-"""How the services' lists look, and how the model expects them to: in the same words."""
+"""The lists of the services, and those that the model expects, as the same values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from tests.harness.project import Tenant
 Shown = dict[str, dict[str, Any]]
 
 
-def look(tenant: Tenant) -> Shown:
+def read_lists(tenant: Tenant) -> Shown:
     """Everything that the services list of a project, by name."""
     parent, recast = tenant.parent, tenant.recast
     servers = recast.servers.ListServers(server_service_pb2.ListServersRequest(parent=parent, page_size=1000))

@@ -43,7 +43,7 @@ def create_servers(world: World, request: Any, answer: Any, before: World) -> Wo
 
 
 def _plan(world: World, request: Any) -> list[Disk]:
-    """The disks of each new server: the image's, as they are asked for, then those in addition (R12)."""
+    """The disks of each new server: the image's, as requested, then those in addition (R12)."""
     image: Image = world.recall(request.image)
     asks = {ask.image_disk: ask for ask in request.data_disks if ask.image_disk}
     plan = []
@@ -103,7 +103,7 @@ def change_os(world: World, request: Any, answer: Any, before: World) -> Work:
 
 
 def delete_server(world: World, request: Any, answer: Any, before: World) -> Work:
-    """Data disks are kept, detached, unless asked for; those that others use always."""
+    """Data disks stay, detached, unless their deletion is requested; those that others use always."""
     world.edit(request.name, state="DELETING")
 
     def detach(w: World, seen: Seen | None) -> None:

@@ -78,13 +78,13 @@ class Work:
 def work_of(
     request: Message, succeed: Effect, fail: Effect | None = None, *phases: Effect, **more: Any
 ) -> Work:
-    """The work of a request; without `fail` it was decided when it was asked for."""
+    """The work of a request; without `fail` its request decided it."""
     return Work(request, set(), set(), succeed, fail or impossible, list(phases), **more)
 
 
 def impossible(world: World, seen: Seen | None) -> None:
     """The failure of work that cannot fail."""
-    raise Disagreement("work failed that was decided when it was asked for")
+    raise Disagreement("work failed that its request had decided")
 
 
 def pinned(images: Iterable[str]) -> Effect:
@@ -122,7 +122,7 @@ def around(world: World, server: str) -> set[str]:
 
 
 def in_either_order(earlier: Effect, later: Effect) -> Effect:
-    """Two that both came about, of which the one that was asked for first may have been done last: where that
+    """Two that both came about, of which the one that was requested first may have been done last: where that
     makes a difference, a state is seen, and a content left open.
     """
 

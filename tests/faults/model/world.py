@@ -214,7 +214,7 @@ class World:
             require(name not in self.things, "SERVER_ID_TAKEN")
 
     def batch(self, request: Any) -> list[str]:
-        """The names of the servers that are asked for (R14)."""
+        """The names of the requested servers (R14)."""
         name = f"{self.parent}/servers/{request.server_id}"
         return [f"{name}-{number:04}" for number in range(request.count)] if request.count > 1 else [name]
 
@@ -339,11 +339,11 @@ class World:
         """The target of every disk of the backup, by its id; empty when one has none that fits."""
         backup: Backup = self.recall(request.name)
         server: Server = self.find(request.server or backup.server)
-        asked = {each.backup_disk: each.disk for each in request.mappings}
+        mapping = {each.backup_disk: each.disk for each in request.mappings}
         targets = {name: self.recall(name) for name in server.disks.values()}
         own_system = next((disk.name for disk in targets.values() if disk.is_system), "")
         plan = {
-            disk.id: asked.get(disk.id) or (own_system if disk.is_system else disk.disk)
+            disk.id: mapping.get(disk.id) or (own_system if disk.is_system else disk.disk)
             for disk in backup.disks
         }
         fits = all(
@@ -353,7 +353,7 @@ class World:
             and targets[plan[disk.id]].size >= disk.size
             for disk in backup.disks
         )
-        is_valid = fits and set(asked) <= set(plan) and len(set(plan.values())) == len(plan)
+        is_valid = fits and set(mapping) <= set(plan) and len(set(plan.values())) == len(plan)
         return plan if is_valid else {}
 
     def check_CreateImage(self, request: Any) -> None:

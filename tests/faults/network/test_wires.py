@@ -100,11 +100,11 @@ def plan(rig: WiredRig, chosen: Iterable[Scenario]) -> list[Blow]:
     blows = []
     for scenario in chosen:
         subject = scenario.prepare(rig)
-        rig.settle()
+        rig.wait_until_idle()
         for wire in rig.wires.values():
             wire.counted()
         scenario.act(rig, subject)
-        rig.settle()
+        rig.wait_until_idle()
         for pair, wire in rig.wires.items():
             for method, times in wire.counted().items():
                 faults = _READ_FAULTS if method in READS else _CHANGE_FAULTS
@@ -114,7 +114,7 @@ def plan(rig: WiredRig, chosen: Iterable[Scenario]) -> list[Blow]:
                     for fault in faults
                 ]
         scenario.verify(rig, subject)
-        rig.settle()
+        rig.wait_until_idle()
     return blows
 
 
@@ -146,19 +146,19 @@ def _work(rig: WiredRig, queue: "Queue[Blow]", tally: Tally) -> None:
 
 def _strike(rig: WiredRig, scenario: Scenario, blow: Blow, tally: Tally) -> None:
     subject = scenario.prepare(rig)
-    rig.settle()
+    rig.wait_until_idle()
     wire = rig.wires[blow.pair]
     wire.arm(blow.method, blow.time, blow.fault)
     operation = scenario.act(rig, subject)
-    rig.settle()
+    rig.wait_until_idle()
     was_struck = wire.disarm()
     if operation.HasField("error"):
         raise NotRecovered(f"the work failed: {operation.error.message}")
     tally.late.update(wire.deliver_late())
-    rig.settle()
+    rig.wait_until_idle()
     rig.check()
     scenario.verify(rig, subject)
-    rig.settle()
+    rig.wait_until_idle()
     if was_struck:
         tally.struck[blow.fault] += 1
     else:

@@ -85,7 +85,7 @@ def test_work_amid_a_hurt_wire_succeeds_after_the_healing(
             thread.start()
         for thread in threads:
             thread.join()
-        rig.settle()
+        rig.wait_until_idle()
         assert [one.problem for one in each if one.problem] == []
         for one in each:
             assert rig.wires[one.pair].disarm(), f"{one.pair} {one.method} was not called"
@@ -94,7 +94,7 @@ def test_work_amid_a_hurt_wire_succeeds_after_the_healing(
         rig.check()
         for one in each:
             one.scenario.verify(rig, one.subject)
-        rig.settle()
+        rig.wait_until_idle()
         hurt += len(each)
         took += [one.seconds for one in each] if seconds else []
     calls = rig.calls()
@@ -115,5 +115,5 @@ def _amid(rig: WiredRig, number: int) -> list[Amid]:
     for pair, (name, methods) in _AMID.items():
         scenario = by_name[name]
         each.append(Amid(pair, methods[number % len(methods)], scenario, scenario.prepare(rig)))
-    rig.settle()
+    rig.wait_until_idle()
     return each

@@ -85,10 +85,10 @@ def lasting_faults(operations: dict[Class, int], lasting: Mapping[Class, float])
 def count(rig: IoRig, job: Job, tally: Tally) -> dict[Class, int]:
     """The number of operations of each class in the work."""
     subject = job.prepare(rig)
-    rig.settle()
+    rig.wait_until_idle()
     rig.io.count()
     operation = job.act(rig, subject)
-    rig.settle()
+    rig.wait_until_idle()
     rig.io.disarm()
     if operation.HasField("error"):
         raise NotRecovered(f"{job.name} fails without a fault: {operation.error.message}")
@@ -96,7 +96,7 @@ def count(rig: IoRig, job: Job, tally: Tally) -> dict[Class, int]:
     tally.operations.update({each.name.lower(): number for each, number in counted.items()})
     rig.check()
     job.verify(rig, subject, operation)
-    rig.settle()
+    rig.wait_until_idle()
     return counted
 
 
@@ -120,7 +120,7 @@ def run(rig: IoRig, job: Job, faults: Iterable[Fault], tally: Tally) -> IoRig:
 def inject(rig: IoRig, job: Job, fault: Fault, tally: Tally) -> None:
     """One fault: the work ends, as SUCCEEDED or as FAILED with a reason, and can then be done."""
     subject = job.prepare(rig)
-    rig.settle()
+    rig.wait_until_idle()
     rig.io.arm(fault)
     begun = time.monotonic()
     rig.patience = _LASTING_SECONDS if fault.last else DEADLINE_SECONDS
@@ -130,7 +130,7 @@ def inject(rig: IoRig, job: Job, fault: Fault, tally: Tally) -> None:
     finally:
         rig.io.disarm()
     rig.patience = DEADLINE_SECONDS
-    rig.settle()
+    rig.wait_until_idle()
     if not rig.io.hits:
         tally.not_reached += 1
     tally.injected += min(1, rig.io.hits)
@@ -143,7 +143,7 @@ def inject(rig: IoRig, job: Job, fault: Fault, tally: Tally) -> None:
         rig.check()
     tally.left_in_error += rig.delete_failed()
     job.verify(rig, subject, operation)
-    rig.settle()
+    rig.wait_until_idle()
     if not reasons:
         tally.succeeded += 1
         if fault.last:
@@ -162,7 +162,7 @@ def _do_again(rig: IoRig, job: Job) -> None:
         raise NotRecovered(f"repeated, it failed: {operation.error.message}")
     rig.check()
     job.verify(rig, again, operation)
-    rig.settle()
+    rig.wait_until_idle()
 
 
 def _errors(operation: operations_pb2.Operation) -> list[object]:

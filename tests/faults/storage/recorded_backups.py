@@ -70,18 +70,18 @@ class Recording:
         self.root = rig.root / "stack"
         self.before, self.after = rig.root / "before", rig.root / "after"
         self._log = rig.io
-        rig.settle()
+        rig.wait_until_idle()
         rig.stack.stop()
         shutil.copytree(self.root, self.before, ignore=shutil.ignore_patterns("*-shm"))
         self._there = [found for name in WATCHED for found in inodes_below(self.root / name)]
         rig.io.record()
         rig.stack.start()
         for backup_id, full in (("cut-full", True), ("cut-incremental", False)):
-            rig.settle()  # the thaw comes after the seal, and excludes guests while it merges
+            rig.wait_until_idle()  # the thaw comes after the seal, and excludes guests while it merges
             for disk in ("web-system", "web-data-1"):
                 rig.write_news(disk)
             _watch(rig, backup_id, full=full)
-        rig.settle()
+        rig.wait_until_idle()
         rig.stack.stop()
         rig.io.disarm()
         # Requests under way name the location of the store: the copy must be started in the same place.

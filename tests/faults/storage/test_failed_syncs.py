@@ -25,21 +25,21 @@ def test_bytes_that_a_failed_sync_lost_are_not_called_durable(
     syncs = io_matrix.count(faulty_rig, job, tally)[Class.SYNC]
     violations: list[str] = []
     failed = hits = 0
-    faulty_rig.settle()
+    faulty_rig.wait_until_idle()
     with Losing(faulty_rig) as losing:
         for number in range(1, syncs + 1):
             subject = job.prepare(faulty_rig)
-            faulty_rig.settle()
+            faulty_rig.wait_until_idle()
             losing.arm(number, errno.EIO)
             operation = job.act(faulty_rig, subject)
-            faulty_rig.settle()
+            faulty_rig.wait_until_idle()
             losing.disarm()
             where, hits = faulty_rig.io.where, hits + faulty_rig.io.hits
             failed += operation.HasField("error")
             faulty_rig.check_deep()
             violations += [f"sync {number} at {where}: {problem}" for problem in losing.problems()]
             job.verify(faulty_rig, subject, operation)
-            faulty_rig.settle()
+            faulty_rig.wait_until_idle()
         figure(
             f"{job.name}: syncs failed: {hits} of {syncs}; {losing.lost_bytes} bytes lost "
             f"of {losing.lost_files} files; {failed} FAILED, {syncs - failed} SUCCEEDED"

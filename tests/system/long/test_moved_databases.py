@@ -101,7 +101,7 @@ def world(
 @pytest.fixture(scope="module")
 def finished(world: World) -> World:
     """The world after the end of the backup that was under way."""
-    assert not world.tenant.look(world.pending, "csbs").done
+    assert not world.tenant.get_operation(world.pending, "csbs").done
     database = Database(world.csbs)
     with database.write() as tx:
         tx.session.connection().execute(text("DELETE FROM operation WHERE verb = 'Hold'"))

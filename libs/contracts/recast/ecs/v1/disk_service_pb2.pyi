@@ -42,7 +42,7 @@ class CreateDiskRequest(_message.Message):
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     host: _builtins.str
     """The host to make it on; empty takes the one with the most free space. Only servers of that host can have it attached."""
     @_builtins.property
@@ -227,7 +227,7 @@ class DeleteDiskRequest(_message.Message):
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     def __init__(
         self,
         *,
@@ -291,7 +291,7 @@ class AttachDiskRequest(_message.Message):
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     def __init__(
         self,
         *,
@@ -355,7 +355,7 @@ class DetachDiskRequest(_message.Message):
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
-    """Only check: answer what would be answered, change nothing."""
+    """Only validate: return the would-be answer, change nothing."""
     def __init__(
         self,
         *,

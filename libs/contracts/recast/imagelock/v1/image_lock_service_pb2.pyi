@@ -30,21 +30,21 @@ class _LockStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LockState.V
     LOCK_STATE_UNSPECIFIED: _LockState.ValueType  # 0
     """Unspecified."""
     LOCK_STATE_HELD: _LockState.ValueType  # 1
-    """Held while the image is being made. ConfirmLock or ReleaseLock move it on."""
+    """Held while the image is being made. ConfirmLock and ReleaseLock change it."""
     LOCK_STATE_CONFIRMED: _LockState.ValueType  # 2
-    """The image is NORMAL. ReleaseLock moves it on."""
+    """The image is NORMAL. ReleaseLock changes it."""
     LOCK_STATE_RELEASED: _LockState.ValueType  # 3
     """Given back. Stays as a tombstone, so that a late duplicate of the request cannot bring it back."""
 
 class LockState(_LockState, metaclass=_LockStateEnumTypeWrapper):
-    """How firm a lock is."""
+    """The state of a lock."""
 
 LOCK_STATE_UNSPECIFIED: LockState.ValueType  # 0
 """Unspecified."""
 LOCK_STATE_HELD: LockState.ValueType  # 1
-"""Held while the image is being made. ConfirmLock or ReleaseLock move it on."""
+"""Held while the image is being made. ConfirmLock and ReleaseLock change it."""
 LOCK_STATE_CONFIRMED: LockState.ValueType  # 2
-"""The image is NORMAL. ReleaseLock moves it on."""
+"""The image is NORMAL. ReleaseLock changes it."""
 LOCK_STATE_RELEASED: LockState.ValueType  # 3
 """Given back. Stays as a tombstone, so that a late duplicate of the request cannot bring it back."""
 Global___LockState: _TypeAlias = LockState  # noqa: Y015
@@ -67,7 +67,7 @@ class ImageLock(_message.Message):
     token: _builtins.int
     """The fencing token: every new lock of a backup has a higher one. All but the current one are refused."""
     state: Global___LockState.ValueType
-    """How firm it is."""
+    """Its state."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was taken."""

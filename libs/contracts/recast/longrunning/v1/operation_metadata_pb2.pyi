@@ -28,7 +28,7 @@ class _OperationState:
 class _OperationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OperationState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     OPERATION_STATE_UNSPECIFIED: _OperationState.ValueType  # 0
-    """Not said."""
+    """Unspecified."""
     OPERATION_STATE_PENDING: _OperationState.ValueType  # 1
     """Recorded, not begun. A worker moves it on."""
     OPERATION_STATE_RUNNING: _OperationState.ValueType  # 2
@@ -46,7 +46,7 @@ class OperationState(_OperationState, metaclass=_OperationStateEnumTypeWrapper):
     """Where a piece of long-running work stands."""
 
 OPERATION_STATE_UNSPECIFIED: OperationState.ValueType  # 0
-"""Not said."""
+"""Unspecified."""
 OPERATION_STATE_PENDING: OperationState.ValueType  # 1
 """Recorded, not begun. A worker moves it on."""
 OPERATION_STATE_RUNNING: OperationState.ValueType  # 2

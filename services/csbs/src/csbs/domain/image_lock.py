@@ -8,18 +8,18 @@ from csbs.domain.refusals import LockTokenStale
 
 
 class LockState(StrEnum):
-    """How firm a lock is; the names of the contract's enum without its prefix."""
+    """The state of a lock; the names of the contract's enum without its prefix."""
 
     HELD = "HELD"
-    """ConfirmLock and ReleaseLock move it on."""
+    """ConfirmLock and ReleaseLock change it."""
     CONFIRMED = "CONFIRMED"
-    """ReleaseLock moves it on."""
+    """ReleaseLock changes it."""
     RELEASED = "RELEASED"
     """A tombstone."""
 
 
 class LockEvent(StrEnum):
-    """What happens to a lock."""
+    """An event that changes the state of a lock."""
 
     CONFIRMED = "confirmed"
     RELEASED = "released"

@@ -7,18 +7,18 @@ from ecs.domain.refusals import FreezeNotFound
 
 
 class FreezeState(StrEnum):
-    """Where a freeze stands."""
+    """The state of a freeze."""
 
     FREEZING = "FREEZING"
-    """Recorded, its disks are being frozen. FreezeServer, repeated, and ThawServer move it on."""
+    """Recorded, its disks are being frozen. FreezeServer, repeated, and ThawServer change it."""
     FROZEN = "FROZEN"
-    """ThawServer moves it on."""
+    """ThawServer changes it."""
     THAWED = "THAWED"
     """A tombstone."""
 
 
 class FreezeEvent(StrEnum):
-    """What happens to a freeze."""
+    """An event that changes the state of a freeze."""
 
     FROZEN = "every disk frozen"
     THAWED = "thawed"

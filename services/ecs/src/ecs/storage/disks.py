@@ -6,7 +6,7 @@ from datetime import datetime
 from google.rpc import status_pb2
 from sqlmodel import Session, col, select
 
-from ecs.domain.disk import Disk, DiskEvent, DiskState, advance, device_name, decide_attachment_end
+from ecs.domain.disk import Disk, DiskEvent, DiskState, advance, decide_attachment_end, device_name
 from ecs.domain.refusals import DiskNotFound
 from ecs.storage.tables import AttachmentRow, DiskRow, ServerRow
 from recast.content.v1 import content_pb2
