@@ -33,7 +33,7 @@ MANNERS = (
 Make = Callable[[World, int, int, int, bool], Message]
 Act = Callable[[Conversation, int, int, int, bool], None]
 
-# The requests and their weights: those that make a resource from another are drawn more often than their ends.
+# The requests and their weights: those that make a resource from another are drawn more often than ends.
 REQUESTS_BY_WEIGHT: list[tuple[int, Make]] = [
     (5, lambda w, a, b, c, _: requests.create_servers(w, a, b, (1, 1, 2, 3)[c % 4], [b, c][: c % 3])),
     (6, lambda w, a, b, _c, _: requests.power(w, a, b)),
