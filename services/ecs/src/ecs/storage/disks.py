@@ -32,9 +32,11 @@ LISTING: Listing[DiskRow] = Listing(
 
 
 def load(session: Session, name: str, *, lock: bool = False) -> DiskRow:
-    """The row, or DiskNotFound. `lock` holds it until the transaction ends."""
+    """The row, or DiskNotFound. `lock` holds it, read anew, until the transaction ends."""
     query = select(DiskRow).where(DiskRow.name == name)
-    row = session.exec(query.with_for_update() if lock else query).first()
+    if lock:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    row = session.exec(query).first()
     if row is None:
         raise DiskNotFound(disk=name)
     return row
@@ -57,10 +59,7 @@ def attached_to(session: Session, server: str) -> list[tuple[AttachmentRow, Disk
 
 
 def changing_at(session: Session, server: str) -> Sequence[tuple[str, str]]:
-    """The disks of a server that are being attached or detached, with their states.
-
-    Columns and no rows: a row that is loaded here would stay as it is when it is locked later.
-    """
+    """The disks of a server that are being attached or detached, with their states."""
     query = (
         select(DiskRow.name, DiskRow.state)
         .join(AttachmentRow, col(AttachmentRow.disk) == DiskRow.name)

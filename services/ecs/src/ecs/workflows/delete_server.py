@@ -46,7 +46,11 @@ class DeleteServer:
 
     def _detach(self, tx: Transaction, name: str, with_data: bool) -> list[str]:
         doomed = []
-        for place, disk in disks.attached_to(tx.session, name):
+        attached = disks.attached_to(tx.session, name)
+        for disk_name in sorted(disk.name for _, disk in attached):
+            # Another server may be given a shared disk, or lose it, at the same time.
+            disks.load(tx.session, disk_name, lock=True)
+        for place, disk in attached:
             is_alone = len(disks.attachments(tx.session, disk.name)) == 1
             if is_alone and (with_data or disk.role == disks.SYSTEM):
                 disks.move(tx, disk, DiskEvent.LET_GO, self._now())
