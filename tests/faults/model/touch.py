@@ -17,7 +17,11 @@ def touched(world: World, request: Any) -> tuple[set[str], set[str]]:
         ]
         return {thing.name}, set()
     if verb == "CreateServers":
-        return {request.image, *(ask.image for ask in request.data_disks)}, set(world.batch(request))
+        servers = world.batch(request)
+        # Disks are named by their servers: one that an earlier server left behind may be in the way.
+        stems = tuple(name.replace("/servers/", "/disks/") + "-" for name in servers)
+        left = {disk.name for disk in world.all(Disk) if disk.name.startswith(stems)}
+        return {request.image, *(ask.image for ask in request.data_disks)}, {*servers, *left}
     if verb == "CreateDisk":
         return {request.image}, {f"{world.parent}/disks/{request.disk_id}"}
     if verb == "CreateBackup":

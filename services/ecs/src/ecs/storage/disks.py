@@ -32,9 +32,15 @@ LISTING: Listing[DiskRow] = Listing(
 
 
 def load(session: Session, name: str, *, lock: bool = False) -> DiskRow:
+<<<<<<< HEAD
     """The row, or DiskNotFound. `lock` locks the row until the transaction ends."""
+=======
+    """The row, or DiskNotFound. `lock` holds it, read anew, until the transaction ends."""
+>>>>>>> h-ecs
     query = select(DiskRow).where(DiskRow.name == name)
-    row = session.exec(query.with_for_update() if lock else query).first()
+    if lock:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    row = session.exec(query).first()
     if row is None:
         raise DiskNotFound(disk=name)
     return row
@@ -56,11 +62,20 @@ def attached_to(session: Session, server: str) -> list[tuple[AttachmentRow, Disk
     return list(session.exec(query))
 
 
-def changing_at(session: Session, server: str) -> Sequence[tuple[str, str]]:
-    """The disks of a server that are being attached or detached, with their states.
+def lock_attached(session: Session, server: str) -> list[tuple[AttachmentRow, DiskRow]]:
+    """As `attached_to`; the rows of the disks are locked until the transaction ends.
 
-    Columns and no rows: a row that is loaded here would stay as it is when it is locked later.
+    Another server can gain or lose a shared disk at the same time. The locks come first, in the order of the
+    names: a row that is loaded before its lock keeps the values of before.
     """
+    names = session.exec(select(AttachmentRow.disk).where(AttachmentRow.server == server)).all()
+    for name in sorted(names):
+        load(session, name, lock=True)
+    return attached_to(session, server)
+
+
+def changing_at(session: Session, server: str) -> Sequence[tuple[str, str]]:
+    """The disks of a server that are being attached or detached, with their states."""
     query = (
         select(DiskRow.name, DiskRow.state)
         .join(AttachmentRow, col(AttachmentRow.disk) == DiskRow.name)

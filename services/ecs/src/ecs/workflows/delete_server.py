@@ -46,7 +46,7 @@ class DeleteServer:
 
     def _detach(self, tx: Transaction, name: str, with_data: bool) -> list[str]:
         removable = []
-        for place, disk in disks.attached_to(tx.session, name):
+        for place, disk in disks.lock_attached(tx.session, name):
             is_alone = len(disks.attachments(tx.session, disk.name)) == 1
             if is_alone and (with_data or disk.role == disks.SYSTEM):
                 disks.move(tx, disk, DiskEvent.RELEASED, self._now())
