@@ -32,11 +32,7 @@ LISTING: Listing[DiskRow] = Listing(
 
 
 def load(session: Session, name: str, *, lock: bool = False) -> DiskRow:
-<<<<<<< HEAD
-    """The row, or DiskNotFound. `lock` locks the row until the transaction ends."""
-=======
-    """The row, or DiskNotFound. `lock` holds it, read anew, until the transaction ends."""
->>>>>>> h-ecs
+    """The row, or DiskNotFound. `lock` reads the row again, locked until the transaction ends."""
     query = select(DiskRow).where(DiskRow.name == name)
     if lock:
         query = query.with_for_update().execution_options(populate_existing=True)
@@ -65,8 +61,7 @@ def attached_to(session: Session, server: str) -> list[tuple[AttachmentRow, Disk
 def lock_attached(session: Session, server: str) -> list[tuple[AttachmentRow, DiskRow]]:
     """As `attached_to`; the rows of the disks are locked until the transaction ends.
 
-    Another server can gain or lose a shared disk at the same time. The locks come first, in the order of the
-    names: a row that is loaded before its lock keeps the values of before.
+    Another server can gain or lose a shared disk at the same time. Locked in the order of their names.
     """
     names = session.exec(select(AttachmentRow.disk).where(AttachmentRow.server == server)).all()
     for name in sorted(names):
