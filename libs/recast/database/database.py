@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from sqlalchemy import event, text
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlmodel import Session
@@ -69,11 +69,6 @@ class Database:
     def now_sql(self) -> str:
         """An SQL expression for the database's own clock, in seconds since 1970, with a fraction."""
         return sqlite.CLOCK if self.is_sqlite else postgresql.CLOCK
-
-    def is_reachable(self) -> bool:
-        """Whether a trivial query is answered."""
-        with self.read() as session:
-            return session.connection().execute(text("SELECT 1")).scalar() == 1
 
 
 @contextmanager

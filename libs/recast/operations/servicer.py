@@ -11,7 +11,7 @@ from sqlalchemy import and_
 from recast.operations.registry import Operations, operation_message
 from recast.operations.tables import OperationRow
 from recast.operations.waits import Waits, WaitShares
-from recast.resources import Field, Listing
+from recast.resources import Field, Listing, boolean
 from recast.rpc.call import Call, enter_project
 from recast.rpc.names import parse_name, parse_parent
 
@@ -21,7 +21,7 @@ _LISTING: Listing[OperationRow] = Listing(
         "state": Field(OperationRow.state),
         "verb": Field(OperationRow.verb),
         "target": Field(OperationRow.target),
-        "done": Field(OperationRow.ended, parse=lambda text: {"true": True, "false": False}[text]),
+        "done": boolean(OperationRow.ended),
         "create_time": Field(OperationRow.create_time, parse=datetime.fromisoformat, sortable=True),
     },
 )
@@ -59,9 +59,8 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
                 page_size=max(0, request.page_size),
                 page_token=request.page_token,
             )
-        return operations_pb2.ListOperationsResponse(
-            operations=[operation_message(row) for row in page.rows], next_page_token=page.next_token
-        )
+        operations, token = page.answer([operation_message(row) for row in page.rows])
+        return operations_pb2.ListOperationsResponse(operations=operations, next_page_token=token)
 
     async def WaitOperation(
         self, request: operations_pb2.WaitOperationRequest, context: Call

@@ -1,6 +1,6 @@
 """Rows of named resources: version and etag, request replay, listing."""
 
-from recast.resources.filters import Field
+from recast.resources.filters import Field, boolean, choice
 from recast.resources.listing import Listing, Page
 from recast.resources.replay import RequestReplay, commit_change, find_replay
 from recast.resources.resource import ResourceRow, listing_index, lock_row
@@ -11,6 +11,8 @@ __all__ = [
     "Page",
     "RequestReplay",
     "ResourceRow",
+    "boolean",
+    "choice",
     "commit_change",
     "find_replay",
     "listing_index",

@@ -6,7 +6,7 @@ display_name = "night*"`.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import eq, ge, gt, le, lt, ne
@@ -18,7 +18,9 @@ from recast.faults import FilterInvalid
 
 _CONDITION = re.compile(r'\s*([a-z_]+)\s*(=|!=|<=|>=|<|>|:)\s*("(?:[^"\\]|\\.)*"|[^\s"]+)\s*')
 _AND = re.compile(r"AND(?=\s)")
-_COMPARISONS = {"=": eq, ":": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+_Compare = Callable[[Any, Any], ColumnElement[bool]]
+_COMPARISONS: dict[str, _Compare] = {"=": eq, ":": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+_EQUALITIES = {"=", ":", "!="}
 _MAX_FILTER = 2048
 _MAX_QUOTED = 40
 """The most characters of an invalid text that a refusal quotes."""
@@ -34,6 +36,20 @@ class Field:
     column: Any
     parse: Callable[[str], Any] = str
     sortable: bool = False
+    values: Collection[str] = ()
+    """The literals that `parse` takes, where they are few; a refusal names them."""
+
+
+def choice(column: Any, values: Iterable[str], prefix: str = "") -> Field:
+    """A field of an enum; a literal may have the prefix of the contract's enum, `BACKUP_STATE_`."""
+    known = {str(each): each for each in values}
+    return Field(column, lambda text: known[text.removeprefix(prefix)], values=known)
+
+
+def boolean(column: Any) -> Field:
+    """A field that is true or false."""
+    known = {"true": True, "false": False}
+    return Field(column, known.__getitem__, values=known)
 
 
 @dataclass(frozen=True)
@@ -70,7 +86,9 @@ class Fields:
             name, _, direction = part.strip().partition(" ")
             field = self.by_name.get(name)
             if field is None or not field.sortable or direction.strip() not in {"", "asc", "desc"}:
-                raise self._invalid(f"order_by: {part.strip()[:_MAX_QUOTED]!r} is not an order of this list")
+                sortable = [each for each, field in self.by_name.items() if field.sortable]
+                problem = f"order_by: {part.strip()[:_MAX_QUOTED]!r} is not an order of this list"
+                raise FilterInvalid(problem=problem, allowed=", ".join(sorted(sortable)))
             order.append((name, direction.strip() == "desc"))
         return [*order, (self.tie_breaker, order[-1][1])]
 
@@ -80,18 +98,19 @@ class Fields:
             raise self._invalid(f"filter: there is no field {name[:_MAX_QUOTED]}")
         try:
             plain = json.loads(literal) if literal.startswith('"') else literal
-            if operator in {"=", ":"} and field.parse is str and plain.endswith("*"):
+            if field.parse is str and plain.endswith("*"):
+                if operator not in _EQUALITIES:
+                    raise self._invalid(f"filter: {literal[:_MAX_QUOTED]} is a prefix, which has no order")
                 prefix = storable(plain[:-1])
                 # Not LIKE: SQLite's ignores case, PostgreSQL's does not.
-                matches: ColumnElement[bool] = func.substr(field.column, 1, len(prefix)) == prefix
-                return matches
+                return _COMPARISONS[operator](func.substr(field.column, 1, len(prefix)), prefix)
             value = storable(field.parse(plain))
         except (ValueError, KeyError):
-            raise self._invalid(f"filter: {literal[:_MAX_QUOTED]} is no value of {name}") from None
-        if isinstance(value, bool) and operator not in {"=", ":", "!="}:
+            known = f": write one of {', '.join(field.values)}" if field.values else ""
+            raise self._invalid(f"filter: {literal[:_MAX_QUOTED]} is no value of {name}{known}") from None
+        if isinstance(value, bool) and operator not in _EQUALITIES:
             raise self._invalid(f"filter: {name} is true or false, and neither is less")
-        condition: ColumnElement[bool] = _COMPARISONS[operator](field.column, value)
-        return condition
+        return _COMPARISONS[operator](field.column, value)
 
     def _invalid(self, problem: str) -> FilterInvalid:
         return FilterInvalid(problem=problem, allowed=", ".join(sorted(self.by_name)))

@@ -7,11 +7,13 @@ project, the fields compared by equality, the order and the name, in this sequen
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
+from google.protobuf.message import Message
 from sqlalchemy import ColumnElement, and_, literal, or_, select, tuple_
 from sqlmodel import Session, SQLModel
 
@@ -19,15 +21,32 @@ from recast.faults import PageTokenInvalid
 from recast.resources.filters import Field, Fields, Order, storable
 
 Row = TypeVar("Row", bound=SQLModel)
+Answer = TypeVar("Answer", bound=Message)
 DEFAULT_PAGE, MAX_PAGE = 50, 1000
+MAX_PAGE_BYTES = 3 << 20
+"""The most bytes of a page's messages: a gRPC client refuses answers of more than 4 MiB by default."""
 
 
 @dataclass(frozen=True)
 class Page(Generic[Row]):
-    """A page of rows; `next_token` is empty on the last."""
+    """A page of rows: of all rows after them, or the last page."""
 
     rows: Sequence[Row]
-    next_token: str
+    is_last: bool
+    _token_after: Callable[[Row], str]
+
+    @property
+    def next_token(self) -> str:
+        """The token of the next page; empty on the last."""
+        return "" if self.is_last else self._token_after(self.rows[-1])
+
+    def answer(self, messages: Sequence[Answer]) -> tuple[Sequence[Answer], str]:
+        """The rows' messages, as many as fit into an answer but at least one, and the next page's token."""
+        sizes = accumulate(each.ByteSize() for each in messages)
+        count = max(1, sum(size <= MAX_PAGE_BYTES for size in sizes))
+        if count >= len(messages):
+            return messages, self.next_token
+        return messages[:count], self._token_after(self.rows[count - 1])
 
 
 class Listing(Generic[Row]):
@@ -69,11 +88,13 @@ class Listing(Generic[Row]):
             query = query.where(self._after(order, self._read_token(page_token, digest, order)))
         found = session.connection().execute if columns else session.scalars
         rows = list(found(query.limit(size + 1)))
-        if len(rows) <= size:
-            return Page(rows, "")
-        del rows[size:]
-        last = rows[-1][len(columns) :] if columns else [getattr(rows[-1], name) for name, _ in order]
-        return Page(rows, _token(digest, last))
+
+        def token_after(row: Any) -> str:
+            return _token(
+                digest, row[len(columns) :] if columns else [getattr(row, name) for name, _ in order]
+            )
+
+        return Page(rows[:size], len(rows) <= size, token_after)
 
     def _after(self, order: Order, position: list[Any]) -> ColumnElement[bool]:
         """The rows after a position.

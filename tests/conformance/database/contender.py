@@ -52,7 +52,8 @@ def main(url: str, way: str, rounds: int) -> None:
                     won.append(expected)
         return won
 
-    database.is_reachable()
+    with database.read() as session:
+        session.connection()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()

@@ -258,10 +258,6 @@ class DatabaseSuite:
         with database.read() as session:
             assert count(session) == 0
 
-    def test_a_trivial_query_is_answered(self, database: Database) -> None:
-        """A database that runs is reachable."""
-        assert database.is_reachable()
-
     # Times.
 
     def test_a_time_comes_back_as_the_same_instant_in_utc(self, database: Database) -> None:

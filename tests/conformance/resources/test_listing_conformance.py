@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
+from google.protobuf.wrappers_pb2 import BytesValue
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, delete, insert
@@ -18,8 +19,8 @@ from recast.database import Database, UtcDateTime
 from recast.faults import FilterInvalid, PageTokenInvalid
 from recast.migrations.migrate import collate_texts
 from recast.resources import Field as ListField
-from recast.resources import Listing, Page
-from recast.resources.listing import DEFAULT_PAGE, MAX_PAGE
+from recast.resources import Listing, Page, boolean, choice
+from recast.resources.listing import DEFAULT_PAGE, MAX_PAGE, MAX_PAGE_BYTES
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 FUZZ = settings(
@@ -63,8 +64,8 @@ LISTING: Listing[Note] = Listing(
     Note,
     {
         "title": ListField(Note.title, sortable=True),
-        "colour": ListField(Note.colour, parse=Colour),
-        "done": ListField(Note.done, parse=lambda text: {"true": True, "false": False}[text]),
+        "colour": choice(Note.colour, Colour, "COLOUR_"),
+        "done": boolean(Note.done),
         "size_bytes": ListField(Note.size_bytes, parse=int, sortable=True),
         "create_time": ListField(Note.create_time, parse=datetime.fromisoformat, sortable=True),
     },
@@ -176,10 +177,13 @@ class ListingSuite:
             ('title = "night_*"', "d"),
             ('title = "*"', "abcd"),
             ('title != "Night"', "bcd"),
-            ('title != "n*"', "abcd"),
+            ('title != "n*"', "ac"),
+            ('title != "*"', ""),
+            ('title != "x*"', "abcd"),
             ('title = "say \\"x\\""', "c"),
             ('title = "na\\u00efve"', ""),
             ("colour = RED", "ac"),
+            ("colour != COLOUR_RED", "bd"),
             ('colour = "RED" AND done = true', "a"),
             ('colour = "RED"AND done=true', "a"),
             ("  done = false   AND colour : BLUE  ", "b"),
@@ -219,6 +223,8 @@ class ListingSuite:
             "colour = GREEN",
             "done = yes",
             "done < true",
+            'title < "n*"',
+            'title >= "n*"',
             "size_bytes = many",
             "size_bytes = 9223372036854775808",
             "size_bytes = -9223372036854775809000",
@@ -235,6 +241,54 @@ class ListingSuite:
             page_of(database, filter_text=text)
         assert refused.value.facts["allowed"] == "colour, create_time, done, size_bytes, title"
         assert len(refused.value.text) < 300
+
+    @pytest.mark.parametrize(
+        ("text", "known"),
+        [("colour = red", "RED, BLUE"), ("colour = 1", "RED, BLUE"), ("done = yes", "true, false")],
+    )
+    @pytest.mark.fault("FAULT-N18")
+    def test_a_refused_value_names_the_known_ones(self, database: Database, text: str, known: str) -> None:
+        """The refusal of a value names the values of the field, where they are few."""
+        with pytest.raises(FilterInvalid) as refused:
+            page_of(database, filter_text=text)
+        assert f"write one of {known};" in refused.value.text
+
+    @pytest.mark.parametrize("order", ["colour", "done desc", "nothing"])
+    @pytest.mark.fault("FAULT-F14")
+    def test_a_refused_order_names_the_sortable_fields(self, database: Database, order: str) -> None:
+        """The refusal of an order names the fields that sort, not those that filter."""
+        with pytest.raises(FilterInvalid) as refused:
+            page_of(database, order_by=order)
+        assert refused.value.facts["allowed"] == "create_time, size_bytes, title"
+
+    # Pages that fit into an answer.
+
+    @pytest.mark.parametrize(
+        ("sizes", "counts"),
+        [
+            ([1, 1, 1, 1], [4]),
+            ([MAX_PAGE_BYTES // 2, MAX_PAGE_BYTES // 2, MAX_PAGE_BYTES // 2, 1], [1, 1, 2]),
+            ([MAX_PAGE_BYTES * 2, 1, 1, MAX_PAGE_BYTES * 2], [1, 2, 1]),
+            ([MAX_PAGE_BYTES - 100, 1, 1, 1], [4]),
+        ],
+    )
+    @pytest.mark.fault("FAULT-F15")
+    def test_a_page_is_bounded_in_bytes(
+        self, database: Database, sizes: list[int], counts: list[int]
+    ) -> None:
+        """A page holds as many messages as fit into 3 MiB, at least one; every row is on one page."""
+        messages = dict(zip("abcd", (BytesValue(value=bytes(size)) for size in sizes), strict=True))
+        token, seen, lengths = "", [], []
+        while not seen or token:
+            page = page_of(database, order_by="create_time", page_token=token)
+            listed, token = page.answer([messages[row.id] for row in page.rows])
+            seen += listed
+            lengths.append(len(listed))
+        assert (seen, lengths) == (list(messages.values()), counts)
+
+    def test_an_empty_page_is_an_answer(self, database: Database) -> None:
+        """A page without rows has no messages, and no token."""
+        assert page_of(database, filter_text="title = none").answer([]) == ([], "")
 
     # Orders.
 

@@ -16,15 +16,15 @@ from recast.contracts.times import put_time
 from recast.csbs.v1 import backup_pb2 as pb
 from recast.csbs.v1 import backup_service_pb2
 from recast.database import Transaction, lock_name
-from recast.resources import Field, Listing
+from recast.resources import Field, Listing, boolean, choice
 
 LISTING: Listing[BackupRow] = Listing(
     BackupRow,
     {
-        "state": Field(BackupRow.state, parse=lambda text: BackupState(text.removeprefix("BACKUP_STATE_"))),
+        "state": choice(BackupRow.state, BackupState, "BACKUP_STATE_"),
         "server": Field(BackupRow.server),
         "display_name": Field(BackupRow.display_name, sortable=True),
-        "image_ready": Field(BackupRow.image_ready, parse=lambda text: {"true": True, "false": False}[text]),
+        "image_ready": boolean(BackupRow.image_ready),
         "size_bytes": Field(BackupRow.size_bytes, parse=int, sortable=True),
         "create_time": Field(BackupRow.create_time, parse=datetime.fromisoformat, sortable=True),
     },
@@ -118,9 +118,8 @@ def page(
         page_token=request.page_token,
         columns=(BackupRow.serialized,),
     )
-    response = backup_service_pb2.ListBackupsResponse(next_page_token=found.next_token)
-    response.backups.extend(_read(session, name, serialized) for serialized, *_, name in found.rows)
-    return response
+    backups, token = found.answer([_read(session, name, each) for each, *_, name in found.rows])
+    return backup_service_pb2.ListBackupsResponse(backups=backups, next_page_token=token)
 
 
 def _read(session: Session, name: str, serialized: bytes) -> pb.Backup:

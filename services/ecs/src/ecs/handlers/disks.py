@@ -101,10 +101,11 @@ class Disks(grpc_pb.DiskServiceServicer):
                 page_size=request.page_size,
                 page_token=request.page_token,
             )
-            listed = disks.messages(session, page.rows)
-        for row, disk in zip(page.rows, listed, strict=True):
+            messages = disks.messages(session, page.rows)
+        for row, disk in zip(page.rows, messages, strict=True):
             disk.allocated_bytes = self._allocated_bytes(row)
-        return pb.ListDisksResponse(disks=listed, next_page_token=page.next_token)
+        listed, token = page.answer(messages)
+        return pb.ListDisksResponse(disks=listed, next_page_token=token)
 
     def DeleteDisk(
         self, request: pb.DeleteDiskRequest, context: grpc.ServicerContext

@@ -113,9 +113,8 @@ class Servers(grpc_pb.ServerServiceServicer):
                 page_size=request.page_size,
                 page_token=request.page_token,
             )
-            return pb.ListServersResponse(
-                servers=servers.messages(session, page.rows), next_page_token=page.next_token
-            )
+            listed, token = page.answer(servers.messages(session, page.rows))
+        return pb.ListServersResponse(servers=listed, next_page_token=token)
 
     def UpdateServer(
         self, request: pb.UpdateServerRequest, context: grpc.ServicerContext

@@ -13,17 +13,17 @@ from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
 from recast.database import Transaction
 from recast.ecs.v1 import disk_pb2 as pb
-from recast.resources import Field, Listing
+from recast.resources import Field, Listing, boolean, choice
 
 SYSTEM, DATA = "SYSTEM", "DATA"
 
 LISTING: Listing[DiskRow] = Listing(
     DiskRow,
     {
-        "state": Field(DiskRow.state, parse=lambda text: DiskState(text.removeprefix("DISK_STATE_"))),
-        "role": Field(DiskRow.role, parse=lambda text: text.removeprefix("DISK_ROLE_")),
+        "state": choice(DiskRow.state, DiskState, "DISK_STATE_"),
+        "role": choice(DiskRow.role, (SYSTEM, DATA), "DISK_ROLE_"),
         "display_name": Field(DiskRow.display_name, sortable=True),
-        "shared": Field(DiskRow.shared, parse=lambda text: {"true": True, "false": False}[text]),
+        "shared": boolean(DiskRow.shared),
         "size_bytes": Field(DiskRow.size_bytes, parse=int, sortable=True),
         "create_time": Field(DiskRow.create_time, parse=datetime.fromisoformat, sortable=True),
     },

@@ -15,12 +15,12 @@ from recast.contracts.times import put_time
 from recast.database import Transaction
 from recast.ecs.v1 import server_pb2 as pb
 from recast.reservations import Reservation
-from recast.resources import Field, Listing
+from recast.resources import Field, Listing, choice
 
 LISTING: Listing[ServerRow] = Listing(
     ServerRow,
     {
-        "state": Field(ServerRow.state, parse=lambda text: ServerState(text.removeprefix("SERVER_STATE_"))),
+        "state": choice(ServerRow.state, ServerState, "SERVER_STATE_"),
         "display_name": Field(ServerRow.display_name, sortable=True),
         "image": Field(ServerRow.image),
         "create_time": Field(ServerRow.create_time, parse=datetime.fromisoformat, sortable=True),

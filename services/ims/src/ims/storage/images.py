@@ -17,13 +17,13 @@ from recast.database import Transaction
 from recast.ims.v1 import image_pb2 as pb
 from recast.ims.v1 import image_service_pb2
 from recast.reservations import Reservation
-from recast.resources import Field, Listing
+from recast.resources import Field, Listing, choice
 
 LISTING: Listing[ImageRow] = Listing(
     ImageRow,
     {
-        "state": Field(ImageRow.state, parse=lambda text: ImageState(text.removeprefix("IMAGE_STATE_"))),
-        "kind": Field(ImageRow.kind, parse=lambda text: ImageKind(text.removeprefix("IMAGE_KIND_"))),
+        "state": choice(ImageRow.state, ImageState, "IMAGE_STATE_"),
+        "kind": choice(ImageRow.kind, ImageKind, "IMAGE_KIND_"),
         "display_name": Field(ImageRow.display_name, sortable=True),
         "source_backup": Field(ImageRow.source_backup),
         "size_bytes": Field(ImageRow.size_bytes, parse=int, sortable=True),
@@ -161,12 +161,10 @@ def page(
         page_token=request.page_token,
         columns=(ImageRow.serialized, ImageRow.upload_key),
     )
-    response = image_service_pb2.ListImagesResponse(next_page_token=found.next_token)
-    response.images.extend(
-        _read(session, name, serialized, uploaded(upload_key))
-        for serialized, upload_key, *_, name in found.rows
+    images, token = found.answer(
+        [_read(session, name, each, uploaded(upload_key)) for each, upload_key, *_, name in found.rows]
     )
-    return response
+    return image_service_pb2.ListImagesResponse(images=images, next_page_token=token)
 
 
 def _read(session: Session, name: str, serialized: bytes, uploaded_bytes: int) -> pb.Image:

@@ -1,4 +1,4 @@
-"""Writes the next migration: `python -m recast.migrations.new csbs "what changes"`.
+"""Writes the next migration: `python scripts/new_migration.py csbs "what changes"`.
 
 Compares the code's tables with those of the migrations so far, on an empty SQLite database.
 """
