@@ -11,19 +11,18 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from typing import Any
 
 import grpc
-import protovalidate
 from google.protobuf.message import DecodeError, Message
 from grpc.aio import EOF  # type: ignore[attr-defined]  # grpcio's types lack it
 
 from recast.faultpoints import within
-from recast.faults import FieldViolation, RequestInvalid, RequestTimeout
+from recast.faults import RequestInvalid, RequestTimeout
 from recast.rpc.access import Access
 from recast.rpc.call import Call, Method
+from recast.rpc.field_rules import check_message
 from recast.rpc.identity import Verifier
 from recast.rpc.limits import Limits, PeerCalls
 from recast.rpc.threads import HandlerThreads
 
-_FIELDS_IN_TEXT = 4
 _END = object()
 # Without a token: they expose no resources.
 _OPEN = frozenset(
@@ -33,24 +32,6 @@ _OPEN = frozenset(
         "grpc.reflection.v1alpha.ServerReflection",
     }
 )
-
-
-def check_message(message: Message) -> None:
-    """Checks a request against the field rules of its contract; the refusal names every broken one."""
-    found = protovalidate.collect_violations(message)
-    if found:
-        fields = [FieldViolation(_path(each.proto.field), each.proto.message) for each in found]
-        named = [f"{each.field}: {each.description}" for each in fields[:_FIELDS_IN_TEXT]]
-        unnamed = [f"and {len(found) - len(named)} more"] if len(found) > len(named) else []
-        raise RequestInvalid(problem="; ".join([*named, *unnamed]), fields=fields)
-
-
-def _path(path: Any) -> str:
-    parts = []
-    for element in path.elements:
-        index = getattr(element.subscript, "value", None) if element.subscript is not None else None
-        parts.append(element.field_name + (f"[{index}]" if index is not None else ""))
-    return ".".join(parts)
 
 
 class Endpoint:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.text import Text
 
+from recast.client.cli.escaping import escaped, escaped_json
 from recast.faults import Kind, Refusal
 
 _EXIT_CODES = {
@@ -120,7 +121,7 @@ def as_json(refusal: Refusal, request_id: str) -> str:
         "exit_code": exit_code(refusal),
     }
     filled = {key: value for key, value in error.items() if value not in ("", None, [], {})}
-    return json.dumps({"error": filled}, indent=2, ensure_ascii=False)
+    return escaped_json(json.dumps({"error": filled}, indent=2, ensure_ascii=False))
 
 
 def as_text(refusal: Refusal, request_id: str) -> Text:
@@ -130,22 +131,22 @@ def as_text(refusal: Refusal, request_id: str) -> Text:
     text.append(f" {refusal.reason}", style="bold")
     if refusal.rule:
         text.append(f" (rule {refusal.rule})")
-    text.append(f"\n  {refusal.text}")
+    text.append(f"\n  {escaped(refusal.text)}")
     # A single violation mostly repeats the text: then only its resource is added.
     for each in refusal.violations:
         if each.description != refusal.text:
-            text.append(f"\n  - {each.reason} {each.resource}: {each.description}")
+            text.append("\n  - " + escaped(f"{each.reason} {each.resource}: {each.description}"))
         elif each.resource:
-            text.append(f"\n  - {each.resource}")
+            text.append(f"\n  - {escaped(each.resource)}")
     for broken in refusal.fields:
         if len(refusal.fields) > 1 or broken.description not in refusal.text:
-            text.append(f"\n  - {broken.field}: {broken.description}")
+            text.append("\n  - " + escaped(f"{broken.field}: {broken.description}"))
     if refusal.retry_seconds is not None:
         text.append(f"\n  try again in {refusal.retry_seconds:g} s")
     advice = hint(refusal)
     if advice:
         text.append("\n  next: ", style="bold")
-        text.append(advice)
+        text.append(escaped(advice))
     text.append(f"\n  request id {request_id}", style="dim")
     return text
 

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from recast.client.cli.escaping import escaped
 from recast.client.upload import OnBytes
 from recast.client.waiting import OnProgress
 from recast.longrunning.v1.operation_metadata_pb2 import OperationMetadata, OperationState
@@ -55,7 +56,7 @@ class _WorkBars:
             description=f"{work.verb} {work.target.rpartition('/')[2]}",
             total=work.total_bytes if measured else 100,
             completed=work.done_bytes if measured else work.progress_percent,
-            step=step,
+            step=escaped(step),
             bytes=measured,
         )
         for disk in work.disks if len(work.disks) > 1 else ():

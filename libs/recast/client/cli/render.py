@@ -10,6 +10,8 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from rich.text import Text
 
+from recast.client.cli.escaping import escaped, escaped_json
+
 # The types that an operation's Any can hold must be imported before it is printed.
 from recast.csbs.v1 import backup_pb2 as _backups  # noqa: F401
 from recast.ecs.v1 import backup_source_service_pb2 as _sources  # noqa: F401
@@ -55,9 +57,8 @@ Row = Sequence[str]
 
 def as_json(message: Message) -> str:
     """Proto3 JSON with the field names of the contracts, as in the contracts' examples."""
-    return json.dumps(
-        json_format.MessageToDict(message, preserving_proto_field_name=True), indent=2, ensure_ascii=False
-    )
+    fields = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return escaped_json(json.dumps(fields, indent=2, ensure_ascii=False))
 
 
 def names_of(message: Message) -> list[str]:
@@ -66,12 +67,12 @@ def names_of(message: Message) -> list[str]:
     """
     own = getattr(message, "name", "")
     if own:
-        return [own]
+        return [escaped(own)]
     held = [
         each for field, value in message.ListFields() if field.message_type for each in _listed(field, value)
     ]
     resources = [each for each in held if each.DESCRIPTOR.name != "Operation"]
-    return [each.name for each in resources or held if getattr(each, "name", "")]
+    return [escaped(each.name) for each in resources or held if getattr(each, "name", "")]
 
 
 def human_size(size: int) -> str:
@@ -167,7 +168,7 @@ def status_line(status: status_pb2.Status) -> str:
     info = error_details_pb2.ErrorInfo()
     for detail in status.details:
         detail.Unpack(info)
-    return f"{info.reason or 'error'}: {status.message}"
+    return escaped(f"{info.reason or 'error'}: {status.message}")
 
 
 def _listed(field: Any, value: Any) -> list[Any]:
@@ -210,7 +211,7 @@ def _cell(field: Any, message: Message, *, short: bool) -> str:
         is_statuses = field.message_type.full_name == status_pb2.Status.DESCRIPTOR.full_name
         return "; ".join(status_line(each) for each in value) if is_statuses else str(len(value))
     if field.is_repeated:
-        return ", ".join(_short(each) if short else each for each in value)
+        return escaped(", ".join(_short(each) if short else each for each in value))
     if field.message_type:
         return _message_cell(value) if message.HasField(field.name) else ""
     return _scalar_cell(field, value, short=short)
@@ -235,7 +236,7 @@ def _scalar_cell(field: Any, value: Any, *, short: bool) -> str:
         return str(value.hex()) if field.name == "digest" else f"({len(value)} bytes)"
     if field.name.endswith("_bytes"):
         return human_size(value) if short else f"{human_size(value)} ({value})"
-    return _short(value) if short and isinstance(value, str) else str(value)
+    return escaped(_short(value) if short and isinstance(value, str) else str(value))
 
 
 def _with_states(text: Text) -> Text:

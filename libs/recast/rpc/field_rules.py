@@ -1,0 +1,52 @@
+"""The rules that every field of a request keeps: those of its contract, and one for all texts."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import protovalidate
+from google.protobuf.message import Message
+
+from recast.faults import FieldViolation, RequestInvalid
+
+_FIELDS_IN_TEXT = 4
+# Unicode's category Cc. PostgreSQL stores no NUL; terminals and logs act on the others.
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def check_message(message: Message) -> None:
+    """Checks a request; the refusal names every field that breaks a rule.
+
+    RequestInvalid for a rule of the contract, and for a control character in any text.
+    """
+    broken = [
+        FieldViolation(_path(each.proto.field), each.proto.message)
+        for each in protovalidate.collect_violations(message)
+    ]
+    named = {each.field for each in broken}
+    broken += [each for each in _control_characters(message) if each.field not in named]
+    if broken:
+        texts = [f"{each.field}: {each.description}" for each in broken[:_FIELDS_IN_TEXT]]
+        unnamed = [f"and {len(broken) - len(texts)} more"] if len(broken) > len(texts) else []
+        raise RequestInvalid(problem="; ".join([*texts, *unnamed]), fields=broken)
+
+
+def _control_characters(message: Message, prefix: str = "") -> Iterator[FieldViolation]:
+    for field, value in message.ListFields():
+        if field.type not in {field.TYPE_STRING, field.TYPE_MESSAGE}:
+            continue
+        many: Any = value if field.is_repeated else [value]
+        for number, each in enumerate(many):
+            path = f"{prefix}{field.name}" + (f"[{number}]" if field.is_repeated else "")
+            if isinstance(each, Message):
+                yield from _control_characters(each, f"{path}.")
+            elif found := _CONTROL_CHARACTER.search(each):
+                yield FieldViolation(path, f"must not have the control character U+{ord(found[0]):04X}")
+
+
+def _path(path: Any) -> str:
+    parts = []
+    for element in path.elements:
+        index = getattr(element.subscript, "value", None) if element.subscript is not None else None
+        parts.append(element.field_name + (f"[{index}]" if index is not None else ""))
+    return ".".join(parts)
