@@ -184,11 +184,11 @@ def test_work_that_has_ended_is_not_cancelled_and_may_be_forgotten(main: Tenant)
     answer = main.start_servers("ended")
     before = main.wait(answer.operation, "ecs")
     main.cancel(answer.operation, "ecs")
-    assert main.look(answer.operation, "ecs") == before
+    assert main.get_operation(answer.operation, "ecs") == before
     stub = main.recast.operations("ecs")
     stub.DeleteOperation(_named("DeleteOperationRequest", answer.operation.name))
     with refused("OPERATION_NOT_FOUND", Kind.NOT_FOUND, operation=answer.operation.name):
-        main.look(answer.operation, "ecs")
+        main.get_operation(answer.operation, "ecs")
     with main.unfinished_backup("ended", "ended") as backup, refused("OPERATION_RUNNING"):
         main.recast.operations("csbs").DeleteOperation(
             _named("DeleteOperationRequest", backup.operation.name)

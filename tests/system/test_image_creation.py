@@ -40,7 +40,7 @@ def test_an_image_is_listed_at_once_and_normal_at_the_end(backed: Tenant) -> Non
     assert image.source_server == backed.server("made")
     assert (image.disk_count, image.min_disk_bytes) == (2, (64 << 20) + 2560)
     assert image.size_bytes == (64 << 20) + 2560 + (5 << 20) + 1536
-    metadata = metadata_of(backed.look(answer.operation, "ims"))
+    metadata = metadata_of(backed.get_operation(answer.operation, "ims"))
     assert (metadata.state, metadata.progress_percent) == (OPERATION_STATE_SUCCEEDED, 100)
     assert (metadata.verb, metadata.target) == ("CreateImage", image.name)
     assert backed.get_backup("listed").image == image.name
