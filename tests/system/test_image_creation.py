@@ -217,7 +217,7 @@ def test_an_image_of_a_server_stands_on_a_new_backup_of_it(backed: Tenant) -> No
     assert (backup.server, backup.image) == (backed.server("made"), image.name)
 
 
-@pytest.mark.parametrize("name", ["", " leading", "trailing ", "a" * 129, "sl/ash", "new\nline"])
+@pytest.mark.parametrize("name", ["", " leading", "trailing ", "a" * 129, "sl/ash"])
 @pytest.mark.rule("R54")
 def test_an_image_needs_a_well_formed_name(backed: Tenant, name: str) -> None:
     """A name that is missing or malformed is refused, and the field is named."""

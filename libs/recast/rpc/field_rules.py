@@ -12,6 +12,8 @@ from recast.faults import FieldViolation, RequestInvalid
 _FIELDS_IN_TEXT = 4
 # Unicode's category Cc. PostgreSQL stores no NUL; terminals and logs act on the others.
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# A description can have lines; a service that allows none refuses them by its own rule (R58).
+_IN_DESCRIPTION = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def check_message(message: Message) -> None:
@@ -35,12 +37,13 @@ def _control_characters(message: Message, prefix: str = "") -> Iterator[FieldVio
     for field, value in message.ListFields():
         if field.type not in {field.TYPE_STRING, field.TYPE_MESSAGE}:
             continue
+        pattern = _IN_DESCRIPTION if field.name == "description" else _CONTROL_CHARACTER
         many: Any = value if field.is_repeated else [value]
         for number, each in enumerate(many):
             path = f"{prefix}{field.name}" + (f"[{number}]" if field.is_repeated else "")
             if isinstance(each, Message):
                 yield from _control_characters(each, f"{path}.")
-            elif found := _CONTROL_CHARACTER.search(each):
+            elif found := pattern.search(each):
                 yield FieldViolation(path, f"must not have the control character U+{ord(found[0]):04X}")
 
 

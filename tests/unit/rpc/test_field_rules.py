@@ -56,6 +56,8 @@ def test_a_control_character_is_refused_in_every_text(character: str) -> None:
     """A text with a control character is refused, with the path of its field."""
     unnamed = []
     for name, path in TEXTS:
+        if character == "\n" and path[-1].name == "description":
+            continue  # the field's own rule decides
         request, expected = with_text(REQUESTS[name], path, f"a{character}b")
         with pytest.raises(RequestInvalid) as refused:
             check_message(request)
