@@ -122,7 +122,6 @@ rows(
     Code.LOCK_WITHOUT_OWNER,
     f"ims: UPDATE image SET state = 'ERROR', lock_token = 0 WHERE name = '{WEB_IMAGE}'",
 )
-rows(Code.LOCK_WITHOUT_OWNER, f"ims: UPDATE image SET lock_token = 7 WHERE name = '{WEB_IMAGE}'")
 rows(Code.LOCK_NOT_CONFIRMED, "csbs: UPDATE image_lock SET state = 'HELD'")
 
 
@@ -151,6 +150,17 @@ def _two_images_on_one_backup(patient: Patient) -> None:
 @damage(Code.LOCK_WITHOUT_OWNER, Code.IMAGE_WITHOUT_LOCK)
 def _image_of_another_backup(patient: Patient) -> None:
     patient.sql("ims", "UPDATE image SET source_backup = ? WHERE name = ?", SPARE, WEB_IMAGE)
+
+
+@damage(Code.LOCK_WITHOUT_OWNER, Code.IMAGE_WITHOUT_LOCK)
+def _image_with_another_token(patient: Patient) -> None:
+    patient.sql("ims", "UPDATE image SET lock_token = 7 WHERE name = ?", WEB_IMAGE)
+
+
+@damage(Code.IMAGE_WITHOUT_LOCK)
+def _two_images_of_one_lock(patient: Patient) -> None:
+    """FAULT-N01: another image of the backup has the lock."""
+    patient.copy_row("ims", "image", WEB_IMAGE, name=f"{DEMO}/images/other")
 
 
 # Stores.

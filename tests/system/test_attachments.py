@@ -1,10 +1,12 @@
 """AttachDisk and DetachDisk: the promise of the answer, refusals while the work lasts, the end."""
 
+from contextlib import suppress
+
 import pytest
 
 from recast.ecs.v1 import disk_service_pb2 as pb
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
-from recast.faults import Kind
+from recast.faults import Kind, RemoteRefusal
 from recast.longrunning.v1 import operation_metadata_pb2
 from tests.harness.expectations import refused, state_of, until
 from tests.harness.project import Tenant
@@ -77,26 +79,65 @@ def test_a_disk_keeps_its_place_until_it_is_detached(main: Tenant) -> None:
 
 
 @pytest.mark.rule("R13")
-@pytest.mark.parametrize("verb", ["AttachDisk", "DetachDisk"])
-def test_a_backup_waits_until_a_disk_is_attached_or_detached(main: Tenant, verb: str) -> None:
-    """A backup that meets a disk that is being attached or detached is tried again, and holds the disks that
-    the server has when that has ended.
-    """
-    name = f"settling-{verb.lower()}"
-    main.create_server(name, data_disks=[ecs_pb.DataDiskSpec(size_bytes=MIB)])
-    main.create_disk(f"{name}-new", MIB)
-    with main.cloud.work_held("ecs", verb):
-        if verb == "AttachDisk":
-            answer = main.start_attachment(f"{name}-new", name).operation
-        else:
-            answer = main.start_detachment(f"{name}-data-1", name).operation
-        backup = main.start_backup(name, name)
+def test_a_backup_waits_until_a_disk_is_attached(main: Tenant) -> None:
+    """A backup that meets a disk that is being attached is tried again, and has that disk."""
+    main.create_server("joining", data_disks=[ecs_pb.DataDiskSpec(size_bytes=MIB)])
+    main.create_disk("joining-new", MIB)
+    with main.cloud.work_held("ecs", "AttachDisk"):
+        answer = main.start_attachment("joining-new", "joining").operation
+        backup = main.start_backup("joining", "joining")
         until(lambda: main.metadata(backup.operation, "csbs").retries, "a retry")
-        assert main.get_server(name).frozen_for == ""
+        assert main.get_server("joining").frozen_for == ""
     main.wait(answer, "ecs")
     main.wait(backup.operation, "csbs")
-    assert len(main.get_backup(name).disks) == len(main.get_server(name).disks)
-    assert len(main.get_backup(name).disks) == (3 if verb == "AttachDisk" else 1)
+    assert len(main.get_backup("joining").disks) == len(backup.backup.disks) == 3
+
+
+@pytest.mark.rule("R13")
+@pytest.mark.fault("FAULT-F08")
+def test_a_backup_fails_when_a_disk_is_detached_before_its_freeze(main: Tenant) -> None:
+    """A backup has the disks that its answer named, or fails, names the disk and frees the server."""
+    main.create_server("parting", data_disks=[ecs_pb.DataDiskSpec(size_bytes=MIB)])
+    with main.cloud.work_held("ecs", "DetachDisk"):
+        answer = main.start_detachment("parting-data-1", "parting").operation
+        backup = main.start_backup("parting", "parting")
+        assert len(backup.backup.disks) == 2
+        until(lambda: main.metadata(backup.operation, "csbs").retries, "a retry")
+    main.wait(answer, "ecs")
+    changed = main.disk("parting-data-1")
+    with refused("SERVER_DISKS_CHANGED", Kind.ABORTED, disk=changed, server=main.server("parting")):
+        main.wait(backup.operation, "csbs")
+    failed = main.get_backup("parting")
+    assert (state_of(failed), failed.image_ready) == ("ERROR", False)
+    assert main.get_server("parting").frozen_for == ""
+    assert len(main.create_backup("parting-again", "parting").disks) == 1
+
+
+@pytest.mark.fault("FAULT-F08")
+def test_a_disk_attached_after_the_answer_is_no_disk_of_the_backup(main: Tenant) -> None:
+    """A disk that was attached between the answer of a backup and its freeze fails the backup as well."""
+    main.create_server("adding")
+    main.create_disk("adding-new", MIB)
+    with main.cloud.work_held("csbs", "CreateBackup"):
+        backup = main.start_backup("adding", "adding")
+        main.attach("adding-new", "adding")
+    with refused("SERVER_DISKS_CHANGED", Kind.ABORTED, disk=main.disk("adding-new")):
+        main.wait(backup.operation, "csbs")
+
+
+@pytest.mark.fault("FAULT-F08")
+def test_a_disk_detached_at_once_is_in_the_backup_or_fails_it(main: Tenant) -> None:
+    """A detachment right after the answer of a backup is refused, or fails the backup: no disk is omitted."""
+    for number in range(5):
+        name = f"hurried-{number}"
+        main.create_server(name, data_disks=[ecs_pb.DataDiskSpec(size_bytes=MIB)])
+        answer = main.start_backup(name, name)
+        with suppress(RemoteRefusal):
+            main.detach(f"{name}-data-1", name)
+        with suppress(RemoteRefusal):
+            main.wait(answer.operation, "csbs")
+        made = main.get_backup(name)
+        assert (state_of(made), len(made.disks)) in {("AVAILABLE", 2), ("ERROR", 2)}
 
 
 def test_a_disk_without_files_is_not_attached(main: Tenant) -> None:

@@ -94,9 +94,9 @@ def _check_full_server(seen: Snapshots, image: Image, findings: Findings) -> Non
         state = f"is {backup.state}" if backup else "is gone"
         findings.add(Code.IMAGE_WITHOUT_BACKUP, image.name, f"its backup {image.source_backup} {state}")
         return
-    lock = next((lock for lock in seen.csbs.locks if lock.backup == image.source_backup), None)
-    if lock is None:
-        what = f"nothing keeps its backup {image.source_backup} from being deleted"
+    own = (image.source_backup, image.name, image.lock_token)
+    if own not in {(lock.backup, lock.image, lock.fencing_token) for lock in seen.csbs.locks}:
+        what = f"it has no lock of token {image.lock_token} on its backup {image.source_backup}"
         findings.add(Code.IMAGE_WITHOUT_LOCK, image.name, what)
     sizes = [disk.size_bytes for disk in backup.contents]
     if backup.contents and (len(sizes), sum(sizes)) != (image.disk_count, image.size_bytes):

@@ -51,6 +51,7 @@ HINTS: Mapping[str, str] = {
     "BACKUP_BUSY": "wait for the work on it: recast operation list --service csbs",
     "SERVER_BEING_BACKED_UP": "wait for that backup: recast operation list --service csbs",
     "SERVER_STATE_FORBIDS_BACKUP": "recast server get {server}: a backup needs RUNNING or STOPPED",
+    "SERVER_DISKS_CHANGED": "recast backup create --server {server}",
     "BACKUP_ID_TAKEN": "choose another id, or give none",
     "RESTORE_TARGET_INVALID": "say where each disk goes: --map system=DISK --map data-1=DISK",
     # IMS.

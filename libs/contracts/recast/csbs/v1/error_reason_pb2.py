@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!recast/csbs/v1/error_reason.proto\x12\x0erecast.csbs.v1*\x9e\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12!\n\x1d\x45RROR_REASON_BACKUP_NOT_FOUND\x10\x01\x12!\n\x1d\x45RROR_REASON_SERVER_NOT_FOUND\x10\x02\x12&\n\"ERROR_REASON_BACKUP_NOT_RESTORABLE\x10\x03\x12!\n\x1d\x45RROR_REASON_BACKUP_HAS_IMAGE\x10\x04\x12\x1c\n\x18\x45RROR_REASON_BACKUP_BUSY\x10\x05\x12,\n(ERROR_REASON_SERVER_STATE_FORBIDS_BACKUP\x10\x06\x12\'\n#ERROR_REASON_SERVER_BEING_BACKED_UP\x10\x07\x12 \n\x1c\x45RROR_REASON_BACKUP_ID_TAKEN\x10\x08\x12 \n\x1c\x45RROR_REASON_CONTENT_DAMAGED\x10\t\x12\'\n#ERROR_REASON_RESTORE_TARGET_INVALID\x10\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!recast/csbs/v1/error_reason.proto\x12\x0erecast.csbs.v1*\xc5\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12!\n\x1d\x45RROR_REASON_BACKUP_NOT_FOUND\x10\x01\x12!\n\x1d\x45RROR_REASON_SERVER_NOT_FOUND\x10\x02\x12&\n\"ERROR_REASON_BACKUP_NOT_RESTORABLE\x10\x03\x12!\n\x1d\x45RROR_REASON_BACKUP_HAS_IMAGE\x10\x04\x12\x1c\n\x18\x45RROR_REASON_BACKUP_BUSY\x10\x05\x12,\n(ERROR_REASON_SERVER_STATE_FORBIDS_BACKUP\x10\x06\x12\'\n#ERROR_REASON_SERVER_BEING_BACKED_UP\x10\x07\x12 \n\x1c\x45RROR_REASON_BACKUP_ID_TAKEN\x10\x08\x12 \n\x1c\x45RROR_REASON_CONTENT_DAMAGED\x10\t\x12\'\n#ERROR_REASON_RESTORE_TARGET_INVALID\x10\n\x12%\n!ERROR_REASON_SERVER_DISKS_CHANGED\x10\x0b\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recast.csbs.v1.error_reason
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=54
-  _globals['_ERRORREASON']._serialized_end=468
+  _globals['_ERRORREASON']._serialized_end=507
 # @@protoc_insertion_point(module_scope)

@@ -44,6 +44,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Data in the chunk store is damaged."""
     ERROR_REASON_RESTORE_TARGET_INVALID: _ErrorReason.ValueType  # 10
     """A disk of the backup does not fit the target of the restore (vendor CSBS.6014, 6018, 6021, 6023, 6024)."""
+    ERROR_REASON_SERVER_DISKS_CHANGED: _ErrorReason.ValueType  # 11
+    """A disk was attached to or detached from the server between the request of a backup and its freeze."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons of CSBS's refusals, beside those of `recast.imagelock.v1`. Sent, without the prefix, in google.rpc.ErrorInfo.reason; the
@@ -72,4 +74,6 @@ ERROR_REASON_CONTENT_DAMAGED: ErrorReason.ValueType  # 9
 """Data in the chunk store is damaged."""
 ERROR_REASON_RESTORE_TARGET_INVALID: ErrorReason.ValueType  # 10
 """A disk of the backup does not fit the target of the restore (vendor CSBS.6014, 6018, 6021, 6023, 6024)."""
+ERROR_REASON_SERVER_DISKS_CHANGED: ErrorReason.ValueType  # 11
+"""A disk was attached to or detached from the server between the request of a backup and its freeze."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

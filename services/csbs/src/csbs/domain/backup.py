@@ -1,7 +1,7 @@
 """The states of a backup, and the operations that each state allows."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -13,9 +13,10 @@ from csbs.domain.refusals import (
     BackupNotImageReady,
     BackupNotRestorable,
     BackupWithoutSystemDisk,
+    ServerDisksChanged,
     ServerStateForbidsBackup,
 )
-from recast.faults import FieldViolation, Refusal, RequestInvalid
+from recast.faults import FieldViolation, Refusal, RequestInvalid, all_of
 
 _DISPLAY_NAME = re.compile(r"[\w-]{1,255}", re.UNICODE)
 
@@ -94,6 +95,14 @@ def decide_backup(server: str, server_state: str) -> None:
     """Refuses the backup of a server in a state that forbids it (V11)."""
     if server_state not in {"RUNNING", "STOPPED"}:
         raise ServerStateForbidsBackup(server=server, state=server_state)
+
+
+def check_disks(backup: Backup, server: str, frozen: Collection[str]) -> None:
+    """Refuses to go on with other disks than those that the answer named; `frozen` are the frozen disks."""
+    if changed := {disk.disk for disk in backup.disks} ^ set(frozen):
+        raise all_of(
+            [ServerDisksChanged(disk=disk, server=server, backup=backup.name) for disk in sorted(changed)]
+        )
 
 
 def decide_deletion(backup: Backup) -> BackupState:

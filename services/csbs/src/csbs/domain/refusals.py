@@ -46,6 +46,18 @@ class ServerBeingBackedUp(Refusal):
     in_the_way = "backup"
 
 
+class ServerDisksChanged(Refusal):
+    """A backup has the disks that its answer named, or fails: it never omits or adds one silently."""
+
+    kind = Kind.ABORTED
+    reason = "SERVER_DISKS_CHANGED"
+    message = (
+        "disk {disk} was attached to or detached from server {server} after the request of {backup} and before "
+        "its freeze; back the server up again"
+    )
+    in_the_way = "disk"
+
+
 class BackupNotImageReady(Refusal):
     """An image is made of a backup that is AVAILABLE, or CREATING and marked "Image can be created"."""
 
