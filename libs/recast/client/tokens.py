@@ -8,7 +8,7 @@ from recast.contracts.services import Service
 from recast.faults import Kind, Refusal
 from recast.rpc.identity import Caller, Signer
 
-LIFETIME_SECONDS = 900.0
+LIFETIME_SECONDS = 600.0  # the longest of a service by default; a person's may be 3,600 s
 # Renewed this long before it expires, so that no token expires during a call.
 _MARGIN_SECONDS = 60.0
 

@@ -112,7 +112,10 @@ class Call:
         self._method.admit(caller)
 
     def _token(self) -> str:
-        scheme, _, token = str(self._metadata.get("authorization", "")).partition(" ")
+        given = [value for key, value in self.stream.invocation_metadata() or () if key == "authorization"]
+        if len(given) > 1:
+            raise TokenInvalid(problem="the call has more than one `authorization`")
+        scheme, _, token = str(given[0] if given else "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise TokenInvalid(problem="the call has no token")
         return token.strip()

@@ -127,6 +127,16 @@ def _identified(request: Any) -> Any:
     return identified
 
 
+def proxy_options(target: str) -> list[tuple[str, int]]:
+    """Channel options by which a proxy of the environment is not used for this machine's own services.
+
+    No proxy can reach them, though `http_proxy` is often set without `no_proxy`.
+    """
+    host = target.rpartition(":")[0].strip("[]")
+    is_loopback = host in {"localhost", "::1"} or host.startswith("127.")
+    return [("grpc.enable_http_proxy", 0)] if is_loopback else []
+
+
 def connect(
     target: str,
     token: Callable[[], str],
@@ -135,9 +145,10 @@ def connect(
     credentials: grpc.ChannelCredentials | None = None,
 ) -> grpc.Channel:
     """A channel to `target` (`host:port`). `token` is called before each call, so that it may be renewed."""
+    options = [*_OPTIONS, *proxy_options(target)]
     channel = (
-        grpc.secure_channel(target, credentials, options=_OPTIONS)
+        grpc.secure_channel(target, credentials, options=options)
         if credentials
-        else grpc.insecure_channel(target, options=_OPTIONS)
+        else grpc.insecure_channel(target, options=options)
     )
     return grpc.intercept_channel(channel, _Outgoing(token, deadline_seconds))

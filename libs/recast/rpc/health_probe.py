@@ -19,7 +19,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 SERVING, INVALID_FLAGS, NO_CONNECTION, RPC_FAILED, NOT_SERVING = range(5)
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_QUICK = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
+_QUICK = [
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 200),
+    ("grpc.enable_http_proxy", 0),
+]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -120,7 +124,8 @@ def _server_certificate(address: str, timeout: float) -> tuple[bytes, str]:
 
 def _channel(flags: argparse.Namespace) -> grpc.Channel:
     """A channel by the flags; OSError when a file cannot be read or the server has no certificate."""
-    options: list[tuple[str, str | int]] = [*_QUICK, ("grpc.primary_user_agent", flags.user_agent)]
+    user_agent = ("grpc.primary_user_agent", flags.user_agent)
+    options: list[tuple[str, str | int]] = [*_QUICK, user_agent]
     if not flags.tls:
         return grpc.insecure_channel(flags.addr, options=options)
     roots, name = None, flags.tls_server_name

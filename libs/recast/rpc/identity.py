@@ -9,11 +9,10 @@ import contextvars
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -21,9 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from recast.contracts.services import SERVICES
 from recast.faults import TokenInvalid
+from recast.rpc.trust import Keys, TrustFile
 
 ISSUER = AUDIENCE = "recast"
 _CACHED_TOKENS = 10_000
+_SKEW_SECONDS = 60.0  # by which the clock of an issuer may be ahead
 
 
 @dataclass(frozen=True)
@@ -108,40 +109,53 @@ class ServiceTokens:
 
 
 class Verifier:
-    """Verifies tokens against a trust file.
+    """Verifies tokens by the keys that a service trusts.
 
-    A verified token is cached until it expires: ES256 costs 100 µs.
+    A verified token is cached until it expires, or the keys change: ES256 costs 100 µs. A token that is valid
+    for longer than `people_seconds`, or a service's for longer than `service_seconds`, is refused.
     """
 
     def __init__(
-        self, trusted: Mapping[str, Mapping[str, Any]], now: Callable[[], float] = time.time
+        self,
+        keys: Callable[[], Keys],
+        now: Callable[[], float] = time.time,
+        people_seconds: float = 3600.0,
+        service_seconds: float = 600.0,
     ) -> None:
         self._now = now
-        self._keys = {key_id: (jwt.PyJWK(dict(jwk)).key, jwk) for key_id, jwk in trusted.items()}
+        self._keys = keys
+        self._people_seconds, self._service_seconds = people_seconds, service_seconds
         self._seen: dict[str, tuple[Caller, float]] = {}
+        self._seen_by: Keys = {}
         self._lock = threading.Lock()  # over the cache, which handler threads share
 
     @classmethod
-    def load(cls, path: Path) -> "Verifier":
-        """Reads a trust file."""
-        return cls({jwk["kid"]: jwk for jwk in json.loads(path.read_text())["keys"]})
+    def load(cls, path: Path, people_seconds: float = 3600.0, service_seconds: float = 600.0) -> "Verifier":
+        """Verifies by a trust file, which is read again when it changes."""
+        return cls(TrustFile(path).keys, people_seconds=people_seconds, service_seconds=service_seconds)
 
     def verify(self, token: str) -> Caller:
         """The caller in the token; TokenInvalid when it cannot be trusted."""
+        keys = self._keys()
+        if keys is not self._seen_by:
+            with self._lock:
+                self._seen, self._seen_by = {}, keys
         known = self._seen.get(token)
         if known and known[1] > self._now():
             return known[0]
-        caller, expires = self._verify(token)
+        caller, expires = self._verify(token, keys)
         with self._lock:
+            if keys is not self._seen_by:  # they changed meanwhile: the next call decides anew
+                return caller
             if len(self._seen) >= _CACHED_TOKENS:
                 self._seen.clear()
             self._seen[token] = (caller, expires)
         return caller
 
-    def _verify(self, token: str) -> tuple[Caller, float]:
+    def _verify(self, token: str, keys: Keys) -> tuple[Caller, float]:
         try:
             key_id = jwt.get_unverified_header(token).get("kid", "")
-            key, jwk = self._keys[key_id]
+            key, jwk = keys[key_id]
             claims = jwt.decode(
                 token,
                 key,
@@ -160,7 +174,11 @@ class Verifier:
             raise TokenInvalid(problem=f"the token cannot be trusted: {problem}") from None
         if caller.role not in jwk["roles"] or jwk.get("subject", caller.subject) != caller.subject:
             raise TokenInvalid(problem=f"key {key_id} may not speak for {caller.role} {caller.subject}")
-        return caller, float(claims["exp"])
+        longest = self._service_seconds if caller.role == "service" else self._people_seconds
+        expires = float(claims["exp"])
+        if expires - self._now() > longest + _SKEW_SECONDS:
+            raise TokenInvalid(problem=f"the token is valid for more than {longest:.0f} s")
+        return caller, expires
 
 
 def create_keys(folder: Path) -> None:

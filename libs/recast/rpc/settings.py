@@ -41,6 +41,10 @@ class ServiceSettings(BaseSettings):
     """The most pieces of long-running work at once in this process."""
     lease_seconds: float = 10.0
     """The length of a worker's lease, renewed while it is alive."""
+    token_seconds: int = Field(default=3600, ge=60)
+    """The longest lifetime of a person's token; a longer one is refused."""
+    service_token_seconds: int = Field(default=600, ge=60)
+    """The longest lifetime of a service's token."""
     reflection: bool = True
     """Whether reflection serves the contracts, without a token."""
     request_id_days: int = Field(default=7, ge=1)

@@ -1,7 +1,6 @@
 """The stack in the foreground, for people: endpoints, warnings, Ctrl-C to stop."""
 
 import json
-import os
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
@@ -11,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 
 from recast.client import SERVICES, Service, Settings
-from recast.client.tokens import mint
 from recast.contracts.services import PORTS
 from recast.rpc.shutdown import ShutdownSignal
 from recast.stack.local import LocalStack
@@ -21,7 +19,6 @@ _POLL_SECONDS = 0.3
 _COLOURS = dict(zip(SERVICES, cycle(("cyan", "magenta", "blue", "green", "yellow")), strict=False))
 _LOUD = ("warning", "error", "critical")
 # The token of the printed example: valid long enough to try it.
-_EXAMPLE_TOKEN_SECONDS = 8 * 3600.0
 
 
 def run(root: Path, first_port: int = PORTS[SERVICES[0]], console: Console | None = None) -> int:
@@ -60,8 +57,6 @@ def _run(stack: LocalStack, root: Path, console: Console, shutdown: ShutdownSign
 
 def _welcome(stack: LocalStack, root: Path) -> Text:
     ends = stack.endpoints
-    settings = Settings(keys=stack.keys, user=os.environ.get("USER") or "somebody")
-    token = mint(settings, "demo", lifetime_seconds=_EXAMPLE_TOKEN_SECONDS)()
     text = Text("Recast is up\n", style="bold green")
     for service in SERVICES:
         text.append(f"  {service:5}", style=_COLOURS[service])
@@ -74,7 +69,7 @@ def _welcome(stack: LocalStack, root: Path) -> Text:
     text.append("\nin another terminal:\n", style="not bold default")
     text.append(f"  {setting}recast server list\n", style="not bold default")
     text.append(
-        f"  grpcurl -plaintext -H 'authorization: Bearer {token}' \\\n"
+        f'  grpcurl -plaintext -H "authorization: Bearer $({setting}recast token)" \\\n'
         f'    -d \'{{"parent": "projects/demo"}}\' {ends["csbs"]} recast.csbs.v1.BackupService/ListBackups\n',
         style="not bold default",
     )

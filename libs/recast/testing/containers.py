@@ -22,7 +22,11 @@ from recast.testing.session import begin_session, labels_of, new_folder, remove_
 START_SECONDS = 60.0
 _CHECK_SECONDS = 0.5
 _SECRETS = "/run/secrets"
-_QUICK = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
+_QUICK = [
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 200),
+    ("grpc.enable_http_proxy", 0),
+]
 
 
 class ContainerNotServing(StackProblem):

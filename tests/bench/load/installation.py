@@ -72,7 +72,8 @@ class Installation:
     def token(self, service: Service | None = None) -> str:
         """A token of the load's project: a user's, or a service's."""
         settings = Settings(endpoints=self.endpoints, project=rows.PROJECT, keys=self.layout.keys)
-        return mint(settings, rows.PROJECT, service=service, lifetime_seconds=86_400)()
+        lifetime = 600 if service else 3_600  # the longest that services take
+        return mint(settings, rows.PROJECT, service=service, lifetime_seconds=lifetime)()
 
 
 def write_peer_answers(folder: Path) -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from recast.faults import TokenInvalid
 from recast.rpc.identity import Caller, ServiceTokens, Signer, Verifier, acting_for, create_keys
+from recast.rpc.trust import Keys, TrustFile
 
 ME = Caller("me", "demo", "user")
 
@@ -32,9 +33,9 @@ class CountsVerifications(Verifier):
 
     count = 0
 
-    def _verify(self, token: str) -> tuple[Caller, float]:
+    def _verify(self, token: str, keys: Keys) -> tuple[Caller, float]:
         self.count += 1
-        return super()._verify(token)
+        return super()._verify(token, keys)
 
 
 @pytest.fixture
@@ -46,8 +47,7 @@ def clock() -> Clock:
 @pytest.fixture
 def verifier(keys: Path, clock: Clock) -> CountsVerifications:
     """A verifier that has seen no token."""
-    trusted = json.loads((keys / "trusted.json").read_text())["keys"]
-    return CountsVerifications({key["kid"]: key for key in trusted}, clock)
+    return CountsVerifications(TrustFile(keys / "trusted.json").keys, clock)
 
 
 class TestKeys:
@@ -159,3 +159,82 @@ class TestTokens:
             assert tokens() == first
             clock.now += 2
             assert tokens() != first
+
+
+class TestLifetimes:
+    """The longest lifetime of a token."""
+
+    @pytest.mark.parametrize(
+        ("key", "caller", "longest"),
+        [
+            ("people", ME, 3600),
+            ("people", Caller("me", "demo", "operator"), 3600),
+            ("ims", Caller("ims", "demo", "service"), 600),
+        ],
+    )
+    @pytest.mark.fault("FAULT-TOKENS")
+    def test_a_token_for_too_long_is_refused(
+        self, keys: Path, key: str, caller: Caller, longest: int
+    ) -> None:
+        """A token is valid for an hour at most, a service's for ten minutes, and the skew of a clock."""
+        verifier, signer = Verifier.load(keys / "trusted.json"), Signer.load(keys / f"{key}.pem")
+        for seconds in (longest, longest + 30):
+            made = signer.token(caller, now=time.time(), lifetime_seconds=seconds)
+            assert verifier.verify(made) == caller
+        for seconds in (longest + 120, 8 * 3600, 10**9):
+            with pytest.raises(TokenInvalid, match=f"valid for more than {longest} s"):
+                verifier.verify(signer.token(caller, now=time.time(), lifetime_seconds=seconds))
+
+    def test_the_longest_lifetimes_are_settings(self, keys: Path) -> None:
+        """A service can allow longer or shorter lifetimes."""
+        verifier = Verifier.load(keys / "trusted.json", people_seconds=7200, service_seconds=60)
+        people, ims = (Signer.load(keys / f"{name}.pem") for name in ("people", "ims"))
+        assert verifier.verify(people.token(ME, now=time.time(), lifetime_seconds=7200)) == ME
+        made = ims.token(Caller("ims", "demo", "service"), now=time.time(), lifetime_seconds=600)
+        with pytest.raises(TokenInvalid):
+            verifier.verify(made)
+
+
+class TestTrustFiles:
+    """A trust file that changes while a service runs."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """A folder of keys that a test changes."""
+        create_keys(tmp_path)
+        return tmp_path
+
+    def write(self, folder: Path, names: set[str]) -> None:
+        """Replaces the trust file by one with these keys, as an operator does: by a rename."""
+        trusted = json.loads((folder / "all.json").read_text())["keys"]
+        new = folder / "new.json"
+        new.write_text(json.dumps({"keys": [each for each in trusted if each["kid"] in names]}))
+        new.rename(folder / "trusted.json")
+
+    @pytest.mark.fault("FAULT-TOKENS")
+    def test_a_removed_key_stops_at_once(self, folder: Path) -> None:
+        """A token that was verified before is refused once its key is gone, and trusted when it is back."""
+        (folder / "all.json").write_bytes((folder / "trusted.json").read_bytes())
+        verifier = Verifier.load(folder / "trusted.json")
+        token = Signer.load(folder / "people.pem").token(ME, now=time.time(), lifetime_seconds=60)
+        assert verifier.verify(token) == ME
+        self.write(folder, {"ims"})
+        with pytest.raises(TokenInvalid, match="people"):
+            verifier.verify(token)
+        self.write(folder, {"ims", "people"})
+        assert verifier.verify(token) == ME
+
+    @pytest.mark.parametrize("damage", ["", "{", '{"keys": [{}]}', '{"keys": 1}', None])
+    @pytest.mark.fault("FAULT-TOKENS")
+    def test_an_unreadable_file_changes_nothing(self, folder: Path, damage: str | None) -> None:
+        """While the file is damaged or absent the keys of before are trusted; a good file counts again."""
+        path = folder / "trusted.json"
+        good = path.read_bytes()
+        verifier = Verifier.load(path)
+        path.unlink()
+        if damage is not None:
+            path.write_text(damage)
+        token = Signer.load(folder / "people.pem").token(ME, now=time.time(), lifetime_seconds=60)
+        assert verifier.verify(token) == ME
+        path.write_bytes(good)
+        assert verifier.verify(token) == ME

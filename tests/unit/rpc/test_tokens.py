@@ -241,3 +241,16 @@ def test_the_log_of_a_refused_call_names_no_earlier_caller(service: Any, logs: l
     for _ in range(20):
         refused(service, None)
     assert {(entry["event"], entry["subject"], entry["project"]) for entry in logs} == {("refused", "", "")}
+
+
+@pytest.mark.fault("FAULT-TOKENS")
+def test_a_repeated_authorization_is_refused(service: Any) -> None:
+    """A call with two `authorization` headers is refused, whatever they hold: proxies choose differently."""
+    good = f"Bearer {service.token(ME)}"
+    with grpc.insecure_channel(service.target) as channel:
+        stub = csbs_grpc.BackupServiceStub(channel)
+        for headers in ([good, good], [good, "Bearer x"], ["Basic x", good]):
+            with pytest.raises(grpc.RpcError) as refused:
+                stub.GetBackup(GET, metadata=[("authorization", each) for each in headers])
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert "more than one `authorization`" in refused.value.details()

@@ -62,7 +62,9 @@ def test_foreground_prints_its_addresses_and_stops(
     assert code == 0
     assert re.search(r"csbs +127\.0\.0\.1:\d+", printed)
     assert f"RECAST_KEYS={tmp_path}/root/keys recast server list\n" in printed
-    assert re.search(r"grpcurl -plaintext -H 'authorization: Bearer [\w.-]+'", printed)
+    bearer = r'grpcurl -plaintext -H "authorization: Bearer \$\([^)]*recast token\)"'
+    assert re.search(bearer, printed)
+    assert "eyJ" not in printed  # no token stays in the scrollback
     assert "csbs warning disk is nearly full free_bytes=7\n" in printed
     assert "settings" not in printed
     assert f"stopped; the data stays in {tmp_path}/root\n" in rest.replace("\n/", "/")

@@ -14,6 +14,7 @@ from recast.client.cli.options import AnswerFormat
 from recast.client.cli.render import table
 from recast.client.settings import Settings
 from recast.contracts.services import SERVICES
+from recast.rpc.channel import proxy_options
 
 _PATIENCE_SECONDS = 2.0
 _UNAVAILABLE = 5
@@ -44,7 +45,7 @@ def status(
 
 
 def _health(endpoint: str) -> str:
-    with grpc.insecure_channel(endpoint) as channel:
+    with grpc.insecure_channel(endpoint, options=proxy_options(endpoint)) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=_PATIENCE_SECONDS

@@ -27,7 +27,12 @@ def token(
         str, typer.Option("--project", "-p", envvar="RECAST_PROJECT", help="The project.")
     ] = "demo",
     lifetime: Annotated[
-        float, typer.Option("--lifetime", min=1, help="Seconds until it expires.")
+        float,
+        typer.Option(
+            "--lifetime",
+            min=1,
+            help="Seconds until it expires: up to 3600, or 600 with --as.",
+        ),
     ] = LIFETIME_SECONDS,
 ) -> None:
     """It is signed with the keys in RECAST_KEYS, and valid until it expires.

@@ -69,7 +69,7 @@ class App:
         self._server = Server(
             "csbs",
             settings.address,
-            Verifier.load(settings.trusted_keys_file),
+            Verifier.load(settings.trusted_keys_file, settings.token_seconds, settings.service_token_seconds),
             [
                 Registration(
                     "recast.csbs.v1.BackupService",

@@ -84,7 +84,7 @@ class App:
         self._server = Server(
             "ecs",
             settings.address,
-            Verifier.load(settings.trusted_keys_file),
+            Verifier.load(settings.trusted_keys_file, settings.token_seconds, settings.service_token_seconds),
             [
                 Registration(
                     "recast.ecs.v1.ServerService",

@@ -72,7 +72,7 @@ class App:
         self._server = Server(
             "ims",
             settings.address,
-            Verifier.load(settings.trusted_keys_file),
+            Verifier.load(settings.trusted_keys_file, settings.token_seconds, settings.service_token_seconds),
             [
                 Registration(
                     "recast.ims.v1.ImageService",

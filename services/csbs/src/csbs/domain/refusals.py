@@ -52,8 +52,8 @@ class ServerDisksChanged(Refusal):
     kind = Kind.ABORTED
     reason = "SERVER_DISKS_CHANGED"
     message = (
-        "disk {disk} was attached to or detached from server {server} after the request of {backup} and before "
-        "its freeze; back the server up again"
+        "disk {disk} was attached to or detached from server {server} after the request of {backup} and "
+        "before its freeze; back the server up again"
     )
     in_the_way = "disk"
 
