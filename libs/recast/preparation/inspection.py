@@ -11,6 +11,7 @@ from recast.preparation.checks import Check, all_unknown, met, run_checks, unkno
 from recast.preparation.content import BudgetedReader, ContentReader, UnreadableError
 from recast.preparation.filetree import FileTree
 from recast.preparation.fstab import MountedTree
+from recast.preparation.journal import SCAN_BUDGET_BYTES, replayed
 from recast.preparation.partitions import GPT_LDM, MBR_LDM, Partition, PartitionTable, read_table
 from recast.preparation.report import FileSystem, Finding, Report, printable
 from recast.preparation.signatures import Signature, read_signature
@@ -64,7 +65,7 @@ def inspect_here(reader: ContentReader) -> Report:
     budgeted = BudgetedReader(reader)
     try:
         table = read_table(budgeted)
-        volumes = list(_read_volumes(budgeted, table))
+        volumes = list(_read_volumes(budgeted, BudgetedReader(reader, SCAN_BUDGET_BYTES), table))
     except UnreadableError as error:
         return unread_report(str(error))
     return _report(table, volumes)
@@ -76,8 +77,10 @@ def unread_report(reason: str) -> Report:
     return Report("unknown", "", "", "unknown", "none", (), findings)
 
 
-def _read_volumes(reader: BudgetedReader, table: PartitionTable) -> Iterator[Volume]:
-    image = ReaderImage(reader)
+def _read_volumes(
+    reader: BudgetedReader, scan_reader: BudgetedReader, table: PartitionTable
+) -> Iterator[Volume]:
+    """Yield the volumes of the disk in `reader`. Scans of journals read it by `scan_reader`."""
     whole = Partition(0, 0, reader.size_bytes, 0)
     for partition in table.partitions or (() if table.problem else (whole,)):
         is_cut = partition.offset + partition.length > reader.size_bytes
@@ -86,13 +89,22 @@ def _read_volumes(reader: BudgetedReader, table: PartitionTable) -> Iterator[Vol
         tree = None
         if signature.type in READABLE_TYPES:
             try:
-                tree = SleuthKitTree(image, partition.offset, signature.type)
+                content = _as_booted(reader, scan_reader, partition, signature)
+                tree = SleuthKitTree(ReaderImage(content), partition.offset, signature.type)
+                signature = _signature(content, partition)  # the journal may have a newer label
             except UnreadableError as error:
                 problem = str(error)
         yield Volume(partition, signature, tree, problem)
 
 
-def _signature(reader: BudgetedReader, partition: Partition) -> Signature:
+def _as_booted(
+    reader: ContentReader, scan_reader: ContentReader, partition: Partition, signature: Signature
+) -> ContentReader:
+    """Return the disk's content as a boot finds it: the volume's journal, if it is ext, is replayed first."""
+    return reader if signature.type == "ntfs" else replayed(reader, scan_reader, partition.offset)
+
+
+def _signature(reader: ContentReader, partition: Partition) -> Signature:
     if partition.offset >= reader.size_bytes:
         return Signature("outside")
     if partition.type in GPT_LDM or partition.type == MBR_LDM:
