@@ -19,9 +19,8 @@ from recast.diskimage.errors import (
     SizeRefused,
 )
 from recast.diskimage.host import DiskHost, active_path
-from recast.diskimage.imports import (
+from recast.diskimage.import_refusals import (
     HasSnapshots,
-    ImportedImage,
     ImportRefused,
     IsDamaged,
     IsEmpty,
@@ -31,9 +30,8 @@ from recast.diskimage.imports import (
     NamesBackingFile,
     NamesDataFile,
     UsesUnknownFeature,
-    inspect_image,
-    open_imported,
 )
+from recast.diskimage.imports import ImportedImage, inspect_image, open_imported
 from recast.diskimage.new_disks import NewDisk
 from recast.diskimage.qemu_img import ImageFormat
 from recast.diskimage.reader import DiskReader
