@@ -73,3 +73,33 @@ class IsTooLarge(ImportRefused):
         super().__init__(f"the disk in the file has {virtual_bytes} bytes; at most {most_bytes} are allowed")
         self.virtual_bytes = virtual_bytes
         self.most_bytes = most_bytes
+
+
+class IsTooFragmented(ImportRefused):
+    """The list of the file's pieces would take too much memory."""
+
+    def __init__(self, most_pieces: int) -> None:
+        super().__init__(
+            f"the file holds its data in more than {most_pieces} pieces; rewrite it: "
+            "qemu-img convert -f qcow2 -O qcow2 OLD NEW"
+        )
+
+
+class ExpandsTooMuch(ImportRefused):
+    """The compressed content is far larger than the file."""
+
+    def __init__(self, data_bytes: int, file_bytes: int, most: int) -> None:
+        super().__init__(
+            f"the file of {file_bytes} bytes expands to {data_bytes}, more than {most} times; "
+            "send it uncompressed: qemu-img convert -f qcow2 -O qcow2 OLD NEW"
+        )
+
+
+class SizeNeedsSectors(ImportRefused):
+    """QEMU, which decompresses the file, would leave out the last bytes of its disk."""
+
+    def __init__(self, size_bytes: int, rounded_bytes: int) -> None:
+        super().__init__(
+            f"the compressed disk in the file has {size_bytes} bytes, not whole sectors of 512; "
+            f"mend it: qemu-img resize -f qcow2 FILE {rounded_bytes}"
+        )

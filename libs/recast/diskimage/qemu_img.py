@@ -6,6 +6,7 @@ paths are absolute, so that QEMU cannot take a part of a name for a protocol.
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from recast.diskimage.errors import DiskBusy, DiskImageError, QemuImgMissing
+from recast.diskimage.errors import DiskBusy, DiskImageError, QemuImgMissing, SourceUnreadable
 
 ImageFormat = Literal["qcow2", "raw"]
 Watch = Callable[[], None]
@@ -82,24 +83,33 @@ def convert_to_raw(
     path: Path,
     image_format: ImageFormat,
     target: Path,
-    virtual_bytes: int,
+    data_bytes: int,
     address_space_bytes: int = ADDRESS_SPACE_BYTES,
     watch: Watch | None = None,
+    *,
+    target_is_zero: bool = False,
 ) -> None:
-    """Write an image's content into a sparse raw file, under limits on memory."""
-    timeout = _seconds_to_move(virtual_bytes)
+    """Write an image's content into a sparse raw file, under limits on memory and on time for `data_bytes`.
+
+    `target_is_zero`: the file is there, has the image's size and reads as zeros. Raises SourceUnreadable when
+    the image cannot be read.
+    """
+    timeout = _seconds_to_move(data_bytes)
     limits = Limits(address_space_bytes, cpu_seconds=int(timeout))
+    existing = ["-n", "--target-is-zero"] if target_is_zero else []
     _run(
-        ["convert", "-q", "-f", image_format, "-O", "raw", path, target],
+        ["convert", "-q", *existing, "-f", image_format, "-O", "raw", path, target],
         timeout=timeout,
         limits=limits,
         watch=watch,
     )
 
 
-def info(path: Path, image_format: ImageFormat, limits: Limits | None = None) -> dict[str, Any]:
+def info(
+    path: Path, image_format: ImageFormat, limits: Limits | None = None, watch: Watch | None = None
+) -> dict[str, Any]:
     """Return qemu-img's report on an image. Raises DiskBusy while another process may write to it."""
-    answer = _run(["info", "--output=json", "-f", image_format, path], limits=limits)
+    answer = _run(["info", "--output=json", "-f", image_format, path], limits=limits, watch=watch)
     return dict(json.loads(answer))
 
 
@@ -209,6 +219,9 @@ def _failure(command: str, code: int, stderr: str) -> DiskImageError:
     first_line = next((line for line in stderr.splitlines() if line.strip()), f"ended with code {code}")
     if "Failed to get" in stderr and "lock" in stderr:
         return DiskBusy(first_line)
+    # qemu-img convert's message; SIGXCPU: decompression took more than the limit for honest content.
+    if "error while reading" in stderr or code == -signal.SIGXCPU:
+        return SourceUnreadable(f"qemu-img {command}: {first_line.removeprefix('qemu-img: ')}")
     if "failed to execute qemu-img" in stderr:  # prlimit's message when it finds no such program
         return QemuImgMissing("qemu-img", "qemu-utils")
     return DiskImageError(f"qemu-img {command}: {first_line.removeprefix('qemu-img: ')}")
