@@ -15,30 +15,34 @@ from recast.diskimage.errors import (
     FreezeEnded,
     FreezeNotFound,
     NameRefused,
+    OutOfSpace,
     QemuImgMissing,
     SizeRefused,
 )
 from recast.diskimage.host import DiskHost, active_path
-from recast.diskimage.imports import (
+from recast.diskimage.import_refusals import (
+    ExpandsTooMuch,
     HasSnapshots,
-    ImportedImage,
     ImportRefused,
     IsDamaged,
     IsEmpty,
     IsEncrypted,
     IsNotItsFormat,
+    IsTooFragmented,
     IsTooLarge,
     NamesBackingFile,
     NamesDataFile,
+    SizeNeedsSectors,
     UsesUnknownFeature,
-    inspect_image,
-    open_imported,
 )
+from recast.diskimage.imports import MAX_EXPANSION, ImportedImage, inspect_image, open_imported
 from recast.diskimage.new_disks import NewDisk
 from recast.diskimage.qemu_img import ImageFormat
 from recast.diskimage.reader import DiskReader
+from recast.diskimage.space import free_bytes
 
 __all__ = [
+    "MAX_EXPANSION",
     "BaseInUse",
     "BaseNotFound",
     "DiskBusy",
@@ -48,6 +52,7 @@ __all__ = [
     "DiskImageError",
     "DiskNotFound",
     "DiskReader",
+    "ExpandsTooMuch",
     "FreezeEnded",
     "FreezeNotFound",
     "HasSnapshots",
@@ -58,15 +63,19 @@ __all__ = [
     "IsEmpty",
     "IsEncrypted",
     "IsNotItsFormat",
+    "IsTooFragmented",
     "IsTooLarge",
     "NameRefused",
     "NamesBackingFile",
     "NamesDataFile",
     "NewDisk",
+    "OutOfSpace",
     "QemuImgMissing",
+    "SizeNeedsSectors",
     "SizeRefused",
     "UsesUnknownFeature",
     "active_path",
+    "free_bytes",
     "inspect_image",
     "open_imported",
 ]

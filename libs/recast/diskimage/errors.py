@@ -15,6 +15,19 @@ class QemuImgMissing(DiskImageError):
         self.package = package
 
 
+class SourceUnreadable(DiskImageError):
+    """qemu-img could not read the image that it was to convert; nothing else failed."""
+
+
+class OutOfSpace(DiskImageError):
+    """A folder has not enough free bytes for what is to be written to it."""
+
+    def __init__(self, needed_bytes: int, free_bytes: int) -> None:
+        super().__init__(f"{needed_bytes} bytes are needed, and {free_bytes} are free")
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+
+
 class DiskBusy(DiskImageError):
     """Another process or thread is using the files. Retryable: nothing was changed."""
 

@@ -1,12 +1,26 @@
 """Checks of untrusted files: the refusals before any program opens them, and the checks by qemu-img."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from recast.diskimage import qemu_img
-from recast.diskimage.errors import DiskBusy, DiskImageError, QemuImgMissing
+from recast.diskimage.errors import DiskBusy, DiskImageError, QemuImgMissing, SourceUnreadable
+from recast.diskimage.import_refusals import (
+    ExpandsTooMuch,
+    HasSnapshots,
+    IsDamaged,
+    IsEmpty,
+    IsEncrypted,
+    IsNotItsFormat,
+    IsTooLarge,
+    NamesBackingFile,
+    NamesDataFile,
+    SizeNeedsSectors,
+    UsesUnknownFeature,
+)
 from recast.diskimage.names import SECTOR_BYTES
+from recast.diskimage.probes import probed_format
 from recast.diskimage.qcow2_header import (
     FEATURE_CORRUPT,
     KNOWN_FEATURES,
@@ -14,101 +28,17 @@ from recast.diskimage.qcow2_header import (
     Qcow2Header,
     read_header,
 )
+from recast.diskimage.qcow2_map import Qcow2Map, read_map
 from recast.diskimage.qemu_img import ImageFormat, Limits, Watch
-from recast.diskimage.reader import DiskReader, open_chain, open_raw
+from recast.diskimage.reader import DiskReader, joined, open_raw
+from recast.diskimage.space import reserve
+
+MAX_EXPANSION = 100
+_READ_BYTES = 1 << 20
 
 # QEMU's own limits for tables that it loads into memory.
 _MOST_L1_ENTRIES = (32 << 20) // 8
 _MOST_REFCOUNT_TABLE_BYTES = 8 << 20
-
-# The signatures of other formats, with their position; a negative one counts from the end.
-_OTHER_FORMATS = (
-    (0, b"QFI\xfb", "qcow2"),
-    (0, b"KDMV", "vmdk"),
-    (0, b"COWD", "vmdk"),
-    (0, b"# Disk DescriptorFile", "vmdk"),
-    (0, b"vhdxfile", "vhdx"),
-    (0, b"conectix", "vhd"),
-    (-512, b"conectix", "vhd"),
-    (0, b"LUKS\xba\xbe", "luks"),
-    (0, b"QED\x00", "qed"),
-    (0, b"WithoutFreeSpace", "parallels"),
-    (0, b"WithouFreSpacExt", "parallels"),
-    (64, b"\x7f\x10\xda\xbe", "vdi"),
-    (-512, b"koly", "dmg"),
-)
-
-
-class ImportRefused(DiskImageError):
-    """A file that cannot become a disk; the message is for its sender."""
-
-
-class NamesBackingFile(ImportRefused):
-    """The file's content would come from another file."""
-
-    def __init__(self, backing_file: str | None) -> None:
-        named = "without naming it" if backing_file is None else f"({backing_file!r})"
-        super().__init__(f"the file builds on a backing file {named}; send one file that holds everything")
-
-
-class NamesDataFile(ImportRefused):
-    """The file's content would come from another file."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the file keeps its data in an external data file; send one file that holds everything"
-        )
-
-
-class IsEncrypted(ImportRefused):
-    """The file cannot be read without a key."""
-
-    def __init__(self) -> None:
-        super().__init__("the file is encrypted; send it decrypted")
-
-
-class HasSnapshots(ImportRefused):
-    """The file holds more than one state of a disk."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__(f"the file holds {count} internal snapshots; send one without")
-
-
-class IsNotItsFormat(ImportRefused):
-    """The content is not of the format that was claimed."""
-
-    def __init__(self, claimed: str, why: str) -> None:
-        super().__init__(f"the file is not what its format says: {claimed} was given, but {why}")
-
-
-class UsesUnknownFeature(ImportRefused):
-    """The file needs a newer reader than ours."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__(f"the file uses qcow2 features that are not known here (bits {features:#x})")
-
-
-class IsDamaged(ImportRefused):
-    """The file contradicts itself, or its check did not end within its limits."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(f"the file is damaged: {why}")
-
-
-class IsEmpty(ImportRefused):
-    """A disk of no size."""
-
-    def __init__(self) -> None:
-        super().__init__("the disk in the file has no size")
-
-
-class IsTooLarge(ImportRefused):
-    """The disk in the file exceeds the limit."""
-
-    def __init__(self, virtual_bytes: int, most_bytes: int) -> None:
-        super().__init__(f"the disk in the file has {virtual_bytes} bytes; at most {most_bytes} are allowed")
-        self.virtual_bytes = virtual_bytes
-        self.most_bytes = most_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,27 +47,43 @@ class ImportedImage:
 
     image_format: ImageFormat
     virtual_size_bytes: int
+    data_bytes: int = field(default=0, compare=False)
+    """At most as many bytes of the disk differ from zero."""
+    scratch_bytes: int = field(default=0, compare=False)
+    """`open_imported` writes as many bytes to its folder."""
 
 
 def inspect_image(
-    path: Path, image_format: ImageFormat, max_virtual_bytes: int, watch: Watch | None = None
+    path: Path,
+    image_format: ImageFormat,
+    max_virtual_bytes: int,
+    watch: Watch | None = None,
+    *,
+    max_expansion: int = MAX_EXPANSION,
 ) -> ImportedImage:
     """Decide whether a file with the claimed `image_format` may become a disk.
 
-    `watch` is called periodically, and may raise. The file must not change from now on.
-    Raises a subclass of ImportRefused with the reason.
+    The content of a compressed file may have `max_expansion` times the file's bytes. `watch` is called
+    periodically, and may raise. The file must not change from now on. Raises a subclass of ImportRefused with
+    the reason.
     """
+    allocated_bytes = path.stat().st_blocks * 512
     if image_format == "raw":
-        image = ImportedImage("raw", _raw_size(path))
-    else:
-        image = ImportedImage("qcow2", _rounded(_safe_header(path).size_bytes))
-    if image.virtual_size_bytes == 0:
-        raise IsEmpty
-    if image.virtual_size_bytes > max_virtual_bytes:
-        raise IsTooLarge(image.virtual_size_bytes, max_virtual_bytes)
-    if image_format == "qcow2":
-        _check_with_qemu(path, image.virtual_size_bytes, watch)
-    return image
+        _check_size(size_bytes := _raw_size(path), max_virtual_bytes)
+        return ImportedImage("raw", size_bytes, min(size_bytes, allocated_bytes))
+    header = _safe_header(path)
+    _check_size(size_bytes := _rounded(header.size_bytes), max_virtual_bytes)
+    content = read_map(path, header, watch)
+    _check_reading(path, header, watch)
+    if not content.compressed_bytes:
+        # A file of allocated clusters without content, as `preallocation=metadata` makes it, has holes.
+        return ImportedImage("qcow2", size_bytes, min(content.data_bytes, allocated_bytes))
+    file_bytes = path.stat().st_size
+    if content.data_bytes > max_expansion * file_bytes:
+        raise ExpandsTooMuch(content.data_bytes, file_bytes, max_expansion)
+    if header.size_bytes % SECTOR_BYTES:
+        raise SizeNeedsSectors(header.size_bytes, size_bytes)
+    return ImportedImage("qcow2", size_bytes, content.data_bytes, content.data_bytes)
 
 
 def open_imported(
@@ -145,19 +91,42 @@ def open_imported(
 ) -> DiskReader:
     """Open a file that `inspect_image` accepted. `scratch` is the folder for a compressed one's content.
 
-    Decompression may be slow: `watch` is called periodically, and may raise.
+    Decompression may be slow: `watch` is called periodically, and may raise. Raises OutOfSpace before
+    anything is decompressed, and IsDamaged when the file cannot be decompressed.
     """
     if image_format == "raw":
         return open_raw(path.absolute(), _raw_size(path))
-    virtual_bytes = _rounded(_safe_header(path).size_bytes)
-    reader = open_chain([(path.absolute(), "qcow2")])
-    if reader is not None:
-        return reader
+    header = _safe_header(path)
+    size_bytes = _rounded(header.size_bytes)
+    content = read_map(path, header, watch)
+    if not content.compressed_bytes:
+        return DiskReader(size_bytes, [path.absolute()], content.extents)
     with TemporaryDirectory(dir=scratch) as folder:
         # The reader has the file open when the folder is removed: a kill leaves no file behind.
-        plain = Path(folder).absolute() / "plain.raw"
-        qemu_img.convert_to_raw(path.absolute(), "qcow2", plain, virtual_bytes, watch=watch)
-        return open_raw(plain, virtual_bytes)
+        unpacked = Path(folder).absolute() / "unpacked.raw"
+        _unpack(path.absolute(), unpacked, size_bytes, content, watch)
+        return open_raw(unpacked, size_bytes)
+
+
+def _unpack(path: Path, target: Path, size_bytes: int, content: Qcow2Map, watch: Watch | None) -> None:
+    """Write a file's content into a sparse raw file whose space is reserved first."""
+    extents = content.extents
+    reserve(target, size_bytes, joined(zip(extents.starts, extents.lengths, strict=True)), content.data_bytes)
+    try:
+        qemu_img.convert_to_raw(path, "qcow2", target, content.data_bytes, watch=watch, target_is_zero=True)
+    except SourceUnreadable as error:
+        with path.open("rb") as file:  # an OSError is our storage's fault, and no damage of the file
+            while file.read(_READ_BYTES):
+                if watch is not None:
+                    watch()
+        raise IsDamaged(str(error)) from None
+
+
+def _check_size(size_bytes: int, max_virtual_bytes: int) -> None:
+    if size_bytes == 0:
+        raise IsEmpty
+    if size_bytes > max_virtual_bytes:
+        raise IsTooLarge(size_bytes, max_virtual_bytes)
 
 
 def _rounded(size_bytes: int) -> int:
@@ -166,16 +135,10 @@ def _rounded(size_bytes: int) -> int:
 
 
 def _raw_size(path: Path) -> int:
-    """Return a raw file's size as a disk. Another format's signature is refused: CVE-2024-32498."""
-    size_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        for position, magic, name in _OTHER_FORMATS:
-            at = position if position >= 0 else size_bytes + position
-            if at >= 0:
-                file.seek(at)
-                if file.read(len(magic)) == magic:
-                    raise IsNotItsFormat("raw", f"its content is that of a {name} file")
-    return _rounded(size_bytes)
+    """Return a raw file's size as a disk, unless QEMU could take it for another format."""
+    if (name := probed_format(path)) is not None:
+        raise IsNotItsFormat("raw", f"its content is that of a {name} file")
+    return _rounded(path.stat().st_size)
 
 
 def _safe_header(path: Path) -> Qcow2Header:
@@ -195,23 +158,22 @@ def _safe_header(path: Path) -> Qcow2Header:
     if unknown := header.incompatible_features & ~KNOWN_FEATURES:
         raise UsesUnknownFeature(unknown)
     if header.incompatible_features & FEATURE_CORRUPT:
-        raise IsDamaged("it is marked as corrupt")
+        raise IsDamaged("it is marked as corrupt; mend it: qemu-img check -f qcow2 -r all FILE")
     table_bytes = header.refcount_table_clusters << header.cluster_bits
     if header.l1_entries > _MOST_L1_ENTRIES or table_bytes > _MOST_REFCOUNT_TABLE_BYTES:
         raise IsDamaged("its tables are larger than qcow2 allows")
     return header
 
 
-def _check_with_qemu(path: Path, virtual_bytes: int, watch: Watch | None) -> None:
-    """Let QEMU check a file with a safe header, and compare its reading of the header with ours."""
+def _check_reading(path: Path, header: Qcow2Header, watch: Watch | None) -> None:
+    """Compare QEMU's reading of a safe header with ours."""
     try:
-        broken = qemu_img.check(path.absolute(), Limits(), watch)
-        seen = qemu_img.info(path.absolute(), "qcow2", Limits())
+        seen = qemu_img.info(path.absolute(), "qcow2", Limits(), watch)
     except (DiskBusy, QemuImgMissing):  # no fault of the file
         raise
     except DiskImageError as error:
         raise IsDamaged(str(error)) from None
-    if broken is not None:
-        raise IsDamaged(broken)
-    if _rounded(seen["virtual-size"]) != virtual_bytes or "backing-filename" in seen or seen.get("encrypted"):
+    # QEMU rounds down to whole sectors.
+    has_other_size = abs(seen["virtual-size"] - header.size_bytes) >= SECTOR_BYTES
+    if has_other_size or "backing-filename" in seen or seen.get("encrypted"):
         raise IsDamaged("its header reads differently to QEMU")

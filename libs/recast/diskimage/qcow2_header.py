@@ -47,6 +47,8 @@ class Qcow2Header:
     incompatible_features: int
     snapshot_count: int
     l1_entries: int
+    l1_offset: int
+    refcount_table_offset: int
     refcount_table_clusters: int
 
 
@@ -72,8 +74,8 @@ def _parse(file: BinaryIO, name: str) -> Qcow2Header:
         size_bytes,
         encryption,
         l1_entries,
-        _,
-        _,
+        l1_offset,
+        refcount_table_offset,
         refcount_table_clusters,
         snapshot_count,
         _,
@@ -100,6 +102,8 @@ def _parse(file: BinaryIO, name: str) -> Qcow2Header:
         incompatible_features=features,
         snapshot_count=snapshot_count,
         l1_entries=l1_entries,
+        l1_offset=l1_offset,
+        refcount_table_offset=refcount_table_offset,
         refcount_table_clusters=refcount_table_clusters,
     )
 

@@ -6,15 +6,18 @@ paths are absolute, so that QEMU cannot take a part of a name for a protocol.
 
 import json
 import os
+import selectors
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from recast.diskimage.errors import DiskBusy, DiskImageError, QemuImgMissing
+from recast.diskimage.errors import DiskBusy, DiskImageError, QemuImgMissing, SourceUnreadable
 
 ImageFormat = Literal["qcow2", "raw"]
 Watch = Callable[[], None]
@@ -26,6 +29,7 @@ METADATA_SECONDS = 120.0
 SLOWEST_BYTES_PER_SECOND = 4 << 20
 # Memory that an untrusted file may make QEMU use.
 ADDRESS_SPACE_BYTES = 1 << 30
+_PIECE_BYTES = 1 << 16
 # Between calls of `watch`.
 _WATCH_SECONDS = 0.25
 # For each thread of a limited qemu-img: 64 of the usual 8 MiB would be half of its address space.
@@ -82,24 +86,33 @@ def convert_to_raw(
     path: Path,
     image_format: ImageFormat,
     target: Path,
-    virtual_bytes: int,
+    data_bytes: int,
     address_space_bytes: int = ADDRESS_SPACE_BYTES,
     watch: Watch | None = None,
+    *,
+    target_is_zero: bool = False,
 ) -> None:
-    """Write an image's content into a sparse raw file, under limits on memory."""
-    timeout = _seconds_to_move(virtual_bytes)
+    """Write an image's content into a sparse raw file, under limits on memory and on time for `data_bytes`.
+
+    `target_is_zero`: the file is there, has the image's size and reads as zeros. Raises SourceUnreadable when
+    the image cannot be read.
+    """
+    timeout = _seconds_to_move(data_bytes)
     limits = Limits(address_space_bytes, cpu_seconds=int(timeout))
+    existing = ["-n", "--target-is-zero"] if target_is_zero else []
     _run(
-        ["convert", "-q", "-f", image_format, "-O", "raw", path, target],
+        ["convert", "-q", *existing, "-f", image_format, "-O", "raw", path, target],
         timeout=timeout,
         limits=limits,
         watch=watch,
     )
 
 
-def info(path: Path, image_format: ImageFormat, limits: Limits | None = None) -> dict[str, Any]:
+def info(
+    path: Path, image_format: ImageFormat, limits: Limits | None = None, watch: Watch | None = None
+) -> dict[str, Any]:
     """Return qemu-img's report on an image. Raises DiskBusy while another process may write to it."""
-    answer = _run(["info", "--output=json", "-f", image_format, path], limits=limits)
+    answer = _run(["info", "--output=json", "-f", image_format, path], limits=limits, watch=watch)
     return dict(json.loads(answer))
 
 
@@ -114,24 +127,26 @@ def check(path: Path, limits: Limits | None = None, watch: Watch | None = None) 
     return ", ".join(f"{count} {key}" for key, count in broken.items()) or None
 
 
-def map_image(path: Path, image_format: ImageFormat, limits: Limits | None = None) -> Iterator[MapEntry]:
-    """Yield an image's extents in order, covering all of it. Streamed: there may be millions."""
-    with tempfile.TemporaryFile() as answer:
-        _run(["map", "--output=json", "-f", image_format, path], limits=limits, stdout=answer)
-        answer.seek(0)
-        for line in answer:  # qemu-img prints an array with one object a line
-            text = line.decode().strip().lstrip("[").rstrip(",]")
-            if text:
-                entry = json.loads(text)
-                yield MapEntry(
-                    start=entry["start"],
-                    length=entry["length"],
-                    depth=entry["depth"],
-                    is_present=entry["present"],
-                    is_zero=entry["zero"],
-                    is_data=entry["data"],
-                    offset=entry.get("offset"),
-                )
+def map_image(
+    path: Path, image_format: ImageFormat, limits: Limits | None = None, watch: Watch | None = None
+) -> Iterator[MapEntry]:
+    """Yield an image's extents in order, covering all of it. Streamed: there may be millions.
+
+    `watch` is called periodically while the extents are read.
+    """
+    for line in _lines(["map", "--output=json", "-f", image_format, path], limits, watch):
+        text = line.decode().strip().lstrip("[").rstrip(",]")  # an array with one object a line
+        if text:
+            entry = json.loads(text)
+            yield MapEntry(
+                start=entry["start"],
+                length=entry["length"],
+                depth=entry["depth"],
+                is_present=entry["present"],
+                is_zero=entry["zero"],
+                is_data=entry["data"],
+                offset=entry.get("offset"),
+            )
 
 
 def _seconds_to_move(data_bytes: int) -> float:
@@ -145,10 +160,61 @@ def _run(
     timeout: float = METADATA_SECONDS,
     limits: Limits | None = None,
     keep_open: Sequence[int] = (),
-    stdout: IO[bytes] | None = None,
     watch: Watch | None = None,
 ) -> str:
     """Run qemu-img and return what it printed. `keep_open` are lock descriptors that it inherits."""
+    with _started(arguments, limits, subprocess.PIPE, keep_open) as child, _killed_on_error(child):
+        try:
+            output, errors = _outcome(child, timeout, watch)
+        except subprocess.TimeoutExpired:
+            raise _too_slow(arguments, timeout) from None
+    if child.returncode in accept:
+        return output.decode()
+    raise _failure(str(arguments[0]), child.returncode, errors.decode(errors="replace"))
+
+
+def _lines(arguments: Sequence[str | Path], limits: Limits | None, watch: Watch | None) -> Iterator[bytes]:
+    """Run qemu-img and yield the lines that it prints, as it prints them.
+
+    They pass through a pipe: a file of them would fill the memory where /tmp is a tmpfs.
+    """
+    end = time.monotonic() + METADATA_SECONDS
+    with (
+        tempfile.TemporaryFile() as errors,  # a few lines
+        _started(arguments, limits, errors) as child,
+        _killed_on_error(child),
+        selectors.DefaultSelector() as selector,
+    ):
+        assert child.stdout is not None
+        selector.register(child.stdout, selectors.EVENT_READ)
+        rest, watched = b"", time.monotonic()
+        while True:
+            is_ready = selector.select(_WATCH_SECONDS)
+            now = time.monotonic()
+            if now > end:
+                raise _too_slow(arguments, METADATA_SECONDS)
+            if watch is not None and now - watched >= _WATCH_SECONDS:
+                watch()
+                watched = now
+            if not is_ready:
+                continue
+            if not (piece := os.read(child.stdout.fileno(), _PIECE_BYTES)):
+                break
+            end = now + METADATA_SECONDS  # stuck is: it prints nothing
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from lines
+        yield rest
+        if child.wait() != 0:
+            errors.seek(0)
+            raise _failure(str(arguments[0]), child.returncode, errors.read().decode(errors="replace"))
+
+
+def _started(
+    arguments: Sequence[str | Path],
+    limits: Limits | None,
+    stderr: int | IO[bytes],
+    keep_open: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
     # prlimit and not preexec_fn: the latter may deadlock in a process that has threads.
     limited = (
         []
@@ -162,11 +228,11 @@ def _run(
         ]
     )
     try:
-        child = subprocess.Popen(
+        return subprocess.Popen(
             [*limited, "qemu-img", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if stdout is None else stdout,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
             # Messages are parsed below: they must be untranslated. One arena: by default each of QEMU's
             # up to 64 threads reserves 64 MiB of addresses for its own arena, more than the limit.
             env={**os.environ, "LC_ALL": "C", "MALLOC_ARENA_MAX": "1"},
@@ -176,23 +242,22 @@ def _run(
         raise QemuImgMissing(
             *(("prlimit", "util-linux") if limited else ("qemu-img", "qemu-utils"))
         ) from None
-    with child:
-        try:
-            output, errors = _outcome(child, timeout, watch)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            raise DiskImageError(f"qemu-img {arguments[0]} had not ended after {timeout:.0f} s") from None
-        except BaseException:  # any: the caller abandons this run
-            child.kill()
-            raise
-    if child.returncode in accept:
-        return "" if output is None else output.decode()
-    raise _failure(str(arguments[0]), child.returncode, errors.decode(errors="replace"))
 
 
-def _outcome(
-    child: subprocess.Popen[bytes], timeout: float, watch: Watch | None
-) -> tuple[bytes | None, bytes]:
+@contextmanager
+def _killed_on_error(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:  # any: the caller abandons this run
+        child.kill()
+        raise
+
+
+def _too_slow(arguments: Sequence[str | Path], timeout: float) -> DiskImageError:
+    return DiskImageError(f"qemu-img {arguments[0]} had not ended after {timeout:.0f} s")
+
+
+def _outcome(child: subprocess.Popen[bytes], timeout: float, watch: Watch | None) -> tuple[bytes, bytes]:
     """Wait for the end, and return stdout and stderr."""
     end = time.monotonic() + timeout
     while True:
@@ -209,6 +274,9 @@ def _failure(command: str, code: int, stderr: str) -> DiskImageError:
     first_line = next((line for line in stderr.splitlines() if line.strip()), f"ended with code {code}")
     if "Failed to get" in stderr and "lock" in stderr:
         return DiskBusy(first_line)
+    # qemu-img convert's message; SIGXCPU: decompression took more than the limit for honest content.
+    if "error while reading" in stderr or code == -signal.SIGXCPU:
+        return SourceUnreadable(f"qemu-img {command}: {first_line.removeprefix('qemu-img: ')}")
     if "failed to execute qemu-img" in stderr:  # prlimit's message when it finds no such program
         return QemuImgMissing("qemu-img", "qemu-utils")
     return DiskImageError(f"qemu-img {command}: {first_line.removeprefix('qemu-img: ')}")

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from recast.diskimage.errors import DiskImageError
-from recast.diskimage.qemu_img import ImageFormat, map_image
+from recast.diskimage.qemu_img import ImageFormat, Watch, map_image
 
 
 class Extents:
@@ -122,12 +122,15 @@ def joined(extents: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield start, end - start
 
 
-def open_chain(files: Sequence[tuple[Path, ImageFormat]]) -> DiskReader | None:
-    """Open an image and the files beneath it, newest first. None when a part is stored compressed."""
+def open_chain(files: Sequence[tuple[Path, ImageFormat]], watch: Watch | None = None) -> DiskReader | None:
+    """Open an image and the files beneath it, newest first. None when a part is stored compressed.
+
+    `watch` is called periodically, and may raise.
+    """
     path, image_format = files[0]
     extents = Extents()
     size_bytes = 0
-    for entry in map_image(path, image_format):
+    for entry in map_image(path, image_format, watch=watch):
         size_bytes = entry.start + entry.length
         if not entry.is_data or entry.is_zero:
             continue

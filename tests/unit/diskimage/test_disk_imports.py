@@ -198,8 +198,6 @@ def test_file_that_is_no_qcow2_is_refused(tmp_path, content):
         (0, b"# Disk DescriptorFile\n", "vmdk"),
         (0, b"vhdxfile", "vhdx"),
         (0, b"conectix", "vhd"),
-        (8192 - 512, b"conectix", "vhd"),
-        (0, b"LUKS\xba\xbe", "luks"),
         (0, b"QED\x00", "qed"),
         (64, b"\x7f\x10\xda\xbe", "vdi"),
     ],
@@ -290,7 +288,7 @@ def take(path, scratch):
     open_imported(path, "qcow2", scratch, give_up)
 
 
-@pytest.mark.parametrize("verb", ["check", "convert"])
+@pytest.mark.parametrize("verb", ["info", "convert"])
 def test_a_long_run_is_ended_by_its_watch(tmp_path, monkeypatch, verb):
     """The watch's exception is raised; no program is left running, and nothing in the scratch folder."""
     raw, packed, scratch = tmp_path / "raw", tmp_path / "packed.qcow2", tmp_path / "scratch"
