@@ -99,8 +99,8 @@ BACKUP = """
 UpdateBackup  ok       ok        ok        ok       ok
 DeleteBackup  busy     ok        busy      busy     ok
 RestoreBackup unrest   ok        unrest    unrest   unrest
-CreateImage   unready  ok        ok        unready  unready
-LockBackup    unready  ok        ok        unready  unready
+CreateImage   unready  ok        unready   unready  unready
+LockBackup    unready  ok        unready   unready  unready
 """
 
 # The same, once "Image can be created" is set.

@@ -130,9 +130,9 @@ def test_the_strict_reading_makes_images_of_available_backups_alone(strict: Tena
         backup=strict.backup("strict"), image=strict.image("x"), request_id="strict"
     )
     with strict.unfinished_backup("strict", "strict") as answer:
-        with refused("BACKUP_NOT_IMAGE_READY", vendor_code="CSBS.8001"):
+        with refused("BACKUP_NOT_AVAILABLE", rule="R06", vendor_code="CSBS.8001"):
             strict.start_image("strict", "strict")
-        with refused("BACKUP_NOT_IMAGE_READY", state="CREATING"):
+        with refused("BACKUP_NOT_AVAILABLE", state="CREATING"):
             strict.as_service("ims").locks.LockBackup(lock)
     strict.wait(answer.operation, "csbs")
     assert state_of(strict.create_image("strict", "strict")) == "NORMAL"

@@ -372,7 +372,7 @@ class World:
         """Whether an image can be made of a backup."""
         require(not backup.image, "BACKUP_ALREADY_HAS_IMAGE")
         is_marked = backup.state == "CREATING" and backup.ready
-        require(backup.state in {"AVAILABLE", "RESTORING"} or is_marked, "BACKUP_NOT_IMAGE_READY")
+        require(backup.state == "AVAILABLE" or is_marked, "BACKUP_NOT_IMAGE_READY")
         require(any(disk.is_system for disk in backup.disks), "BACKUP_WITHOUT_SYSTEM_DISK")
         require(not any(disk.shared for disk in backup.disks), "BACKUP_HAS_SHARED_DISK")
 

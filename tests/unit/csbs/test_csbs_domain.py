@@ -95,15 +95,18 @@ def test_a_lock_advances_by_the_table_alone(state: LockState, event: LockEvent) 
     ("state", "ready", "strict"), list(itertools.product(BackupState, [False, True], [False, True]))
 )
 @pytest.mark.rule("R02", "R04", "R06")
-def test_a_backup_is_image_ready_when_its_content_is_decided(
+@pytest.mark.fault("FAULT-W03")
+def test_an_image_is_made_of_an_available_or_a_marked_backup(
     state: BackupState, ready: bool, strict: bool
 ) -> None:
-    """AVAILABLE and RESTORING backups are ready; a CREATING one when it is marked and the reading is not
-    strict.
-    """
-    whole = state in {BackupState.AVAILABLE, BackupState.RESTORING}
-    wanted = whole or (state is BackupState.CREATING and ready and not strict)
-    assert backups.is_image_ready(backup(state, image_ready=ready), require_available=strict) is wanted
+    """AVAILABLE allows an image, and so does CREATING with the marker, which the strict reading refuses."""
+    found = backups.image_obstacles(backup(state, image_ready=ready), require_available=strict)
+    wanted: list[tuple[str, str]] = []
+    if state is BackupState.CREATING and ready:
+        wanted = [("BACKUP_NOT_AVAILABLE", "R06")] if strict else []
+    elif state is not BackupState.AVAILABLE:
+        wanted = [("BACKUP_NOT_IMAGE_READY", "R02")]
+    assert [(each.reason, each.rule) for each in found] == wanted
 
 
 @pytest.mark.rule("R02", "R07", "R08", "R09")

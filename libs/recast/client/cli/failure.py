@@ -43,6 +43,7 @@ HINTS: Mapping[str, str] = {
     # CSBS.
     "BACKUP_NOT_FOUND": "recast backup list",
     "BACKUP_NOT_IMAGE_READY": "recast backup get {backup}: wait until it is AVAILABLE, or image_ready",
+    "BACKUP_NOT_AVAILABLE": "recast backup get {backup}: wait until it is AVAILABLE",
     "BACKUP_NOT_RESTORABLE": "recast backup get {backup}: wait until it is AVAILABLE",
     "BACKUP_WITHOUT_SYSTEM_DISK": "make a new backup: recast backup create --server SERVER",
     "BACKUP_HAS_SHARED_DISK": "detach it (recast disk detach DISK --server SERVER) and make a new backup",

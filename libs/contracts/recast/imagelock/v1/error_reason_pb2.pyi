@@ -36,6 +36,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The lock token is not the lock's current one: the lock has a newer owner (R10)."""
     ERROR_REASON_LOCK_RELEASED: _ErrorReason.ValueType  # 6
     """This lock was released; a late duplicate of its request does not lock again (R10)."""
+    ERROR_REASON_BACKUP_NOT_AVAILABLE: _ErrorReason.ValueType  # 7
+    """The backup is CREATING and marked "Image can be created", and this service makes images of AVAILABLE backups alone (R06; vendor CSBS.8001)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons of the refusals of every service of this package. Sent, without the prefix, in google.rpc.ErrorInfo.reason; the domain there is the service's own, `csbs.recast`."""
@@ -54,4 +56,6 @@ ERROR_REASON_LOCK_TOKEN_STALE: ErrorReason.ValueType  # 5
 """The lock token is not the lock's current one: the lock has a newer owner (R10)."""
 ERROR_REASON_LOCK_RELEASED: ErrorReason.ValueType  # 6
 """This lock was released; a late duplicate of its request does not lock again (R10)."""
+ERROR_REASON_BACKUP_NOT_AVAILABLE: ErrorReason.ValueType  # 7
+"""The backup is CREATING and marked "Image can be created", and this service makes images of AVAILABLE backups alone (R06; vendor CSBS.8001)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -10,6 +10,7 @@ from csbs.domain.refusals import (
     BackupBusy,
     BackupHasImage,
     BackupHasSharedDisk,
+    BackupNotAvailable,
     BackupNotImageReady,
     BackupNotRestorable,
     BackupWithoutSystemDisk,
@@ -112,14 +113,12 @@ def decide_deletion(backup: Backup) -> BackupState:
     return advance(backup, BackupEvent.DELETION_BEGUN)
 
 
-def is_image_ready(backup: Backup, *, require_available: bool) -> bool:
-    """R06: with `require_available`, the strict reading, only an AVAILABLE backup is image-ready.
-
-    Otherwise a CREATING backup is too, once its content is fixed (R02, R04).
-    """
-    if backup.state in SEALED:
-        return True
-    return backup.state is BackupState.CREATING and backup.image_ready and not require_available
+def _state_obstacles(backup: Backup, *, require_available: bool) -> list[Refusal]:
+    if backup.state is BackupState.AVAILABLE:
+        return []
+    if backup.state is not BackupState.CREATING or not backup.image_ready:
+        return [BackupNotImageReady(backup=backup.name, state=backup.state)]
+    return [BackupNotAvailable(backup=backup.name, state=backup.state)] if require_available else []
 
 
 def image_obstacles(backup: Backup, *, require_available: bool) -> list[Refusal]:
@@ -127,8 +126,7 @@ def image_obstacles(backup: Backup, *, require_available: bool) -> list[Refusal]
     obstacles: list[Refusal] = []
     if backup.image:
         obstacles.append(BackupAlreadyHasImage(backup=backup.name, image=backup.image))
-    if not is_image_ready(backup, require_available=require_available):
-        obstacles.append(BackupNotImageReady(backup=backup.name, state=backup.state))
+    obstacles += _state_obstacles(backup, require_available=require_available)
     return obstacles + disk_obstacles(backup)
 
 

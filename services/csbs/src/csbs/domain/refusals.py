@@ -67,6 +67,17 @@ class BackupNotImageReady(Refusal):
     in_the_way = "backup"
 
 
+class BackupNotAvailable(Refusal):
+    """In the strict reading an image is made of an AVAILABLE backup alone, marked or not."""
+
+    reason = "BACKUP_NOT_AVAILABLE"
+    rule = "R06"
+    message = (
+        "backup {backup} is {state}; this installation takes AVAILABLE ones alone; wait until it is"
+    )
+    in_the_way = "backup"
+
+
 class BackupNotRestorable(Refusal):
     """A backup that is not AVAILABLE, marked or not, cannot be restored."""
 

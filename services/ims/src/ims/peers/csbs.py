@@ -16,7 +16,8 @@ from recast.operations import Work
 from recast.operations.peer import follow
 from recast.rpc.status import refusal_from_status
 
-NOT_READY = "BACKUP_NOT_IMAGE_READY"
+NOT_READY = frozenset({"BACKUP_NOT_IMAGE_READY", "BACKUP_NOT_AVAILABLE"})
+"""The refusals of a backup whose content is not fixed yet, or not complete yet."""
 
 
 class Backups:

@@ -103,7 +103,7 @@ class CreateImage:
             try:
                 return self._backups.lock(row.source_backup, row.name, work.id)
             except Refusal as refusal:
-                is_being_made = refusal.reason == NOT_READY and refusal.facts.get("state") == "CREATING"
+                is_being_made = refusal.reason in NOT_READY and refusal.facts.get("state") == "CREATING"
                 if not is_being_made:
                     raise
             work.pause(_POLL_SECONDS)
@@ -119,7 +119,7 @@ class CreateImage:
             except Refusal as refusal:
                 if refusal.kind is Kind.NOT_FOUND or refusal.facts.get("state") == "ERROR":
                     raise BackupFailed(backup=row.source_backup) from refusal
-                if refusal.reason != NOT_READY:
+                if refusal.reason not in NOT_READY:
                     raise
             work.pause(_POLL_SECONDS)
 
