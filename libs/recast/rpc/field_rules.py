@@ -10,6 +10,10 @@ from google.protobuf.message import Message
 from recast.faults import FieldViolation, RequestInvalid
 
 _FIELDS_IN_TEXT = 4
+# The ids of resource names in the contracts, and the message of protovalidate for a pattern.
+_ID = r"[a-z0-9][a-z0-9-]{0,62}"
+_ID_IN_WORDS = "1 to 63 of a-z, 0-9 and -, and does not begin with -"
+_PATTERN = re.compile(r"regex pattern `\^(.*)\$`")
 # Unicode's category Cc. PostgreSQL stores no NUL; terminals and logs act on the others.
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # A description can have lines; a service that allows none refuses them by its own rule (R58).
@@ -22,7 +26,7 @@ def check_message(message: Message) -> None:
     RequestInvalid for a rule of the contract, and for a control character in any text.
     """
     broken = [
-        FieldViolation(_path(each.proto.field), each.proto.message)
+        FieldViolation(_path(each.proto.field), _sentence(each.proto.message))
         for each in protovalidate.collect_violations(message)
     ]
     named = {each.field for each in broken}
@@ -31,6 +35,21 @@ def check_message(message: Message) -> None:
         texts = [f"{each.field}: {each.description}" for each in broken[:_FIELDS_IN_TEXT]]
         unnamed = [f"and {len(broken) - len(texts)} more"] if len(broken) > len(texts) else []
         raise RequestInvalid(problem="; ".join([*texts, *unnamed]), fields=broken)
+
+
+def _sentence(message: str) -> str:
+    """The message of a violation; of a pattern of ids, in words instead of the regular expression."""
+    found = _PATTERN.search(message)
+    if not found:
+        return message
+    parts = found[1].removeprefix("(").removesuffix(")?").split("/")
+    if parts == [_ID]:
+        return f"must be an id: {_ID_IN_WORDS}"
+    nouns, ids = parts[::2], parts[1::2]
+    if set(ids) != {_ID} or not all(each.isalpha() for each in nouns):
+        return message
+    name = "/".join(f"{each}/{{{each.removesuffix('s')}}}" for each in nouns)
+    return f"must look like {name}; an id is {_ID_IN_WORDS}"
 
 
 def _control_characters(message: Message, prefix: str = "") -> Iterator[FieldViolation]:

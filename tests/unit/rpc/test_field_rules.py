@@ -9,6 +9,8 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from recast.client.cli.call import methods
+from recast.csbs.v1 import backup_service_pb2 as csbs
+from recast.ecs.v1 import disk_service_pb2 as ecs
 from recast.faults import RequestInvalid
 from recast.rpc.field_rules import check_message
 
@@ -82,3 +84,45 @@ def problem_of(request: Message) -> str:
     except RequestInvalid as refused:
         return refused.text
     return ""
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "sentence"),
+    [
+        (
+            csbs.CreateBackupRequest(parent="projects/demo", backup_id="UPPER"),
+            "backup_id",
+            "must be an id: 1 to 63 of a-z, 0-9 and -, and does not begin with -",
+        ),
+        (
+            csbs.ListBackupsRequest(parent="projects/a b"),
+            "parent",
+            "must look like projects/{project}; an id",
+        ),
+        (
+            csbs.GetBackupRequest(name="nightly"),
+            "name",
+            "must look like projects/{project}/backups/{backup};",
+        ),
+        (
+            ecs.CreateDiskRequest(parent="projects/demo", image="x"),
+            "image",
+            "must look like projects/{project}/images/{image};",
+        ),
+    ],
+)
+@pytest.mark.fault("FAULT-N14")
+def test_a_pattern_is_said_in_words(request_: Message, field: str, sentence: str) -> None:
+    """The refusal of an id or a name says what an id is; it shows no regular expression."""
+    with pytest.raises(RequestInvalid) as refused:
+        check_message(request_)
+    described = {each.field: each.description for each in refused.value.fields}
+    assert described[field].startswith(sentence)
+    assert "regex" not in refused.value.text
+
+
+def test_no_pattern_of_the_contracts_is_shown() -> None:
+    """For no text of any request a refusal shows a regular expression."""
+    for name, path in TEXTS:
+        request, _ = with_text(REQUESTS[name], path, "No Id/")
+        assert "regex" not in problem_of(request), name

@@ -143,7 +143,10 @@ def create(
     request = CreateImageRequest(
         parent=session.parent,
         image_id=image_id,
-        image=Image(display_name=display_name or image_id, description=description),
+        image=Image(
+            display_name=display_name or image_id or (backup or server).rpartition("/")[2],
+            description=description,
+        ),
         disclaimer_accepted=accept_disclaimer,
         request_id=session.request_id,
         validate_only=work.validate_only,

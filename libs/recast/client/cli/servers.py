@@ -100,7 +100,9 @@ def create(
     request = CreateServersRequest(
         parent=session.parent,
         server_id=server_id,
-        server=Server(display_name=display_name or server_id, description=description),
+        server=Server(
+            display_name=display_name or server_id or image.rpartition("/")[2], description=description
+        ),
         count=count,
         image=session.name(image, "images"),
         system_disk=SystemDiskSpec(size_bytes=size_bytes(system_disk, "--system-disk"))
