@@ -86,7 +86,7 @@ def test_what_needs_nothing_is_answered_in_an_empty_project(
         ("CreateBackup", {"backup": {"server": "servers/run"}}),
         ("RestoreBackup", {"name": "backups/own", "server": "servers/run"}),
         ("CreateImage", {"backup": "backups/free"}),
-        ("CreateImage", {"server": "servers/run"}),
+        ("CreateImage", {"backup": "", "server": "servers/run"}),
         ("CreateServers", {"image": "images/whole"}),
         ("CreateServers", {"image": "images/own", "data_disks": [{"image": "images/logs"}]}),
         ("ChangeServerOs", {"name": "servers/own", "image": "images/whole"}),

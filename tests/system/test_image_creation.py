@@ -189,16 +189,23 @@ def test_a_backup_with_shared_disks_makes_no_image_and_every_one_is_named(backed
     assert state_of(backed.create_image("alone", "alone")) == "NORMAL"
 
 
+@pytest.mark.parametrize("given", [(), ("backup", "server")])
 @pytest.mark.rule("R53")
-def test_an_image_without_a_source_is_refused(backed: Tenant) -> None:
-    """An image is made of exactly one source: neither a backup nor a server is refused."""
+@pytest.mark.fault("FAULT-W04")
+def test_an_image_is_made_of_exactly_one_source(backed: Tenant, given: tuple[str, ...]) -> None:
+    """Without a source, and with both, a request is refused, and no backup is made."""
+    named = {"backup": backed.backup("made"), "server": backed.server("made")}
     request = ims_pb.CreateImageRequest(
-        parent=backed.parent, image=image_pb2.Image(display_name="x"), disclaimer_accepted=True
+        parent=backed.parent,
+        image=image_pb2.Image(display_name="x"),
+        disclaimer_accepted=True,
+        **{source: named[source] for source in given},
     )
+    before = backed.recast.backups.ListBackups(csbs_pb.ListBackupsRequest(parent=backed.parent))
     with refused("IMAGE_SOURCE_INVALID", Kind.INVALID_ARGUMENT, rule="R53") as seen:
         backed.recast.images.CreateImage(request)
-    assert [each.field for each in seen[0].fields] == ["source"]
-    assert ims_pb.CreateImageRequest.DESCRIPTOR.oneofs_by_name["source"].fields[1].name == "server"
+    assert [each.field for each in seen[0].fields] == ["backup", "server"]
+    assert backed.recast.backups.ListBackups(csbs_pb.ListBackupsRequest(parent=backed.parent)) == before
 
 
 @pytest.mark.rule("R53")

@@ -28,7 +28,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from recast.ims.v1 import image_pb2 as recast_dot_ims_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!recast/ims/v1/image_service.proto\x12\rrecast.ims.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#google/longrunning/operations.proto\x1a google/protobuf/field_mask.proto\x1a\x19recast/ims/v1/image.proto\"\xf7\x02\n\x11ImportImageHeader\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x35\n\x08image_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12+\n\x05image\x18\x03 \x01(\x0b\x32\x14.recast.ims.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x0b\x64isk_format\x18\x04 \x01(\x0e\x32\x19.recast.ims.v1.DiskFormatB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1b\n\nsize_bytes\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x17\n\x06sha256\x18\x06 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18 \x12\x1b\n\x13\x64isclaimer_accepted\x18\x07 \x01(\x08\x12\x1d\n\nrequest_id\x18\x08 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x15\n\rvalidate_only\x18\t \x01(\x08\"F\n\x10ImportImageChunk\x12\x17\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80@\"\x89\x01\n\x12ImportImageRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .recast.ims.v1.ImportImageHeaderH\x00\x12\x30\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1f.recast.ims.v1.ImportImageChunkH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"l\n\x13ImportImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xc8\x03\n\x12\x43reateImageRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x35\n\x08image_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12+\n\x05image\x18\x03 \x01(\x0b\x32\x14.recast.ims.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12[\n\x06\x62\x61\x63kup\x18\x04 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$H\x00\x12[\n\x06server\x18\x05 \x01(\tBI\xbaHFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$H\x00\x12\x1b\n\x13\x64isclaimer_accepted\x18\x06 \x01(\x08\x12\x1b\n\nrequest_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x08 \x01(\x08\x42\x08\n\x06source\"l\n\x13\x43reateImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"i\n\x0fGetImageRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\"7\n\x10GetImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\"\xbe\x01\n\x11ListImagesRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"S\n\x12ListImagesResponse\x12$\n\x06images\x18\x01 \x03(\x0b\x32\x14.recast.ims.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa6\x01\n\x12UpdateImageRequest\x12+\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\":\n\x13UpdateImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\"\xcf\x01\n\x12\x44\x65leteImageRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\rdelete_backup\x18\x03 \x01(\x08\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"l\n\x13\x44\x65leteImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"x\n\x1eGetProvisioningDefaultsRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\"L\n\x1fGetProvisioningDefaultsResponse\x12)\n\x05\x64isks\x18\x01 \x03(\x0b\x32\x1a.recast.ims.v1.DefaultDisk2\x82\x05\n\x0cImageService\x12V\n\x0bImportImage\x12!.recast.ims.v1.ImportImageRequest\x1a\".recast.ims.v1.ImportImageResponse(\x01\x12T\n\x0b\x43reateImage\x12!.recast.ims.v1.CreateImageRequest\x1a\".recast.ims.v1.CreateImageResponse\x12K\n\x08GetImage\x12\x1e.recast.ims.v1.GetImageRequest\x1a\x1f.recast.ims.v1.GetImageResponse\x12Q\n\nListImages\x12 .recast.ims.v1.ListImagesRequest\x1a!.recast.ims.v1.ListImagesResponse\x12T\n\x0bUpdateImage\x12!.recast.ims.v1.UpdateImageRequest\x1a\".recast.ims.v1.UpdateImageResponse\x12T\n\x0b\x44\x65leteImage\x12!.recast.ims.v1.DeleteImageRequest\x1a\".recast.ims.v1.DeleteImageResponse\x12x\n\x17GetProvisioningDefaults\x12-.recast.ims.v1.GetProvisioningDefaultsRequest\x1a..recast.ims.v1.GetProvisioningDefaultsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!recast/ims/v1/image_service.proto\x12\rrecast.ims.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#google/longrunning/operations.proto\x1a google/protobuf/field_mask.proto\x1a\x19recast/ims/v1/image.proto\"\xf7\x02\n\x11ImportImageHeader\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x35\n\x08image_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12+\n\x05image\x18\x03 \x01(\x0b\x32\x14.recast.ims.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x0b\x64isk_format\x18\x04 \x01(\x0e\x32\x19.recast.ims.v1.DiskFormatB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1b\n\nsize_bytes\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x17\n\x06sha256\x18\x06 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18 \x12\x1b\n\x13\x64isclaimer_accepted\x18\x07 \x01(\x08\x12\x1d\n\nrequest_id\x18\x08 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x15\n\rvalidate_only\x18\t \x01(\x08\"F\n\x10ImportImageChunk\x12\x17\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80@\"\x89\x01\n\x12ImportImageRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .recast.ims.v1.ImportImageHeaderH\x00\x12\x30\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1f.recast.ims.v1.ImportImageChunkH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"l\n\x13ImportImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xc0\x03\n\x12\x43reateImageRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x35\n\x08image_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12+\n\x05image\x18\x03 \x01(\x0b\x32\x14.recast.ims.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12\\\n\x06\x62\x61\x63kup\x18\x04 \x01(\tBL\xbaHIrG2E^(projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62})?$\x12\\\n\x06server\x18\x05 \x01(\tBL\xbaHIrG2E^(projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62})?$\x12\x1b\n\x13\x64isclaimer_accepted\x18\x06 \x01(\x08\x12\x1b\n\nrequest_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x08 \x01(\x08\"l\n\x13\x43reateImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"i\n\x0fGetImageRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\"7\n\x10GetImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\"\xbe\x01\n\x11ListImagesRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"S\n\x12ListImagesResponse\x12$\n\x06images\x18\x01 \x03(\x0b\x32\x14.recast.ims.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa6\x01\n\x12UpdateImageRequest\x12+\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\":\n\x13UpdateImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\"\xcf\x01\n\x12\x44\x65leteImageRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\rdelete_backup\x18\x03 \x01(\x08\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"l\n\x13\x44\x65leteImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"x\n\x1eGetProvisioningDefaultsRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\"L\n\x1fGetProvisioningDefaultsResponse\x12)\n\x05\x64isks\x18\x01 \x03(\x0b\x32\x1a.recast.ims.v1.DefaultDisk2\x82\x05\n\x0cImageService\x12V\n\x0bImportImage\x12!.recast.ims.v1.ImportImageRequest\x1a\".recast.ims.v1.ImportImageResponse(\x01\x12T\n\x0b\x43reateImage\x12!.recast.ims.v1.CreateImageRequest\x1a\".recast.ims.v1.CreateImageResponse\x12K\n\x08GetImage\x12\x1e.recast.ims.v1.GetImageRequest\x1a\x1f.recast.ims.v1.GetImageResponse\x12Q\n\nListImages\x12 .recast.ims.v1.ListImagesRequest\x1a!.recast.ims.v1.ListImagesResponse\x12T\n\x0bUpdateImage\x12!.recast.ims.v1.UpdateImageRequest\x1a\".recast.ims.v1.UpdateImageResponse\x12T\n\x0b\x44\x65leteImage\x12!.recast.ims.v1.DeleteImageRequest\x1a\".recast.ims.v1.DeleteImageResponse\x12x\n\x17GetProvisioningDefaults\x12-.recast.ims.v1.GetProvisioningDefaultsRequest\x1a..recast.ims.v1.GetProvisioningDefaultsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,9 +62,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEIMAGEREQUEST'].fields_by_name['image']._loaded_options = None
   _globals['_CREATEIMAGEREQUEST'].fields_by_name['image']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CREATEIMAGEREQUEST'].fields_by_name['backup']._loaded_options = None
-  _globals['_CREATEIMAGEREQUEST'].fields_by_name['backup']._serialized_options = b'\272HFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_CREATEIMAGEREQUEST'].fields_by_name['backup']._serialized_options = b'\272HIrG2E^(projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62})?$'
   _globals['_CREATEIMAGEREQUEST'].fields_by_name['server']._loaded_options = None
-  _globals['_CREATEIMAGEREQUEST'].fields_by_name['server']._serialized_options = b'\272HFrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_CREATEIMAGEREQUEST'].fields_by_name['server']._serialized_options = b'\272HIrG2E^(projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62})?$'
   _globals['_CREATEIMAGEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATEIMAGEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_GETIMAGEREQUEST'].fields_by_name['name']._loaded_options = None
@@ -100,29 +100,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMPORTIMAGERESPONSE']._serialized_start=769
   _globals['_IMPORTIMAGERESPONSE']._serialized_end=877
   _globals['_CREATEIMAGEREQUEST']._serialized_start=880
-  _globals['_CREATEIMAGEREQUEST']._serialized_end=1336
-  _globals['_CREATEIMAGERESPONSE']._serialized_start=1338
-  _globals['_CREATEIMAGERESPONSE']._serialized_end=1446
-  _globals['_GETIMAGEREQUEST']._serialized_start=1448
-  _globals['_GETIMAGEREQUEST']._serialized_end=1553
-  _globals['_GETIMAGERESPONSE']._serialized_start=1555
-  _globals['_GETIMAGERESPONSE']._serialized_end=1610
-  _globals['_LISTIMAGESREQUEST']._serialized_start=1613
-  _globals['_LISTIMAGESREQUEST']._serialized_end=1803
-  _globals['_LISTIMAGESRESPONSE']._serialized_start=1805
-  _globals['_LISTIMAGESRESPONSE']._serialized_end=1888
-  _globals['_UPDATEIMAGEREQUEST']._serialized_start=1891
-  _globals['_UPDATEIMAGEREQUEST']._serialized_end=2057
-  _globals['_UPDATEIMAGERESPONSE']._serialized_start=2059
-  _globals['_UPDATEIMAGERESPONSE']._serialized_end=2117
-  _globals['_DELETEIMAGEREQUEST']._serialized_start=2120
-  _globals['_DELETEIMAGEREQUEST']._serialized_end=2327
-  _globals['_DELETEIMAGERESPONSE']._serialized_start=2329
-  _globals['_DELETEIMAGERESPONSE']._serialized_end=2437
-  _globals['_GETPROVISIONINGDEFAULTSREQUEST']._serialized_start=2439
-  _globals['_GETPROVISIONINGDEFAULTSREQUEST']._serialized_end=2559
-  _globals['_GETPROVISIONINGDEFAULTSRESPONSE']._serialized_start=2561
-  _globals['_GETPROVISIONINGDEFAULTSRESPONSE']._serialized_end=2637
-  _globals['_IMAGESERVICE']._serialized_start=2640
-  _globals['_IMAGESERVICE']._serialized_end=3282
+  _globals['_CREATEIMAGEREQUEST']._serialized_end=1328
+  _globals['_CREATEIMAGERESPONSE']._serialized_start=1330
+  _globals['_CREATEIMAGERESPONSE']._serialized_end=1438
+  _globals['_GETIMAGEREQUEST']._serialized_start=1440
+  _globals['_GETIMAGEREQUEST']._serialized_end=1545
+  _globals['_GETIMAGERESPONSE']._serialized_start=1547
+  _globals['_GETIMAGERESPONSE']._serialized_end=1602
+  _globals['_LISTIMAGESREQUEST']._serialized_start=1605
+  _globals['_LISTIMAGESREQUEST']._serialized_end=1795
+  _globals['_LISTIMAGESRESPONSE']._serialized_start=1797
+  _globals['_LISTIMAGESRESPONSE']._serialized_end=1880
+  _globals['_UPDATEIMAGEREQUEST']._serialized_start=1883
+  _globals['_UPDATEIMAGEREQUEST']._serialized_end=2049
+  _globals['_UPDATEIMAGERESPONSE']._serialized_start=2051
+  _globals['_UPDATEIMAGERESPONSE']._serialized_end=2109
+  _globals['_DELETEIMAGEREQUEST']._serialized_start=2112
+  _globals['_DELETEIMAGEREQUEST']._serialized_end=2319
+  _globals['_DELETEIMAGERESPONSE']._serialized_start=2321
+  _globals['_DELETEIMAGERESPONSE']._serialized_end=2429
+  _globals['_GETPROVISIONINGDEFAULTSREQUEST']._serialized_start=2431
+  _globals['_GETPROVISIONINGDEFAULTSREQUEST']._serialized_end=2551
+  _globals['_GETPROVISIONINGDEFAULTSRESPONSE']._serialized_start=2553
+  _globals['_GETPROVISIONINGDEFAULTSRESPONSE']._serialized_end=2629
+  _globals['_IMAGESERVICE']._serialized_start=2632
+  _globals['_IMAGESERVICE']._serialized_end=3274
 # @@protoc_insertion_point(module_scope)

@@ -184,7 +184,9 @@ class CreateImageRequest(_message.Message):
     image_id: _builtins.str
     """The id of the new image; generated when it is empty."""
     backup: _builtins.str
-    """`projects/{project}/backups/{backup}`."""
+    """The source, exactly one of `backup` and `server` (R53): `projects/{project}/backups/{backup}`. No `oneof`: of two set members
+    a parser takes the last without an error.
+    """
     server: _builtins.str
     """`projects/{project}/servers/{server}`: a backup of it is made first, and the image is made of that."""
     disclaimer_accepted: _builtins.bool
@@ -209,13 +211,11 @@ class CreateImageRequest(_message.Message):
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup", "image", b"image", "server", b"server", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup", "disclaimer_accepted", b"disclaimer_accepted", "image", b"image", "image_id", b"image_id", "parent", b"parent", "request_id", b"request_id", "server", b"server", "source", b"source", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup", "disclaimer_accepted", b"disclaimer_accepted", "image", b"image", "image_id", b"image_id", "parent", b"parent", "request_id", b"request_id", "server", b"server", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["backup", "server"]  # noqa: Y015
-    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateImageRequest: _TypeAlias = CreateImageRequest  # noqa: Y015
 

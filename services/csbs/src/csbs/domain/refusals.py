@@ -72,9 +72,7 @@ class BackupNotAvailable(Refusal):
 
     reason = "BACKUP_NOT_AVAILABLE"
     rule = "R06"
-    message = (
-        "backup {backup} is {state}; this installation takes AVAILABLE ones alone; wait until it is"
-    )
+    message = "backup {backup} is {state}; this installation takes AVAILABLE ones alone; wait until it is"
     in_the_way = "backup"
 
 

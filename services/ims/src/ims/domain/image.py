@@ -13,6 +13,7 @@ from ims.domain.refusals import (
     ImageKindUnsupported,
     ImageNameInvalid,
     ImageNotNormal,
+    ImageSourceInvalid,
 )
 from recast.faults import FieldViolation, all_of
 
@@ -122,6 +123,13 @@ def check_texts(display_name: str, description: str) -> None:
     if len(description) > 1024 or re.search(r"[<>\r\n]", description):
         problem = "must be at most 1024 characters without line breaks, < and >"
         raise ImageDescriptionInvalid(problem=problem, fields=[FieldViolation("image.description", problem)])
+
+
+def check_source(backup: str, server: str) -> None:
+    """Refuses a request without a source, or with two (R53)."""
+    if bool(backup) == bool(server):
+        problem = "set one of backup and server" if backup else "set backup or server"
+        raise ImageSourceInvalid(fields=[FieldViolation(name, problem) for name in ("backup", "server")])
 
 
 def check_disclaimer(accepted: bool) -> None:

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import grpc
 
-from ims.domain.image import check_disclaimer, check_texts, decide_use, deletion_event
-from ims.domain.refusals import DeleteBackupUnsupported, ImageIdTaken, ImageSourceInvalid
+from ims.domain.image import check_disclaimer, check_source, check_texts, decide_use, deletion_event
+from ims.domain.refusals import DeleteBackupUnsupported, ImageIdTaken
 from ims.handlers.uploads import Upload, UploadLimit
 from ims.peers.csbs import Backups
 from ims.storage import images
@@ -62,16 +62,14 @@ class Images(grpc_pb.ImageServiceServicer):
         self, request: pb.CreateImageRequest, context: grpc.ServicerContext
     ) -> pb.CreateImageResponse:
         project = enter_project(parse_parent(request.parent))
-        source = request.WhichOneof("source")
-        if source is None:
-            raise ImageSourceInvalid(fields=[FieldViolation("source", "set backup or server")])
+        check_source(request.backup, request.server)
         check_disclaimer(request.disclaimer_accepted)
         check_texts(request.image.display_name, request.image.description)
         with self.database.read() as session:
             if answer := find_replay(session, project, request, pb.CreateImageResponse):
                 return answer
         server, is_finished = request.server, False
-        if source == "backup":
+        if request.backup:
             enter_project(parse_name(request.backup, "backups", "backup").project)
             eligibility = self.backups.check(project, request.backup)
             server, is_finished = eligibility.server, eligibility.sealed
