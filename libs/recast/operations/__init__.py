@@ -8,7 +8,7 @@ Work that fails for good is undone, and an interrupted undo is resumed.
 
 from recast.operations.expiry import Expiries
 from recast.operations.lease import Lease, LeaseLost
-from recast.operations.registry import Operations, operation_message, part_id
+from recast.operations.registry import Operations, operation_from_row, part_id
 from recast.operations.schedule import Schedule
 from recast.operations.servicer import OperationsServicer
 from recast.operations.tables import TABLES, OperationRow, OperationStep, State
@@ -32,6 +32,6 @@ __all__ = [
     "Work",
     "Worker",
     "Workflow",
-    "operation_message",
+    "operation_from_row",
     "part_id",
 ]

@@ -68,7 +68,7 @@ class Operations:
         )
         tx.session.add(row)
         tx.after_commit(self.wakeup.notify)
-        return operation_message(row)
+        return operation_from_row(row)
 
     def find(self, session: Session, project: str, operation_id: str) -> OperationRow:
         """The row, or OperationNotFound."""
@@ -131,7 +131,7 @@ def part_id(operation_id: str, position: int) -> str:
     return f"{operation_id}-{position:04d}"
 
 
-def operation_metadata(row: OperationRow) -> pb.OperationMetadata:
+def metadata_from_row(row: OperationRow) -> pb.OperationMetadata:
     """The state and the progress of the work. A part without an end of its own has the state of the work."""
     metadata = pb.OperationMetadata.FromString(row.progress or b"")
     metadata.verb, metadata.target, metadata.step = row.verb, row.target, row.step
@@ -150,10 +150,10 @@ def operation_metadata(row: OperationRow) -> pb.OperationMetadata:
     return metadata
 
 
-def operation_message(row: OperationRow) -> operations_pb2.Operation:
+def operation_from_row(row: OperationRow) -> operations_pb2.Operation:
     """The row as google.longrunning has it."""
     message = operations_pb2.Operation(name=operation_name(row), done=row.ended)
-    message.metadata.Pack(operation_metadata(row))
+    message.metadata.Pack(metadata_from_row(row))
     if row.ended and row.error is not None:
         message.error.CopyFrom(status_pb2.Status.FromString(row.error))
     if row.ended and row.response is not None:

@@ -8,7 +8,7 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import empty_pb2
 from sqlalchemy import and_
 
-from recast.operations.registry import Operations, operation_message
+from recast.operations.registry import Operations, operation_from_row
 from recast.operations.tables import OperationRow
 from recast.operations.waits import Waits, WaitShares
 from recast.resources import Field, Listing, boolean
@@ -59,7 +59,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
                 page_size=max(0, request.page_size),
                 page_token=request.page_token,
             )
-        operations, token = page.answer([operation_message(row) for row in page.rows])
+        operations, token = page.answer([operation_from_row(row) for row in page.rows])
         return operations_pb2.ListOperationsResponse(operations=operations, next_page_token=token)
 
     async def WaitOperation(
@@ -106,4 +106,4 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
     def _read(self, text: str) -> operations_pb2.Operation:
         name = parse_name(text, "operations")
         with self._operations.database.read() as session:
-            return operation_message(self._operations.find(session, enter_project(name.project), name.id))
+            return operation_from_row(self._operations.find(session, enter_project(name.project), name.id))

@@ -15,7 +15,7 @@ from recast.faultpoints import reach, within
 from recast.faults import Cancelled, Refusal, Unavailable
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.lease import Lease, LeaseLost
-from recast.operations.registry import Operations, operation_metadata, operation_name
+from recast.operations.registry import Operations, metadata_from_row, operation_name
 from recast.operations.tables import OperationRow, OperationStep, OperationUse
 
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
@@ -253,7 +253,7 @@ class Work:
 
     def _take_parts(self, children: Iterable[OperationRow]) -> None:
         """The parts of a child are parts of its parent, too, under the same ids."""
-        ended = {part.id: part for child in children for part in operation_metadata(child).parts}
+        ended = {part.id: part for child in children for part in metadata_from_row(child).parts}
         for part in self._progress.parts:
             if part.id in ended:
                 part.CopyFrom(ended[part.id])

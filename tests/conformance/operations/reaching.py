@@ -7,7 +7,7 @@ from typing import Protocol
 from google.longrunning import operations_pb2 as pb
 from google.longrunning import operations_pb2_grpc
 
-from recast.operations import Operations, OperationsServicer, Waits, operation_message
+from recast.operations import Operations, OperationsServicer, Waits, operation_from_row
 from recast.rpc.access import PEOPLE
 from recast.rpc.channel import connect
 from recast.rpc.identity import Verifier
@@ -36,7 +36,7 @@ class InProcess:
     def get(self, operation: str) -> pb.Operation:
         """The operation."""
         with self._operations.database.read() as session:
-            return operation_message(self._operations.find(session, "demo", operation))
+            return operation_from_row(self._operations.find(session, "demo", operation))
 
     def cancel(self, operation: str) -> None:
         """Requests the cancellation of work."""

@@ -52,12 +52,12 @@ def one_image(database: Database) -> Any:
 
 def image_message(_session: Any, row: ImageRow) -> Any:
     """An image built from its row."""
-    return images.message(row, 7)
+    return images.message_from_row(row, 7)
 
 
 def backup_message(_session: Any, row: BackupRow) -> Any:
     """A backup built from its row."""
-    return backups.message(row)
+    return backups.message_from_row(row)
 
 
 Read = Callable[[Database], Any]

@@ -63,7 +63,7 @@ class Backups(grpc_pb.BackupServiceServicer):
                 raise BackupIdTaken(backup=row.name)
             backups.save(tx, row)
             response = pb.CreateBackupResponse(
-                backup=backups.message(row),
+                backup=backups.message_from_row(row),
                 operation=self._record(tx, "CreateBackup", row, request),
             )
             return commit_change(tx, project, request, response, self.now())
@@ -96,7 +96,7 @@ class Backups(grpc_pb.BackupServiceServicer):
             for field, text in changes.items():
                 setattr(row, field, text)
             backups.update(tx, row, self.now())
-            response = pb.UpdateBackupResponse(backup=backups.message(row))
+            response = pb.UpdateBackupResponse(backup=backups.message_from_row(row))
             return commit_change(tx, project, request, response, self.now())
 
     def DeleteBackup(
@@ -108,10 +108,10 @@ class Backups(grpc_pb.BackupServiceServicer):
                 return answer
             row = backups.load(tx.session, request.name, lock=True)
             row.check_etag(request.etag)
-            decide_deletion(backups.value(row))
+            decide_deletion(backups.value_from_row(row))
             backups.move(tx, row, BackupEvent.DELETION_BEGUN, self.now())
             response = pb.DeleteBackupResponse(
-                backup=backups.message(row),
+                backup=backups.message_from_row(row),
                 operation=self._record(tx, "DeleteBackup", row, request),
             )
             return commit_change(tx, project, request, response, self.now())
@@ -124,7 +124,7 @@ class Backups(grpc_pb.BackupServiceServicer):
             if answer := find_replay(session, project, request, pb.RestoreBackupResponse):
                 return answer
             row = backups.load(session, request.name)
-            value = backups.value(row)
+            value = backups.value_from_row(row)
         advance(value, BackupEvent.RESTORE_BEGUN)
         server = parse_name(request.server or row.server, "servers", "server")
         enter_project(server.project)
@@ -141,7 +141,7 @@ class Backups(grpc_pb.BackupServiceServicer):
             row = backups.load(tx.session, request.name, lock=True)
             backups.move(tx, row, BackupEvent.RESTORE_BEGUN, self.now())
             response = pb.RestoreBackupResponse(
-                backup=backups.message(row),
+                backup=backups.message_from_row(row),
                 operation=self._record(tx, "RestoreBackup", row, planned),
             )
             return commit_change(tx, project, request, response, self.now())

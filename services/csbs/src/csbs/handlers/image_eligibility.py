@@ -39,7 +39,7 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
     def _result(self, name: str, row: BackupRow | None) -> pb.ImageEligibility:
         if row is None:
             return pb.ImageEligibility(backup=name, violations=_statuses([BackupNotFound(backup=name)]))
-        obstacles = image_obstacles(backups.value(row), require_available=self.require_available)
+        obstacles = image_obstacles(backups.value_from_row(row), require_available=self.require_available)
         return pb.ImageEligibility(
             backup=name,
             eligible=not obstacles,

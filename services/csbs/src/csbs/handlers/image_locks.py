@@ -46,12 +46,14 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
             found = image_locks.find_by_request(tx.session, row.name, request.request_id)
             lock = take(found, request.image, LockReleased(backup=row.name, image=request.image))
             if lock is None:
-                if obstacles := image_obstacles(backups.value(row), require_available=self.require_available):
+                if obstacles := image_obstacles(
+                    backups.value_from_row(row), require_available=self.require_available
+                ):
                     raise all_of(obstacles)
                 wanted = ImageLock(row.name, request.image, 0, request.request_id, LockState.HELD, self.now())
                 lock = image_locks.take(tx, row, wanted)
                 tx.commit()
-        return pb.LockBackupResponse(lock=_message(lock), content=self._content(row, project))
+        return pb.LockBackupResponse(lock=_message_from_lock(lock), content=self._content(row, project))
 
     def ConfirmLock(
         self, request: pb.ConfirmLockRequest, context: grpc.ServicerContext
@@ -63,7 +65,7 @@ class ImageLocks(grpc_pb.ImageLockServiceServicer):
             lock = lock._replace(state=advance(lock, LockEvent.CONFIRMED))
             image_locks.save(tx, lock)
             tx.commit()
-        return pb.ConfirmLockResponse(lock=_message(lock))
+        return pb.ConfirmLockResponse(lock=_message_from_lock(lock))
 
     def ReleaseLock(
         self, request: pb.ReleaseLockRequest, context: grpc.ServicerContext
@@ -120,7 +122,7 @@ def _tombstone(request: pb.ReleaseLockRequest, now: datetime) -> ImageLock:
     return ImageLock(request.backup, request.image, token, request.request_id, LockState.RELEASED, now)
 
 
-def _message(lock: ImageLock) -> pb.ImageLock:
+def _message_from_lock(lock: ImageLock) -> pb.ImageLock:
     message = _released(lock)
     message.state = _STATES[lock.state]
     put_time(message.create_time, lock.create_time)

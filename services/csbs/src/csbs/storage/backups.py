@@ -67,7 +67,7 @@ def live_contents(session: Session, project: str) -> list[content_pb2.Content]:
     return [content_pb2.Content.FromString(content) for content in session.exec(query) if content]
 
 
-def value(row: BackupRow) -> Backup:
+def value_from_row(row: BackupRow) -> Backup:
     """The domain value of a row."""
     disks = [
         BackupDisk(
@@ -80,7 +80,7 @@ def value(row: BackupRow) -> Backup:
 
 def save(tx: Transaction, row: BackupRow) -> None:
     """Writes a new or a changed row, with its serialized message."""
-    row.serialized = message(row).SerializeToString()
+    row.serialized = message_from_row(row).SerializeToString()
     tx.session.add(row)
 
 
@@ -92,7 +92,7 @@ def update(tx: Transaction, row: BackupRow, now: datetime) -> None:
 
 def move(tx: Transaction, row: BackupRow, event: BackupEvent, now: datetime) -> None:
     """Moves a backup to the state after the event, by the state table."""
-    row.state = advance(value(row), event)
+    row.state = advance(value_from_row(row), event)
     update(tx, row, now)
 
 
@@ -124,18 +124,18 @@ def page(
 
 def _read(session: Session, name: str, serialized: bytes) -> pb.Backup:
     """The message of a row; built for a row that was written before migration 0005."""
-    return pb.Backup.FromString(serialized) if serialized else message(load(session, name))
+    return pb.Backup.FromString(serialized) if serialized else message_from_row(load(session, name))
 
 
 def current(session: Session, name: str) -> pb.Backup:
     """The current message of a backup; with its name alone when it was deleted meanwhile."""
     try:
-        return message(load(session, name))
+        return message_from_row(load(session, name))
     except BackupNotFound:
         return pb.Backup(name=name)
 
 
-def message(row: BackupRow) -> pb.Backup:
+def message_from_row(row: BackupRow) -> pb.Backup:
     """The message of a row, built from its columns."""
     backup = pb.Backup.FromString(row.disks)
     backup.name = row.name

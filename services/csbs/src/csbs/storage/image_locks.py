@@ -11,7 +11,7 @@ from recast.database import Transaction
 def find_by_request(session: Session, backup: str, request_id: str) -> ImageLock | None:
     """The lock that a request took on a backup, or its tombstone."""
     row = session.get(ImageLockRow, (backup, request_id))
-    return _value(row) if row else None
+    return _lock_from_row(row) if row else None
 
 
 def find_by_token(session: Session, backup: str, image: str, token: int) -> ImageLock | None:
@@ -27,10 +27,10 @@ def find_by_token(session: Session, backup: str, image: str, token: int) -> Imag
             ImageLockRow.fencing_token == (token or -1),
         )
     )
-    return min(map(_value, rows), key=lambda lock: lock.is_released, default=None)
+    return min(map(_lock_from_row, rows), key=lambda lock: lock.is_released, default=None)
 
 
-def _value(row: ImageLockRow) -> ImageLock:
+def _lock_from_row(row: ImageLockRow) -> ImageLock:
     return ImageLock(
         row.backup, row.image, row.fencing_token, row.request_id, LockState(row.state), row.create_time
     )

@@ -82,7 +82,7 @@ class CreateBackup:
     def _mark(self, tx: Transaction, name: str, frozen: ecs_pb.FreezeServerResponse) -> None:
         """R04: every disk is frozen, so the content is fixed: "Image can be created"."""
         row = backups.load(tx.session, name, lock=True)
-        check_disks(backups.value(row), row.server, [disk.disk for disk in frozen.disks])
+        check_disks(backups.value_from_row(row), row.server, [disk.disk for disk in frozen.disks])
         row.image_ready = True
         row.freeze_time = frozen.freeze_time.ToDatetime().replace(tzinfo=self._now().tzinfo)
         described = backup_pb2.Backup()

@@ -17,7 +17,7 @@ from recast.content.v1 import content_pb2
 from recast.database import Database, Transaction
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.ecs.v1 import backup_source_service_pb2_grpc as grpc_pb
-from recast.operations import OperationRow, Operations, Waits, operation_message
+from recast.operations import OperationRow, Operations, Waits, operation_from_row
 from recast.resources import commit_change, find_replay
 from recast.rpc.call import Call, enter_project
 from recast.rpc.names import parse_name
@@ -46,7 +46,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
         enter_project(parse_name(request.server, "servers", "server").project)
         with self.database.read() as session:
             row = servers.load(session, request.server)
-            return pb.DescribeServerResponse(server=servers.message(session, row))
+            return pb.DescribeServerResponse(server=servers.message_from_row(session, row))
 
     async def FreezeServer(  # type: ignore[override]  # the context is our own
         self, request: pb.FreezeServerRequest, context: Call
@@ -71,7 +71,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             if answer := find_replay(tx.session, project, request, pb.ExportDisksResponse):
                 return answer
             row = servers.load(tx.session, request.server)
-            check_frozen(freezes.value(freezes.load(tx.session, row.name, request.freeze_id)))
+            check_frozen(freezes.value_from_row(freezes.load(tx.session, row.name, request.freeze_id)))
             frozen = freezes.frozen_disks(tx.session, row.name, request.freeze_id)
             for disk in request.disks:
                 if disk.disk not in frozen:
@@ -117,7 +117,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
             if answer := find_replay(tx.session, project, request, pb.RestoreDisksResponse):
                 return answer
             row = servers.load(tx.session, request.server, lock=True)
-            value = servers.value(tx.session, row)
+            value = servers.value_from_row(tx.session, row)
             check_thawed(value)
             if request.power_on:
                 check_free(value)
@@ -167,7 +167,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
         project = parse_name(request.server, "servers").project
         with self.database.read() as session:
             row = self.operations.find(session, project, _freeze_operation_id(request))
-            operation, host = operation_message(row), row.queue
+            operation, host = operation_from_row(row), row.queue
         if not operation.done:
             raise HostUnreachable(host=host, hint=f"{request.server} waits for it")
         if operation.HasField("error"):

@@ -80,14 +80,16 @@ class Disks(grpc_pb.DiskServiceServicer):
             operation = self.operations.record(
                 tx, project=project, verb="CreateDisk", target=row.name, request=request, queue=row.host
             )
-            response = pb.CreateDiskResponse(disk=disks.message(tx.session, row), operation=operation)
+            response = pb.CreateDiskResponse(
+                disk=disks.message_from_row(tx.session, row), operation=operation
+            )
             return commit_change(tx, project, request, response, self.now())
 
     def GetDisk(self, request: pb.GetDiskRequest, context: grpc.ServicerContext) -> pb.GetDiskResponse:
         enter_project(parse_name(request.name, "disks").project)
         with self.database.read() as session:
             row = disks.load(session, request.name)
-            return pb.GetDiskResponse(disk=disks.message(session, row, self._allocated_bytes(row)))
+            return pb.GetDiskResponse(disk=disks.message_from_row(session, row, self._allocated_bytes(row)))
 
     def ListDisks(self, request: pb.ListDisksRequest, context: grpc.ServicerContext) -> pb.ListDisksResponse:
         project = enter_project(parse_parent(request.parent))
@@ -101,7 +103,7 @@ class Disks(grpc_pb.DiskServiceServicer):
                 page_size=request.page_size,
                 page_token=request.page_token,
             )
-            messages = disks.messages(session, page.rows)
+            messages = disks.messages_from_rows(session, page.rows)
         for row, disk in zip(page.rows, messages, strict=True):
             disk.allocated_bytes = self._allocated_bytes(row)
         listed, token = page.answer(messages)
@@ -116,12 +118,14 @@ class Disks(grpc_pb.DiskServiceServicer):
                 return answer
             row = disks.load(tx.session, request.name, lock=True)
             row.check_etag(request.etag)
-            decide_deletion(disks.value(tx.session, row))
+            decide_deletion(disks.value_from_row(tx.session, row))
             disks.move(tx, row, DiskEvent.DELETION_BEGUN, self.now())
             operation = self.operations.record(
                 tx, project=project, verb="DeleteDisk", target=row.name, request=request, queue=row.host
             )
-            response = pb.DeleteDiskResponse(disk=disks.message(tx.session, row), operation=operation)
+            response = pb.DeleteDiskResponse(
+                disk=disks.message_from_row(tx.session, row), operation=operation
+            )
             return commit_change(tx, project, request, response, self.now())
 
     def AttachDisk(
@@ -133,9 +137,9 @@ class Disks(grpc_pb.DiskServiceServicer):
             if answer := find_replay(tx.session, project, request, pb.AttachDiskResponse):
                 return answer
             server = servers.load(tx.session, request.server, lock=True)
-            check_changeable(servers.value(tx.session, server))
+            check_changeable(servers.value_from_row(tx.session, server))
             row = disks.load(tx.session, request.name, lock=True)
-            row.state = decide_attachment(disks.value(tx.session, row), server.name)
+            row.state = decide_attachment(disks.value_from_row(tx.session, row), server.name)
             if row.host != server.host:
                 raise DiskOnOtherHost(disk=row.name, disk_host=row.host, server=server.name, host=server.host)
             taken = {place.position for place, _ in disks.attached_to(tx.session, server.name)}
@@ -148,7 +152,9 @@ class Disks(grpc_pb.DiskServiceServicer):
             operation = self.operations.record(
                 tx, project=project, verb="AttachDisk", target=row.name, request=request, queue=row.host
             )
-            response = pb.AttachDiskResponse(disk=disks.message(tx.session, row), operation=operation)
+            response = pb.AttachDiskResponse(
+                disk=disks.message_from_row(tx.session, row), operation=operation
+            )
             return commit_change(tx, project, request, response, self.now())
 
     def DetachDisk(
@@ -160,15 +166,17 @@ class Disks(grpc_pb.DiskServiceServicer):
             if answer := find_replay(tx.session, project, request, pb.DetachDiskResponse):
                 return answer
             server = servers.load(tx.session, request.server, lock=True)
-            check_changeable(servers.value(tx.session, server))
+            check_changeable(servers.value_from_row(tx.session, server))
             row = disks.load(tx.session, request.name, lock=True)
-            row.state = decide_detachment(disks.value(tx.session, row), server.name)
+            row.state = decide_detachment(disks.value_from_row(tx.session, row), server.name)
             row.touch(self.now())
             tx.session.add(row)
             operation = self.operations.record(
                 tx, project=project, verb="DetachDisk", target=row.name, request=request, queue=row.host
             )
-            response = pb.DetachDiskResponse(disk=disks.message(tx.session, row), operation=operation)
+            response = pb.DetachDiskResponse(
+                disk=disks.message_from_row(tx.session, row), operation=operation
+            )
             return commit_change(tx, project, request, response, self.now())
 
     def GetDiskConnection(

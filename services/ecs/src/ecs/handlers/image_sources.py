@@ -38,7 +38,7 @@ class ImageSources(grpc_pb.ImageSourceServiceServicer):
                 row.touch(self.now())
                 tx.session.add(row)
                 tx.session.flush()
-            response = pb.HoldServerResponse(server=servers.message(tx.session, row))
+            response = pb.HoldServerResponse(server=servers.message_from_row(tx.session, row))
             tx.commit()
             return response
 

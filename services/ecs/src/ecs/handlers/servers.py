@@ -90,14 +90,16 @@ class Servers(grpc_pb.ServerServiceServicer):
             tx.session.flush()
             operation = self._record_creation(tx, project, rows)
             response = pb.CreateServersResponse(
-                servers=servers.messages(tx.session, rows), operation=operation
+                servers=servers.messages_from_rows(tx.session, rows), operation=operation
             )
             return commit_change(tx, project, request, response, self.now())
 
     def GetServer(self, request: pb.GetServerRequest, context: grpc.ServicerContext) -> pb.GetServerResponse:
         enter_project(parse_name(request.name, "servers").project)
         with self.database.read() as session:
-            return pb.GetServerResponse(server=servers.message(session, servers.load(session, request.name)))
+            return pb.GetServerResponse(
+                server=servers.message_from_row(session, servers.load(session, request.name))
+            )
 
     def ListServers(
         self, request: pb.ListServersRequest, context: grpc.ServicerContext
@@ -113,7 +115,7 @@ class Servers(grpc_pb.ServerServiceServicer):
                 page_size=request.page_size,
                 page_token=request.page_token,
             )
-            listed, token = page.answer(servers.messages(session, page.rows))
+            listed, token = page.answer(servers.messages_from_rows(session, page.rows))
         return pb.ListServersResponse(servers=listed, next_page_token=token)
 
     def UpdateServer(
@@ -133,7 +135,7 @@ class Servers(grpc_pb.ServerServiceServicer):
                 setattr(row, field, text)
             row.touch(self.now())
             tx.session.add(row)
-            response = pb.UpdateServerResponse(server=servers.message(tx.session, row))
+            response = pb.UpdateServerResponse(server=servers.message_from_row(tx.session, row))
             return commit_change(tx, project, request, response, self.now())
 
     def DeleteServer(
@@ -145,10 +147,12 @@ class Servers(grpc_pb.ServerServiceServicer):
                 return answer
             row = servers.load(tx.session, request.name, lock=True)
             row.check_etag(request.etag)
-            check_thawed(servers.value(tx.session, row))
+            check_thawed(servers.value_from_row(tx.session, row))
             servers.move(tx, row, ServerEvent.DELETION_BEGUN, self.now())
             operation = self._record(tx, "DeleteServer", row, request)
-            response = pb.DeleteServerResponse(server=servers.message(tx.session, row), operation=operation)
+            response = pb.DeleteServerResponse(
+                server=servers.message_from_row(tx.session, row), operation=operation
+            )
             return commit_change(tx, project, request, response, self.now())
 
     def StartServer(
@@ -200,10 +204,10 @@ class Servers(grpc_pb.ServerServiceServicer):
             row = servers.load(tx.session, request.name, lock=True)
             row.check_etag(request.etag)
             if event is ServerEvent.START_BEGUN:
-                decide_start(servers.value(tx.session, row))
+                decide_start(servers.value_from_row(tx.session, row))
             servers.move(tx, row, event, self.now())
             operation = self._record(tx, verb, row, request)
-            response = answer_type(server=servers.message(tx.session, row), operation=operation)
+            response = answer_type(server=servers.message_from_row(tx.session, row), operation=operation)
             return commit_change(tx, project, request, response, self.now())
 
     def _change_os(
@@ -218,7 +222,7 @@ class Servers(grpc_pb.ServerServiceServicer):
         with self.database.read() as session:
             if answer := find_replay(session, project, request, answer_type):
                 return answer
-            value = servers.value(session, servers.load(session, request.name))
+            value = servers.value_from_row(session, servers.load(session, request.name))
         # Before the image is resolved: the server's state is the more useful refusal.
         advance(value, ServerEvent.OS_CHANGE_BEGUN)
         resolved = self.images.resolve(change.image)
@@ -229,7 +233,7 @@ class Servers(grpc_pb.ServerServiceServicer):
                 return answer
             row = servers.load(tx.session, request.name, lock=True)
             row.check_etag(request.etag)
-            value = servers.value(tx.session, row)
+            value = servers.value_from_row(tx.session, row)
             check_thawed(value)
             if request.power_on:
                 check_free(value)
@@ -251,7 +255,7 @@ class Servers(grpc_pb.ServerServiceServicer):
                 queue=row.host,
                 operation_id=operation_id,
             )
-            response = answer_type(server=servers.message(tx.session, row), operation=operation)
+            response = answer_type(server=servers.message_from_row(tx.session, row), operation=operation)
             return commit_change(tx, project, request, response, self.now())
 
     def _record(

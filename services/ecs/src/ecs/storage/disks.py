@@ -80,7 +80,7 @@ def changing_at(session: Session, server: str) -> Sequence[tuple[str, str]]:
     return session.exec(query.order_by(col(DiskRow.name))).all()
 
 
-def value(session: Session, row: DiskRow) -> Disk:
+def value_from_row(session: Session, row: DiskRow) -> Disk:
     """The domain value of a row."""
     servers = [each.server for each in attachments(session, row.name)]
     return Disk(row.name, DiskState(row.state), row.role == SYSTEM, row.shared, servers)
@@ -93,7 +93,7 @@ def end_attachment(tx: Transaction, name: str, server: str, now: datetime, *, is
     if not is_attached:
         tx.session.delete(tx.session.get_one(AttachmentRow, (server, name)))
         tx.session.flush()
-    row.state = decide_attachment_end(value(tx.session, row))
+    row.state = decide_attachment_end(value_from_row(tx.session, row))
     for each in (row, server_row):
         each.touch(now)
         tx.session.add(each)
@@ -101,7 +101,7 @@ def end_attachment(tx: Transaction, name: str, server: str, now: datetime, *, is
 
 def move(tx: Transaction, row: DiskRow, event: DiskEvent, now: datetime) -> None:
     """Moves a disk to the state after the event, by the state table."""
-    row.state = advance(value(tx.session, row), event)
+    row.state = advance(value_from_row(tx.session, row), event)
     row.touch(now)
     tx.session.add(row)
 
@@ -111,19 +111,19 @@ def role(row: DiskRow) -> content_pb2.DiskRole.ValueType:
     return content_pb2.DISK_ROLE_SYSTEM if row.role == SYSTEM else content_pb2.DISK_ROLE_DATA
 
 
-def messages(session: Session, rows: Iterable[DiskRow]) -> list[pb.Disk]:
+def messages_from_rows(session: Session, rows: Iterable[DiskRow]) -> list[pb.Disk]:
     """The messages of several rows, with one SELECT for all their attachments."""
     rows = list(rows)
     query = select(AttachmentRow).where(col(AttachmentRow.disk).in_([row.name for row in rows]))
     places: dict[str, list[AttachmentRow]] = {}
     for place in session.exec(query.order_by(col(AttachmentRow.server))):
         places.setdefault(place.disk, []).append(place)
-    return [_message(row, places.get(row.name, [])) for row in rows]
+    return [_message_from_row(row, places.get(row.name, [])) for row in rows]
 
 
-def message(session: Session, row: DiskRow, allocated_bytes: int = 0) -> pb.Disk:
+def message_from_row(session: Session, row: DiskRow, allocated_bytes: int = 0) -> pb.Disk:
     """The message of a row. `allocated_bytes` are those of its files."""
-    disk = messages(session, [row])[0]
+    disk = messages_from_rows(session, [row])[0]
     disk.allocated_bytes = allocated_bytes
     return disk
 
@@ -131,12 +131,12 @@ def message(session: Session, row: DiskRow, allocated_bytes: int = 0) -> pb.Disk
 def current(session: Session, name: str) -> pb.Disk:
     """The current message of a disk; with its name alone when it was deleted meanwhile."""
     try:
-        return message(session, load(session, name))
+        return message_from_row(session, load(session, name))
     except DiskNotFound:
         return pb.Disk(name=name)
 
 
-def _message(row: DiskRow, places: Iterable[AttachmentRow]) -> pb.Disk:
+def _message_from_row(row: DiskRow, places: Iterable[AttachmentRow]) -> pb.Disk:
     disk = pb.Disk(
         name=row.name,
         display_name=row.display_name,

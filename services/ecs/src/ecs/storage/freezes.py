@@ -25,7 +25,7 @@ def load(session: Session, server: str, freeze_id: str) -> FreezeRow:
     return row
 
 
-def value(row: FreezeRow) -> Freeze:
+def value_from_row(row: FreezeRow) -> Freeze:
     """The freeze as the domain's value."""
     return Freeze(row.server, row.freeze_id, row.backup, FreezeState(row.state))
 
@@ -48,7 +48,7 @@ def add(
 
 def move(tx: Transaction, row: FreezeRow, event: FreezeEvent) -> None:
     """Moves a freeze to the state after the event, by the state table; FreezeNotFound after a thaw."""
-    row.state = advance(value(row), event)
+    row.state = advance(value_from_row(row), event)
     tx.session.add(row)
 
 

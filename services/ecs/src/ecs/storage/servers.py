@@ -59,7 +59,7 @@ def frozen_with(session: Session, server: str) -> ServerRow | None:
     return session.exec(query.where(ServerRow.freeze_id != "", col(AttachmentRow.disk).in_(own))).first()
 
 
-def value(session: Session, row: ServerRow) -> Server:
+def value_from_row(session: Session, row: ServerRow) -> Server:
     """The domain value of a row."""
     return Server(
         row.name,
@@ -72,25 +72,25 @@ def value(session: Session, row: ServerRow) -> Server:
 
 def move(tx: Transaction, row: ServerRow, event: ServerEvent, now: datetime) -> None:
     """Moves a server to the state after the event, by the state table."""
-    row.state = advance(value(tx.session, row), event)
+    row.state = advance(value_from_row(tx.session, row), event)
     row.touch(now)
     tx.session.add(row)
 
 
-def message(session: Session, row: ServerRow) -> pb.Server:
+def message_from_row(session: Session, row: ServerRow) -> pb.Server:
     """The message of a row."""
-    return messages(session, [row])[0]
+    return messages_from_rows(session, [row])[0]
 
 
 def current(session: Session, name: str) -> pb.Server:
     """The current message of a server; with its name alone when it was deleted meanwhile."""
     try:
-        return message(session, load(session, name))
+        return message_from_row(session, load(session, name))
     except ServerNotFound:
         return pb.Server(name=name)
 
 
-def messages(session: Session, rows: Iterable[ServerRow]) -> list[pb.Server]:
+def messages_from_rows(session: Session, rows: Iterable[ServerRow]) -> list[pb.Server]:
     """The messages of several rows, with one SELECT for all their disks, and one for all their holds."""
     rows = list(rows)
     names = [row.name for row in rows]
@@ -105,10 +105,12 @@ def messages(session: Session, rows: Iterable[ServerRow]) -> list[pb.Server]:
     held: dict[str, list[str]] = {}
     for hold in session.exec(select(ImageHoldRow).where(col(ImageHoldRow.server).in_(names))):
         held.setdefault(hold.server, []).append(hold.image)
-    return [_message(row, attached.get(row.name, []), held.get(row.name, [])) for row in rows]
+    return [_message_from_row(row, attached.get(row.name, []), held.get(row.name, [])) for row in rows]
 
 
-def _message(row: ServerRow, attached: Iterable[tuple[AttachmentRow, DiskRow]], held: list[str]) -> pb.Server:
+def _message_from_row(
+    row: ServerRow, attached: Iterable[tuple[AttachmentRow, DiskRow]], held: list[str]
+) -> pb.Server:
     server = pb.Server(
         name=row.name,
         display_name=row.display_name,

@@ -92,9 +92,9 @@ def begin(
         row = servers.load(tx.session, request.server, lock=True)
         freeze = freezes.find(tx.session, row.name, request.freeze_id)
         thawed = FreezeNotFound(server=row.name, freeze=request.freeze_id)
-        if freeze is not None and take(freezes.value(freeze), request.backup, thawed):
+        if freeze is not None and take(freezes.value_from_row(freeze), request.backup, thawed):
             return pb.FreezeServerResponse.FromString(freeze.answer)
-        decide_freeze(servers.value(tx.session, row))
+        decide_freeze(servers.value_from_row(tx.session, row))
         if frozen := servers.frozen_with(tx.session, row.name):
             raise FreezeInTheWay(server=frozen.name, backup=frozen.frozen_for)
         answer = pb.FreezeServerResponse()

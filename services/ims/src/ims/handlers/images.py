@@ -88,7 +88,7 @@ class Images(grpc_pb.ImageServiceServicer):
             operation = self.operations.record(
                 tx, project=project, verb="CreateImage", target=row.name, request=request
             )
-            response = pb.CreateImageResponse(image=images.message(row), operation=operation)
+            response = pb.CreateImageResponse(image=images.message_from_row(row), operation=operation)
             return commit_change(tx, project, request, response, self.now())
 
     def GetImage(self, request: pb.GetImageRequest, context: grpc.ServicerContext) -> pb.GetImageResponse:
@@ -133,12 +133,12 @@ class Images(grpc_pb.ImageServiceServicer):
             row.check_etag(request.etag)
             if request.delete_backup and not row.source_backup:
                 raise DeleteBackupUnsupported(image=row.name)
-            event = deletion_event(images.value(tx.session, row))
+            event = deletion_event(images.value_from_row(tx.session, row))
             images.move(tx, row, event, self.now())
             operation = self.operations.record(
                 tx, project=project, verb="DeleteImage", target=row.name, request=request
             )
-            response = pb.DeleteImageResponse(image=images.message(row), operation=operation)
+            response = pb.DeleteImageResponse(image=images.message_from_row(row), operation=operation)
             return commit_change(tx, project, request, response, self.now())
 
     def GetProvisioningDefaults(
@@ -148,11 +148,11 @@ class Images(grpc_pb.ImageServiceServicer):
         enter_project(parse_name(request.name, "images").project)
         with self.database.read() as session:
             row = images.load(session, request.name)
-            decide_use(images.value(session, row))
+            decide_use(images.value_from_row(session, row))
             return pb.GetProvisioningDefaultsResponse.FromString(row.defaults)
 
     def _message(self, row: ImageRow) -> image_pb2.Image:
-        return images.message(row, self.staging.size_bytes(row.upload_key))
+        return images.message_from_row(row, self.staging.size_bytes(row.upload_key))
 
 
 def _malformed(field: str, problem: str) -> RequestInvalid:

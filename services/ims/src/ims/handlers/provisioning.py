@@ -38,19 +38,19 @@ class Provisioning(grpc_pb.ProvisioningServiceServicer):
         project = enter_project(parse_name(request.image, "images", "image").project)
         with self.database.read() as session:
             row = images.load(session, request.image)
-            decide_use(images.value(session, row))
+            decide_use(images.value_from_row(session, row))
         if row.kind == ImageKind.FULL_SERVER:
             content = self.backups.content(row.source_backup, row.name, row.lock_token)
         else:
             content = content_pb2.Content.FromString(row.content or b"")
             content.store.CopyFrom(self.chunks.location(project))
-        return pb.ResolveImageResponse(image=images.message(row), content=content)
+        return pb.ResolveImageResponse(image=images.message_from_row(row), content=content)
 
     def PinImage(self, request: pb.PinImageRequest, context: grpc.ServicerContext) -> pb.PinImageResponse:
         enter_project(parse_name(request.image, "images", "image").project)
         with self.database.write() as tx:
             row = images.load(tx.session, request.image, lock=True)
-            decide_use(images.value(tx.session, row))
+            decide_use(images.value_from_row(tx.session, row))
             found = images.find_pin(tx.session, row.name, request.pin_id)
             if take(found, request.holder, PinReleased(image=row.name, pin=request.pin_id)) is None:
                 tx.session.add(

@@ -144,7 +144,7 @@ class Upload:
                 raise ImageIdTaken(image=row.name)
             row.upload_key, row.upload_request_id, row.upload_header = self._new_id(), header.request_id, body
             if header.validate_only:
-                return row.name, pb.ImportImageResponse(image=images.message(row))
+                return row.name, pb.ImportImageResponse(image=images.message_from_row(row))
             images.save(tx, row)
             tx.commit()
         return row.name, None
@@ -165,7 +165,7 @@ class Upload:
                 target=name,
                 request=pb.GetImageRequest(name=name),
             )
-            image = images.message(row, self._staging.size_bytes(row.upload_key))
+            image = images.message_from_row(row, self._staging.size_bytes(row.upload_key))
             response = pb.ImportImageResponse(image=image, operation=operation)
             return commit_change(tx, row.project, self._header, response, self._now())
 

@@ -101,7 +101,7 @@ def find_pin(session: Session, image: str, pin_id: str) -> Reservation | None:
     return Reservation(pin.holder) if pin else None
 
 
-def value(session: Session, row: ImageRow) -> Image:
+def value_from_row(session: Session, row: ImageRow) -> Image:
     """The domain value of a row."""
     is_uploading = bool(row.upload_key) and not row.upload_is_complete
     return Image(
@@ -111,7 +111,7 @@ def value(session: Session, row: ImageRow) -> Image:
 
 def save(tx: Transaction, row: ImageRow) -> None:
     """Writes a new or a changed row, with its serialized message."""
-    row.serialized = message(row).SerializeToString()
+    row.serialized = message_from_row(row).SerializeToString()
     tx.session.add(row)
 
 
@@ -123,14 +123,14 @@ def update(tx: Transaction, row: ImageRow, now: datetime) -> None:
 
 def move(tx: Transaction, row: ImageRow, event: ImageEvent, now: datetime) -> None:
     """Moves an image to the state after the event, by the state table."""
-    row.state = advance(value(tx.session, row), event)
+    row.state = advance(value_from_row(tx.session, row), event)
     update(tx, row, now)
 
 
 def current(session: Session, name: str) -> pb.Image:
     """The current message of an image; with its name alone when it was deleted meanwhile."""
     try:
-        return message(load(session, name))
+        return message_from_row(load(session, name))
     except ImageNotFound:
         return pb.Image(name=name)
 
@@ -169,12 +169,12 @@ def page(
 
 def _read(session: Session, name: str, serialized: bytes, uploaded_bytes: int) -> pb.Image:
     """The message of a row; built for a row that was written before migration 0006."""
-    image = pb.Image.FromString(serialized) if serialized else message(load(session, name))
+    image = pb.Image.FromString(serialized) if serialized else message_from_row(load(session, name))
     image.uploaded_bytes = uploaded_bytes
     return image
 
 
-def message(row: ImageRow, uploaded_bytes: int = 0) -> pb.Image:
+def message_from_row(row: ImageRow, uploaded_bytes: int = 0) -> pb.Image:
     """The message of a row, built from its columns. `uploaded_bytes` is the size of the staged file."""
     image = pb.Image(
         name=row.name,
