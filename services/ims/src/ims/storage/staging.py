@@ -47,12 +47,12 @@ class Staging:
     """The folder of uploads."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, key: str) -> Path:
         """The path of an upload's file."""
-        return self._folder / key
+        return self.folder / key
 
     def size_bytes(self, key: str) -> int:
         """The received bytes; 0 when there is no file."""
@@ -78,7 +78,7 @@ class Staging:
     def keys_before(self, moment: datetime) -> list[str]:
         """The keys of the files that were last written before `moment`."""
         found = []
-        for path in self._folder.iterdir():
+        for path in self.folder.iterdir():
             with suppress(FileNotFoundError):  # removed just now
                 if path.stat().st_mtime < moment.timestamp():
                     found.append(path.name)
