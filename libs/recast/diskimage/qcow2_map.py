@@ -31,7 +31,8 @@ _SUBCLUSTERS = 32
 _ALL_ALLOCATED = (1 << _SUBCLUSTERS) - 1
 # 100 MiB; an extent is as long as its neighbours on the disk are neighbours in the file.
 MOST_EXTENTS = 4 << 20
-_WATCHED_EVERY = 1 << 8
+# Of tables between calls of the watch: 30 ms.
+_WATCHED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,13 @@ class _Scan:
             raise IsDamaged("its L1 table is too small for its size")
         l1 = self._table(header.l1_offset, header.l1_entries * _ENTRY_BYTES, "its L1 table")[:count]
         self._claim_l2_tables(l1)
+        unwatched_bytes = 0
         for index, entry in enumerate(l1):
-            if self._watch is not None and index % _WATCHED_EVERY == _WATCHED_EVERY - 1:
-                self._watch()
             if offset := entry & _OFFSET:
+                unwatched_bytes += self._cluster_bytes
+                if self._watch is not None and unwatched_bytes >= _WATCHED_BYTES:
+                    self._watch()
+                    unwatched_bytes = 0
                 self._file.seek(offset)
                 table = _words(self._file.read(self._cluster_bytes))
                 if any(table):
