@@ -102,7 +102,7 @@ def open_imported(
     if not content.compressed_bytes:
         return DiskReader(size_bytes, [path.absolute()], content.extents)
     with TemporaryDirectory(dir=scratch) as folder:
-        # The reader has the file open when the folder is removed: a kill leaves no file behind.
+        # The reader has the file open when the folder is removed: a kill while it is read leaves nothing.
         unpacked = Path(folder).absolute() / "unpacked.raw"
         _unpack(path.absolute(), unpacked, size_bytes, content, watch)
         return open_raw(unpacked, size_bytes)

@@ -114,7 +114,7 @@ class ImportImage:
         path = self._staging.path(row.upload_key)
         with (
             self._chunks.open(work.project, work.target) as store,
-            open_imported(path, _format(header), path.parent, work.check) as source,
+            open_imported(path, _format(header), self._staging.scratch(row.upload_key), work.check) as source,
         ):
             written = store.write_disk(source, work.id, progress=report, resumed_after=(Interrupted,))
         return self._content_from_written(work.project, row, written)
