@@ -181,20 +181,23 @@ class DiskFolder:
         with self._locked(exclusive=False):
             return _open(read_chain(self.path).files())
 
-    def frozen_reader(self, freeze_id: str) -> DiskReader:
-        """Open the whole content of a freeze; no merge changes it while open. Raises FreezeNotFound."""
-        with self._locked(exclusive=False):
-            return _open(self._frozen_chain(freeze_id).files()[1:])
+    def frozen_reader(self, freeze_id: str, watch: qemu_img.Watch | None = None) -> DiskReader:
+        """Open the whole content of a freeze; no merge changes it while open. Raises FreezeNotFound.
 
-    def changed_extents(self, freeze_id: str) -> list[tuple[int, int]]:
+        `watch` is called periodically while its extents are read, and may raise.
+        """
+        with self._locked(exclusive=False):
+            return _open(self._frozen_chain(freeze_id).files()[1:], watch)
+
+    def changed_extents(self, freeze_id: str, watch: qemu_img.Watch | None = None) -> list[tuple[int, int]]:
         """Return (offset, length) of each range written, zeroed or discarded since the previous freeze.
 
         In bytes, ascending, in whole clusters of 64 KiB. For a disk's first freeze: since its creation.
-        Raises FreezeNotFound.
+        Raises FreezeNotFound. `watch` is called periodically, and may raise.
         """
         with self._locked(exclusive=False):
             path, image_format = self._frozen_chain(freeze_id).files()[1]
-            entries = qemu_img.map_image(path, image_format)
+            entries = qemu_img.map_image(path, image_format, watch=watch)
             return list(joined((e.start, e.length) for e in entries if e.depth == 0 and e.is_present))
 
     def check(self) -> list[str]:
@@ -257,8 +260,10 @@ class DiskFolder:
             yield lock
 
 
-def _open(files: Sequence[tuple[Path, qemu_img.ImageFormat]]) -> DiskReader:
-    reader = open_chain(files)
+def _open(
+    files: Sequence[tuple[Path, qemu_img.ImageFormat]], watch: qemu_img.Watch | None = None
+) -> DiskReader:
+    reader = open_chain(files, watch)
     if reader is None:
         raise DiskImageError(f"{files[0][0]} holds compressed clusters, which no disk of ours does")
     return reader

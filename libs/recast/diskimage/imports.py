@@ -102,7 +102,7 @@ def open_imported(
     if not content.compressed_bytes:
         return DiskReader(size_bytes, [path.absolute()], content.extents)
     with TemporaryDirectory(dir=scratch) as folder:
-        # The reader has the file open when the folder is removed: a kill leaves no file behind.
+        # The reader has the file open when the folder is removed: a kill while it is read leaves nothing.
         unpacked = Path(folder).absolute() / "unpacked.raw"
         _unpack(path.absolute(), unpacked, size_bytes, content, watch)
         return open_raw(unpacked, size_bytes)
@@ -119,7 +119,12 @@ def _unpack(path: Path, target: Path, size_bytes: int, content: Qcow2Map, watch:
             while file.read(_READ_BYTES):
                 if watch is not None:
                     watch()
-        raise IsDamaged(str(error)) from None
+        raise IsDamaged(_without_path(error, path)) from None
+
+
+def _without_path(error: DiskImageError, path: Path) -> str:
+    """The sender does not know our name of the file."""
+    return str(error).replace(str(path.absolute()), "the file")
 
 
 def _check_size(size_bytes: int, max_virtual_bytes: int) -> None:
@@ -146,7 +151,7 @@ def _safe_header(path: Path) -> Qcow2Header:
     try:
         header = read_header(path)
     except NotQcow2 as error:
-        raise IsNotItsFormat("qcow2", str(error)) from None
+        raise IsNotItsFormat("qcow2", f"the file{str(error).removeprefix(path.name)}") from None
     if header.backing_file is not None or header.backing_format is not None:
         raise NamesBackingFile(header.backing_file)
     if header.has_data_file:
@@ -172,7 +177,7 @@ def _check_reading(path: Path, header: Qcow2Header, watch: Watch | None) -> None
     except (DiskBusy, QemuImgMissing):  # no fault of the file
         raise
     except DiskImageError as error:
-        raise IsDamaged(str(error)) from None
+        raise IsDamaged(_without_path(error, path)) from None
     # QEMU rounds down to whole sectors.
     has_other_size = abs(seen["virtual-size"] - header.size_bytes) >= SECTOR_BYTES
     if has_other_size or "backing-filename" in seen or seen.get("encrypted"):

@@ -31,7 +31,8 @@ _SUBCLUSTERS = 32
 _ALL_ALLOCATED = (1 << _SUBCLUSTERS) - 1
 # 100 MiB; an extent is as long as its neighbours on the disk are neighbours in the file.
 MOST_EXTENTS = 4 << 20
-_WATCHED_EVERY = 1 << 8
+# Of tables between calls of the watch: 30 ms.
+_WATCHED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,13 @@ class _Scan:
             raise IsDamaged("its L1 table is too small for its size")
         l1 = self._table(header.l1_offset, header.l1_entries * _ENTRY_BYTES, "its L1 table")[:count]
         self._claim_l2_tables(l1)
+        unwatched_bytes = 0
         for index, entry in enumerate(l1):
-            if self._watch is not None and index % _WATCHED_EVERY == _WATCHED_EVERY - 1:
-                self._watch()
             if offset := entry & _OFFSET:
+                unwatched_bytes += self._cluster_bytes
+                if self._watch is not None and unwatched_bytes >= _WATCHED_BYTES:
+                    self._watch()
+                    unwatched_bytes = 0
                 self._file.seek(offset)
                 table = _words(self._file.read(self._cluster_bytes))
                 if any(table):
@@ -130,22 +134,42 @@ class _Scan:
         self._claims.add(offset, -(-length // SECTOR_BYTES) * SECTOR_BYTES)
 
     def _read_standard(self, start: int, table: "array[int]") -> None:
-        has_zero_flag = self._header.version > 2
-        for index, entry in enumerate(table):
-            # The usual entries of a sparse disk, first of all: this is the loop over all of the disk.
-            if entry == 0 or (entry == _READS_AS_ZEROS and has_zero_flag):
-                continue
+        for index, entry, count in self._runs(table):
             at = start + index * self._cluster_bytes
             if at >= self._header.size_bytes:
                 return
             if entry & _IS_COMPRESSED:
                 self._add_compressed(at, entry)
             elif not entry & _READS_AS_ZEROS:
-                self._add_plain(at, entry & _OFFSET)
-            elif has_zero_flag:
+                self._add_plain(at, entry & _OFFSET, count)
+            elif self._header.version > 2:
                 self._claim_unused(entry & _OFFSET)
             else:
                 raise IsDamaged("it uses the entry of zeros, which its version of qcow2 does not have")
+
+    def _runs(self, table: "array[int]") -> Iterator[tuple[int, int, int]]:
+        """Yield (index, entry, count) of the entries that are not empty.
+
+        `count` plain clusters are one entry where they follow each other in the file too: most of a disk.
+        """
+        empty = _READS_AS_ZEROS if self._header.version > 2 else 0
+        first = run = 0
+        following = -1
+        for index, entry in enumerate(table):
+            if entry == following:
+                following += self._cluster_bytes
+                continue
+            if run:
+                yield first, run, index - first
+                run, following = 0, -1
+            if entry in (0, empty):
+                continue
+            if entry & (_IS_COMPRESSED | _READS_AS_ZEROS):
+                yield index, entry, 1
+            else:
+                first, run, following = index, entry, entry + self._cluster_bytes
+        if run:
+            yield first, run, len(table) - first
 
     def _read_extended(self, start: int, table: "array[int]") -> None:
         for index in range(0, len(table), 2):
@@ -166,11 +190,12 @@ class _Scan:
             else:
                 self._add_subclusters(at, offset, allocated)
 
-    def _add_plain(self, at: int, offset: int) -> None:
+    def _add_plain(self, at: int, offset: int, count: int = 1) -> None:
         if offset == 0:
             return
-        self._claim_cluster(offset)
-        self._add_data(at, self._cluster_bytes, PLAIN, offset)
+        within = min(count, -(-(self._header.size_bytes - at) // self._cluster_bytes))
+        self._add_data(at, within * self._cluster_bytes, PLAIN, offset)
+        self._claim_clusters(offset, within)
 
     def _add_subclusters(self, at: int, offset: int, allocated: int) -> None:
         self._claim_unused(offset)
@@ -195,13 +220,12 @@ class _Scan:
     def _claim_unused(self, offset: int) -> None:
         """Claim a cluster that need not be in the file: it reads as zeros, or is read in part."""
         if offset and offset < self._file_bytes:
-            self._claim_cluster(offset)
+            self._claim_clusters(offset, 1)
 
-    def _claim_cluster(self, offset: int) -> None:
+    def _claim_clusters(self, offset: int, count: int) -> None:
         if offset % self._cluster_bytes:
             raise IsDamaged(f"it has data at byte {offset} of the file, where no cluster begins")
-        if offset < self._file_bytes:
-            self._claims.add(offset, self._cluster_bytes)
+        self._claims.add(offset, count * self._cluster_bytes)
 
     def _add_data(self, at: int, length: int, file: int, offset: int) -> None:
         """Add data of the disk, cut to the disk's end: QEMU need not write the rest of the last cluster."""

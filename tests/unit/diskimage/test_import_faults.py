@@ -110,6 +110,28 @@ def test_fault_f10_damage_of_compressed_data_is_the_senders(tmp_path: Path) -> N
         imported(path, tmp_path)
 
 
+def bad_subcluster_header(path: Path) -> None:
+    """Extended L2 entries need clusters of 16 KiB or more."""
+    qemu_img("create", "-f", "qcow2", "-o", "cluster_size=4k", path, "1M")
+    put_words(path, 72, 1 << 4)
+
+
+def no_header(path: Path) -> None:
+    """Another file by the name of a qcow2."""
+    path.write_bytes(bytes(4 * KIB))
+
+
+@pytest.mark.fault("FAULT-F10")
+@pytest.mark.parametrize("spoil", [bad_subcluster_header, no_header])
+def test_fault_f10_a_refusal_does_not_tell_our_path(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    """A refusal that passes on the words of a reader leaves out the name of the file in our folder."""
+    path = tmp_path / "upload-key"
+    spoil(path)
+    with pytest.raises(ImportRefused, match="the file") as refusal:
+        inspect_image(path, "qcow2", LIMIT)
+    assert "upload-key" not in str(refusal.value)
+
+
 @pytest.mark.fault("FAULT-F10")
 def test_fault_f10_a_file_of_the_bytes_of_its_disk_is_whole(tmp_path: Path) -> None:
     """A writer need not fill the last cluster behind the end of the disk."""

@@ -9,6 +9,7 @@ import pytest
 
 from recast.diskimage import (
     ExpandsTooMuch,
+    ImportRefused,
     IsDamaged,
     IsTooFragmented,
     OutOfSpace,
@@ -218,11 +219,37 @@ class GivenUp(Exception):
 def test_a_map_of_many_tables_is_ended_by_its_watch(tmp_path: Path) -> None:
     """Reading a large map calls the watch, whose exception ends it."""
     path = tmp_path / "large.qcow2"
-    options = "preallocation=metadata,cluster_size=512"
-    qemu_img("create", "-f", "qcow2", "-o", options, path, "16M")
+    qemu_img("create", "-f", "qcow2", "-o", "cluster_size=4k", path, "1G")
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -z 0 1G", path], check=True, capture_output=True)
 
     def give_up() -> None:
         raise GivenUp
 
     with pytest.raises(GivenUp):
         inspect_image(path, "qcow2", LIMIT, give_up)
+
+
+@pytest.mark.fault("FAULT-F11")
+@pytest.mark.parametrize("seed", range(12))
+def test_a_damaged_map_is_refused_or_read_as_qemu_reads_it(tmp_path: Path, seed: int) -> None:
+    """With drawn bytes of its header and its tables overwritten, a file is refused, or read as QEMU does."""
+    draw = random.Random(seed)
+    path, seen = tmp_path / "damaged.qcow2", tmp_path / "seen.raw"
+    qemu_img("create", "-f", "qcow2", "-o", draw.choice(OPTIONS), path, str(MIB + 512))
+    subprocess.run(
+        ["qemu-io", "-f", "qcow2", *history(draw, MIB + 512), path], check=False, capture_output=True
+    )
+    places = [draw.randrange(112), l1_table(path) + draw.randrange(16), l2_table(path) + draw.randrange(320)]
+    patch(path, draw.choice(places), bytes([draw.randrange(256)]))
+    done = subprocess.run(
+        ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, seen], check=False, capture_output=True
+    )
+    try:
+        inspect_image(path, "qcow2", LIMIT)
+        content = imported(path, tmp_path)
+    except ImportRefused:
+        return
+    assert done.returncode == 0
+    expected = seen.read_bytes()
+    assert content[: len(expected)] == expected
+    assert len(content) - len(expected) < 512

@@ -141,3 +141,24 @@ def test_a_file_that_no_image_names_is_removed(ims: Ims) -> None:
     ims.expire()
     assert not ims.staging.path("old").exists()
     assert ims.staging.path("young").exists()
+
+
+@pytest.mark.fault("ATTACK-ONE-CLUSTER")
+@pytest.mark.parametrize("folder", ["key-left.scratch", "tmp-of-an-earlier-version"])
+def test_what_a_killed_import_unpacked_is_removed(ims: Ims, folder: str) -> None:
+    """A folder of unpacked content that no process uses is removed after a day, like a file."""
+    path = ims.staging.folder / folder
+    path.mkdir()
+    (path / "unpacked.raw").write_bytes(b"content")
+    os.utime(path, (_OLD.timestamp(), _OLD.timestamp()))
+    ims.expire()
+    assert list(ims.staging.folder.iterdir()) == []
+
+
+@pytest.mark.fault("ATTACK-ONE-CLUSTER")
+def test_an_import_that_is_repeated_begins_with_an_empty_folder(ims: Ims) -> None:
+    """The content that a killed import unpacked does not stay beside that of its repetition, nor after it."""
+    (ims.staging.scratch("key") / "unpacked.raw").write_bytes(b"content")
+    assert list(ims.staging.scratch("key").iterdir()) == []
+    ims.staging.remove("key")
+    assert list(ims.staging.folder.iterdir()) == []

@@ -12,6 +12,7 @@ from ims.peers.ecs import SourceServers
 from ims.settings import Settings
 from ims.storage import images
 from ims.storage.chunks import ImageChunks
+from ims.storage.space import Space
 from ims.storage.staging import Staging
 from ims.storage.tables import EndedPinRow
 from ims.workflows.create_image import CreateImage
@@ -43,13 +44,20 @@ class App:
         self._channels = [connect(settings.csbs_target, tokens), connect(settings.ecs_target, tokens)]
         backups, servers = Backups(self._channels[0]), SourceServers(self._channels[1])
         chunks = ImageChunks(settings.store_url, settings.store_key_file.read_bytes())
-        staging = Staging(settings.staging_dir)
+        staging, space = Staging(settings.staging_dir), Space(settings.reserve_bytes)
         self._inspector = Inspector()
         self._worker = Worker(
             operations,
             {
                 "ImportImage": ImportImage(
-                    database, chunks, staging, self._inspector, settings.max_virtual_bytes, now
+                    database,
+                    chunks,
+                    staging,
+                    self._inspector,
+                    space,
+                    settings.max_virtual_bytes,
+                    settings.max_expansion,
+                    now,
                 ),
                 "CreateImage": CreateImage(
                     database, backups, servers, self._inspector, settings.preparation == "enforce", now
@@ -77,7 +85,7 @@ class App:
                 Registration(
                     "recast.ims.v1.ImageService",
                     image_service_pb2_grpc.add_ImageServiceServicer_to_server,
-                    Images(database, operations, backups, staging, now, new_id),
+                    Images(database, operations, backups, staging, space, now, new_id),
                     PEOPLE,
                 ),
                 Registration(

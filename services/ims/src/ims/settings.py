@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from recast.diskimage import MAX_EXPANSION
 from recast.rpc.settings import ServiceSettings
 
 
@@ -33,3 +35,7 @@ class Settings(ServiceSettings):
     """
     max_virtual_bytes: int = 16 << 40
     """The largest disk that an uploaded file may hold."""
+    max_expansion: int = Field(default=MAX_EXPANSION, ge=1)
+    """The content of a compressed file may have at most this multiple of the file's bytes."""
+    reserve_bytes: int = Field(default=64 << 20, ge=0)
+    """The bytes that an import must leave free in the staging folder, and in a chunk store of files."""

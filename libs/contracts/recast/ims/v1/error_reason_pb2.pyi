@@ -68,6 +68,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The pin was released; a late request does not pin again."""
     ERROR_REASON_TOO_MANY_UPLOADS: _ErrorReason.ValueType  # 22
     """The project is at this server's limit of uploads."""
+    ERROR_REASON_NOT_ENOUGH_SPACE: _ErrorReason.ValueType  # 23
+    """The storage of this service has not enough free bytes for the image."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons of IMS's refusals. Sent, without the prefix, in google.rpc.ErrorInfo.reason; the domain there is `ims.recast`."""
@@ -118,4 +120,6 @@ ERROR_REASON_PIN_RELEASED: ErrorReason.ValueType  # 21
 """The pin was released; a late request does not pin again."""
 ERROR_REASON_TOO_MANY_UPLOADS: ErrorReason.ValueType  # 22
 """The project is at this server's limit of uploads."""
+ERROR_REASON_NOT_ENOUGH_SPACE: ErrorReason.ValueType  # 23
+"""The storage of this service has not enough free bytes for the image."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -37,7 +37,7 @@ class ExportDisks:
             row, report = rows[disk.disk], reports[disk.disk]
             written = work.step(
                 f"export {disk.disk}",
-                lambda disk=disk, row=row, report=report: self._export(request, disk, row, report),  # type: ignore[misc]
+                lambda disk=disk, row=row, report=report: self._export(work, request, disk, row, report),  # type: ignore[misc]
                 pb.ExportedDisk,
             )
             report(row.size_bytes, row.size_bytes)
@@ -48,20 +48,25 @@ class ExportDisks:
         """Nothing: CSBS deletes a written index, and its chunks await collection."""
 
     def _export(
-        self, request: pb.ExportDisksRequest, disk: pb.ExportDisk, row: DiskRow, report: Progress
+        self,
+        work: Work,
+        request: pb.ExportDisksRequest,
+        disk: pb.ExportDisk,
+        row: DiskRow,
+        report: Progress,
     ) -> pb.ExportedDisk:
         folder = self._host.disk(row.folder)
         with (
             disk_faults(disk.disk),
             open_content(request.store) as store,
-            folder.frozen_reader(request.freeze_id) as source,
+            folder.frozen_reader(request.freeze_id, work.check) as source,
         ):
             parent = _parent(store, disk)
             is_known = (
                 parent is not None and bool(row.tracked_backup) and row.tracked_backup == disk.parent_backup
             )
             # Unchanged extents may be skipped only when the layers beneath equal the parent's content.
-            changed = folder.changed_extents(request.freeze_id) if is_known else None
+            changed = folder.changed_extents(request.freeze_id, work.check) if is_known else None
             written = store.write_disk(
                 source,
                 disk.index_id,

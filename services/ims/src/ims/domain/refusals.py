@@ -177,6 +177,17 @@ class VirtualSizeTooLarge(Refusal):
     message = "{problem}"
 
 
+class NotEnoughSpace(Refusal):
+    """The storage has not enough free bytes for what an import would write; nothing of it was written."""
+
+    kind = Kind.RESOURCE_EXHAUSTED
+    reason = "NOT_ENOUGH_SPACE"
+    message = (
+        "{needed_bytes} bytes are needed for the image, and {free_bytes} are free; "
+        "delete images that are not needed, or let the operator add storage, then repeat the request"
+    )
+
+
 class ContentDamaged(Refusal):
     """The bytes read from the chunk store differ from the bytes written."""
 

@@ -11,6 +11,7 @@ from ims.domain.refusals import DeleteBackupUnsupported, ImageIdTaken
 from ims.handlers.uploads import Upload, UploadLimit
 from ims.peers.csbs import Backups
 from ims.storage import images
+from ims.storage.space import Space
 from ims.storage.staging import Staging
 from ims.storage.tables import ImageRow
 from recast.database import Database
@@ -33,6 +34,7 @@ class Images(grpc_pb.ImageServiceServicer):
     operations: Operations
     backups: Backups
     staging: Staging
+    space: Space
     now: Callable[[], datetime]
     new_id: Callable[[], str]
     uploads: UploadLimit = field(default_factory=UploadLimit)
@@ -45,7 +47,9 @@ class Images(grpc_pb.ImageServiceServicer):
         if first is None or first.WhichOneof("part") != "header":
             raise _malformed("header", "the first message of an upload is its header")
         project = enter_project(parse_parent(first.header.parent, "header.parent"))
-        upload = Upload(self.database, self.operations, self.staging, self.now, self.new_id, first.header)
+        upload = Upload(
+            self.database, self.operations, self.staging, self.space, self.now, self.new_id, first.header
+        )
         with self.uploads.running(project):
             try:
                 if answer := await context.in_thread(upload.begin, project):

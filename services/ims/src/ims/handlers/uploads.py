@@ -11,6 +11,7 @@ from ims.domain.refusals import ImageBusy, ImageIdTaken, TooManyUploads, UploadI
 from ims.domain.upload import new_bytes
 from ims.storage import images
 from ims.storage.chunks import storage_faults
+from ims.storage.space import Space
 from ims.storage.staging import StagedFile, Staging
 from ims.storage.tables import ImageRow
 from recast.database import Database
@@ -56,6 +57,7 @@ class Upload:
         database: Database,
         operations: Operations,
         staging: Staging,
+        space: Space,
         now: Callable[[], datetime],
         new_id: Callable[[], str],
         header: pb.ImportImageHeader,
@@ -63,6 +65,7 @@ class Upload:
         self._database = database
         self._operations = operations
         self._staging = staging
+        self._space = space
         self._now = now
         self._new_id = new_id
         self._header = header
@@ -139,6 +142,8 @@ class Upload:
                 if found.upload_header != body:
                     raise RequestIdReused(request_id=header.request_id)
                 return found.name, None
+            if not is_raw:  # of a raw file the zeros take no space, and nobody knows yet how many there are
+                self._space.check({self._staging.folder: header.size_bytes})
             row = images.new_row(project, header.image_id or self._new_id(), header.image, kind, self._now())
             if tx.session.get(ImageRow, row.name) is not None:
                 raise ImageIdTaken(image=row.name)

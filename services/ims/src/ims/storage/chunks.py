@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from ims.domain.refusals import ContentDamaged
+from ims.domain.refusals import ContentDamaged, FileRefused, NotEnoughSpace, VirtualSizeTooLarge
 from recast.contentstore import ContentStore, store_refusals
-from recast.diskimage import DiskImageError
+from recast.diskimage import DiskImageError, ImportRefused, IsTooLarge, OutOfSpace
 from recast.faults import Refusal, StoreIoFailed
 
 
@@ -15,12 +17,24 @@ def storage_faults(content: str) -> Iterator[None]:
     try:
         with store_refusals(lambda damage: ContentDamaged(image=content, problem=damage)):
             yield
+    except IsTooLarge as problem:
+        raise VirtualSizeTooLarge(problem=problem) from problem
+    except ImportRefused as problem:  # the fault of the file, wherever it is found
+        raise FileRefused(problem=problem) from problem
+    except OutOfSpace as problem:
+        raise NotEnoughSpace(needed_bytes=problem.needed_bytes, free_bytes=problem.free_bytes) from problem
     except (DiskImageError, OSError) as problem:
         raise StoreIoFailed(problem=problem) from problem
 
 
 class ImageChunks(ContentStore):
     """The content of every imported image, by project."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a store of files; None for another store, whose free bytes are not known."""
+        parts = urlsplit(self._url)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
     def damaged(self, content: str, problem: object) -> Refusal:
         """`content` is an image's name."""

@@ -3,11 +3,13 @@
 import fcntl
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+_SCRATCH = ".scratch"
 _PIECE_BYTES = 1 << 20
 _ZEROS = memoryview(bytes(_PIECE_BYTES))
 
@@ -47,12 +49,12 @@ class Staging:
     """The folder of uploads."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, key: str) -> Path:
         """The path of an upload's file."""
-        return self._folder / key
+        return self.folder / key
 
     def size_bytes(self, key: str) -> int:
         """The received bytes; 0 when there is no file."""
@@ -78,10 +80,10 @@ class Staging:
     def keys_before(self, moment: datetime) -> list[str]:
         """The keys of the files that were last written before `moment`."""
         found = []
-        for path in self._folder.iterdir():
+        for path in self.folder.iterdir():
             with suppress(FileNotFoundError):  # removed just now
                 if path.stat().st_mtime < moment.timestamp():
-                    found.append(path.name)
+                    found.append(path.name.removesuffix(_SCRATCH))
         return found
 
     def sha256(self, key: str, check: Callable[[], None]) -> bytes:
@@ -93,7 +95,22 @@ class Staging:
                 check()
         return digest.digest()
 
+    def scratch(self, key: str) -> Path:
+        """An empty folder for what is made of the file, removed with it.
+
+        What a killed process left there is removed: it may have the size of the disk.
+        """
+        path = self.folder / f"{key}{_SCRATCH}"
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
     def remove(self, key: str) -> None:
-        """Removes the file, if it is there."""
-        if key:
-            self.path(key).unlink(missing_ok=True)
+        """Removes the file and its scratch folder, if they are there."""
+        if not key:
+            return
+        for path in (self.folder / f"{key}{_SCRATCH}", self.path(key)):
+            if path.is_dir():  # without a key's name: an earlier version's
+                shutil.rmtree(path, ignore_errors=True)  # another process may be removing the same
+            else:
+                path.unlink(missing_ok=True)

@@ -9,17 +9,18 @@ from datetime import datetime
 from google.protobuf.message import Message
 
 from ims.domain.image import ImageEvent, ImageKind
-from ims.domain.refusals import FileRefused, UploadMismatch, VirtualSizeTooLarge
+from ims.domain.refusals import UploadMismatch
 from ims.storage import images
 from ims.storage.chunks import ImageChunks, storage_faults
+from ims.storage.space import Space
 from ims.storage.staging import Staging
 from ims.storage.tables import ImageRow
 from ims.workflows.create_image import DOMAIN, image_from_report, register_content
-from recast.chunkstore import WrittenDisk
+from recast.chunkstore import IndexRef, WrittenDisk
 from recast.content.v1 import content_pb2
 from recast.contentstore import partition_name
 from recast.database import Database, Transaction
-from recast.diskimage import ImageFormat, ImportRefused, IsTooLarge, inspect_image, open_imported
+from recast.diskimage import ImageFormat, inspect_image, open_imported
 from recast.faults import Refusal, StoreIoFailed
 from recast.ims.v1 import image_pb2, image_service_pb2
 from recast.longrunning.v1 import operation_metadata_pb2
@@ -29,7 +30,9 @@ from recast.rpc.status import status_from_refusal
 
 
 class ImportImage:
-    """The workflow. `max_virtual_bytes` is the size of the largest disk that is accepted."""
+    """The workflow. `max_virtual_bytes` is the size of the largest disk that is accepted, `max_expansion` the
+    largest content of a compressed file, in multiples of its bytes.
+    """
 
     def __init__(
         self,
@@ -37,14 +40,18 @@ class ImportImage:
         chunks: ImageChunks,
         staging: Staging,
         inspector: Inspector,
+        space: Space,
         max_virtual_bytes: int,
+        max_expansion: int,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._chunks = chunks
         self._staging = staging
         self._inspector = inspector
+        self._space = space
         self._max_virtual_bytes = max_virtual_bytes
+        self._max_expansion = max_expansion
         self._now = now
 
     def run(self, work: Work) -> Message:
@@ -63,7 +70,7 @@ class ImportImage:
         work.use(partition_name(work.project))  # no chunk of the project is collected until this work ends
         with storage_faults(row.name):
             content = work.step("write", lambda: self._write(work, row, header), content_pb2.Content)
-            report = work.step("inspect", lambda: self._inspect(work, row), image_pb2.Image)
+            report = work.step("inspect", lambda: self._inspect(work, row, content), image_pb2.Image)
             # Before the publication: after it the owner may delete the image, and with it the file's name.
             work.step("clean", lambda: self._staging.remove(row.upload_key))
         work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
@@ -89,12 +96,12 @@ class ImportImage:
         path = self._staging.path(row.upload_key)
         if header.sha256 and self._staging.sha256(row.upload_key, work.check) != header.sha256:
             raise UploadMismatch(problem="its SHA-256 differs")
-        try:
-            inspect_image(path, _format(header), self._max_virtual_bytes, work.check)
-        except IsTooLarge as problem:
-            raise VirtualSizeTooLarge(problem=problem) from problem
-        except ImportRefused as problem:
-            raise FileRefused(problem=problem) from problem
+        image = inspect_image(
+            path, _format(header), self._max_virtual_bytes, work.check, max_expansion=self._max_expansion
+        )
+        # The store's compression and its shared chunks may save some of it, but nobody knows how much.
+        stored = {} if self._chunks.folder is None else {self._chunks.folder: image.data_bytes}
+        self._space.check({self._staging.folder: image.scratch_bytes, **stored})
 
     def _write(
         self, work: Work, row: ImageRow, header: image_service_pb2.ImportImageHeader
@@ -107,7 +114,7 @@ class ImportImage:
         path = self._staging.path(row.upload_key)
         with (
             self._chunks.open(work.project, work.target) as store,
-            open_imported(path, _format(header), path.parent, work.check) as source,
+            open_imported(path, _format(header), self._staging.scratch(row.upload_key), work.check) as source,
         ):
             written = store.write_disk(source, work.id, progress=report, resumed_after=(Interrupted,))
         return self._content_from_written(work.project, row, written)
@@ -126,13 +133,14 @@ class ImportImage:
         )
         return content
 
-    def _inspect(self, work: Work, row: ImageRow) -> image_pb2.Image:
+    def _inspect(self, work: Work, row: ImageRow, content: content_pb2.Content) -> image_pb2.Image:
         """The findings on the system disk; they are recorded, and never a reason to refuse an import."""
         if row.kind != ImageKind.SYSTEM_DISK:
             return image_pb2.Image()
-        path = self._staging.path(row.upload_key)
-        header = image_service_pb2.ImportImageHeader.FromString(row.upload_header)
-        with open_imported(path, _format(header), path.parent, work.check) as source:
+        index = content.disks[0].index
+        # From the store: a compressed file is not decompressed once more.
+        with self._chunks.open(work.project, work.target) as store:
+            source = store.reader(store.read_index(IndexRef(index.id, index.digest)))
             return image_from_report(self._inspector.inspect(source))
 
     def _publish(
