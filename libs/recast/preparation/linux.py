@@ -32,14 +32,21 @@ def has_linux(tree: FileTree) -> bool:
 
 def read_os_release(tree: FileTree) -> dict[str, str]:
     """Return the variables of os-release(5)."""
-    text = next((text for path in _OS_RELEASE if (text := read_text(tree, path)) is not None), "")
-    return parse_shell(text)
+    return _read_os_release(tree)[1]
+
+
+def _read_os_release(tree: FileTree) -> tuple[str, dict[str, str]]:
+    for path in _OS_RELEASE:
+        text = read_text(tree, path)
+        if text is not None:
+            return path, parse_shell(text)
+    return "", {}
 
 
 def _check_os_release(tree: TolerantTree) -> Answer:
-    values = read_os_release(tree)
+    path, values = _read_os_release(tree)
     if "ID" in values or "PRETTY_NAME" in values:
-        return met(f"os-release says {values.get('PRETTY_NAME') or values['ID']}")
+        return met(f"{path} says {values.get('PRETTY_NAME') or values['ID']}")
     return missing("there is no os-release, or it names no system", by_absence=True)
 
 
