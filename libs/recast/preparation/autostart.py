@@ -22,6 +22,7 @@ _STAGES = (
     "cloud-init-network.service",
     "cloud-init.service",
 )
+_SYSV_LEVELS = ("/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d", "/etc/rcS.d", "/etc/rc.d/rc3.d")
 _GENERATOR = "system-generators/cloud-init-generator"
 _VENDOR_ROOTS = ("/usr/local/lib/systemd", "/usr/lib/systemd", "/lib/systemd")
 _OFF = re.compile(
@@ -61,7 +62,9 @@ def enabled(tree: TolerantTree) -> Answer:
         return unknown(f"{off[0][0]} starts the kernel with {off[0][1]} in some of its entries")
     pending = _off_word(read_kernel_defaults(tree))
     if pending and not lines:
-        return unknown(f"{DEFAULTS} has {pending}, and no boot loader's configuration was found")
+        return unknown(
+            f"{DEFAULTS} or /etc/kernel/cmdline has {pending}, and no boot loader's configuration was found"
+        )
     if presence.verdict is Verdict.UNKNOWN:
         return unknown(presence.detail)
     return met(
@@ -138,6 +141,11 @@ def _not_wanted(tree: TolerantTree) -> Iterator[str]:
                 tree, problems, f"no runlevel in /etc/runlevels starts /etc/init.d/{scripts[0]}"
             )
         return
+    links = [name for level in _SYSV_LEVELS for name in tree.names(level)]
+    if links and scripts and not has_systemd and not _unit_names(tree):
+        if not any(re.fullmatch(rf"S\d\d(?:{'|'.join(scripts)})", name) for name in links):
+            yield from _if_all_read(tree, problems, f"no /etc/rc?.d starts /etc/init.d/{scripts[0]}")
+        return
     installable = _installable(tree)
     if not installable or _is_first_boot(tree):
         return
@@ -145,6 +153,11 @@ def _not_wanted(tree: TolerantTree) -> Iterator[str]:
     if not wanted & set(installable):
         reason = f"{installable[min(installable)]} is not enabled: nothing under {_LOCAL_UNITS} wants it"
         yield from _if_all_read(tree, problems, reason)
+
+
+def _unit_names(tree: TolerantTree) -> list[str]:
+    directories = cloudinit.UNIT_DIRECTORIES
+    return [name for directory in directories for name in tree.names(directory) if name in _STAGES]
 
 
 def _if_all_read(tree: TolerantTree, problems: int, reason: str) -> Iterator[str]:

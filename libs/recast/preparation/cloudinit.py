@@ -55,7 +55,8 @@ def other_home(tree: TolerantTree) -> str:
     for directory in _EXTENSIONS:
         if tree.names(directory):
             return f"{directory} adds files to /usr when the system starts"
-    if not any(tree.names(directory) for directory in ("/usr/bin", "/usr/lib", "/usr/sbin", "/bin")):
+    usual = ("/usr/lib/os-release", "/usr/bin/env", "/usr/lib/systemd", "/usr/bin/sh")
+    if not any(map(tree.exists, usual)) and not any(map(tree.names, ("/usr/lib", "/usr/bin", "/usr/sbin"))):
         return "/usr is empty: its files are on a file system that is not read"
     return ""
 

@@ -54,6 +54,9 @@ class MountedTree:
     def __init__(self, root: FileTree, by_device: Mapping[str, FileTree]) -> None:
         """Mount on `root` those of `by_device` that its fstab names; keys are as in an fstab ("UUID=...")."""
         self._root = root
+        # Several checks read the same files; the reader's budget bounds what is stored here.
+        self._contents: dict[str, bytes | None] = {}
+        self._names: dict[str, list[str]] = {}
         self._mounts: dict[str, tuple[str, FileTree | None]] = {}
         try:
             text = read_text(root, PATH) or ""
@@ -74,13 +77,17 @@ class MountedTree:
 
     def read(self, path: str) -> bytes | None:
         """Return a file's content, or None if nothing is there."""
-        tree, inner = self._place(path)
-        return tree.read(inner)
+        if path not in self._contents:
+            tree, inner = self._place(path)
+            self._contents[path] = tree.read(inner)
+        return self._contents[path]
 
     def names(self, path: str) -> list[str]:
         """Return the sorted names in a directory; none if it is not there or no directory."""
-        tree, inner = self._place(path)
-        return tree.names(inner)
+        if path not in self._names:
+            tree, inner = self._place(path)
+            self._names[path] = tree.names(inner)
+        return self._names[path]
 
     def link(self, path: str) -> str | None:
         """Return the target of the symbolic link at `path`, or None."""

@@ -11,6 +11,7 @@ from recast.preparation.autostart import installed
 from recast.preparation.checks import Answer, decide, met, missing, unknown
 from recast.preparation.filetree import TolerantTree, read_text
 from recast.preparation.kernelline import read_kernel_lines
+from recast.preparation.network import addressing_from_yaml
 from recast.preparation.report import Verdict
 from recast.preparation.syntax import is_true, parse_yaml
 
@@ -42,16 +43,11 @@ def _cached(tree: TolerantTree, settings: dict[str, dict[str, Any]]) -> Iterator
 
 def _seeded(tree: TolerantTree, settings: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Yield the seeds on the disk whose instance-id every clone would take."""
+    for folder in _seed_folders(settings):
+        if _instance_id(tree, f"{folder}/meta-data"):
+            yield f"{folder}/meta-data fixes the instance-id"
     listed = cloudinit.find_datasources(settings)
     names = None if listed is None else listed[1]
-    if names is None or "NoCloud" in names:
-        folders = [f"{_SEEDS}/{name}" for name in _SEEDING]
-        source = cloudinit.find_setting(settings, "datasource", "NoCloud", "seedfrom")
-        if source and re.match(r"(?:file://)?/", str(source[1])):
-            folders.append(str(source[1]).removeprefix("file://").rstrip("/"))
-        for folder in folders:
-            if _instance_id(tree, f"{folder}/meta-data"):
-                yield f"{folder}/meta-data fixes the instance-id"
     for name, key in (("NoCloud", "meta-data"), ("None", "metadata")):
         for id_key in ("instance-id", "instance_id"):
             found = cloudinit.find_setting(settings, "datasource", name, key, id_key)
@@ -59,12 +55,36 @@ def _seeded(tree: TolerantTree, settings: dict[str, dict[str, Any]]) -> Iterator
                 yield f"{found[0]} fixes the instance-id of {name}"
 
 
-def _instance_id(tree: TolerantTree, path: str) -> bool:
+def seeded_addresses(tree: TolerantTree) -> Iterator[str]:
+    """Yield the network configurations with fixed addresses that a seed on the disk gives to every clone."""
+    for folder in _seed_folders(cloudinit.read_settings(tree)):
+        path = f"{folder}/network-config"
+        if addressing_from_yaml(_read_yaml(tree, path)).has_static:
+            yield path
+
+
+def _seed_folders(settings: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the folders of this disk that Cloud-Init takes for a seed of NoCloud."""
+    listed = cloudinit.find_datasources(settings)
+    if listed is not None and "NoCloud" not in listed[1]:
+        return []
+    folders = [f"{_SEEDS}/{name}" for name in _SEEDING]
+    source = cloudinit.find_setting(settings, "datasource", "NoCloud", "seedfrom")
+    if source and re.match(r"(?:file://)?/", str(source[1])):
+        folders.append(str(source[1]).removeprefix("file://").rstrip("/"))
+    return folders
+
+
+def _read_yaml(tree: TolerantTree, path: str) -> Any:
     try:
-        values = parse_yaml(read_text(tree, path) or "")
+        return parse_yaml(read_text(tree, path) or "")
     except ValueError as error:
         tree.note(f"{path} is not valid YAML: {error}")
-        return False
+        return None
+
+
+def _instance_id(tree: TolerantTree, path: str) -> bool:
+    values = _read_yaml(tree, path)
     return isinstance(values, dict) and bool(values.get("instance-id") or values.get("instance_id"))
 
 

@@ -11,30 +11,37 @@ from recast.preparation.syntax import join_lines, parse_shell
 GRUB_CONFIGURATIONS = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 _ENTRIES = ("/boot/loader/entries", "/boot/efi/loader/entries", "/efi/loader/entries")
 _APPENDING = ("/boot/extlinux/extlinux.conf", "/boot/syslinux/syslinux.cfg", "/boot/extlinux.conf")
-_WHOLE = ("/boot/cmdline.txt", "/boot/firmware/cmdline.txt", "/etc/kernel/cmdline")
+_WHOLE = ("/boot/cmdline.txt", "/boot/firmware/cmdline.txt")
 _ENVIRONMENTS = ("/boot/grub2/grubenv", "/boot/grub/grubenv")
 _RESCUE = frozenset({"single", "rescue", "emergency", "recovery", "systemd.unit=rescue.target"})
 _GRUB_LINE = re.compile(r"^\s*linux(?:16|efi)?\s+(\S.*)$", re.MULTILINE)
 _ENTRY_LINE = re.compile(r"^\s*options\s+(\S.*)$", re.MULTILINE)
 _APPEND_LINE = re.compile(r"^\s*append\s+(\S.*)$", re.MULTILINE | re.IGNORECASE)
 DEFAULTS = "/etc/default/grub"
+_PENDING = ("/etc/kernel/cmdline", "/usr/lib/kernel/cmdline")
 
 
 def read_kernel_lines(tree: TolerantTree) -> list[tuple[str, list[str]]]:
     """Return (path, words) of each command line that an ordinary boot may use, so of no rescue entry."""
-    return [
+    # Each boot loader has its own files: those of the others may be on a partition that is not read.
+    files = TolerantTree(tree.tree)
+    lines = [
         (path, words)
-        for path, line in _read_lines(tree)
+        for path, line in _read_lines(files)
         if (words := line.split()) and not _RESCUE & set(words) and "memtest" not in words[0]
     ]
+    if not lines and not read_kernel_defaults(tree):
+        for problem in files.problems:
+            tree.note(problem)
+    return lines
 
 
 def read_kernel_defaults(tree: TolerantTree) -> list[str]:
-    """Return the words that the next update-grub puts into every command line."""
+    """Return the words that the next update of the boot loader puts into every command line."""
     values = parse_shell(read_text(tree, DEFAULTS) or "")
-    return [
-        word for name, value in values.items() if name.startswith("GRUB_CMDLINE") for word in value.split()
-    ]
+    lines = [value for name, value in values.items() if name.startswith("GRUB_CMDLINE")]
+    lines += [read_text(tree, path) or "" for path in _PENDING]
+    return " ".join(lines).split()
 
 
 def _read_lines(tree: TolerantTree) -> Iterator[tuple[str, str]]:

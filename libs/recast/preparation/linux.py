@@ -6,8 +6,9 @@ import re
 
 from recast.preparation import autostart, cloudinit, fstab, network
 from recast.preparation.checks import Answer, FileCheck, decide, met, missing, unknown
+from recast.preparation.content import UnreadableError
 from recast.preparation.filetree import FileTree, TolerantTree, read_text, read_texts
-from recast.preparation.instance import new_instance
+from recast.preparation.instance import new_instance, seeded_addresses
 from recast.preparation.kernelline import GRUB_CONFIGURATIONS, read_kernel_lines
 from recast.preparation.report import Verdict
 from recast.preparation.syntax import join_lines, parse_shell
@@ -18,16 +19,23 @@ _KERNEL_MODULES = ("/usr/lib/modules", "/lib/modules")
 # Names that the kernel gives in the order in which it finds disks, or that belong to one disk or slot.
 _UNSTABLE_DEVICE = r"/dev/(?:(?:s|v|h|xv)d[a-z]|nvme\d|mmcblk\d|disk/by-(?:path|id)/)\S*"
 
-_RULES = "/etc/udev/rules.d"
+_RULES = ("/etc/udev/rules.d", "/usr/local/lib/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
 # A pattern such as "00:50:56:*" is of a kind of interface, not of this server's.
-_RULE_PIN = re.compile(r"""address\}?\s*==\s*"[^"*?\[]+["|]""")
-_KERNEL_PIN = re.compile(r"ifname=[^:]+:(?:[0-9A-Fa-f]{2}:){5}")
+_RULE_PIN = re.compile(r"""(?:address|ID_NET_NAME_MAC)\}?\s*==\s*"[^"*?\[]+["|]""")
+_KERNEL_PIN = re.compile(r"(?:ifname=[^:]+:|BOOTIF=(?:01-)?)(?:[0-9A-Fa-f]{2}[:-]){5}")
 _KERNEL_ADDRESS = re.compile(r"ip=(?:\d+\.\d+\.\d+\.\d+|\[[0-9A-Fa-f:]+\])(?:[:/]|$)")
 
 
 def has_linux(tree: FileTree) -> bool:
-    """Return whether this file system is the root of a Linux system."""
-    return any(tree.exists(path) for path in (*_OS_RELEASE, fstab.PATH))
+    """Return whether this file system is the root of a Linux system.
+
+    Raises UnreadableError only if nothing that could be read says so.
+    """
+    tolerant = TolerantTree(tree)
+    is_root = any(tolerant.exists(path) for path in (*_OS_RELEASE, fstab.PATH))
+    if not is_root and tolerant.problems:
+        raise UnreadableError(tolerant.problems[0])
+    return is_root
 
 
 def read_os_release(tree: FileTree) -> dict[str, str]:
@@ -46,7 +54,8 @@ def _read_os_release(tree: FileTree) -> tuple[str, dict[str, str]]:
 def _check_os_release(tree: TolerantTree) -> Answer:
     path, values = _read_os_release(tree)
     if "ID" in values or "PRETTY_NAME" in values:
-        return met(f"{path} says {values.get('PRETTY_NAME') or values['ID']}")
+        name = values.get("PRETTY_NAME") or values["ID"]
+        return met(f"{path} says {name}", by_absence=path != _OS_RELEASE[0])
     return missing("there is no os-release, or it names no system", by_absence=True)
 
 
@@ -87,7 +96,8 @@ def _check_grub(tree: TolerantTree) -> Answer:
 
 def _check_net_rules(tree: TolerantTree) -> Answer:
     managed = decide(autostart.configures_network, tree).verdict
-    paths = [path for path, text in read_texts(tree, _RULES, (".rules",)).items() if _pins_interface(text)]
+    rules = [rule for directory in _RULES for rule in read_texts(tree, directory, (".rules",)).items()]
+    paths = [path for path, text in rules if _pins_interface(text)]
     # Cloud-Init renews its own file (85-persistent-net-cloud-init.rules) on every new server.
     pins = [(path, "cloud-init" in path) for path in paths]
     pins += [(file.path, file.is_own) for file in network.read_network(tree) if file.addressing.macs]
@@ -101,7 +111,7 @@ def _check_net_rules(tree: TolerantTree) -> Answer:
     if pins and managed is Verdict.UNKNOWN:
         return unknown(f"{pins[0][0]} names a MAC address, and whether Cloud-Init renews it was not read")
     return met(
-        f"no file in {_RULES} and none of the network's configuration ties an interface to a MAC address",
+        f"no file in {_RULES[0]} and none of the network's configuration ties an interface to a MAC address",
         by_absence=True,
     )
 
@@ -125,9 +135,8 @@ def _pins_interface(rules: str) -> bool:
 def _check_dhcp(tree: TolerantTree) -> Answer:
     configuring = decide(autostart.configures_network, tree)
     managed = configuring.verdict
-    settings, merged = cloudinit.find_network(cloudinit.read_settings(tree))
-    if managed is not Verdict.MISSING and network.addressing_from_yaml(merged).has_static:
-        return missing(f"{_listed(settings)} sets fixed addresses, which Cloud-Init gives to every clone")
+    if managed is not Verdict.MISSING and (fixed := _fixed_by_cloud_init(tree)):
+        return missing(f"{_listed(fixed)} sets fixed addresses, which Cloud-Init gives to every clone")
     files = [file for file in network.read_network(tree) if not file.is_own or _is_left(tree, managed)]
     static = [file.path for file in files if file.addressing.has_static]
     static += [
@@ -144,6 +153,13 @@ def _check_dhcp(tree: TolerantTree) -> Answer:
     if dhcp:
         return met(f"{_listed(dhcp)} uses DHCP", by_absence=True)
     return unknown("no configuration of a network interface was found")
+
+
+def _fixed_by_cloud_init(tree: TolerantTree) -> list[str]:
+    """Return the files by which Cloud-Init gives the same addresses to every clone."""
+    files, merged = cloudinit.find_network(cloudinit.read_settings(tree))
+    fixed = files if network.addressing_from_yaml(merged).has_static else []
+    return [*fixed, *seeded_addresses(tree)]
 
 
 def _check_virtio(tree: TolerantTree) -> Answer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from ipaddress import ip_interface
 from typing import Any
@@ -17,7 +17,8 @@ from recast.preparation.filetree import TolerantTree, read_text, read_texts
 from recast.preparation.syntax import is_true, join_lines, parse_ini, parse_shell, parse_yaml, walk
 
 _INTERFACES = "/etc/network/interfaces"
-_MAC = re.compile(r"\b[0-9a-f]{1,2}(?:[:-][0-9a-f]{1,2}){5,}\b", re.IGNORECASE)
+_MAC = re.compile(r"(?<![\w:-])[0-9a-f]{1,2}(?:[:-][0-9a-f]{1,2}){5,}(?![\w:-])", re.IGNORECASE)
+_MAC_NAME = re.compile(r"\benx[0-9a-f]{12}\b")  # an interface that systemd names by its MAC address
 # Files that editors and package managers leave beside the one that is used.
 _LEFTOVERS = (
     "~",
@@ -35,6 +36,7 @@ _OWN_HEADER = re.compile(
     r"^#.*(?:cloud-init|information provided by the datasource)", re.IGNORECASE | re.MULTILINE
 )
 _HEADER_LINES = 12
+_MAC_SUFFIX = re.compile(r"^ifcfg-eth-id-(.*)$")  # SUSE's files by MAC address
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def read_network(tree: TolerantTree) -> Iterator[NetworkFile]:
             tree.note(f"{path} is not valid: {error}")
             continue
         name = path.rpartition("/")[2]
+        named = _MAC_NAME.findall("\n".join([name, *join_lines(text)])) + _MAC_SUFFIX.findall(name)
+        addressing = replace(addressing, macs=(*addressing.macs, *named))
         header = "\n".join(text.splitlines()[:_HEADER_LINES])
         yield NetworkFile(path, addressing, "cloud-init" in name or bool(_OWN_HEADER.search(header)))
 
@@ -133,6 +137,8 @@ def parse_interfaces(text: str) -> Addressing:
             is_loopback = words[1] == "lo"
         if not words or is_loopback:
             continue
+        if words[0] not in _INTERFACES_COMMANDS:
+            macs += _MAC.findall(line)
         if words[0] == "iface":
             has_dhcp |= bool(set(words[3:4]) & {"dhcp", "auto"})
             has_static |= words[3:4] == ["static"]
@@ -140,13 +146,12 @@ def parse_interfaces(text: str) -> Addressing:
             has_static |= is_fixed(" ".join(words[1:2]))
         elif words[0] == "use":
             has_dhcp |= "dhcp" in words[1:]
-        elif words[0] in ("hwaddress", "hwaddress-ether"):
-            macs += _MAC.findall(line)
         elif words[0] in ("up", "pre-up", "post-up"):
             has_static |= any(is_fixed(address) for address in _ADDRESS_COMMAND.findall(line))
     return Addressing(has_dhcp, has_static, tuple(macs))
 
 
+_INTERFACES_COMMANDS = frozenset({"up", "pre-up", "post-up", "down", "pre-down", "post-down"})
 _ADDRESS_COMMAND = re.compile(
     r"\b(?:ip\s+(?:-\w+\s+)*a(?:ddr(?:ess)?)?\s+(?:add|replace)|ifconfig\s+\S+)\s+([0-9a-f][0-9a-f.:]+)"
 )
@@ -222,18 +227,34 @@ _INNER_CONNECTIONS = ("loopback", "wireguard", "vpn", "tun", "dummy")
 
 
 def parse_networkd(text: str) -> Addressing:
-    """Parse systemd.network(5) and systemd.link(5): DHCP=, Address=, MACAddress=."""
+    """Parse systemd.network(5), .link and .netdev: DHCP=, Address=, MACAddress=."""
     rows = parse_ini(text)
     if any(section == "Match" and key == "Name" and value == "lo" for section, key, value in rows):
         return Addressing()
     return Addressing(
         any(key == "DHCP" and value in _NETWORKD_DHCP for _, key, value in rows),
         any(key == "Address" and is_fixed(value) for _, key, value in rows),
-        tuple(value for _, key, value in rows if key in ("MACAddress", "PermanentMACAddress") and value),
+        tuple(
+            value
+            for _, key, value in rows
+            if key in ("MACAddress", "PermanentMACAddress") and value not in ("", "none")
+        ),
     )
 
 
 _NETWORKD_DHCP = frozenset({"yes", "true", "on", "1", "ipv4", "ipv6", "both"})
+
+
+def parse_nmstate(text: str) -> Addressing:
+    """Parse the YAML that nmstate.service applies: the addresses of "interfaces"."""
+    has_dhcp = has_static = False
+    macs: list[str] = []
+    for parents, mapping in walk(parse_yaml(text)):
+        if parents[:1] == ("interfaces",):
+            has_dhcp |= is_true(mapping.get("dhcp"))
+            has_static |= parents[-1] == "address" and is_fixed(mapping.get("ip", ""))
+            macs += [str(mapping["mac-address"])] if mapping.get("mac-address") else []
+    return Addressing(has_dhcp, has_static, tuple(macs))
 
 
 def parse_dhcpcd(text: str) -> Addressing:
@@ -276,7 +297,8 @@ _DIRECTORIES: tuple[tuple[str, str, tuple[str, ...], _Parser], ...] = (
     ("/etc/sysconfig/network", "ifcfg-", ("",), parse_ifcfg),
     ("/etc/NetworkManager/system-connections", "", ("",), parse_keyfile),
     ("/usr/lib/NetworkManager/system-connections", "", ("",), parse_keyfile),
-    ("/etc/systemd/network", "", (".network", ".link"), parse_networkd),
-    ("/usr/local/lib/systemd/network", "", (".network", ".link"), parse_networkd),
+    ("/etc/nmstate", "", (".yml", ".yaml"), parse_nmstate),
+    ("/etc/systemd/network", "", (".network", ".link", ".netdev"), parse_networkd),
+    ("/usr/local/lib/systemd/network", "", (".network", ".link", ".netdev"), parse_networkd),
 )
 _WITH_DROP_INS = frozenset({"/etc/systemd/network", "/usr/local/lib/systemd/network"})

@@ -21,7 +21,9 @@ _NAMING = (
     "/Windows/System32/Sysprep/unattend.xml",
 )
 _NAMED_PROGRAM = re.compile(r"([a-z]):(\\[^\"'<>|*?\r\n]*?cloudbase-init\.exe)", re.IGNORECASE)
-_VIRTIO_DRIVERS = tuple(f"/Windows/System32/drivers/{name}.sys" for name in ("viostor", "vioscsi"))
+_VIRTIO_NAMES = ("viostor", "vioscsi")
+_VIRTIO_DRIVERS = tuple(f"/Windows/System32/drivers/{name}.sys" for name in _VIRTIO_NAMES)
+_DRIVER_STORE = "/Windows/System32/DriverStore/FileRepository"
 
 
 def has_windows(tree: FileTree) -> bool:
@@ -92,6 +94,11 @@ def _check_metadata_services(tree: TolerantTree) -> Answer:
 def _check_virtio(tree: TolerantTree) -> Answer:
     found = [path for path in _VIRTIO_DRIVERS if tree.has_content(path)]
     if not found:
+        for folder in tree.names(_DRIVER_STORE):
+            for name in _VIRTIO_NAMES:
+                path = f"{_DRIVER_STORE}/{folder}/{name}.sys"
+                if folder.lower().startswith(f"{name}.inf_") and tree.has_content(path):
+                    return unknown(f"{path} is there; only the registry has whether it starts")
         return missing(f"neither {' nor '.join(_VIRTIO_DRIVERS)} is there", by_absence=True)
     return met(f"{', '.join(found)} is there")
 

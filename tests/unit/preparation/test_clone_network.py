@@ -36,6 +36,8 @@ V1 = "network:\n version: 1\n config:\n - type: physical\n   subnets:\n   - {typ
 V1_LOOPBACK = "network: {config: [{type: loopback, subnets: [{type: static, address: 127.0.0.1/8}]}]}\n"
 ROUTED = "network: {ethernets: {a: {dhcp4: yes, routes: [{to: 0.0.0.0/0, via: 192.0.2.1}]}}}\n"
 KERNEL = "linux /v root=x ip=192.0.2.10::192.0.2.1:255.255.255.0:h:eth0:none\n"
+NMSTATE = "interfaces: [{name: a, ipv4: {dhcp: %s, address: [{ip: 192.0.2.10, prefix-length: 24}]}}]\n"
+SEED = "/var/lib/cloud/seed/nocloud/network-config"
 NETPLAN_OWN = "/etc/netplan/50-cloud-init.yaml"
 
 
@@ -115,6 +117,13 @@ def test_a_directory_hides_no_rule_on_a_disk(
         ("/etc/iftab", f"eth0 mac {MAC} arp 1\n"),
         ("/etc/conf.d/net", f'config_eth0="dhcp"\nmac_eth0="{MAC}"\n'),
         ("/boot/grub/grub.cfg", f"linux /v root=UUID=1 ifname=eth0:{MAC}\n"),
+        ("/etc/network/interfaces", "iface enx525400123456 inet dhcp\n"),
+        (NETPLAN, "network: {ethernets: {enx525400123456: {dhcp4: true}}}\n"),
+        (f"{SYSCONFIG}/ifcfg-eth-id-52:54:00:12:34:56", "BOOTPROTO=dhcp\n"),
+        (f"{NETWORKD}/br.netdev", f"[NetDev]\nName=br0\nKind=bridge\nMACAddress={MAC}\n"),
+        ("/usr/lib/udev/rules.d/70.rules", PIN),
+        (f"{RULES}/71.rules", 'ENV{ID_NET_NAME_MAC}=="enx525400123456", NAME="lan"\n'),
+        ("/etc/nmstate/a.yml", f"interfaces: [{{name: a, mac-address: '{MAC}'}}]\n"),
         (f"{RULES}/71.rules", f'ATTR{{address}}=="{MAC}|{MAC}", \\\n# why\nNAME:="eth0"\n'),
         (NETPLAN_OWN, TIED),
         (f"{SCRIPTS}/ifcfg-eth0", f"# Created by cloud-init automatically\nHWADDR={MAC}\n"),
@@ -138,6 +147,8 @@ def test_an_interface_tied_to_a_mac(linux_finding: FindingOf, path: str, content
         (f"{SCRIPTS}/ifcfg-eth0", "BOOTPROTO=dhcp\n#HWADDR=52:54:00:12:34:56\n"),
         (f"{SCRIPTS}/ifcfg-eth0.rpmsave", f"HWADDR={MAC}\n"),
         (f"{NM}/eth0.nmconnection", "[ethernet]\ncloned-mac-address=stable\n[ipv4]\nmethod=auto\n"),
+        ("/etc/network/interfaces", "iface a inet dhcp\n up arp -s 192.0.2.9 52:54:00:12:34:56\n"),
+        (NETPLAN, "network: {ethernets: {a: {dhcp4: true, addresses: ['fd00:1:2:3:4:5:6:7/64']}}}\n"),
         (f"{NETWORKD}/10.network", "[Match]\nName=en*\n[Network]\nDHCP=yes\n"),
         (f"{SCRIPTS}/ifcfg-eth0", f"# Created by cloud-init automatically\nHWADDR={MAC}\n"),
         (NETPLAN_OWN, TIED),
@@ -156,7 +167,7 @@ def test_an_interface_tied_to_nothing(linux_finding: FindingOf, path: str, conte
         (LEFT | {NETPLAN_OWN: STATIC}, MISSING),
         # Members that the reports do not name: Cloud-Init's own configuration.
         ({f"{CFG}/90.cfg": V1 % FIXED}, MISSING),
-        ({"/etc/cloud/cloud.cfg": '{"network": {"ethernets": {"a": {"addresses": ["192.0.2.1"]}}}}'}, MISSING),
+        ({"/etc/cloud/cloud.cfg": '{"network": {"ethernets": {"a": {"addresses": ["10.0.0.2"]}}}}'}, MISSING),
         ({f"{CFG}/90.cfg": "network: {ethernets: {a: {addresses: [{192.0.2.1/24: {l: x}}]}}}\n"}, MISSING),
         ({f"{CFG}/90.cfg": "network: {ethernets: {a: {dhcp4: true}}}\n"}, OK),
         ({f"{CFG}/80.cfg": STATIC, f"{CFG}/90.cfg": "network: {ethernets: {ens192: {addresses: []}}}\n"}, OK),
@@ -188,6 +199,10 @@ def test_an_interface_tied_to_nothing(linux_finding: FindingOf, path: str, conte
                  f"{NETWORKD}/a.network.d/x.conf": "[Address]\nAddress = 192.0.2.10/24\n"}, MISSING),
         (LEFT | {"/etc/dhcpcd.conf": "interface eth0\nstatic ip_address=192.0.2.10/24\n"}, MISSING),
         (LEFT | {"/etc/conf.d/net": 'config_eth0="192.0.2.10/24"\n'}, MISSING),
+        (LEFT | {"/etc/nmstate/a.yml": NMSTATE % "false"}, MISSING),
+        ({SEED: STATIC}, MISSING),
+        ({SEED: "version: 2\nethernets: {a: {dhcp4: true}}\n"}, OK),
+        ({SEED: STATIC, f"{CFG}/95.cfg": "datasource_list: [ConfigDrive]\n"}, OK),
         (LEFT | {"/etc/conf.d/net": 'config_eth0="dhcp"\n'}, OK),
         (LEFT | {"/boot/grub/grub.cfg": KERNEL}, MISSING),
     ],

@@ -24,6 +24,7 @@ OPENRC = {
     "/etc/init.d/cloud-init": "x",
     "/etc/runlevels/boot/bootmisc": "",
 }
+SYSV = {f"{VENDOR}/cloud-init.service": None, "/etc/init.d/cloud-init": "x", "/etc/rc3.d/S01ssh": "x"}
 GRUB = "/boot/grub/grub.cfg"
 
 
@@ -63,6 +64,8 @@ GRUB = "/boot/grub/grub.cfg"
         ({"/etc/cloud/cloud.cfg.d/99.cfg": '{"datasource_list": ["None"]}\n'}, MISSING),
         (STARTED, MISSING),  # the unit must be enabled, and is not
         (OPENRC, MISSING),
+        (SYSV, MISSING),
+        ({GRUB: "linux /v cloud-init=disabled\n", "/etc/kernel/cmdline": "root=x\n"}, MISSING),
         # A good server is not refused.
         ({f"{ETC}/cloud-init-local.service": MASK}, OK),  # this version has no such unit
         ({f"{ETC}/cloud-init.service": "[Unit]\n"}, OK),
@@ -73,6 +76,8 @@ GRUB = "/boot/grub/grub.cfg"
         (STARTED | {f"{ETC}/cloud-init.target.wants/cloud-init.service": LinkTo("/x")}, OK),
         (STARTED | {"/etc/machine-id": "uninitialized\n"}, OK),  # presets enable it at the first boot
         (OPENRC | {"/etc/runlevels/default/cloud-init": LinkTo("/etc/init.d/cloud-init")}, OK),
+        (SYSV | {"/etc/rc3.d/S50cloud-init": LinkTo("../init.d/cloud-init")}, OK),
+        ({"/etc/fstab": "UUID=1 / ext4\nUUID=A-B /boot/efi vfat\n"}, OK),
         # What the disk does not decide.
         ({GRUB: "linux /v cloud-init=disabled\nlinux /w root=UUID=1\n"}, UNKNOWN),
         ({GRUB: None, "/etc/default/grub": 'GRUB_CMDLINE_LINUX="cloud-init=disabled"\n'}, UNKNOWN),
@@ -92,6 +97,26 @@ def test_enabled_on_a_disk(make_disk: Callable[..., SystemDisk], file_reader: Ca
     disk = make_disk(files={f"{ETC}/cloud-init.service": Link("/dev/null")})
     (finding,) = inspect_here(file_reader(disk.path)).missing
     assert (finding.check, f"{ETC}/cloud-init.service" in finding.detail) == ("CLOUD_INIT_ENABLED", True)
+
+
+@pytest.mark.fault("FAULT-F03")
+def test_an_unread_boot_partition_hides_nothing(
+    make_disk: Callable[..., SystemDisk], file_reader: Callable[[Any], Any]
+) -> None:
+    """An EFI system partition that is not read leaves every required check of a good server met."""
+    fstab = "UUID=1 / ext4 x 0 1\nUUID=A-B /boot/efi vfat x 0 1\n"
+    report = inspect_here(file_reader(make_disk(files={"/etc/fstab": fstab}).path))
+    assert (report.missing, report.unknown) == ((), ())
+
+
+@pytest.mark.fault("FAULT-F03")
+def test_an_os_release_that_is_a_loop_hides_nothing(
+    make_disk: Callable[..., SystemDisk], file_reader: Callable[[Any], Any]
+) -> None:
+    """An unprepared server is refused although its os-release cannot be read."""
+    disk = make_disk(variant="unprepared", files={"/etc/os-release": Link("os-release")})
+    missing = {each.check for each in inspect_here(file_reader(disk.path)).missing}
+    assert missing == {"CLOUD_INIT_INSTALLED", "FSTAB_BY_UUID", "NO_PERSISTENT_NET_RULES"}
 
 
 @pytest.mark.fault("FAULT-F04")

@@ -119,6 +119,17 @@ def test_cloudbase_init(files: dict[str, str], verdict: Verdict) -> None:
 
 
 @pytest.mark.rule("R21")
+@pytest.mark.fault("FAULT-F07")
+def test_driver_in_the_store() -> None:
+    """A driver in the DriverStore is unknown: only the registry has whether it starts."""
+    store = "/Windows/System32/DriverStore/FileRepository"
+    findings = run_checks(
+        windows.CHECKS, MemoryTree(HIVE | {f"{store}/viostor.inf_amd64_1/viostor.sys": "MZ"})
+    )
+    assert next(each.verdict for each in findings if each.check == "WINDOWS_VIRTIO") is UNKNOWN
+
+
+@pytest.mark.rule("R21")
 @pytest.mark.fault("FAULT-W05")
 def test_empty_driver() -> None:
     """An empty file is no driver."""
