@@ -98,10 +98,10 @@ def _switched_off(tree: TolerantTree) -> Iterator[str]:
     if tree.exists(DISABLED):
         yield f"{DISABLED} is there: Cloud-Init will not run"
     text = "\n".join(line.partition("#")[0] for line in (read_text(tree, _DS_IDENTIFY) or "").splitlines())
-    policies = re.findall(r"^\s*policy:\s*[\"']?([a-z]+)", text, re.MULTILINE)
+    policies = re.findall(r"^[ \t]*policy:\s*[\"']?([a-z]+)", text, re.MULTILINE)
     if policies[-1:] == ["disabled"]:
         yield f"{_DS_IDENTIFY} has the policy disabled"
-    sources = re.findall(r"^\s*datasource:\s*[\"']?(\w+)", text, re.MULTILINE)
+    sources = re.findall(r"^[ \t]*datasource:\s*[\"']?(\w+)", text, re.MULTILINE)
     if sources[-1:] == ["None"]:
         yield f"{_DS_IDENTIFY} allows no datasource"
     listed = cloudinit.find_datasources(cloudinit.read_settings(tree))

@@ -27,7 +27,8 @@ UNIT_DIRECTORIES = (
 _STORES = ("/nix/store", "/gnu/store", "/ostree/deploy")
 _MERGE_DEPTH = 4  # network, ethernets, an interface, its match
 _EXTENSIONS = ("/var/lib/extensions", "/etc/extensions")
-_NAMED_PROGRAM = re.compile(r"(/[^\s'\"=;,]*(?:bin|libexec)/cloud-init)(?![\w./-])")
+_NAMED_PROGRAM = re.compile(r"/.*(?:bin|libexec)/cloud-init")
+_WORD_ENDS = re.compile(r"[\s'\"=;,]+")
 
 
 def find_program(tree: TolerantTree) -> str | None:
@@ -44,7 +45,8 @@ def named_programs(tree: TolerantTree) -> Iterator[tuple[str, str]]:
                 source = f"{directory}/{name}"
                 for line in (read_text(tree, source) or "").splitlines():
                     if not line.lstrip().startswith(("#", ";")):
-                        yield from ((match[1], source) for match in _NAMED_PROGRAM.finditer(line))
+                        words = (word.lstrip("@-:+!") for word in _WORD_ENDS.split(line))
+                        yield from ((word, source) for word in words if _NAMED_PROGRAM.fullmatch(word))
 
 
 def other_home(tree: TolerantTree) -> str:

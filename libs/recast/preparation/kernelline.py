@@ -14,9 +14,9 @@ _APPENDING = ("/boot/extlinux/extlinux.conf", "/boot/syslinux/syslinux.cfg", "/b
 _WHOLE = ("/boot/cmdline.txt", "/boot/firmware/cmdline.txt")
 _ENVIRONMENTS = ("/boot/grub2/grubenv", "/boot/grub/grubenv")
 _RESCUE = frozenset({"single", "rescue", "emergency", "recovery", "systemd.unit=rescue.target"})
-_GRUB_LINE = re.compile(r"^\s*linux(?:16|efi)?\s+(\S.*)$", re.MULTILINE)
-_ENTRY_LINE = re.compile(r"^\s*options\s+(\S.*)$", re.MULTILINE)
-_APPEND_LINE = re.compile(r"^\s*append\s+(\S.*)$", re.MULTILINE | re.IGNORECASE)
+_GRUB_LINE = re.compile(r"^[ \t]*linux(?:16|efi)?[ \t]+(\S.*)$", re.MULTILINE)
+_ENTRY_LINE = re.compile(r"^[ \t]*options[ \t]+(\S.*)$", re.MULTILINE)
+_APPEND_LINE = re.compile(r"^[ \t]*append[ \t]+(\S.*)$", re.MULTILINE | re.IGNORECASE)
 DEFAULTS = "/etc/default/grub"
 _PENDING = ("/etc/kernel/cmdline", "/usr/lib/kernel/cmdline")
 

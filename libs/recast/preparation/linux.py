@@ -189,7 +189,7 @@ def _is_in_initramfs(tree: TolerantTree) -> bool:
     named = [read_text(tree, "/etc/initramfs-tools/modules") or "", read_text(tree, "/etc/dracut.conf") or ""]
     named += read_texts(tree, "/etc/dracut.conf.d", (".conf",)).values()
     named += read_texts(tree, "/usr/lib/dracut/dracut.conf.d", (".conf",)).values()
-    if re.search(r"^\s*MODULES=most\b", settings, re.MULTILINE):
+    if re.search(r"^[ \t]*MODULES=most\b", settings, re.MULTILINE):
         return True
     return any(re.search(r"^[^#\n]*\bvirtio_blk\b", text, re.MULTILINE) for text in named)
 

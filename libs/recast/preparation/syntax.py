@@ -12,13 +12,13 @@ _SHELL_ESCAPED = frozenset('"\\$`')  # what a backslash escapes between double q
 
 
 def join_lines(text: str) -> list[str]:
-    """Return the lines without comments; a line that ends in a backslash goes on in the next."""
+    """Return the lines that are no comment and not empty; after a backslash a line goes on in the next."""
     lines: list[str] = []
     is_open = False
     for line in text.splitlines():
-        if line.lstrip().startswith("#"):
-            continue  # in the middle of a continued line, too
         part = line.rstrip()
+        if part.lstrip().startswith("#") or not (part or is_open):
+            continue  # a comment does not end a continued line
         following = part.endswith("\\")
         part = part[:-1] if following else part
         if is_open:
@@ -81,6 +81,8 @@ def parse_yaml(text: str) -> Any:
         return yaml.load(text, yaml.CBaseLoader)
     except yaml.YAMLError as error:
         raise ValueError(str(error).splitlines()[0]) from None
+    except RecursionError:  # the constructor is recursive
+        raise ValueError("it is nested too deeply") from None
 
 
 def walk(data: Any, parents: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:

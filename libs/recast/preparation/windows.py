@@ -20,7 +20,7 @@ _NAMING = (
     "/Windows/Panther/Unattend/unattend.xml",
     "/Windows/System32/Sysprep/unattend.xml",
 )
-_NAMED_PROGRAM = re.compile(r"([a-z]):(\\[^\"'<>|*?\r\n]*?cloudbase-init\.exe)", re.IGNORECASE)
+_NAMED_PROGRAM = re.compile(r"([a-z]):(\\[^\"':<>|*?\r\n]*?cloudbase-init\.exe)", re.IGNORECASE)
 _VIRTIO_NAMES = ("viostor", "vioscsi")
 _VIRTIO_DRIVERS = tuple(f"/Windows/System32/drivers/{name}.sys" for name in _VIRTIO_NAMES)
 _DRIVER_STORE = "/Windows/System32/DriverStore/FileRepository"
@@ -84,7 +84,7 @@ def _check_metadata_services(tree: TolerantTree) -> Answer:
     text = read_text(tree, configuration)
     if text is None:
         return unknown(f"there is no {configuration}")
-    services = re.search(r"^\s*metadata_services\s*=\s*(.+)$", text, re.MULTILINE)
+    services = re.search(r"^[ \t]*metadata_services\s*=\s*(.+)$", text, re.MULTILINE)
     if services is None:
         return met(f"no metadata_services in {configuration}: Cloudbase-Init tries all it knows")
     names = [name.strip().rpartition(".")[2] for name in services[1].split(",")]
