@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recast.preparation.content import UnreadableError
+from recast.preparation.content import NotRegularError, TooLargeError, UnreadableError
 from recast.preparation.filetree import MAX_FILE_BYTES, MAX_LINKS, MAX_NAMES
 
 
@@ -32,11 +32,11 @@ class MemoryTree:
         found = self._resolve(path)
         content = self._files.get(found)
         if content is None and self._is_directory(found):
-            raise UnreadableError(f"{path} is not a regular file")
+            raise NotRegularError(f"{path} is not a regular file")
         if not isinstance(content, str):
             return None
         if len(content.encode()) > MAX_FILE_BYTES:
-            raise UnreadableError(f"{path} is too large")
+            raise TooLargeError(f"{path} is too large")
         return content.encode()
 
     def names(self, path: str) -> list[str]:
@@ -46,6 +46,11 @@ class MemoryTree:
         if len(names) > MAX_NAMES:
             raise UnreadableError(f"{path} has too many entries")
         return sorted(names)
+
+    def link(self, path: str) -> str | None:
+        """Return the target of the symbolic link at `path`, or None."""
+        content = self._files.get(path)
+        return content.target if isinstance(content, LinkTo) else None
 
     def _is_directory(self, path: str) -> bool:
         return any(file.startswith(path.rstrip("/") + "/") for file in self._files)

@@ -24,6 +24,14 @@ class UnreadableError(Exception):
     """A file or structure exists but cannot be read; the message names it and the reason."""
 
 
+class NotRegularError(UnreadableError):
+    """A directory, device, pipe or socket is where a file could be."""
+
+
+class TooLargeError(UnreadableError):
+    """A file is larger than what is read of one."""
+
+
 class BudgetSpentError(UnreadableError):
     """An inspection read more bytes than its budget."""
 

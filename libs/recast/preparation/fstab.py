@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recast.preparation.content import UnreadableError
-from recast.preparation.filetree import FileTree, read_text
+from recast.preparation.filetree import MAX_LINKS, FileTree, read_text
 
 PATH = "/etc/fstab"
 _NOT_MOUNTED = ("/", "none", "swap")
@@ -26,10 +28,20 @@ def parse_fstab(text: str) -> list[Mount]:
     """Return the lines that mount something; comments and incomplete lines are skipped."""
     rows = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
     return [
-        Mount(row[0].replace('"', ""), row[1], row[2], frozenset(",".join(row[3:4]).split(",")))
+        Mount(
+            _unescape(row[0].replace('"', "")),
+            _unescape(row[1]),
+            row[2],
+            frozenset(",".join(row[3:4]).split(",")),
+        )
         for row in rows
         if len(row) >= 3
     ]
+
+
+def _unescape(field: str) -> str:
+    """Return a field with its octal escapes replaced: a blank is written as 040 after a backslash."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8) & 0xFF), field)
 
 
 class MountedTree:
@@ -42,6 +54,9 @@ class MountedTree:
     def __init__(self, root: FileTree, by_device: Mapping[str, FileTree]) -> None:
         """Mount on `root` those of `by_device` that its fstab names; keys are as in an fstab ("UUID=...")."""
         self._root = root
+        # Several checks read the same files; the reader's budget bounds what is stored here.
+        self._contents: dict[str, bytes | None] = {}
+        self._names: dict[str, list[str]] = {}
         self._mounts: dict[str, tuple[str, FileTree | None]] = {}
         try:
             text = read_text(root, PATH) or ""
@@ -62,16 +77,53 @@ class MountedTree:
 
     def read(self, path: str) -> bytes | None:
         """Return a file's content, or None if nothing is there."""
-        tree, inner = self._place(path)
-        return tree.read(inner)
+        if path not in self._contents:
+            tree, inner = self._place(path)
+            self._contents[path] = tree.read(inner)
+        return self._contents[path]
 
     def names(self, path: str) -> list[str]:
         """Return the sorted names in a directory; none if it is not there or no directory."""
-        tree, inner = self._place(path)
-        return tree.names(inner)
+        if path not in self._names:
+            tree, inner = self._place(path)
+            self._names[path] = tree.names(inner)
+        return self._names[path]
+
+    def link(self, path: str) -> str | None:
+        """Return the target of the symbolic link at `path`, or None."""
+        directory, _, name = path.rpartition("/")
+        tree, inner = self._place(directory or "/")
+        return tree.link(f"{inner.rstrip('/')}/{name}")
 
     def _place(self, path: str) -> tuple[FileTree, str]:
-        """Return the tree that holds `path`, and the path within it."""
+        """Return the tree that holds `path`, and the path within it, all links on the way followed.
+
+        A tree follows links within itself alone: a link of the root into a mounted /usr would lead nowhere.
+        """
+        here: list[str] = []
+        pending = deque(path.split("/"))
+        links = 0
+        while pending:
+            name = pending.popleft()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                here = here[:-1]
+                continue
+            tree, inner = self._mounted("/" + "/".join([*here, name]))
+            target = None if inner == "/" else tree.link(inner)
+            if target is None:
+                here.append(name)
+                continue
+            links += 1
+            if links > MAX_LINKS:
+                raise UnreadableError(f"{path} leads through too many symbolic links")
+            here = [] if target.startswith("/") else here
+            pending.extendleft(reversed(target.split("/")))
+        return self._mounted("/" + "/".join(here))
+
+    def _mounted(self, path: str) -> tuple[FileTree, str]:
+        """Return the tree that is mounted at `path` or above, and the path within it."""
         point = path
         while point:
             if point in self._mounts:

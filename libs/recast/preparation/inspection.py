@@ -38,6 +38,7 @@ class Volume:
             "uuid": self.signature.uuid,
             "label": self.signature.label.lower(),
             "partuuid": self.partition.uuid,
+            "partlabel": self.partition.label.lower(),
         }
         by_path = tuple(f"/dev/disk/by-{kind}/{name}" for kind, name in names.items() if name)
         return tuple(f"{kind}={name}" for kind, name in names.items() if name) + by_path

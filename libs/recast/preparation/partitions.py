@@ -29,7 +29,7 @@ MBR_EXTENDED: Final = frozenset({0x05, 0x0F, 0x85})
 
 _BOOT_SECTORS: Final = (b"NTFS    ", b"EXFAT   ")  # file systems whose first sector ends as an MBR does
 _GPT_HEADER: Final = struct.Struct("<8s4sIIIQQQQ16sQIII")
-_GPT_ENTRY: Final = struct.Struct("<16s16sQQQ")
+_GPT_ENTRY: Final = struct.Struct("<16s16sQQQ72s")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Partition:
     type: UUID | int
     uuid: str = ""
     """The PARTUUID, in lower case."""
+    label: str = ""
+    """The PARTLABEL."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,15 @@ class PartitionTable:
 
 
 def read_table(reader: ContentReader) -> PartitionTable:
-    """Return the disk's partition table; a GPT is read from its second copy if the first is damaged."""
+    """Return the disk's partition table; a GPT is read from its second copy if the first is damaged.
+
+    As Linux does, a GPT is read only under an MBR that protects it: otherwise it is of an earlier use of the
+    disk, and the MBR, or the file system over the whole disk, is of today.
+    """
     sector0 = reader.pread(0, 512)
     entries = _mbr_entries(sector0)
-    is_protective = any(entry[0] == MBR_PROTECTIVE for entry in entries)
-    for sector in SECTOR_SIZES:
+    is_protective = _protects_gpt(sector0)
+    for sector in SECTOR_SIZES if is_protective else ():
         for header_offset in (sector, reader.size_bytes // sector * sector - sector):
             partitions = _read_gpt(reader, sector, header_offset)
             if partitions is not None:
@@ -82,15 +88,24 @@ def read_table(reader: ContentReader) -> PartitionTable:
     return PartitionTable("mbr", found, has_boot_code=any(sector0[:440]))
 
 
+def _protects_gpt(sector: bytes) -> bool:
+    """Return whether an MBR has an entry of type EE that begins at sector 1; a hybrid MBR has others, too."""
+    entries = [sector[at : at + 16] for at in range(446, 510, 16)]
+    return sector[510:] == b"\x55\xaa" and any(
+        entry[4] == MBR_PROTECTIVE and entry[8:12] == b"\1\0\0\0" for entry in entries
+    )
+
+
 def _read_gpt(reader: ContentReader, sector: int, offset: int) -> tuple[Partition, ...] | None:
     """Return the partitions of the GPT whose header is at `offset`, or None if there is no whole one."""
     raw = reader.pread(offset, sector)
     if len(raw) < sector or not raw.startswith(b"EFI PART"):
         return None
-    _, _, header_size, header_crc, _, _, _, _, _, _, entries_lba, count, entry_size, entries_crc = (
+    _, _, header_size, header_crc, _, own_lba, _, _, _, _, entries_lba, count, entry_size, entries_crc = (
         _GPT_HEADER.unpack_from(raw)
     )
-    if not _GPT_HEADER.size <= header_size <= sector:
+    # A header whose own place is another one is a copy.
+    if own_lba * sector != offset or not _GPT_HEADER.size <= header_size <= sector:
         return None
     if zlib.crc32(raw[:16] + bytes(4) + raw[20:header_size]) != header_crc:
         return None
@@ -104,7 +119,7 @@ def _read_gpt(reader: ContentReader, sector: int, offset: int) -> tuple[Partitio
 
 def _gpt_partitions(table: bytes, entry_size: int, sector: int) -> Iterator[Partition]:
     for slot, start in enumerate(range(0, len(table), entry_size)[:MAX_PARTITIONS], start=1):
-        type_guid, unique_guid, first, last, _ = _GPT_ENTRY.unpack_from(table, start)
+        type_guid, unique_guid, first, last, _, name = _GPT_ENTRY.unpack_from(table, start)
         if any(type_guid) and last >= first:
             yield Partition(
                 slot,
@@ -112,6 +127,7 @@ def _gpt_partitions(table: bytes, entry_size: int, sector: int) -> Iterator[Part
                 (last - first + 1) * sector,
                 UUID(bytes_le=type_guid),
                 str(UUID(bytes_le=unique_guid)),
+                name.decode("utf-16-le", "replace").partition("\0")[0],
             )
 
 

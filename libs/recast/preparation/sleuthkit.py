@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytsk3
 
-from recast.preparation.content import ContentReader, UnreadableError
+from recast.preparation.content import ContentReader, NotRegularError, TooLargeError, UnreadableError
 from recast.preparation.filetree import MAX_FILE_BYTES, MAX_LINKS, MAX_NAMES
 from recast.preparation.report import printable
 
@@ -86,7 +86,7 @@ class SleuthKitTree:
         if node is None:
             return None
         if node.info.meta.type != pytsk3.TSK_FS_META_TYPE_REG:
-            raise UnreadableError(f"{path} is not a regular file")
+            raise NotRegularError(f"{path} is not a regular file")
         return self._content(path, node, MAX_FILE_BYTES)
 
     def names(self, path: str) -> list[str]:
@@ -100,6 +100,15 @@ class SleuthKitTree:
             raise UnreadableError(f"{path} has more than {MAX_NAMES} entries")
         allocated = (e.info.name.name for e in entries if e.info.name.flags == pytsk3.TSK_FS_NAME_FLAG_ALLOC)
         return sorted(name.decode("utf-8", "replace") for name in allocated if name not in _NOT_NAMES)
+
+    def link(self, path: str) -> str | None:
+        """Return the target of the symbolic link at `path`, or None; its parent directories are no links."""
+        parent = self._resolve(path.rpartition("/")[0])
+        if parent is None or parent.info.meta.type != pytsk3.TSK_FS_META_TYPE_DIR:
+            return None
+        node = self._lookup(path)
+        is_link = node is not None and node.info.meta.type == pytsk3.TSK_FS_META_TYPE_LNK
+        return self._target(path, node) if is_link else None
 
     def _resolve(self, path: str) -> Any | None:
         """Return the file that `path` leads to through its symbolic links, or None.
@@ -180,7 +189,7 @@ class SleuthKitTree:
     def _content(self, path: str, node: Any, limit: int) -> bytes:
         size = int(node.info.meta.size)
         if not 0 <= size <= limit:
-            raise UnreadableError(f"{path} has {size} bytes, not between 0 and the {limit} that are read")
+            raise TooLargeError(f"{path} has {size} bytes, not between 0 and the {limit} that are read")
         content: bytes = self._call(path, node.read_random, 0, size) if size else b""
         if len(content) != size:
             raise UnreadableError(f"{path} ends after {len(content)} of {size} bytes")

@@ -6,13 +6,18 @@ import os
 import re
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recast.preparation import linux
+from recast.preparation.checks import run_checks
+from recast.preparation.content import UnreadableError
+from recast.preparation.report import Finding
 from tests.harness import disks
+from tests.harness.memory_tree import LinkTo, MemoryTree
 
 MIB = 1 << 20
 BLOCK = 4096
@@ -47,6 +52,41 @@ class BytesReader:
     def pread(self, offset: int, length: int) -> bytes:
         """Return the bytes."""
         return self._content[offset : offset + length]
+
+
+class FailsAt(MemoryTree):
+    """A MemoryTree in which one path, and all below it, cannot be read."""
+
+    def __init__(self, files: Mapping[str, str | LinkTo], damaged: str) -> None:
+        super().__init__(files)
+        self._damaged = damaged
+
+    def _resolve(self, path: str) -> str:
+        found = super()._resolve(path)
+        if self._damaged and (found + "/").startswith(self._damaged + "/"):
+            raise UnreadableError(f"{path} is damaged")
+        return found
+
+
+def _linux_finding(
+    check: str, files: Mapping[str, str | LinkTo | disks.Link | None], damaged: str = ""
+) -> Finding:
+    content = {
+        path: LinkTo(each.target) if isinstance(each, disks.Link) else each
+        for path, each in {**disks.system_files("prepared"), **files}.items()
+        if each is not None
+    }
+    findings = run_checks(linux.CHECKS, FailsAt(content, damaged))
+    return next(finding for finding in findings if finding.check == check)
+
+
+@pytest.fixture
+def linux_finding() -> Callable[..., Finding]:
+    """Give a function from a check and files to its finding on the prepared server with these files.
+
+    None removes a file; `damaged` is a path that cannot be read.
+    """
+    return _linux_finding
 
 
 @pytest.fixture

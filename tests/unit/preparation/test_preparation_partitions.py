@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -92,3 +93,63 @@ def test_budget(bytes_reader: MakeReader) -> None:
     assert len(reader.pread(0, 40)) == 40
     with pytest.raises(BudgetSpentError):
         reader.pread(0, 11)
+
+
+def disk_with_stale_gpt(path: Path, *, at_start: bool) -> None:
+    """Make a disk with the GPT of an earlier use at its end, or at both ends, and no MBR."""
+    with path.open("w+b") as file:
+        file.truncate(SIZE)
+        gpt.write_gpt(file.fileno(), SIZE, [gpt.Slot(gpt.LINUX, 4 * MIB, MIB, "old")], UUID(int=1))
+        os.pwrite(file.fileno(), bytes(512), 0)
+        if not at_start:
+            os.pwrite(file.fileno(), bytes(33 * 512), 512)
+
+
+@pytest.mark.parametrize("at_start", [False, True])
+@pytest.mark.parametrize(
+    ("sector", "kind", "offsets"),
+    [
+        (mbr_sector((0x83, 2048, 2048)), "mbr", [MIB]),
+        (mbr_sector((0x83, 2048, 2048), (0xEE, 1, 100)), "gpt", [4 * MIB]),  # a hybrid MBR
+        (mbr_sector((0xEE, 1, 100)), "gpt", [4 * MIB]),
+        # Members that the report does not name.
+        (mbr_sector((0xEE, 2048, 100)), "mbr", [MIB]),  # Linux requires that it begins at sector 1
+        (mbr_sector((0x0E, 2048, 2048), (0x05, 4096, 2048)), "mbr", [MIB]),
+        (bytes(512), "none", []),  # a file system over the whole disk
+        (mbr_sector((0xEE, 1, 100))[:510] + bytes(2), "none", []),  # no MBR without its signature
+    ],
+)
+@pytest.mark.rule("R20")
+@pytest.mark.fault("FAULT-F02")
+def test_stale_gpt(
+    tmp_path: Path, file_reader: MakeReader, sector: bytes, kind: str, offsets: list[int], at_start: bool
+) -> None:
+    """A GPT is read only under an MBR that protects it, as Linux does."""
+    path = tmp_path / "disk.raw"
+    disk_with_stale_gpt(path, at_start=at_start)
+    with path.open("r+b") as file:
+        os.pwrite(file.fileno(), sector, 0)
+    table = read_table(file_reader(path))
+    assert (table.kind, [p.offset for p in table.partitions]) == (kind, offsets)
+
+
+@pytest.mark.fault("FAULT-F02")
+def test_copied_gpt_header(tmp_path: Path, file_reader: MakeReader) -> None:
+    """A header that names another place as its own is no GPT."""
+    path = tmp_path / "disk.raw"
+    disk_with_stale_gpt(path, at_start=True)
+    with path.open("r+b") as file:
+        os.pwrite(file.fileno(), mbr_sector((0xEE, 1, 100)), 0)
+        os.pwrite(file.fileno(), os.pread(file.fileno(), 512, 512), SIZE - 512)
+        os.pwrite(file.fileno(), bytes(512), 512)
+    table = read_table(file_reader(path))
+    assert (table.kind, table.partitions, bool(table.problem)) == ("gpt", (), True)
+
+
+def test_partition_label(tmp_path: Path, file_reader: MakeReader) -> None:
+    """A GPT partition's name, by which an fstab may mount it, is read."""
+    path = tmp_path / "disk.raw"
+    with path.open("w+b") as file:
+        file.truncate(SIZE)
+        gpt.write_gpt(file.fileno(), SIZE, [gpt.Slot(gpt.LINUX, MIB, MIB, "usr ä")], UUID(int=1))
+    assert [p.label for p in read_table(file_reader(path)).partitions] == ["usr ä"]
