@@ -19,7 +19,7 @@ from recast.preparation.content import BudgetSpentError, ContentReader
 from recast.preparation.crc32c import INITIAL, crc32c
 from recast.preparation.journalfile import JournalError, JournalFile, read_superblock
 
-SCAN_BUDGET_BYTES: Final = 64 << 20
+SCAN_BUDGET_BYTES: Final = 128 << 20
 """The most that the scans of one disk's journals may read: descriptors, not the blocks that they describe."""
 MAX_BLOCKS: Final = 1 << 18
 """The most blocks that are laid over a volume: the largest journal that mke2fs makes by itself, 1 GiB."""
@@ -163,7 +163,9 @@ def _read_log(file: JournalFile) -> _Log:
     magic, kind, _, block_size, length, first, sequence, start = struct.unpack_from(">8I", raw)
     if magic != _MAGIC or kind not in (_SUPERBLOCK_V1, _SUPERBLOCK_V2) or block_size != file.block_size:
         raise JournalError("its superblock is damaged")
-    compat, incompat, read_only = struct.unpack_from(">III", raw, 0x24) if kind == _SUPERBLOCK_V2 else (0, 0, 0)
+    compat, incompat, read_only = (
+        struct.unpack_from(">III", raw, 0x24) if kind == _SUPERBLOCK_V2 else (0, 0, 0)
+    )
     if incompat & ~_INCOMPAT_KNOWN or read_only:
         raise JournalError(f"it has unknown features ({incompat:#x}, {read_only:#x})")
     _check_superblock_checksum(raw, compat, incompat)
