@@ -1,7 +1,7 @@
 """CRC-32C (Castagnoli, RFC 3720 appendix B.4) as the kernel's crc32c() computes it: without inversions.
 
-The standard library has none, and a library in C would be a dependency for the descriptors of a journal alone.
-Two lookups per 32 bits make 25 to 50 MB/s. Zeros at the end, most of what a commit block is, cost 16 steps.
+The standard library has none, and a library in C would be a dependency for a journal's descriptors alone.
+Two lookups per 32 bits make 25 to 50 MB/s. Zeros at the end, most of a commit block, cost 17 steps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _Operator = tuple[list[int], list[int], list[int], list[int]]
 
 
 def crc32c(seed: int, data: bytes) -> int:
-    """Return the checksum of at most 128 KiB of `data` continued from `seed`, INITIAL or an earlier result."""
+    """Return the checksum of at most 128 KiB of `data` continued from `seed`: INITIAL or a result."""
     low, high, single = _tables()
     crc = seed
     content = data.rstrip(b"\0")
@@ -60,7 +60,9 @@ def _tables() -> tuple[list[int], list[int], list[int]]:
 def _zero_operators() -> list[_Operator]:
     """Return what a run of zeros of each power of two does to a checksum."""
     single = _tables()[2]
-    operators: list[_Operator] = [(single, *([byte << 8 * at for byte in range(256)] for at in range(3)))]
+    # One zero: the last byte is looked up, the others move down by one.
+    second, third, fourth = ([byte << 8 * at for byte in range(256)] for at in range(3))
+    operators: list[_Operator] = [(single, second, third, fourth)]
     while len(operators) < _POWERS:
         half = operators[-1]
         first, second, third, fourth = ([_applied(half, crc) for crc in part] for part in half)

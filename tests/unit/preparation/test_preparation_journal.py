@@ -211,7 +211,7 @@ def first_bytes(volume: Volume, reader: ContentReader) -> bytes:
 def test_a_torn_transaction_is_not_applied(
     small: Volume, tmp_path: Path, file_reader: MakeReader, end: End, features: tuple[int, int]
 ) -> None:
-    """A last transaction without a valid commit block changes nothing: neither its blocks nor its revokes count."""
+    """A last transaction without a valid commit block changes nothing, nor do its revoke records."""
     if end is End.STALE and not features[1]:
         end = End.WRONG_CHECKSUM  # without checksums an older log is known by its sequence alone
     one, two, *_ = small.targets
@@ -240,7 +240,7 @@ def test_only_if_recovery_is_needed(small: Volume, tmp_path: Path, file_reader: 
 def test_a_wrong_block(small: Volume, tmp_path: Path, file_reader: MakeReader, incompat: int) -> None:
     """A block whose content does not have its checksum is refused when it is read, and others are read."""
     path = tmp_path / "disk.raw"
-    transaction = Transaction({number: b"a" * 1024 for number in small.targets[:2]})
+    transaction = Transaction(dict.fromkeys(small.targets[:2], b"a" * 1024))
     writer = logged(small, path, [transaction], 0, incompat)
     overwrite(path, writer.places[2] * 1024 + 100, b"noise")
     reader = as_booted(file_reader(path))

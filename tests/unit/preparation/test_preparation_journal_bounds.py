@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 from recast.preparation.content import BudgetedReader, ContentReader, UnreadableError
 from recast.preparation.inspection import inspect_here
-from recast.preparation.journal import MAX_BLOCKS, committed_blocks, replayed
+from recast.preparation.journal import replayed
 from recast.preparation.journalfile import JournalError
+from recast.preparation.journalscan import MAX_BLOCKS, committed_blocks
 from recast.preparation.report import Verdict
 from tests.harness.journals import (
     CSUM1,
@@ -168,7 +170,7 @@ CASES: dict[str, tuple[Callable[[Path], None], str]] = {
 @pytest.mark.fault("FAULT-F01")
 @pytest.mark.parametrize("case", CASES)
 def test_unreadable_journals(path: Path, file_reader: MakeReader, case: str) -> None:
-    """A journal that cannot be read, or needs more than its blocks, leaves every check unknown with the reason."""
+    """A journal that is unreadable, or needs more than its blocks, makes every check unknown."""
     damage, reason = CASES[case]
     damage(path)
     report = inspect_here(file_reader(path))
@@ -203,13 +205,11 @@ def test_damage(
     starts = {"volume": 1024, "inode": inode_offset(path) - 512, "journal": journal, "log": journal + 1024}
     for name, at in places:
         overwrite(copy, starts[name] + at, content)
-    try:
+    with suppress(UnreadableError):
         reader: ContentReader = replayed(
             BudgetedReader(file_reader(copy)), BudgetedReader(file_reader(copy)), 0
         )
         reader.pread(0, 4 << 20)
-    except UnreadableError as error:
-        assert str(error)
 
 
 def test_an_endless_log() -> None:
