@@ -7,6 +7,8 @@ The format is that of the kernel's Documentation/filesystems/ext4/journal.rst.
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import struct
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,13 +50,43 @@ class Transaction:
 
 
 def make_volume(path: Path, block_size: int, size_bytes: int, *options: str) -> None:
-    """Make an ext volume with a journal of 1024 blocks, without files."""
+    """Make an ext volume with a journal of 1024 blocks; options of mke2fs may add files, or omit it."""
     path.write_bytes(b"")
     os.truncate(path, size_bytes)
     program = disks.find_program("mke2fs", "e2fsprogs")
-    journal = f"size={block_size * 1024 >> 20}"
-    command = [program, "-q", "-F", "-b", str(block_size), "-J", journal, "-E", "nodiscard", *options, str(path)]
+    journal = () if "^has_journal" in options else ("-J", f"size={block_size * 1024 >> 20}")
+    command = [program, "-q", "-F", "-b", str(block_size), *journal, "-E", "nodiscard", *options, str(path)]
     subprocess.run(command, check=True, capture_output=True)
+
+
+def make_fragmented_volume(path: Path) -> None:
+    """Make an ext4 volume of 4 MiB whose journal has a tree of extents, one each block."""
+    make_volume(path, 1024, 4096 * 1024, "-t", "ext4", "-O", "^has_journal")
+    used = free_blocks(path, 4000, first=1)[::2]
+    debugfs(path, (f"setb {number}" for number in used))
+    program = disks.find_program("tune2fs", "e2fsprogs")
+    subprocess.run([program, "-J", "size=1", str(path)], check=True, capture_output=True)
+    debugfs(path, (f"freeb {number}" for number in used))
+
+
+def log_change(path: Path, commands: Iterable[str], opened: str = "jo", has_superblock: bool = False) -> None:
+    """Log what debugfs' `commands` change on a volume as one transaction of its journal, and change no more.
+
+    The volume's superblock is not logged unless `has_superblock`; `opened` is the command for the journal.
+    """
+    changed = path.with_name("changed.raw")
+    shutil.copy(path, changed)
+    debugfs(changed, commands)
+    before, after = path.read_bytes(), changed.read_bytes()
+    size = 1024 << struct.unpack_from("<I", before, 1024 + 0x18)[0]
+    numbers = [
+        at // size
+        for at in range(0, len(before), size)
+        if before[at : at + size] != after[at : at + size] and (has_superblock or at != 1024 // size * size)
+    ]
+    content = path.with_name("blocks")
+    content.write_bytes(b"".join(after[number * size : (number + 1) * size] for number in numbers))
+    debugfs(path, [opened, f"jw -b {','.join(map(str, numbers))} {content}", "jc"])
 
 
 def debugfs(path: Path, commands: Iterable[str]) -> str:
@@ -71,7 +103,7 @@ def replay(path: Path) -> bool:
     """Replay the journal of a volume by e2fsck, and return whether it could."""
     program = disks.find_program("e2fsck", "e2fsprogs")
     command = [program, "-fy", "-E", "journal_only", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stdout
     return "Journal checksum error" not in done.stdout
 
@@ -232,14 +264,20 @@ def mark_needs_recovery(path: Path, is_needed: bool = True) -> None:
 
 def journal_blocks(path: Path) -> list[int]:
     """Return the place of each block of the journal on its volume, as debugfs finds it."""
-    printed = debugfs(path, (f"bmap <8> {index}" for index in range(1025)))
-    places = [int(line) for line in printed.splitlines() if line.isdigit()]
-    return places[: places.index(0)]
+    size, block_size = (
+        re.findall(pattern, text)[0]
+        for pattern, text in (
+            (r"Size: (\d+)", debugfs(path, ["stat <8>"])),
+            (r"Block size: +(\d+)", debugfs(path, ["stats -h"])),
+        )
+    )
+    printed = debugfs(path, (f"bmap <8> {index}" for index in range(int(size) // int(block_size))))
+    return [int(line) for line in printed.splitlines() if line.isdigit()]
 
 
-def free_blocks(path: Path, count: int) -> list[int]:
-    """Return some blocks of a volume that hold nothing."""
-    printed = debugfs(path, [f"ffb {count} 1500"])
+def free_blocks(path: Path, count: int, first: int = 1500) -> list[int]:
+    """Return the next blocks of a volume, from `first` on, that hold nothing."""
+    printed = debugfs(path, [f"ffb {count} {first}"])
     return [int(word) for word in printed.rpartition(":")[2].split() if word.isdigit()]
 
 

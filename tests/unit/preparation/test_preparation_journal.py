@@ -5,26 +5,25 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from recast.preparation.content import BudgetedReader, ContentReader
 from recast.preparation.crc32c import INITIAL, crc32c
 from recast.preparation.journal import replayed
 from recast.preparation.journalfile import JournalError
+from recast.preparation.signatures import read_signature
 from tests.harness.journals import (
     ASYNC,
     CSUM1,
     CSUM2,
     CSUM3,
-    FAST_COMMIT,
     MAGIC_BYTES,
     REVOKES,
     WIDE,
@@ -33,6 +32,7 @@ from tests.harness.journals import (
     Transaction,
     free_blocks,
     journal_blocks,
+    make_fragmented_volume,
     make_volume,
     mark_needs_recovery,
     replay,
@@ -51,8 +51,15 @@ VOLUMES = [
     pytest.param((4096, EXT4_WITHOUT_CSUM), id="without-csum-4k"),
     pytest.param((1024, EXT3), id="ext3-1k"),
     pytest.param((4096, EXT3), id="ext3-4k"),
+    pytest.param(None, id="fragmented-1k"),
 ]
-FORMATS = [(0, 0), (0, WIDE), (CSUM1, 0), (CSUM1, WIDE | ASYNC), *((0, csum | wide) for csum in (CSUM2, CSUM3) for wide in (0, WIDE))]
+FORMATS = [
+    (0, 0),
+    (0, WIDE),
+    (CSUM1, 0),
+    (CSUM1, WIDE | ASYNC),
+    *((0, csum | wide) for csum in (CSUM2, CSUM3) for wide in (0, WIDE)),
+]
 TARGETS = 6
 
 
@@ -68,17 +75,28 @@ class Volume:
 
 @pytest.fixture(scope="module", params=VOLUMES)
 def volume(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Volume:
-    """Give a volume of each generation and block size."""
-    block_size, options = request.param
+    """Give a volume of each generation and block size, and one whose journal has a deep tree of extents."""
     path = tmp_path_factory.mktemp("volume") / "disk.raw"
-    make_volume(path, block_size, block_size * 4096, *options)
+    block_size, options = request.param or (1024, ())
+    if options:
+        make_volume(path, block_size, block_size * 4096, *options)
+    else:
+        make_fragmented_volume(path)
     return Volume(path, block_size, journal_blocks(path), free_blocks(path, TARGETS))
+
+
+def overwrite(path: Path, offset: int, content: bytes) -> None:
+    """Write into a disk."""
+    with path.open("r+b") as file:
+        os.pwrite(file.fileno(), content, offset)
 
 
 def read_all(reader: ContentReader) -> bytes:
     """Return a disk's content, read in pieces that are no whole blocks."""
     step = 70_001
-    return b"".join(reader.pread(at, min(step, reader.size_bytes - at)) for at in range(0, reader.size_bytes, step))
+    return b"".join(
+        reader.pread(at, min(step, reader.size_bytes - at)) for at in range(0, reader.size_bytes, step)
+    )
 
 
 def as_booted(reader: Any, offset: int = 0) -> ContentReader:
@@ -113,7 +131,7 @@ def block_of(seed: int, size: int) -> bytes:
 
 
 @pytest.mark.fault("FAULT-F01")
-@settings(max_examples=int(os.environ.get('N', 12)), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     history=histories(),
     features=st.sampled_from(FORMATS),
@@ -133,6 +151,15 @@ def test_drawn_histories(
     path = tmp_path / "disk.raw"
     shutil.copy(volume.path, path)
     compat, incompat = features
+    # Replay has a fault of its own: zero stands for "no failed transaction" there.
+    ends = [each[2] for each in history]
+    assume(
+        not (
+            incompat & ASYNC
+            and End.WRONG_CHECKSUM in ends
+            and sequence + ends.index(End.WRONG_CHECKSUM) == 1 << 32
+        )
+    )
     writer = JournalWriter(
         path, compat, incompat | REVOKES, start=start, sequence=sequence, places=volume.places
     )
@@ -153,3 +180,107 @@ def test_drawn_histories(
         assert replay(path)
         expected = path.read_bytes()
         assert without_superblocks(found, writer) == without_superblocks(expected, writer)
+
+
+def logged(
+    volume: Volume, path: Path, transactions: Iterable[Transaction], compat: int = 0, incompat: int = 0
+) -> JournalWriter:
+    """Make a copy of `volume` at `path` with `transactions` in its journal."""
+    shutil.copy(volume.path, path)
+    writer = JournalWriter(path, compat, incompat | REVOKES, places=volume.places)
+    writer.write(transactions)
+    return writer
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Volume:
+    """Give a small ext4 volume."""
+    path = tmp_path_factory.mktemp("small") / "disk.raw"
+    make_volume(path, 1024, 4 * MIB, *EXT4)
+    return Volume(path, 1024, journal_blocks(path), free_blocks(path, TARGETS))
+
+
+def first_bytes(volume: Volume, reader: ContentReader) -> bytes:
+    """Return the first byte of each target, as `reader` has it."""
+    return b"".join(reader.pread(number * 1024, 1) for number in volume.targets)
+
+
+@pytest.mark.fault("FAULT-F01")
+@pytest.mark.parametrize("end", [End.CUT, End.OVERWRITTEN, End.WRONG_CHECKSUM, End.STALE])
+@pytest.mark.parametrize("features", [(0, CSUM2), (0, CSUM3), (CSUM1, 0)])
+def test_a_torn_transaction_is_not_applied(
+    small: Volume, tmp_path: Path, file_reader: MakeReader, end: End, features: tuple[int, int]
+) -> None:
+    """A last transaction without a valid commit block changes nothing, nor do its revoke records."""
+    if end is End.STALE and not features[1]:
+        end = End.WRONG_CHECKSUM  # without checksums an older log is known by its sequence alone
+    one, two, *_ = small.targets
+    transactions = [Transaction({one: b"a" * 1024}), Transaction({two: b"b" * 1024}, [one], end)]
+    logged(small, tmp_path / "disk.raw", transactions, *features)
+    assert first_bytes(small, as_booted(file_reader(tmp_path / "disk.raw")))[:2] == b"a\0"
+
+
+def test_a_commit_block_that_is_half_written(small: Volume, tmp_path: Path, file_reader: MakeReader) -> None:
+    """A commit block with a valid head and noise behind it is refused: kernels differ about it."""
+    writer = logged(small, tmp_path / "disk.raw", [Transaction({small.targets[0]: b"a" * 1024})], 0, CSUM3)
+    overwrite(tmp_path / "disk.raw", writer.places[3] * 1024 + 512, b"noise")
+    with pytest.raises(JournalError, match="torn"):
+        as_booted(file_reader(tmp_path / "disk.raw"))
+
+
+def test_only_if_recovery_is_needed(small: Volume, tmp_path: Path, file_reader: MakeReader) -> None:
+    """A log in the journal of a volume that was unmounted is not applied: the kernel erases it."""
+    path = tmp_path / "disk.raw"
+    logged(small, path, [Transaction({small.targets[0]: b"a" * 1024})])
+    mark_needs_recovery(path, False)
+    assert read_all(as_booted(file_reader(path))) == path.read_bytes()
+
+
+@pytest.mark.parametrize("incompat", [CSUM2, CSUM3])
+def test_a_wrong_block(small: Volume, tmp_path: Path, file_reader: MakeReader, incompat: int) -> None:
+    """A block whose content does not have its checksum is refused when it is read, and others are read."""
+    path = tmp_path / "disk.raw"
+    transaction = Transaction(dict.fromkeys(small.targets[:2], b"a" * 1024))
+    writer = logged(small, path, [transaction], 0, incompat)
+    overwrite(path, writer.places[2] * 1024 + 100, b"noise")
+    reader = as_booted(file_reader(path))
+    assert reader.pread(small.targets[1] * 1024, 3) == b"aaa"
+    with pytest.raises(JournalError, match="checksum of its block 2"):
+        reader.pread(small.targets[0] * 1024, 3)
+
+
+def test_a_volume_behind_others(small: Volume, tmp_path: Path, bytes_reader: MakeReader) -> None:
+    """The journal of a volume within a disk is laid over this volume alone."""
+    path = tmp_path / "disk.raw"
+    logged(small, path, [Transaction({small.targets[0]: b"a" * 1024})])
+    disk = bytes(3 * MIB) + path.read_bytes() + bytes(MIB)
+    reader = as_booted(bytes_reader(disk), 3 * MIB)
+    assert read_all(reader)[3 * MIB :][: 4 * MIB] == read_all(as_booted(bytes_reader(path.read_bytes())))
+    assert (read_all(reader)[: 3 * MIB], read_all(reader)[7 * MIB :]) == (bytes(3 * MIB), bytes(MIB))
+
+
+def test_a_label_in_the_journal(small: Volume, tmp_path: Path, bytes_reader: MakeReader) -> None:
+    """The superblock may be in the journal, too: then its copy there has the label."""
+    path = tmp_path / "disk.raw"
+    superblock = bytearray(small.path.read_bytes()[1024:2048])
+    superblock[120:136] = b"new".ljust(16, b"\0")
+    logged(small, path, [Transaction({1: bytes(superblock)})])
+    assert read_signature(as_booted(bytes_reader(path.read_bytes())), 0).label == "new"
+
+
+def test_only_descriptors_are_read(small: Volume, tmp_path: Path, file_reader: MakeReader) -> None:
+    """A scan reads the descriptors of a log, not the blocks that they describe."""
+    path = tmp_path / "disk.raw"
+    transaction = Transaction({number: bytes(1024) for number in range(2000, 2600)})
+    logged(small, path, [transaction], 0, CSUM3)
+    scan_reader = BudgetedReader(file_reader(path))
+    replayed(file_reader(path), scan_reader, 0)
+    assert scan_reader.bytes_read < 30_000
+
+
+@given(data=st.binary(max_size=300), zeros=st.integers(0, 5000), seed=st.integers(0, INITIAL))
+def test_crc32c(data: bytes, zeros: int, seed: int) -> None:
+    """The checksum is that of an independent implementation, and of the example of RFC 3720."""
+    data += bytes(zeros)
+    assert crc32c(seed, data) == slow_crc32c(seed, data)
+    assert crc32c(INITIAL, b"123456789") ^ INITIAL == 0xE3069283
