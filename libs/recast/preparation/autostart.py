@@ -75,18 +75,20 @@ def enabled(tree: TolerantTree) -> Answer:
 
 def configures_network(tree: TolerantTree) -> Answer:
     """Answer whether Cloud-Init is installed, enabled, and configures the network."""
-    for question in (installed, enabled):
-        answer = decide(question, tree)
-        if answer.verdict is not Verdict.OK:
-            return answer
     left_by = cloudinit.leaves_network(cloudinit.read_settings(tree))
-    if left_by:
-        return missing(f"{left_by} tells Cloud-Init to leave the network alone")
     lines = read_kernel_lines(tree)
     off = [path for path, words in lines if "network-config=disabled" in words]
-    if off and len(off) == len(lines):
-        return missing(f"{off[0]} tells Cloud-Init to leave the network alone")
-    return met("Cloud-Init configures the network", by_absence=True)
+    if left_by or (off and len(off) == len(lines)):
+        return missing(f"{left_by or off[0]} tells Cloud-Init to leave the network alone")
+    running, presence = decide(enabled, tree), decide(installed, tree)
+    for answer in (running, presence):
+        if answer.verdict is Verdict.MISSING:
+            return answer
+    if running.verdict is Verdict.UNKNOWN:
+        return running
+    return met(
+        "Cloud-Init configures the network: no file under /etc/cloud tells it otherwise", by_absence=True
+    )
 
 
 def _off_word(words: list[str]) -> str:

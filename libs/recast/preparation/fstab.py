@@ -12,6 +12,7 @@ from recast.preparation.filetree import MAX_LINKS, FileTree, read_text
 
 PATH = "/etc/fstab"
 _NOT_MOUNTED = ("/", "none", "swap")
+_BINDING = frozenset({"bind", "rbind"})
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,22 @@ class MountedTree:
         # Several checks read the same files; the reader's budget bounds what is stored here.
         self._contents: dict[str, bytes | None] = {}
         self._names: dict[str, list[str]] = {}
+        self._binds: dict[str, str] = {}
         self._mounts: dict[str, tuple[str, FileTree | None]] = {}
         try:
             text = read_text(root, PATH) or ""
         except UnreadableError:
             return  # the check of the fstab reports it
+        self._binds = {
+            mount.point.rstrip("/"): mount.device
+            for mount in parse_fstab(text)
+            if mount.options & _BINDING and mount.device.rstrip("/") != mount.point.rstrip("/")
+        }
         for mount in parse_fstab(text):
             if (
                 mount.point.startswith("/")
                 and mount.point not in _NOT_MOUNTED
-                and "noauto" not in mount.options
+                and not mount.options & {"noauto", *_BINDING}
             ):
                 self._mounts[mount.point.rstrip("/")] = (mount.device, by_device.get(mount.device.lower()))
 
@@ -111,7 +118,9 @@ class MountedTree:
                 here = here[:-1]
                 continue
             tree, inner = self._mounted("/" + "/".join([*here, name]))
-            target = None if inner == "/" else tree.link(inner)
+            # A directory that is bound elsewhere leads there as a link does.
+            bound = self._binds.get("/" + "/".join([*here, name]))
+            target = bound or (None if inner == "/" else tree.link(inner))
             if target is None:
                 here.append(name)
                 continue

@@ -95,13 +95,14 @@ def _check_grub(tree: TolerantTree) -> Answer:
 
 
 def _check_net_rules(tree: TolerantTree) -> Answer:
-    managed = decide(autostart.configures_network, tree).verdict
+    configuring = decide(autostart.configures_network, tree)
+    managed = configuring.verdict
     rules = [rule for directory in _RULES for rule in read_texts(tree, directory, (".rules",)).items()]
     paths = [path for path, text in rules if _pins_interface(text)]
     # Cloud-Init renews its own file (85-persistent-net-cloud-init.rules) on every new server.
     pins = [(path, "cloud-init" in path) for path in paths]
     pins += [(file.path, file.is_own) for file in network.read_network(tree) if file.addressing.macs]
-    pinned = [path for path, is_own in pins if not is_own or _is_left(tree, managed)]
+    pinned = [path for path, is_own in pins if not is_own or _is_left(configuring)]
     pinned += [path for path, words in read_kernel_lines(tree) if any(_KERNEL_PIN.match(w) for w in words)]
     files, merged = cloudinit.find_network(cloudinit.read_settings(tree))
     if managed is not Verdict.MISSING and network.addressing_from_yaml(merged).macs:
@@ -116,12 +117,12 @@ def _check_net_rules(tree: TolerantTree) -> Answer:
     )
 
 
-def _is_left(tree: TolerantTree, managed: Verdict) -> bool:
+def _is_left(configuring: Answer) -> bool:
     """Return whether the files that Cloud-Init wrote stay as they are on a clone.
 
-    Without Cloud-Init they are not counted: its installation, which the first check requires, renews them.
+    Where Cloud-Init is just absent they do not count: its installation, which a check requires, renews them.
     """
-    return managed is Verdict.MISSING and decide(autostart.installed, tree).verdict is Verdict.OK
+    return configuring.verdict is Verdict.MISSING and not configuring.by_absence
 
 
 def _listed(paths: list[str]) -> str:
@@ -137,7 +138,7 @@ def _check_dhcp(tree: TolerantTree) -> Answer:
     managed = configuring.verdict
     if managed is not Verdict.MISSING and (fixed := _fixed_by_cloud_init(tree)):
         return missing(f"{_listed(fixed)} sets fixed addresses, which Cloud-Init gives to every clone")
-    files = [file for file in network.read_network(tree) if not file.is_own or _is_left(tree, managed)]
+    files = [file for file in network.read_network(tree) if not file.is_own or _is_left(configuring)]
     static = [file.path for file in files if file.addressing.has_static]
     static += [
         path for path, words in read_kernel_lines(tree) if any(_KERNEL_ADDRESS.match(w) for w in words)
@@ -152,7 +153,7 @@ def _check_dhcp(tree: TolerantTree) -> Answer:
         return missing(f"{_listed(static)} sets fixed addresses")
     if dhcp:
         return met(f"{_listed(dhcp)} uses DHCP", by_absence=True)
-    return unknown("no configuration of a network interface was found")
+    return unknown(f"no configuration of a network interface was found in {', '.join(network.PLACES)}")
 
 
 def _fixed_by_cloud_init(tree: TolerantTree) -> list[str]:

@@ -137,7 +137,7 @@ def parse_interfaces(text: str) -> Addressing:
             is_loopback = words[1] == "lo"
         if not words or is_loopback:
             continue
-        if words[0] not in _INTERFACES_COMMANDS:
+        if words[0] in _INTERFACES_MACS:
             macs += _MAC.findall(line)
         if words[0] == "iface":
             has_dhcp |= bool(set(words[3:4]) & {"dhcp", "auto"})
@@ -151,7 +151,9 @@ def parse_interfaces(text: str) -> Addressing:
     return Addressing(has_dhcp, has_static, tuple(macs))
 
 
-_INTERFACES_COMMANDS = frozenset({"up", "pre-up", "post-up", "down", "pre-down", "post-down"})
+_INTERFACES_MACS = frozenset(
+    {"auto", "allow-hotplug", "iface", "rename", "hwaddress", "hwaddress-ether", "bridge_hw", "bridge-hw"}
+)
 _ADDRESS_COMMAND = re.compile(
     r"\b(?:ip\s+(?:-\w+\s+)*a(?:ddr(?:ess)?)?\s+(?:add|replace)|ifconfig\s+\S+)\s+([0-9a-f][0-9a-f.:]+)"
 )
@@ -236,12 +238,16 @@ def parse_networkd(text: str) -> Addressing:
         any(key == "Address" and is_fixed(value) for _, key, value in rows),
         tuple(
             value
-            for _, key, value in rows
-            if key in ("MACAddress", "PermanentMACAddress") and value not in ("", "none")
+            for section, key, value in rows
+            if section in _NETWORKD_MACS
+            and key in ("MACAddress", "PermanentMACAddress")
+            and value not in ("", "none")
         ),
     )
 
 
+# Other sections have the MAC addresses of neighbours and leases.
+_NETWORKD_MACS = frozenset({"Match", "Link", "NetDev"})
 _NETWORKD_DHCP = frozenset({"yes", "true", "on", "1", "ipv4", "ipv6", "both"})
 
 
@@ -302,3 +308,12 @@ _DIRECTORIES: tuple[tuple[str, str, tuple[str, ...], _Parser], ...] = (
     ("/usr/local/lib/systemd/network", "", (".network", ".link", ".netdev"), parse_networkd),
 )
 _WITH_DROP_INS = frozenset({"/etc/systemd/network", "/usr/local/lib/systemd/network"})
+PLACES = (
+    "/etc/network",
+    "/etc/netplan",
+    "/etc/sysconfig",
+    "/etc/NetworkManager",
+    "/etc/systemd/network",
+    "/etc/nmstate",
+)
+"""The main directories that are read, for messages."""

@@ -62,6 +62,9 @@ NETPLAN_OWN = "/etc/netplan/50-cloud-init.yaml"
         ("DHCP", {"/etc/netplan/00.yaml": "[", f"{SCRIPTS}/ifcfg-eth0": "BOOTPROTO=dhcp\n"}, "", UNKNOWN),
         ("DHCP", {"/etc/network/interfaces/x": "", NETPLAN: STATIC}, "", MISSING),
         ("DHCP", {f"{NM}/a/x": "", f"{NM}/b.nmconnection": "[ipv4]\nmethod=auto\n"}, "", OK),
+        ("DHCP", {NETPLAN: STATIC}, "/usr/bin", MISSING),  # with or without Cloud-Init
+        ("DHCP", {NETPLAN_OWN: STATIC}, "/usr/bin", MISSING),
+        ("NO_PERSISTENT_NET_RULES", {NETPLAN_OWN: TIED}, "/usr/bin", UNKNOWN),
         ("GRUB_BY_UUID", {"/boot/grub/grub.cfg/x": "", "/boot/grub/grub.cfg": None,
                           "/boot/loader/entries/a.conf": "options root=/dev/sda1\n"}, "", MISSING),
         ("GRUB_BY_UUID", {"/boot/grub/grub.cfg": "linux /v root=/dev/sda1\n"}, "/boot/loader", MISSING),
@@ -148,6 +151,8 @@ def test_an_interface_tied_to_a_mac(linux_finding: FindingOf, path: str, content
         (f"{SCRIPTS}/ifcfg-eth0.rpmsave", f"HWADDR={MAC}\n"),
         (f"{NM}/eth0.nmconnection", "[ethernet]\ncloned-mac-address=stable\n[ipv4]\nmethod=auto\n"),
         ("/etc/network/interfaces", "iface a inet dhcp\n up arp -s 192.0.2.9 52:54:00:12:34:56\n"),
+        ("/etc/network/interfaces", f"iface a inet dhcp\n wpa-bssid {MAC}\n"),
+        (f"{NETWORKD}/a.network", f"[Network]\nDHCP=yes\n[DHCPServerStaticLease]\nMACAddress={MAC}\n"),
         (NETPLAN, "network: {ethernets: {a: {dhcp4: true, addresses: ['fd00:1:2:3:4:5:6:7/64']}}}\n"),
         (f"{NETWORKD}/10.network", "[Match]\nName=en*\n[Network]\nDHCP=yes\n"),
         (f"{SCRIPTS}/ifcfg-eth0", f"# Created by cloud-init automatically\nHWADDR={MAC}\n"),

@@ -38,6 +38,14 @@ def verdict_on(check: str, tree: FileTree) -> Verdict:
         ({"/etc/fstab": "PARTLABEL=u /usr ext4\n"}, "partlabel=u", BIN, OK),
         ({"/etc/fstab": "LABEL=my\\040usr /usr ext4\n"}, "label=my usr", BIN, OK),
         ({"/etc/fstab": "LABEL=u /usr ext4\n"}, "label=u", {"/bin/sh": "x"}, MISSING),
+        ({"/etc/fstab": "/srv/usr /usr none bind 0 0\n", "/srv/usr/bin/cloud-init": "#!"}, "x", {}, OK),
+        ({"/etc/fstab": "/usr /usr none bind 0 0\n", "/usr/bin/cloud-init": "#!"}, "x", {}, OK),
+        (
+            {"/etc/fstab": "/a /usr none bind\n/usr /a none bind\n", "/a/x": "", "/usr/x": ""},
+            "x",
+            {},
+            UNKNOWN,
+        ),
         # The fstab does not name it: mount.usr= on the kernel's line, or the partition's type.
         ({"/etc/fstab": "LABEL=root / ext4\n"}, "label=u", BIN, UNKNOWN),
         (
