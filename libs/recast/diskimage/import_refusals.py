@@ -2,6 +2,8 @@
 
 from recast.diskimage.errors import DiskImageError
 
+_REWRITE = "qemu-img convert -f qcow2 -O qcow2 OLD NEW"
+
 
 class ImportRefused(DiskImageError):
     """A file that cannot become a disk; the message is for its sender."""
@@ -12,7 +14,9 @@ class NamesBackingFile(ImportRefused):
 
     def __init__(self, backing_file: str | None) -> None:
         named = "without naming it" if backing_file is None else f"({backing_file!r})"
-        super().__init__(f"the file builds on a backing file {named}; send one file that holds everything")
+        super().__init__(
+            f"the file builds on a backing file {named}; send one file that holds everything: {_REWRITE}"
+        )
 
 
 class NamesDataFile(ImportRefused):
@@ -20,7 +24,7 @@ class NamesDataFile(ImportRefused):
 
     def __init__(self) -> None:
         super().__init__(
-            "the file keeps its data in an external data file; send one file that holds everything"
+            f"the file has its data in an external data file; send one file that holds everything: {_REWRITE}"
         )
 
 
@@ -35,7 +39,7 @@ class HasSnapshots(ImportRefused):
     """The file holds more than one state of a disk."""
 
     def __init__(self, count: int) -> None:
-        super().__init__(f"the file holds {count} internal snapshots; send one without")
+        super().__init__(f"the file holds {count} internal snapshots; send one without: {_REWRITE}")
 
 
 class IsNotItsFormat(ImportRefused):
@@ -79,10 +83,7 @@ class IsTooFragmented(ImportRefused):
     """The list of the file's pieces would take too much memory."""
 
     def __init__(self, most_pieces: int) -> None:
-        super().__init__(
-            f"the file holds its data in more than {most_pieces} pieces; rewrite it: "
-            "qemu-img convert -f qcow2 -O qcow2 OLD NEW"
-        )
+        super().__init__(f"the file holds its data in more than {most_pieces} pieces; rewrite it: {_REWRITE}")
 
 
 class ExpandsTooMuch(ImportRefused):
@@ -91,7 +92,7 @@ class ExpandsTooMuch(ImportRefused):
     def __init__(self, data_bytes: int, file_bytes: int, most: int) -> None:
         super().__init__(
             f"the file of {file_bytes} bytes expands to {data_bytes}, more than {most} times; "
-            "send it uncompressed: qemu-img convert -f qcow2 -O qcow2 OLD NEW"
+            f"send it uncompressed: {_REWRITE}"
         )
 
 

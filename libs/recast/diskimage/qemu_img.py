@@ -116,12 +116,10 @@ def info(
     return dict(json.loads(answer))
 
 
-def check(path: Path, limits: Limits | None = None, watch: Watch | None = None) -> str | None:
+def check(path: Path) -> str | None:
     """Return the damage of a qcow2, or None. Leaked clusters are no damage: they only cost space."""
     # 2 means corruptions, 3 means leaks and nothing worse; both come with a report.
-    answer = _run(
-        ["check", "--output=json", "-f", "qcow2", path], accept=(0, 2, 3), limits=limits, watch=watch
-    )
+    answer = _run(["check", "--output=json", "-f", "qcow2", path], accept=(0, 2, 3))
     report = json.loads(answer)
     broken = {key: report[key] for key in ("corruptions", "check-errors") if report.get(key)}
     return ", ".join(f"{count} {key}" for key, count in broken.items()) or None

@@ -228,6 +228,40 @@ def test_fault_f11_a_file_marked_as_corrupt_is_refused_with_what_mends_it(tmp_pa
     inspect_image(path, "qcow2", LIMIT)
 
 
+def on_a_backing_file(folder: Path) -> Path:
+    """A layer on another file."""
+    qcow2(folder / "base.qcow2", CONTENT)
+    qemu_img("create", "-f", "qcow2", "-b", folder / "base.qcow2", "-F", "qcow2", folder / "whole.qcow2")
+    return folder / "whole.qcow2"
+
+
+def with_a_snapshot(folder: Path) -> Path:
+    """A file with two states."""
+    path = qcow2(folder / "whole.qcow2", CONTENT)
+    qemu_img("snapshot", "-c", "before", path)
+    return path
+
+
+def with_a_data_file(folder: Path) -> Path:
+    """A file without the data."""
+    return qcow2(folder / "whole.qcow2", CONTENT, "-o", f"data_file={folder / 'data'}")
+
+
+@pytest.mark.fault("FAULT-F11")
+@pytest.mark.parametrize("make", [on_a_backing_file, with_a_snapshot, with_a_data_file])
+def test_fault_f11_a_refusal_has_the_command_that_mends_the_file(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    """A file that is whole for its sender is refused with a command, after which it is taken."""
+    path = make(tmp_path)
+    with pytest.raises(ImportRefused, match="qemu-img convert -f qcow2 -O qcow2 OLD NEW"):
+        inspect_image(path, "qcow2", LIMIT)
+    mended = tmp_path / "mended.qcow2"
+    qemu_img("convert", "-f", "qcow2", "-O", "qcow2", path, mended)
+    inspect_image(mended, "qcow2", LIMIT)
+    assert imported(mended, tmp_path) == CONTENT
+
+
 GUESTS = [
     (0, b"LUKS\xba\xbe\0\2", "luks2"),
     (0, b"LUKS\xba\xbe\0\1", "luks1"),
