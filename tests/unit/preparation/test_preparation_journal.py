@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from recast.preparation.content import BudgetedReader, ContentReader
@@ -131,7 +131,12 @@ def block_of(seed: int, size: int) -> bytes:
 
 
 @pytest.mark.fault("FAULT-F01")
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    phases=[Phase.reuse, Phase.generate],  # a history is short: to shrink it takes minutes
+)
 @given(
     history=histories(),
     features=st.sampled_from(FORMATS),
@@ -203,6 +208,36 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Volume:
 def first_bytes(volume: Volume, reader: ContentReader) -> bytes:
     """Return the first byte of each target, as `reader` has it."""
     return b"".join(reader.pread(number * 1024, 1) for number in volume.targets)
+
+
+@pytest.mark.fault("FAULT-F01")
+@pytest.mark.parametrize("features", FORMATS)
+@pytest.mark.parametrize("start", [1, 1020], ids=["at the start", "over the end of the ring"])
+def test_a_history(
+    small: Volume, tmp_path: Path, file_reader: MakeReader, features: tuple[int, int], start: int
+) -> None:
+    """Newer copies, escaped blocks, revoke records and a sequence that wraps count as they do for e2fsck."""
+    path = tmp_path / "disk.raw"
+    shutil.copy(small.path, path)
+    one, two, three, four, *_ = small.targets
+    escaped = MAGIC_BYTES + b"d" * 1020
+    compat, incompat = features
+    places, sequence = small.places, 0xFFFFFFFE
+    writer = JournalWriter(path, compat, incompat | REVOKES, start=start, sequence=sequence, places=places)
+    writer.write(
+        [
+            Transaction({one: b"a" * 1024, two: b"b" * 1024, three: b"c" * 1024}),
+            Transaction({one: b"A" * 1024, four: escaped}, [two, three]),
+            Transaction({three: b"C" * 1024, **dict.fromkeys(range(3000, 3200), b"x" * 1024)}),
+        ]
+    )
+    writer.close()
+    reader = as_booted(file_reader(path))
+    found = [reader.pread(number * 1024, 1024) for number in (one, two, three, four, 3199)]
+    assert found == [b"A" * 1024, bytes(1024), b"C" * 1024, escaped, b"x" * 1024]
+    content = read_all(reader)
+    assert replay(path)
+    assert without_superblocks(content, writer) == without_superblocks(path.read_bytes(), writer)
 
 
 @pytest.mark.fault("FAULT-F01")
