@@ -187,7 +187,7 @@ def _take_and_give_back(stage: Stage, backup: str, taker: int, held: list[tuple[
             assert taken.reason == "BACKUP_ALREADY_HAS_IMAGE"
             continue
         begun, token = time.monotonic(), taken.answer.lock.token
-        assert taken.answer.backup.image == image
+        assert taken.answer.lock.image == image
         if turn % 2:
             ims.locks.ConfirmLock(locks_pb.ConfirmLockRequest(backup=backup, image=image, token=token))
         held.append((begun, time.monotonic(), token))
