@@ -282,6 +282,7 @@ def test_a_server_changes_while_it_is_backed_up(stage: Stage, figure: Callable[[
         "SERVER_FROZEN",
         "SERVER_STATE_FORBIDS",
         "SERVER_STATE_FORBIDS_BACKUP",
+        "SERVER_DISKS_CHANGED",
         "SERVER_NOT_FOUND",
         "DISK_ALREADY_ATTACHED",
         "DISK_NOT_ATTACHED",
