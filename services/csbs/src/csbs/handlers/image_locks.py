@@ -25,7 +25,6 @@ from recast.rpc.call import enter_project
 from recast.rpc.names import parse_name
 
 _STATES = {state: pb.LockState.Value(f"LOCK_STATE_{state}") for state in LockState}
-_MOST_LOCKS = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def _find_by_token(
 
 
 def _tombstone(request: pb.ReleaseLockRequest, now: datetime) -> ImageLock:
-    token = request.token if request.token <= _MOST_LOCKS else 0  # a token that was never given
+    token = request.token if request.token <= image_locks.MAX_TOKEN else 0  # a token that was never given
     return ImageLock(request.backup, request.image, token, request.request_id, LockState.RELEASED, now)
 
 

@@ -7,6 +7,8 @@ from csbs.storage import backups
 from csbs.storage.tables import BackupRow, ImageLockRow
 from recast.database import Transaction
 
+MAX_TOKEN = (1 << 31) - 1
+
 
 def find_by_request(session: Session, backup: str, request_id: str) -> ImageLock | None:
     """The lock that a request took on a backup, or its tombstone."""
@@ -20,11 +22,13 @@ def find_by_token(session: Session, backup: str, image: str, token: int) -> Imag
     A backup that was made anew counts tokens from the beginning: its lock precedes an older tombstone. A
     tombstone that came before its lock has the token 0, which names none.
     """
+    if not 0 < token <= MAX_TOKEN:  # no lock has it, and the column cannot hold it
+        return None
     rows = session.exec(
         select(ImageLockRow).where(
             ImageLockRow.backup == backup,
             ImageLockRow.image == image,
-            ImageLockRow.fencing_token == (token or -1),
+            ImageLockRow.fencing_token == token,
         )
     )
     return min(map(_lock_from_row, rows), key=lambda lock: lock.is_released, default=None)
