@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recast.preparation.content import NotRegularError, TooLargeError, UnreadableError
-from recast.preparation.filetree import MAX_FILE_BYTES, MAX_LINKS, MAX_NAMES
+from recast.preparation.filetree import MAX_FILE_BYTES, MAX_NAMES, follow_links
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,4 @@ class MemoryTree:
         return any(file.startswith(path.rstrip("/") + "/") for file in self._files)
 
     def _resolve(self, path: str) -> str:
-        for _ in range(MAX_LINKS + 1):
-            path, has_link = self._follow_first(path)
-            if not has_link:
-                return path
-        raise UnreadableError(f"{path} leads through too many symbolic links")
-
-    def _follow_first(self, path: str) -> tuple[str, bool]:
-        """Return `path` in plain form with the first link on it followed, and whether there was one."""
-        here: list[str] = []
-        names = [name for name in path.split("/") if name not in ("", ".")]
-        for at, name in enumerate(names):
-            if name == "..":
-                here = here[:-1]
-                continue
-            content = self._files.get("/" + "/".join([*here, name]))
-            if isinstance(content, LinkTo):
-                start = [] if content.target.startswith("/") else here
-                return "/" + "/".join([*start, content.target, *names[at + 1 :]]), True
-            here.append(name)
-        return "/" + "/".join(here), False
+        return follow_links(path, lambda at, _is_parent: self.link(at))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
 
@@ -91,6 +92,34 @@ class TolerantTree:
         except UnreadableError as error:
             self.note(str(error))
             return default
+
+
+def follow_links(path: str, link: Callable[[str, bool], str | None]) -> str:
+    """Return the path without links that `path` leads to.
+
+    `link` gives the target of the link at a path whose parents are no links, or None; its second argument is
+    whether the path is the parent of another name. Raises UnreadableError after MAX_LINKS links.
+    """
+    here: list[str] = []  # names that are no links, so ".." may simply drop the last of them
+    pending = deque(path.split("/"))
+    links = 0
+    while pending:
+        name = pending.popleft()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            here = here[:-1]
+            continue
+        target = link("/" + "/".join([*here, name]), bool(pending))
+        if target is None:
+            here.append(name)
+            continue
+        links += 1
+        if links > MAX_LINKS:
+            raise UnreadableError(f"{path} leads through too many symbolic links")
+        here = [] if target.startswith("/") else here
+        pending.extendleft(reversed(target.split("/")))
+    return "/" + "/".join(here)
 
 
 def read_text(tree: FileTree, path: str) -> str | None:

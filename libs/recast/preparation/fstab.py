@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recast.preparation.content import UnreadableError
-from recast.preparation.filetree import MAX_LINKS, FileTree, read_text
+from recast.preparation.filetree import FileTree, follow_links, read_text
 
 PATH = "/etc/fstab"
 _NOT_MOUNTED = ("/", "none", "swap")
@@ -107,29 +106,12 @@ class MountedTree:
 
         A tree follows links within itself alone: a link of the root into a mounted /usr would lead nowhere.
         """
-        here: list[str] = []
-        pending = deque(path.split("/"))
-        links = 0
-        while pending:
-            name = pending.popleft()
-            if name in ("", "."):
-                continue
-            if name == "..":
-                here = here[:-1]
-                continue
-            tree, inner = self._mounted("/" + "/".join([*here, name]))
-            # A directory that is bound elsewhere leads there as a link does.
-            bound = self._binds.get("/" + "/".join([*here, name]))
-            target = bound or (None if inner == "/" else tree.link(inner))
-            if target is None:
-                here.append(name)
-                continue
-            links += 1
-            if links > MAX_LINKS:
-                raise UnreadableError(f"{path} leads through too many symbolic links")
-            here = [] if target.startswith("/") else here
-            pending.extendleft(reversed(target.split("/")))
-        return self._mounted("/" + "/".join(here))
+        return self._mounted(follow_links(path, self._link_or_bind))
+
+    def _link_or_bind(self, path: str, _is_parent: bool) -> str | None:
+        """Return where `path` leads: a directory that is bound elsewhere leads there as a link does."""
+        tree, inner = self._mounted(path)
+        return self._binds.get(path) or (None if inner == "/" else tree.link(inner))
 
     def _mounted(self, path: str) -> tuple[FileTree, str]:
         """Return the tree that is mounted at `path` or above, and the path within it."""

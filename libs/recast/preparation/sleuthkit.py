@@ -7,14 +7,13 @@ the next block, make it walk 340 to the sixth extents. So it runs under limits o
 from __future__ import annotations
 
 import struct
-from collections import deque
 from itertools import islice
 from typing import Any, Final
 
 import pytsk3
 
 from recast.preparation.content import ContentReader, NotRegularError, TooLargeError, UnreadableError
-from recast.preparation.filetree import MAX_FILE_BYTES, MAX_LINKS, MAX_NAMES
+from recast.preparation.filetree import MAX_FILE_BYTES, MAX_NAMES, follow_links
 from recast.preparation.report import printable
 
 _TYPES: Final = {
@@ -111,36 +110,23 @@ class SleuthKitTree:
         return self._target(path, node) if is_link else None
 
     def _resolve(self, path: str) -> Any | None:
-        """Return the file that `path` leads to through its symbolic links, or None.
+        """Return the file that `path` leads to through its symbolic links, or None."""
+        try:
+            return self._lookup(follow_links(path, self._link_on_the_way))
+        except _LeadsNowhereError:
+            return None
 
-        `here` holds only names that are no links, so ".." may simply drop the last of them.
-        """
-        here: list[str] = []
-        pending = deque(path.split("/"))
-        links = 0
-        while pending:
-            name = pending.popleft()
-            if name in ("", "."):
-                continue
-            if name == "..":
-                here = here[:-1]
-                continue
-            node = self._lookup("/" + "/".join([*here, name]))
-            if node is None:
-                return None
-            kind = node.info.meta.type
-            if kind != pytsk3.TSK_FS_META_TYPE_LNK:
-                if pending and kind != pytsk3.TSK_FS_META_TYPE_DIR:
-                    return None
-                here.append(name)
-                continue
-            links += 1
-            if links > MAX_LINKS:
-                raise UnreadableError(f"{path} leads through too many symbolic links")
-            target = self._target(path, node)
-            here = [] if target.startswith("/") else here
-            pending.extendleft(reversed(target.split("/")))
-        return self._lookup("/" + "/".join(here))
+    def _link_on_the_way(self, path: str, is_parent: bool) -> str | None:
+        """Return the target of the link at `path`, or None. Raises _LeadsNowhereError if nothing follows."""
+        node = self._lookup(path)
+        if node is None:
+            raise _LeadsNowhereError
+        kind = node.info.meta.type
+        if kind == pytsk3.TSK_FS_META_TYPE_LNK:
+            return self._target(path, node)
+        if is_parent and kind != pytsk3.TSK_FS_META_TYPE_DIR:
+            raise _LeadsNowhereError
+        return None
 
     def _lookup(self, path: str) -> Any | None:
         """Return the file at a path without links, or None; a deleted file that is still named is none."""
@@ -215,6 +201,10 @@ class SleuthKitTree:
 
 class _NotFoundError(Exception):
     """Nothing has that path."""
+
+
+class _LeadsNowhereError(Exception):
+    """A name on the way is not there, or is no directory."""
 
 
 def _fills_blocks(directory: bytes, block_size: int) -> bool:
