@@ -25,8 +25,8 @@ class TrustFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()  # one thread reads a changed file, and the others wait for it
-        self._state = self._stat()
+        self._lock = threading.Lock()  # one thread reads a changed file
+        self._version = self._stat()
         self._keys = self._read()
 
     def keys(self) -> Keys:
@@ -34,18 +34,24 @@ class TrustFile:
 
         Each version of the file has another mapping: a caller sees by identity that the keys changed.
         """
-        try:
-            state = self._stat()
-            if state != self._state:
-                with self._lock:
-                    if state != self._state:
-                        self._keys, self._state = self._read(), state
-        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as problem:
-            log.error("trust file not read", file=str(self._path), problem=str(problem))
+        version = self._stat()
+        if version != self._version:
+            with self._lock:
+                if version != self._version:
+                    self._version = (
+                        version  # first: a damaged version is read and logged once, not at each call
+                    )
+                    try:
+                        self._keys = self._read()
+                    except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as problem:
+                        log.error("trust file not read", file=str(self._path), problem=str(problem))
         return self._keys
 
-    def _stat(self) -> tuple[int, int, int]:
-        found = os.stat(self._path)
+    def _stat(self) -> tuple[int, int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
         return found.st_mtime_ns, found.st_size, found.st_ino
 
     def _read(self) -> Keys:
