@@ -17,6 +17,8 @@ SOURCES := libs/recast $(foreach each,$(SERVICES),services/$(each)/src)
 MAIN_FLOWS := bytes.py batches.py
 # For CI: a third of the slow tests (THIRD=2/3), and some files completely (WHOLE=tests/...).
 PART = $(if $(THIRD),--third $(THIRD)) $(addprefix --whole=,$(filter %.py,$(WHOLE)))
+# The folders of the long tests, which `make test` leaves out.
+LONG := $(wildcard tests/*/long tests/*/*/long)
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 # An empty variable, to write a space in `subst`.
 EMPTY :=
@@ -69,8 +71,8 @@ test: setup postgres ## Run the tests (under three minutes)
 	$(PYTEST) --databases postgresql $(addprefix tests/system/test_,$(MAIN_FLOWS))
 
 .PHONY: test-long
-test-long: setup postgres ## Run the tests that take over 10 s or start services: the demo, the examples, moved databases
-	$(PYTEST) tests/system/long
+test-long: setup postgres ## Run the tests that take over 10 s or start processes: the demo, hosts, moved databases, journals
+	$(PYTEST) $(LONG)
 
 .PHONY: test-all
 test-all: check test-long test-postgresql demo test-e2e test-crash test-faults ## Run every test (an hour)
