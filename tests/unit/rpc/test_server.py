@@ -51,7 +51,7 @@ class Holding(csbs_grpc.BackupServiceServicer):
     def GetBackup(self, request: object, context: object) -> csbs.GetBackupResponse:
         """Waits, and answers."""
         self.reached.set()
-        self.let_go.wait(10)
+        self.let_go.wait(60)
         self.before_answer()
         return csbs.GetBackupResponse()
 
@@ -126,13 +126,18 @@ def test_a_stopping_server_finishes_its_calls(make: Callable[..., Server], token
     with ThreadPoolExecutor(2) as pool:
         call = pool.submit(stub.GetBackup, GET)
         assert servicer.reached.wait(10)
-        stopping = pool.submit(server.stop, 10)
         other = csbs_grpc.BackupServiceStub(grpc.insecure_channel(f"127.0.0.1:{server.port}"))
-        code = None
-        while code is not grpc.StatusCode.UNAVAILABLE:  # until the stop has begun
+
+        def answer() -> grpc.StatusCode:
+            # A connection that the closing port still took is never answered: a short deadline ends its call.
             with pytest.raises(grpc.RpcError) as refused:
-                other.GetBackup(GET, timeout=10)
-            code = refused.value.code()
+                other.GetBackup(GET, timeout=1)
+            code: grpc.StatusCode = refused.value.code()
+            return code
+
+        assert answer() is grpc.StatusCode.UNAUTHENTICATED
+        stopping = pool.submit(server.stop, 50)
+        until(lambda: answer() is grpc.StatusCode.UNAVAILABLE)
         assert not call.done()
         servicer.let_go.set()
         assert call.result(10) == csbs.GetBackupResponse()
