@@ -1,28 +1,34 @@
-"""Every example in the contracts is sent to the services, against the demo's data."""
+"""Every example in the contracts is sent to the services by grpcurl, against the demo's data."""
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from google.longrunning import operations_pb2
-from google.protobuf import descriptor_pb2, json_format, message_factory
-from google.protobuf.descriptor_pool import Default
-from google.protobuf.message import Message
+from google.protobuf import descriptor_pb2
 
-from recast.client import Recast
+from recast.client import Service, Settings
+from recast.client.tokens import mint
 from recast.contracts import descriptor_set
 from recast.contracts.services import SERVICES, services_serving
+from recast.doctor import Installation, examine
 from recast.stack import LocalStack
 from tests.demo.seed import seed  # the demo is a folder of programs, not a package
 
-ROLES = {
+GRPCURL = Path(sys.executable).with_name("grpcurl")
+OPERATIONS = "google.longrunning.Operations"
+CALLERS: dict[str, Service] = {
     "recast.imagelock.v1.ImageLockService": "ims",
     "recast.ims.v1.ProvisioningService": "ecs",
     "recast.ecs.v1.BackupSourceService": "csbs",
     "recast.ecs.v1.ImageSourceService": "ims",
 }
+# The cancel of ended work changes nothing, and its record is deleted last.
+OPERATION_ORDER = ("ListOperations", "GetOperation", "WaitOperation", "CancelOperation", "DeleteOperation")
 
 
 @pytest.fixture(scope="module")
@@ -41,46 +47,71 @@ def stack(stack_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def _methods() -> Iterator[tuple[str, str, str]]:
-    """Every RPC of ours: its service, its name, its comment."""
+    """Every RPC with a comment: its service, its name, its comment."""
     for file in descriptor_pb2.FileDescriptorSet.FromString(descriptor_set()).file:
         comments = {tuple(each.path): each.leading_comments for each in file.source_code_info.location}
-        if file.package.startswith("recast."):
-            for i, service in enumerate(file.service):
-                for j, method in enumerate(service.method):
-                    yield f"{file.package}.{service.name}", method.name, comments.get((6, i, 2, j), "")
+        for i, service in enumerate(file.service):
+            for j, method in enumerate(service.method):
+                yield f"{file.package}.{service.name}", method.name, comments.get((6, i, 2, j), "")
 
 
-def _example(comment: str) -> dict[str, object]:
+def _example(comment: str) -> str:
     found = re.search(r"^ Example: (\{.*\})$", comment, re.MULTILINE)
     assert found, "the comment holds no line `Example: {...}`"
-    example: dict[str, object] = json.loads(found.group(1))
-    return example
+    return found.group(1)
 
 
-def _client(stack: LocalStack, service: str, method: str) -> Recast:
-    if service in ROLES:
-        return stack.client("demo", service=ROLES[service])
-    return stack.client("demo", "operator" if method == "GetDiskConnection" else "user")
+def _grpcurl(stack: LocalStack, target: Service, method: str, data: str) -> dict[str, Any]:
+    """The answer of a method to a request, both as grpcurl takes and prints them."""
+    service, _, name = method.partition("/")
+    settings = Settings(endpoints=stack.endpoints, keys=stack.keys)
+    role = "operator" if name == "GetDiskConnection" else "user"
+    token = mint(settings, "demo", role=role, service=CALLERS.get(service))()
+    command = [GRPCURL, "-plaintext", "-max-time", "60", "-H", f"authorization: Bearer {token}", "-d", data]
+    ended = subprocess.run(
+        [*command, stack.endpoints[target], method], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, f"{method} {data}: {ended.stderr}"
+    answer: dict[str, Any] = json.loads(ended.stdout)
+    return answer
 
 
-def test_every_rpc_has_an_example_that_works(stack: LocalStack) -> None:
-    """The example in each RPC's comment is answered without an error, in the order of the contracts."""
+def _wait(stack: LocalStack, target: Service, name: str) -> None:
+    with stack.client("demo", "user") as recast:
+        recast.wait(name, target)
+
+
+@pytest.mark.fault("FAULT-N04")
+def test_grpcurl_sends_every_example(stack: LocalStack, stack_root: Path) -> None:
+    """grpcurl sends the example of each RPC's comment without an error, in the order of the contracts;
+    afterwards the doctor finds nothing: each example that holds has one that releases.
+    """
     sent = 0
     for service, method, comment in _methods():
-        descriptor = Default().FindServiceByName(service).FindMethodByName(method)
-        request = json_format.ParseDict(
-            _example(comment), message_factory.GetMessageClass(descriptor.input_type)()
-        )
-        with _client(stack, service, method) as recast:
-            owner, *_ = services_serving(service)
-            channel = recast.channel(owner)
-            answer = _call(channel, f"/{service}/{method}", descriptor, request)
-            operation = getattr(answer, "operation", operations_pb2.Operation())
-            validates_only = getattr(getattr(request, "header", request), "validate_only", False)
-            if operation.name and not validates_only:
-                recast.wait(operation, owner)
+        if service == OPERATIONS:
+            continue
+        target, *_ = services_serving(service)
+        data = _example(comment)
+        answer = _grpcurl(stack, target, f"{service}/{method}", data)
+        if '"validate_only": true' not in data and "operation" in answer:
+            _wait(stack, target, answer["operation"]["name"])
         sent += 1
     assert sent >= 45
+    assert examine(Installation.local(stack_root)).problems == ()
+
+
+@pytest.mark.fault("FAULT-N23")
+@pytest.mark.parametrize("target", SERVICES)
+def test_grpcurl_sends_the_examples_of_operations(target: Service, stack: LocalStack) -> None:
+    """Each service answers the examples of Operations, with the id of an operation in the place of OPERATION."""
+    examples = {method: _example(comment) for service, method, comment in _methods() if service == OPERATIONS}
+    assert set(examples) == set(OPERATION_ORDER)
+    name = ""
+    for method in OPERATION_ORDER:
+        data = examples[method].replace("OPERATION", name)
+        answer = _grpcurl(stack, target, f"{OPERATIONS}/{method}", data)
+        if method == "ListOperations":
+            name = answer["operations"][0]["name"].rpartition("/")[2]
 
 
 def test_a_service_closes_its_database_at_the_end(stack: LocalStack, stack_root: Path) -> None:
@@ -88,13 +119,3 @@ def test_a_service_closes_its_database_at_the_end(stack: LocalStack, stack_root:
     stack.stop()
     databases = {path.name for path in (stack_root / "data").iterdir() if ".db" in path.name}
     assert databases == {f"{service}.db" for service in SERVICES}
-
-
-def _call(channel: object, path: str, descriptor: object, request: Message) -> Message:
-    answer_type = message_factory.GetMessageClass(descriptor.output_type)  # type: ignore[attr-defined]
-    make = channel.stream_unary if descriptor.client_streaming else channel.unary_unary  # type: ignore[attr-defined]
-    call = make(
-        path, request_serializer=type(request).SerializeToString, response_deserializer=answer_type.FromString
-    )
-    answer: Message = call(iter([request]) if descriptor.client_streaming else request)  # type: ignore[attr-defined]
-    return answer

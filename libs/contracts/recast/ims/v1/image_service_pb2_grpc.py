@@ -115,9 +115,9 @@ class ImageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateImage(self, request, context):
-        """Changes an image's display name or description.
+        """Changes an image's display name or description: without `update_mask` those that are set.
 
-        Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}, "update_mask": "description"}
+        Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

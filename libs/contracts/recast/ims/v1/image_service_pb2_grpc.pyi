@@ -56,9 +56,9 @@ class ImageServiceStub:
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "kind = \\"FULL_SERVER\\" AND state = \\"NORMAL\\""}
     """
     UpdateImage: _grpc.UnaryUnaryMultiCallable[_image_service_pb2.UpdateImageRequest, _image_service_pb2.UpdateImageResponse]
-    """Changes an image's display name or description.
+    """Changes an image's display name or description: without `update_mask` those that are set.
 
-    Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}, "update_mask": "description"}
+    Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}}
     """
     DeleteImage: _grpc.UnaryUnaryMultiCallable[_image_service_pb2.DeleteImageRequest, _image_service_pb2.DeleteImageResponse]
     """Deletes an image, and with `delete_backup` then its backup (R44). Servers made from it stay (V8).
@@ -99,9 +99,9 @@ class ImageServiceAsyncStub(ImageServiceStub):
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "kind = \\"FULL_SERVER\\" AND state = \\"NORMAL\\""}
     """
     UpdateImage: _aio.UnaryUnaryMultiCallable[_image_service_pb2.UpdateImageRequest, _image_service_pb2.UpdateImageResponse]  # type: ignore[assignment]
-    """Changes an image's display name or description.
+    """Changes an image's display name or description: without `update_mask` those that are set.
 
-    Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}, "update_mask": "description"}
+    Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}}
     """
     DeleteImage: _aio.UnaryUnaryMultiCallable[_image_service_pb2.DeleteImageRequest, _image_service_pb2.DeleteImageResponse]  # type: ignore[assignment]
     """Deletes an image, and with `delete_backup` then its backup (R44). Servers made from it stay (V8).
@@ -169,9 +169,9 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_service_pb2.UpdateImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_service_pb2.UpdateImageResponse, _abc.Awaitable[_image_service_pb2.UpdateImageResponse]]:
-        """Changes an image's display name or description.
+        """Changes an image's display name or description: without `update_mask` those that are set.
 
-        Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}, "update_mask": "description"}
+        Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}}
         """
 
     @_abc_1.abstractmethod
