@@ -12,8 +12,9 @@ from google.longrunning import operations_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, field_mask_pb2, timestamp_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_tools import protoc
-from operations_comments import add_comments
 from protovalidate._gen.buf.validate import validate_pb
+
+from operations_comments import add_comments
 
 ROOT = Path(__file__).resolve().parents[2]
 

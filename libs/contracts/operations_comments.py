@@ -10,35 +10,40 @@ from google.protobuf import descriptor_pb2
 FILE, SERVICE = "google/longrunning/operations.proto", "Operations"
 
 SERVICE_COMMENT = """\
-Long-running work. Each service serves its own: the operation in an answer of CSBS is read at CSBS.
-In the examples OPERATION stands for an id: the last part of `operation.name` in an answer, or in ListOperations.
+Long-running work. Each service serves its own: the operation in an answer of CSBS is read at CSBS. In
+the examples OPERATION stands for an id: the last part of `operation.name` in an answer, or in
+ListOperations.
 """
 
 METHOD_COMMENTS: Mapping[str, str] = {
     "ListOperations": """\
-Lists the operations of a project, newest first. `name` is the project. `filter` is conditions joined by AND over `state`,
-`verb`, `target`, `done`, `create_time`; `page_size` is 50 without a value, at most 1000.
+Lists the operations of a project, newest first. `name` is the project. `filter` is conditions joined by
+AND over `state`, `verb`, `target`, `done`, `create_time`; `page_size` is 50 without a value, at most
+1000.
 
 Example: {"name": "projects/demo", "filter": "done = \\"true\\"", "page_size": 10}
 """,
     "GetOperation": """\
-Reads one operation: its state is in `metadata`, and when it is `done` its result in `response`, or its refusal in `error`.
+Reads one operation: its state is in `metadata`, and when it is `done` its result in `response`, or its
+refusal in `error`.
 
 Example: {"name": "projects/demo/operations/OPERATION"}
 """,
     "DeleteOperation": """\
-Deletes the record of an operation that has ended. Its resources stay. Refused while the operation runs (OPERATION_RUNNING).
+Deletes the record of an operation that has ended. Its resources stay. Refused while the operation runs
+(OPERATION_RUNNING).
 
 Example: {"name": "projects/demo/operations/OPERATION"}
 """,
     "CancelOperation": """\
-Requests the cancel of an operation. It ends CANCELLED, or with its result if it was already decided; WaitOperation waits for its
-end. The cancel of an ended operation changes nothing.
+Requests the cancel of an operation. It ends CANCELLED, or with its result if it was already decided;
+WaitOperation waits for its end. The cancel of an ended operation changes nothing.
 
 Example: {"name": "projects/demo/operations/OPERATION"}
 """,
     "WaitOperation": """\
-Waits until an operation has ended, at most for `timeout` (10 s without a value, at most 60 s), and returns it as it then is.
+Waits until an operation has ended, at most for `timeout` (10 s without a value, at most 60 s), and
+returns it as it then is.
 
 Example: {"name": "projects/demo/operations/OPERATION", "timeout": "10s"}
 """,

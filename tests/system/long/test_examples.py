@@ -103,7 +103,7 @@ def test_grpcurl_sends_every_example(stack: LocalStack, stack_root: Path) -> Non
 @pytest.mark.fault("FAULT-N23")
 @pytest.mark.parametrize("target", SERVICES)
 def test_grpcurl_sends_the_examples_of_operations(target: Service, stack: LocalStack) -> None:
-    """Each service answers the examples of Operations, with the id of an operation in the place of OPERATION."""
+    """Each service answers the examples of Operations, with an operation's id for OPERATION."""
     examples = {method: _example(comment) for service, method, comment in _methods() if service == OPERATIONS}
     assert set(examples) == set(OPERATION_ORDER)
     name = ""

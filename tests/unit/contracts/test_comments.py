@@ -52,7 +52,7 @@ def _masks(message: Descriptor, given: dict[str, object]) -> list[str]:
 @pytest.mark.fault("FAULT-N04")
 @pytest.mark.parametrize("name", COMMENTS)
 def test_an_example_reads_the_same_in_every_client(name: str) -> None:
-    """Each RPC of the contracts, Operations too, has an example that proto3 JSON reads, without a field mask."""
+    """Each RPC, of Operations too, has an example that proto3 JSON reads, without a field mask."""
     [example] = re.findall(r"^ Example: (\{.*\})$", COMMENTS[name], re.MULTILINE)
     service, _, method = name.rpartition(".")
     request = Default().FindServiceByName(service).FindMethodByName(method).input_type
