@@ -25,6 +25,11 @@ _EXIT_CODES = {
 HINTS: Mapping[str, str] = {
     "ARGUMENT_INVALID": "see --help",
     "NO_TOKEN": "`make up` makes the keys; or set RECAST_KEYS or RECAST_TOKEN",
+    "ENDPOINTS_INVALID": "or set RECAST_CSBS_ENDPOINT, RECAST_IMS_ENDPOINT and RECAST_ECS_ENDPOINT",
+    "FILE_UNREADABLE": "correct the variable, or unset it",
+    "OTHER_INSTALLATION": "recast doctor --root FOLDER examines a folder all the same; containers have none",
+    "NO_STACK": "start it with `make up`, or give its folder by --root",
+    "NOT_RESTARTED": "the terminal of `make up` has the reason",
     "WAIT_TIMED_OUT": "recast operation wait {operation}",
     # Any service.
     "REQUEST_INVALID": "correct the fields named above; see --help",

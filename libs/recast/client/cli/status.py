@@ -32,7 +32,7 @@ def status(
 ) -> None:
     """Needs no token; exits with 5 unless all three answer."""
     endpoints = Settings.from_environment(os.environ).endpoints
-    found = {service: _health(endpoints[service]) for service in SERVICES}
+    found = {service: health(endpoints[service]) for service in SERVICES}
     rows = [(service, endpoints[service], found[service]) for service in SERVICES]
     if output is AnswerFormat.json:
         typer.echo(
@@ -44,7 +44,8 @@ def status(
         raise typer.Exit(_UNAVAILABLE)
 
 
-def _health(endpoint: str) -> str:
+def health(endpoint: str) -> str:
+    """The health of the service at an endpoint: SERVING, NOT_SERVING, or UNREACHABLE with the code."""
     with grpc.insecure_channel(endpoint, options=proxy_options(endpoint)) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(
