@@ -13,7 +13,7 @@ from pathlib import Path
 from recast.client import Recast
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
-from recast.faults import Kind, RemoteRefusal
+from recast.faults import Kind, Refusal, RemoteRefusal
 from recast.ims.v1 import image_pb2, image_service_pb2
 from tests.harness import disks
 
@@ -107,7 +107,7 @@ def main() -> str | None:
         ):
             recast.servers.ListServers(server_service_pb2.ListServersRequest(parent=PROJECT))
             seed(recast, Path(folder))
-    except RemoteRefusal as refusal:
+    except Refusal as refusal:
         hint = (
             "; start the services with `make up` in another terminal"
             if refusal.kind is Kind.UNAVAILABLE

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 
 from recast.client.cli.failure import HINTS
+from recast.client.local_stack import write_endpoints
 from recast.contracts import descriptor_set
 from recast.faults import (
     EtagMismatch,
@@ -175,7 +178,16 @@ def test_hints_are_for_reasons_that_exist() -> None:
         if enum.name == "ErrorReason"
         for value in enum.value
     }
-    assert set(HINTS) - reasons == {"ARGUMENT_INVALID", "NO_TOKEN", "WAIT_TIMED_OUT"}
+    assert set(HINTS) - reasons == {
+        "ARGUMENT_INVALID",
+        "ENDPOINTS_INVALID",
+        "FILE_UNREADABLE",
+        "NOT_RESTARTED",
+        "NO_STACK",
+        "NO_TOKEN",
+        "OTHER_INSTALLATION",
+        "WAIT_TIMED_OUT",
+    }
 
 
 def test_hint_without_facts(run: Any, services: Any) -> None:
@@ -220,3 +232,79 @@ def test_ctrl_c_while_waiting(services: Any, operation: Any) -> None:
     assert "the work goes on" in err
     assert "recast operation wait op-1 --service ims --project shop\n" in err
     assert "recast operation cancel op-1 --service ims --project shop\n" in err
+
+
+@pytest.mark.fault("FAULT-N18")
+@pytest.mark.parametrize(
+    "arguments", ["disk create --size big", "backup get a/b/c", "image update i", "call Nonsense"]
+)
+@pytest.mark.parametrize("output", [[], ["-o", "json"]], ids=["table", "json"])
+def test_a_mistake_that_left_nothing_has_no_request_id(arguments: str, output: list[str], run: Any) -> None:
+    """A refusal of the command itself has no request id: no service's log has it."""
+    found = run(*arguments.split(), *output)
+    assert found.code == 2
+    assert not re.search("request.id", found.err)
+
+
+@pytest.mark.fault("FAULT-N08")
+def test_the_endpoints_are_found_beside_the_keys(run: Any, services: Any, tmp_path: Path) -> None:
+    """The command finds the services of the stack whose keys it has; a variable takes precedence."""
+    shutil.copytree(services.settings.keys, tmp_path / "keys")
+    write_endpoints(tmp_path / "keys", services.settings.endpoints)
+    unset = dict.fromkeys(("RECAST_CSBS_ENDPOINT", "RECAST_IMS_ENDPOINT", "RECAST_ECS_ENDPOINT"), "")
+    beside = unset | {"RECAST_KEYS": str(tmp_path / "keys")}
+    assert run("backup", "list", environment=beside).code == 0
+    assert services.calls[-1].service == "csbs"
+    given = beside | {"RECAST_CSBS_ENDPOINT": "127.0.0.1:1"}
+    assert run("backup", "list", environment=given).code == 5
+    assert run("image", "list", environment=given).code == 0
+
+
+@pytest.mark.fault("FAULT-N08")
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"csbs": "h:1"}', '{"csbs": 1, "ims": 2, "ecs": 3}'])
+@pytest.mark.parametrize("arguments", ["backup list", "status", "token", "doctor", "stack restart csbs"])
+def test_damaged_endpoints_are_named(arguments: str, content: str, run: Any, tmp_path: Path) -> None:
+    """A file of endpoints that is not whole is named, with the way out; no command prints a traceback."""
+    (tmp_path / "endpoints.json").write_text(content)
+    unset = dict.fromkeys(("RECAST_CSBS_ENDPOINT", "RECAST_IMS_ENDPOINT", "RECAST_ECS_ENDPOINT"), "")
+    found = run(*arguments.split(), environment=unset | {"RECAST_KEYS": str(tmp_path)})
+    assert found.code == (2 if arguments == "doctor" else 4)
+    assert f"{tmp_path}/endpoints.json cannot be read" in found.err
+
+
+@pytest.mark.fault("FAULT-N20")
+@pytest.mark.parametrize("variable", ["RECAST_TOKEN_FILE", "RECAST_CA_FILE"])
+@pytest.mark.parametrize("path", ["missing", "."], ids=["missing", "a folder"])
+def test_a_variable_with_an_unreadable_file_is_named(
+    variable: str, path: str, run: Any, tmp_path: Path
+) -> None:
+    """A file that a variable names and nobody can read is a refusal with both names."""
+    found = run("backup", "list", environment={variable: str(tmp_path / path)})
+    assert found.code == 4
+    assert f"{variable} names {tmp_path / path}, which cannot be read: " in found.err
+
+
+@pytest.mark.fault("FAULT-N05")
+@pytest.mark.parametrize("output", [[], ["-o", "json"]], ids=["table", "json"])
+def test_the_doctor_refuses_another_installation(
+    output: list[str], run: Any, services: Any, tmp_path: Path
+) -> None:
+    """Without --root the doctor examines the root of the commands' keys, and refuses when the commands reach
+    other services than those of that root.
+    """
+    write_endpoints(tmp_path, services.settings.endpoints)
+    found = run("doctor", *output, environment={"RECAST_KEYS": str(tmp_path)})
+    assert (found.code, "is not the root of a stack" in found.err) == (2, True)
+    other = {"RECAST_KEYS": str(tmp_path), "RECAST_ECS_ENDPOINT": "127.0.0.1:7133"}
+    found = run("doctor", *output, environment=other)
+    assert (found.code, "OTHER_INSTALLATION" in found.err, found.out) == (2, True, "")
+    found = run("doctor", "--root", str(tmp_path / "given"), *output, environment=other)
+    assert (found.code, "given is not the root of a stack" in found.err) == (2, True)
+
+
+@pytest.mark.fault("FAULT-N07")
+def test_a_restart_needs_a_stack(run: Any, tmp_path: Path) -> None:
+    """`recast stack restart` without a running stack names the folder, and leaves no request in it."""
+    found = run("stack", "restart", "csbs", "--root", str(tmp_path))
+    assert (found.code, list(tmp_path.iterdir())) == (5, [])
+    assert f"no stack runs on {tmp_path}" in found.err

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from recast.client.cli.failure import report
+from recast.client.cli.failure import reporting
 from recast.client.cli.help_text import reflowed
 from recast.client.cli.options import AnswerFormat
 from recast.client.local_stack import read_endpoints
@@ -57,11 +56,8 @@ def doctor(
     with problems, 2 when the installation is unreadable.
     """
     as_json = output is AnswerFormat.json
-    try:
+    with reporting(json_wanted=as_json, code=_UNREADABLE):
         examined = root or _root_of_commands()
-    except Refusal as refusal:
-        report(refusal, "", json_wanted=as_json, errors=Console(stderr=True))
-        raise typer.Exit(_UNREADABLE) from None
     try:
         # Imported here: a client needs none of its dependencies.
         from recast.doctor.command import run  # noqa: PLC0415

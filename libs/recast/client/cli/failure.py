@@ -1,13 +1,14 @@
 """Renders a refusal: the block on stderr, the JSON, the exit code, and the next command."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
-from recast.client.cli.escaping import escaped, escaped_json
-from recast.faults import Kind, Refusal
+from recast.client.cli.escaping import escaped, json_text
+from recast.faults import Kind, Refusal, RemoteRefusal
 
 _EXIT_CODES = {
     Kind.INVALID_ARGUMENT: 2,
@@ -124,11 +125,11 @@ def as_json(refusal: Refusal, request_id: str) -> str:
         "fields": [vars(each) for each in refusal.fields],
         "retry_seconds": refusal.retry_seconds,
         "hint": hint(refusal),
-        "request_id": request_id,
+        "request_id": request_id if isinstance(refusal, RemoteRefusal) else "",
         "exit_code": exit_code(refusal),
     }
     filled = {key: value for key, value in error.items() if value not in ("", None, [], {})}
-    return escaped_json(json.dumps({"error": filled}, indent=2, ensure_ascii=False))
+    return json_text({"error": filled})
 
 
 def as_text(refusal: Refusal, request_id: str) -> Text:
@@ -154,8 +155,19 @@ def as_text(refusal: Refusal, request_id: str) -> Text:
     if advice:
         text.append("\n  next: ", style="bold")
         text.append(escaped(advice))
-    text.append(f"\n  request id {request_id}", style="dim")
+    if isinstance(refusal, RemoteRefusal):  # any other never left the client: no log has the id
+        text.append(f"\n  request id {request_id}", style="dim")
     return text
+
+
+@contextmanager
+def reporting(*, json_wanted: bool = False, code: int = 0) -> Iterator[None]:
+    """Reports a refusal of its body, and exits with its code or `code`; for commands without a session."""
+    try:
+        yield
+    except Refusal as refusal:
+        found = report(refusal, "", json_wanted=json_wanted, errors=Console(stderr=True))
+        raise typer.Exit(code or found) from None
 
 
 def report(refusal: Refusal, request_id: str, *, json_wanted: bool, errors: Console) -> int:

@@ -1,7 +1,6 @@
 """Renders answers as tables, JSON or names: generically, for every message of the contracts."""
 
 import datetime
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from rich.text import Text
 
-from recast.client.cli.escaping import escaped, escaped_json
+from recast.client.cli.escaping import escaped, json_text
 
 # The types that an operation's Any can hold must be imported before it is printed.
 from recast.csbs.v1 import backup_pb2 as _backups  # noqa: F401
@@ -58,7 +57,7 @@ Row = Sequence[str]
 def as_json(message: Message) -> str:
     """Proto3 JSON with the field names of the contracts, as in the contracts' examples."""
     fields = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    return escaped_json(json.dumps(fields, indent=2, ensure_ascii=False))
+    return json_text(fields)
 
 
 def names_of(message: Message) -> list[str]:

@@ -9,6 +9,7 @@ import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
 
+from recast.client.cli.failure import reporting
 from recast.client.cli.help_text import reflowed
 from recast.client.cli.options import AnswerFormat
 from recast.client.cli.render import table
@@ -31,7 +32,8 @@ def status(
     ] = AnswerFormat.table,
 ) -> None:
     """Needs no token; exits with 5 unless all three answer."""
-    endpoints = Settings.from_environment(os.environ).endpoints
+    with reporting(json_wanted=output is AnswerFormat.json):
+        endpoints = Settings.from_environment(os.environ).endpoints
     found = {service: health(endpoints[service]) for service in SERVICES}
     rows = [(service, endpoints[service], found[service]) for service in SERVICES]
     if output is AnswerFormat.json:
