@@ -205,7 +205,16 @@ class Work:
             total_bytes=total,
             disks=disks,
             parts=self._progress.parts,
+            parts_done=self._progress.parts_done,
         )
+        self._write_progress()
+
+    def count_parts(self, done: int) -> None:
+        """Reports how many parts of a batch are made, from inside a step. The number does not decrease.
+
+        It does not check for a cancel: the parts are made together, and undone together.
+        """
+        self._progress.parts_done = max(self._progress.parts_done, done)
         self._write_progress()
 
     def last_progress(self) -> pb.OperationMetadata:
@@ -217,6 +226,7 @@ class Work:
 
         Written with the progress. Parts of which this is not said end as the whole work does.
         """
+        self._progress.parts_done = len(self._progress.parts)
         for part in self._progress.parts:
             part.state = pb.OPERATION_STATE_SUCCEEDED
             if part.target in errors:
@@ -257,6 +267,7 @@ class Work:
         for part in self._progress.parts:
             if part.id in ended:
                 part.CopyFrom(ended[part.id])
+        self._progress.parts_done = sum(bool(part.state) for part in self._progress.parts)
 
     def pause(self, seconds: float) -> None:
         """Waits between two polls; ends early by an exception, like `check`."""

@@ -99,31 +99,50 @@ def list_table(messages: Sequence[Message]) -> Text:
     """A list of one kind of resource."""
     if not messages:
         return Text("none\n")
-    if messages[0].DESCRIPTOR.name == "Operation":
-        return _operations_table(messages)
     columns = _COLUMNS.get(messages[0].DESCRIPTOR.name) or _fields_in_use(messages)
     fields = [messages[0].DESCRIPTOR.fields_by_name[column] for column in columns]
     headings = [_HEADINGS.get(field.name, _heading(field.name)) for field in fields]
     return table(headings, [[_cell(field, message, short=True) for field in fields] for message in messages])
 
 
-def _operations_table(operations: Sequence[Any]) -> Text:
-    rows = []
-    for operation in operations:
-        work = OperationMetadata()
-        operation.metadata.Unpack(work)
-        state = OperationMetadata.DESCRIPTOR.fields_by_name["state"]
-        rows.append(
-            (
-                _short(operation.name),
-                _cell(state, work, short=True),
-                work.verb,
-                "/".join(work.target.split("/")[-2:]),
-                f"{work.progress_percent} %",
-                work.step,
-            )
-        )
-    return table(("ID", "STATE", "WORK", "ON", "DONE", "STEP"), rows)
+def operations_table(operations: Sequence[tuple[str, Any]], now: datetime.datetime) -> Text:
+    """Pieces of work, each with its service. The duration of work that has not ended is that until `now`."""
+    if not operations:
+        return Text("none\n")
+    headings = ("ID", "SERVICE", "STATE", "WORK", "ON", "CREATED", "DURATION", "DONE", "STEP")
+    return table(headings, [_operation_row(service, each, now) for service, each in operations])
+
+
+def _operation_row(service: str, operation: Any, now: datetime.datetime) -> Row:
+    work = OperationMetadata()
+    operation.metadata.Unpack(work)
+    fields = OperationMetadata.DESCRIPTOR.fields_by_name
+    began = work.create_time.ToDatetime(datetime.UTC)
+    end = work.end_time.ToDatetime(datetime.UTC) if work.HasField("end_time") else now
+    is_batch = len(work.parts) > 1
+    return (
+        _short(operation.name),
+        service,
+        _cell(fields["state"], work, short=True),
+        work.verb,
+        escaped("/".join(work.target.split("/")[-2:])),
+        _cell(fields["create_time"], work, short=True),
+        human_duration((end - began).total_seconds()) if work.HasField("create_time") else "",
+        f"{work.parts_done} of {len(work.parts)}" if is_batch else f"{work.progress_percent} %",
+        # Work that ended has no step: the reason of its end is of more use.
+        status_line(operation.error).partition(":")[0] if operation.HasField("error") else escaped(work.step),
+    )
+
+
+def human_duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, part = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {part:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def card(message: Message) -> Text:
