@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -114,6 +115,11 @@ def hint(refusal: Refusal) -> str:
 
 def as_json(refusal: Refusal, request_id: str) -> str:
     """The refusal as one JSON object."""
+    return json_text({"error": as_fields(refusal, request_id)})
+
+
+def as_fields(refusal: Refusal, request_id: str) -> dict[str, Any]:
+    """The fields of a refusal, without the empty ones."""
     error = {
         "code": refusal.kind.name,
         "reason": refusal.reason,
@@ -128,8 +134,7 @@ def as_json(refusal: Refusal, request_id: str) -> str:
         "request_id": request_id if isinstance(refusal, RemoteRefusal) else "",
         "exit_code": exit_code(refusal),
     }
-    filled = {key: value for key, value in error.items() if value not in ("", None, [], {})}
-    return json_text({"error": filled})
+    return {key: value for key, value in error.items() if value not in ("", None, [], {})}
 
 
 def as_text(refusal: Refusal, request_id: str) -> Text:

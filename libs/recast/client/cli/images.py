@@ -9,12 +9,14 @@ import typer
 
 from recast.client.cli.arguments import ArgumentInvalid, update_mask
 from recast.client.cli.command import command, group
+from recast.client.cli.deletions import Deletion, Selection, delete_all
 from recast.client.cli.options import (
     Change,
     Description,
     DisplayName,
     Etag,
     ImageId,
+    ImagesToDelete,
     NewDescription,
     NewDisplayName,
     NewId,
@@ -25,10 +27,13 @@ from recast.client.cli.options import (
 )
 from recast.client.cli.progress import upload_bar
 from recast.client.cli.session import INTERRUPTED, Session
+from recast.ecs.v1.server_service_pb2 import ListServersRequest
+from recast.faults import RemoteRefusal
 from recast.ims.v1.image_pb2 import DiskFormat, Image, ImageKind
 from recast.ims.v1.image_service_pb2 import (
     CreateImageRequest,
     DeleteImageRequest,
+    DeleteImageResponse,
     GetImageRequest,
     GetProvisioningDefaultsRequest,
     ImportImageHeader,
@@ -37,6 +42,9 @@ from recast.ims.v1.image_service_pb2 import (
 )
 
 app = typer.Typer()
+
+# The servers of an image are counted up to this number.
+_COUNTED = 1000
 
 Disclaimer = Annotated[
     bool, typer.Option("--accept-disclaimer", help="You have read the Image Disclaimer and agree (R59).")
@@ -213,26 +221,64 @@ def update(
 def delete(
     session: Session,
     *,
-    image: ImageId,
     work: Work,
+    selection: Selection,
+    images: ImagesToDelete = None,
     delete_backup: Annotated[
         bool, typer.Option("--delete-backup", help="Delete its backup as well (R44).")
     ] = False,
     etag: Etag = "",
 ) -> None:
-    """Delete an image. Servers made from it stay; its backup stays unless --delete-backup is given.
+    """Delete images. Servers made from an image stay, and are counted; their OS cannot be reinstalled
+    then. Its backup stays unless --delete-backup is given.
 
     \b
     recast image delete web-image --delete-backup --wait
+    recast image delete old older
+    recast image delete --filter 'state = "ERROR"'
     """
-    request = DeleteImageRequest(
-        name=session.name(image, "images"),
-        etag=etag,
-        delete_backup=delete_backup,
-        request_id=session.request_id,
-        validate_only=work.validate_only,
+
+    def call(name: str, request_id: str) -> DeleteImageResponse:
+        request = DeleteImageRequest(
+            name=name,
+            etag=etag,
+            delete_backup=delete_backup,
+            request_id=request_id,
+            validate_only=work.validate_only,
+        )
+        named_by = _servers_of(session, name)
+        answer = session.recast.images.DeleteImage(request)
+        if named_by:
+            session.say(named_by)
+        return answer
+
+    deletion = Deletion(
+        "images",
+        "ims",
+        session.recast.images.ListImages,
+        lambda: ListImagesRequest(parent=session.parent),
+        call,
     )
-    session.begun(session.recast.images.DeleteImage(request), "ims", work)
+    delete_all(session, deletion, images or (), selection.filter, work, etag)
+
+
+def _servers_of(session: Session, image: str) -> str:
+    """A warning with the count of the servers that name the image; empty when there are none."""
+    request = ListServersRequest(parent=session.parent, filter=f'image = "{image}"', page_size=_COUNTED)
+    try:
+        page = session.recast.servers.ListServers(request)
+    except RemoteRefusal as refusal:
+        return f"not known how many servers were made from {image}: {refusal.text}"
+    if not page.servers:
+        return ""
+    count = f"{len(page.servers)}{' or more' if page.next_page_token else ''}"
+    servers = "server was" if count == "1" else "servers were"
+    ids = ", ".join(each.name.rpartition("/")[2] for each in page.servers[:3])
+    more = ", ..." if len(page.servers) > 3 else ""
+    return (
+        f"warning: {count} {servers} made from {image.rpartition('/')[2]} ({ids}{more}): they stay, but "
+        "`recast server reinstall-os` needs it; `recast server change-os` takes another image"
+    )
 
 
 @command(app, "defaults")

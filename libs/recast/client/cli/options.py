@@ -140,6 +140,20 @@ BackupIds = Annotated[
     list[str],
     typer.Argument(metavar="BACKUP...", help="Their ids or names.", autocompletion=_ids("backups")),
 ]
+BackupsToDelete = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="BACKUP...", help="Ids or names.", autocompletion=_ids("backups")),
+]
+ImagesToDelete = Annotated[
+    list[str] | None, typer.Argument(metavar="IMAGE...", help="Ids or names.", autocompletion=_ids("images"))
+]
+ServersToDelete = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SERVER...", help="Ids or names.", autocompletion=_ids("servers")),
+]
+DisksToDelete = Annotated[
+    list[str] | None, typer.Argument(metavar="DISK...", help="Ids or names.", autocompletion=_ids("disks"))
+]
 ImageId = Annotated[
     str, typer.Argument(metavar="IMAGE", help="Its id or name.", autocompletion=_ids("images"))
 ]
