@@ -15,8 +15,9 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import descriptor_pb2
+from google.rpc import status_pb2
 
-from recast.client.cli.failure import HINTS
+from recast.client.cli.failure import HINTS, hint
 from recast.client.local_stack import write_endpoints
 from recast.contracts import descriptor_set
 from recast.faults import (
@@ -31,6 +32,7 @@ from recast.faults import (
     Unavailable,
     Violation,
 )
+from recast.rpc.status import refusal_from_status
 
 HAS_IMAGE = RemoteRefusal(
     Kind.FAILED_PRECONDITION,
@@ -186,6 +188,7 @@ def test_hints_are_for_reasons_that_exist() -> None:
         "NO_STACK",
         "NO_TOKEN",
         "OTHER_INSTALLATION",
+        "USAGE_INVALID",
         "WAIT_TIMED_OUT",
     }
 
@@ -308,3 +311,32 @@ def test_a_restart_needs_a_stack(run: Any, tmp_path: Path) -> None:
     found = run("stack", "restart", "csbs", "--root", str(tmp_path))
     assert (found.code, list(tmp_path.iterdir())) == (5, [])
     assert f"no stack runs on {tmp_path}" in found.err
+
+
+@pytest.mark.fault("FAULT-N18")
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("RUNNING", "recast server stop web --wait"),
+        ("STOPPED", "recast server start web --wait"),
+        ("ERROR", "recast server get web has the reason; recast server delete web removes it"),
+        ("CHANGING_OS", "wait for the work on it: recast operation list --service ecs"),
+    ],
+)
+def test_the_hint_is_the_command_that_changes_the_state(
+    state: str, expected: str, run: Any, services: Any
+) -> None:
+    """What a server's state forbids has the command that ends that state."""
+    facts = {"server": "projects/demo/servers/web", "state": state}
+    services.answers["ServerService.ChangeServerOs"] = RemoteRefusal(
+        Kind.FAILED_PRECONDITION, "SERVER_STATE_FORBIDS", "server web is so", metadata=facts
+    )
+    found = run("server", "change-os", "web", "--image", "i")
+    assert f"\n  next: {expected}\n" in found.err
+
+
+@pytest.mark.fault("FAULT-N18")
+def test_a_wrong_endpoint_is_named(services: Any) -> None:
+    """A method that another service's endpoint does not have points to the endpoints."""
+    refused = refusal_from_status(status_pb2.Status(code=12, message="Method not found!"))
+    assert hint(refused).startswith("another service answers there: compare RECAST_*_ENDPOINT")

@@ -13,6 +13,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from recast.client.cli.groups import Command, CommandLine
 from recast.client.cli.help_text import reflowed
 
 __all__ = ["build", "main"]
@@ -68,6 +69,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     """The command line, complete for the groups that `arguments` names."""
     app = typer.Typer(
         name="recast",
+        cls=CommandLine,
         help=reflowed(_HELP),
         epilog=reflowed(_EPILOG),
         no_args_is_help=True,
@@ -78,7 +80,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         if name in arguments:
             import_module(f"{__name__}.{entry.module}").register(app, name, entry.help, entry.panel)
         else:
-            app.command(name, help=entry.help, rich_help_panel=entry.panel)(_not_loaded)
+            app.command(name, help=entry.help, rich_help_panel=entry.panel, cls=Command)(_not_loaded)
     app.callback()(_before_all)
     return app
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from recast.client.cli.failure import reporting
+from recast.client.cli.groups import Command
 from recast.client.cli.help_text import reflowed
 from recast.client.cli.options import AnswerFormat
 from recast.client.local_stack import read_endpoints
@@ -30,7 +31,8 @@ class OtherInstallation(Refusal):
 
 def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
     """Adds the command."""
-    parent.command(name, help=reflowed(f"{help_line}\n\n{doctor.__doc__}"), rich_help_panel=panel)(doctor)
+    help_text = reflowed(f"{help_line}\n\n{doctor.__doc__}")
+    parent.command(name, help=help_text, rich_help_panel=panel, cls=Command)(doctor)
 
 
 def doctor(

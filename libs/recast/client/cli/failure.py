@@ -26,6 +26,7 @@ _EXIT_CODES = {
 # resource of that collection; without either it is `IMAGE`.
 HINTS: Mapping[str, str] = {
     "ARGUMENT_INVALID": "see --help",
+    "USAGE_INVALID": "see --help",
     "NO_TOKEN": "`make up` makes the keys; or set RECAST_KEYS or RECAST_TOKEN",
     "ENDPOINTS_INVALID": "or set RECAST_CSBS_ENDPOINT, RECAST_IMS_ENDPOINT and RECAST_ECS_ENDPOINT",
     "FILE_UNREADABLE": "correct the variable, or unset it",
@@ -44,7 +45,7 @@ HINTS: Mapping[str, str] = {
     "OPERATION_NOT_FOUND": "recast operation list",
     "OPERATION_RUNNING": "recast operation wait {operation}, or recast operation cancel {operation}",
     "TOO_MANY_WAITS": "try again in a moment",
-    "UNAVAILABLE": "`recast status` shows which is down; `make up` starts all three",
+    "UNAVAILABLE": "`recast status` shows which is down; `make up` or `docker compose up` starts them",
     "INTERNAL": "a bug: look for the request id in the service's log",
     "CONFLICT": "try again",
     # CSBS.
@@ -58,7 +59,7 @@ HINTS: Mapping[str, str] = {
     "BACKUP_HAS_IMAGE": "recast image delete {image} (--delete-backup takes the backup with it)",
     "BACKUP_BUSY": "wait for the work on it: recast operation list --service csbs",
     "SERVER_BEING_BACKED_UP": "wait for that backup: recast operation list --service csbs",
-    "SERVER_STATE_FORBIDS_BACKUP": "recast server get {server}: a backup needs RUNNING or STOPPED",
+    "SERVER_STATE_FORBIDS_BACKUP": "wait until it is RUNNING or STOPPED: recast operation list --service ecs",
     "SERVER_DISKS_CHANGED": "recast backup create --server {server}",
     "BACKUP_ID_TAKEN": "choose another id, or give none",
     "RESTORE_TARGET_INVALID": "say where each disk goes: --map system=DISK --map data-1=DISK",
@@ -79,7 +80,7 @@ HINTS: Mapping[str, str] = {
     # ECS.
     "SERVER_NOT_FOUND": "recast server list",
     "DISK_NOT_FOUND": "recast disk list",
-    "SERVER_STATE_FORBIDS": "recast server get {server}: what it needs is in the message",
+    "SERVER_STATE_FORBIDS": "wait for the work on it: recast operation list --service ecs",
     "SERVER_FROZEN": "wait for its backup: recast operation list --service csbs",
     "SERVER_IN_IMAGE_CREATION": "wait for the image: recast operation list --service ims",
     "SIZE_BELOW_IMAGE": "recast image defaults {image} shows the least sizes",
@@ -89,6 +90,14 @@ HINTS: Mapping[str, str] = {
     "DISK_IN_USE": "recast disk detach {disk} --server {server}",
     "SERVER_ID_TAKEN": "choose another id, or give none",
     "DISK_ID_TAKEN": "choose another id, or give none",
+}
+
+
+# A server in these states refuses what needs the other one; in every other state it is being changed.
+_STATE_HINTS: Mapping[str, str] = {
+    "RUNNING": "recast server stop {server} --wait",
+    "STOPPED": "recast server start {server} --wait",
+    "ERROR": "recast server get {server} has the reason; recast server delete {server} removes it",
 }
 
 
@@ -106,11 +115,17 @@ class _Facts(dict[str, str]):
 
 def hint(refusal: Refusal) -> str:
     """The next command; empty when there is none."""
+    pattern = HINTS.get(refusal.reason, "")
+    if refusal.reason == "SERVER_STATE_FORBIDS":
+        pattern = _STATE_HINTS.get(refusal.facts.get("state", ""), pattern)
+    # Only a service that does not have the method answers so, or a program that is no service of ours.
+    if refusal.reason == "UNIMPLEMENTED":
+        pattern = "another service answers there: compare RECAST_*_ENDPOINT with `recast status`"
     resources = [each.resource for each in refusal.violations] + list(refusal.facts.values())
     split = [each.split("/") for each in resources]
     named = [parts for parts in split if len(parts) == 4 and parts[0] == "projects"]
     facts = _Facts({parts[2].removesuffix("s"): parts[3] for parts in reversed(named)})
-    return HINTS.get(refusal.reason, "").format_map(facts)
+    return pattern.format_map(facts)
 
 
 def as_json(refusal: Refusal, request_id: str) -> str:

@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
 
 from recast.client.cli.failure import reporting
+from recast.client.cli.groups import Command
 from recast.client.cli.help_text import reflowed
 from recast.client.cli.options import AnswerFormat
 from recast.client.cli.render import table
@@ -23,7 +24,8 @@ _UNAVAILABLE = 5
 
 def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
     """Adds the command."""
-    parent.command(name, help=reflowed(f"{help_line}\n\n{status.__doc__}"), rich_help_panel=panel)(status)
+    help_text = reflowed(f"{help_line}\n\n{status.__doc__}")
+    parent.command(name, help=help_text, rich_help_panel=panel, cls=Command)(status)
 
 
 def status(

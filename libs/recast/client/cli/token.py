@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from recast.client.cli.failure import reporting
+from recast.client.cli.groups import Command
 from recast.client.cli.help_text import reflowed
 from recast.client.cli.options import Role
 from recast.client.settings import Settings
@@ -15,7 +16,8 @@ from recast.contracts.services import Service
 
 def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
     """Adds the command."""
-    parent.command(name, help=reflowed(f"{help_line}\n\n{token.__doc__}"), rich_help_panel=panel)(token)
+    help_text = reflowed(f"{help_line}\n\n{token.__doc__}")
+    parent.command(name, help=help_text, rich_help_panel=panel, cls=Command)(token)
 
 
 def token(
