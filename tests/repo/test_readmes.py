@@ -4,6 +4,7 @@ import tomllib
 
 import pytest
 
+from ims.domain import disclaimer
 from recast.contracts.services import SERVICES
 from tests.repo.state_diagrams import ROOT, TABLES, drawn  # the diagrams are drawn by a program as well
 
@@ -47,3 +48,10 @@ def test_no_registry_and_no_path_of_a_machine_is_named() -> None:
         ROOT / "requirements.lock",
     ]
     assert [str(path) for path in texts for host in hosts if host in path.read_text()] == []
+
+
+@pytest.mark.fault("FAULT-W11")
+def test_the_disclaimer_that_is_shown_is_the_document() -> None:
+    """IMS shows DISCLAIMER.md, and the text names its version."""
+    assert (ROOT / "DISCLAIMER.md").read_text() == disclaimer.TEXT
+    assert f"\nVersion {disclaimer.VERSION}.\n" in disclaimer.TEXT

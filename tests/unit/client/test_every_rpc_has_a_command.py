@@ -117,6 +117,7 @@ COMMANDS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"name": f"{IMAGES}web-image", "delete_backup": True, **CHECKED, **RID},
         "",
     ),
+    "ImageService.GetDisclaimer": ("image disclaimer", {"parent": "projects/demo"}, ""),
     "ImageService.GetProvisioningDefaults": ("image defaults web-image", {"name": f"{IMAGES}web-image"}, ""),
     "ServerService.CreateServers": (
         (

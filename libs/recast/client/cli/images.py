@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from recast.client.cli.arguments import ArgumentInvalid, update_mask
 from recast.client.cli.command import command, group
@@ -34,6 +35,7 @@ from recast.ims.v1.image_service_pb2 import (
     CreateImageRequest,
     DeleteImageRequest,
     DeleteImageResponse,
+    GetDisclaimerRequest,
     GetImageRequest,
     GetProvisioningDefaultsRequest,
     ImportImageHeader,
@@ -47,7 +49,14 @@ app = typer.Typer()
 _COUNTED = 1000
 
 Disclaimer = Annotated[
-    bool, typer.Option("--accept-disclaimer", help="You have read the Image Disclaimer and agree (R59).")
+    bool,
+    typer.Option(
+        "--accept-disclaimer",
+        help="You have read the Image Disclaimer (recast image disclaimer) and agree (R59).",
+    ),
+]
+DisclaimerVersion = Annotated[
+    str, typer.Option("--disclaimer-version", help="Fail unless this is its current version.")
 ]
 
 
@@ -87,6 +96,7 @@ def import_(
     display_name: DisplayName = "",
     description: Description = "",
     accept_disclaimer: Disclaimer = False,
+    disclaimer_version: DisclaimerVersion = "",
     checksum: Annotated[
         bool, typer.Option("--checksum/--no-checksum", help="Have the service check the SHA-256 of the file.")
     ] = True,
@@ -111,6 +121,7 @@ def import_(
         disk_format=DiskFormat.Value(f"DISK_FORMAT_{disk_format.name.upper()}"),
         sha256=_sha256(file) if checksum and not work.validate_only else b"",
         disclaimer_accepted=accept_disclaimer,
+        disclaimer_version=disclaimer_version,
         request_id=session.request_id,
         validate_only=work.validate_only,
     )
@@ -141,6 +152,7 @@ def create(
     display_name: DisplayName = "",
     description: Description = "",
     accept_disclaimer: Disclaimer = False,
+    disclaimer_version: DisclaimerVersion = "",
 ) -> None:
     """Make a full-server image of a backup, or of a server by way of a new backup. Copies nothing.
 
@@ -156,6 +168,7 @@ def create(
             description=description,
         ),
         disclaimer_accepted=accept_disclaimer,
+        disclaimer_version=disclaimer_version,
         request_id=session.request_id,
         validate_only=work.validate_only,
     )
@@ -287,3 +300,13 @@ def defaults(session: Session, image: ImageId) -> None:
     request = GetProvisioningDefaultsRequest(name=session.name(image, "images"))
     answer = session.recast.images.GetProvisioningDefaults(request)
     session.show_list(answer, answer.disks)
+
+
+@command(app, "disclaimer")
+def show_disclaimer(session: Session) -> None:
+    """Show the Image Disclaimer, which `create` and `import` need the agreement to (R59)."""
+    answer = session.recast.images.GetDisclaimer(GetDisclaimerRequest(parent=session.parent))
+    if session.table_wanted:
+        session.print_text(Text(answer.text))
+    else:
+        session.show(answer)

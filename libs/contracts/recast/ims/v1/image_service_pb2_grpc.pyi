@@ -70,6 +70,11 @@ class ImageServiceStub:
 
     Example: {"name": "projects/demo/images/web-image"}
     """
+    GetDisclaimer: _grpc.UnaryUnaryMultiCallable[_image_service_pb2.GetDisclaimerRequest, _image_service_pb2.GetDisclaimerResponse]
+    """Returns the Image Disclaimer, which CreateImage and ImportImage need the agreement to (R59).
+
+    Example: {"parent": "projects/demo"}
+    """
 
 @_typing.type_check_only
 class ImageServiceAsyncStub(ImageServiceStub):
@@ -112,6 +117,11 @@ class ImageServiceAsyncStub(ImageServiceStub):
     """Returns the default disks of a server made from the image (R39).
 
     Example: {"name": "projects/demo/images/web-image"}
+    """
+    GetDisclaimer: _aio.UnaryUnaryMultiCallable[_image_service_pb2.GetDisclaimerRequest, _image_service_pb2.GetDisclaimerResponse]  # type: ignore[assignment]
+    """Returns the Image Disclaimer, which CreateImage and ImportImage need the agreement to (R59).
+
+    Example: {"parent": "projects/demo"}
     """
 
 class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -194,6 +204,17 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the default disks of a server made from the image (R39).
 
         Example: {"name": "projects/demo/images/web-image"}
+        """
+
+    @_abc_1.abstractmethod
+    def GetDisclaimer(
+        self,
+        request: _image_service_pb2.GetDisclaimerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_service_pb2.GetDisclaimerResponse, _abc.Awaitable[_image_service_pb2.GetDisclaimerResponse]]:
+        """Returns the Image Disclaimer, which CreateImage and ImportImage need the agreement to (R59).
+
+        Example: {"parent": "projects/demo"}
         """
 
 def add_ImageServiceServicer_to_server(servicer: ImageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ims.domain.disclaimer import VERSION
 from ims.domain.refusals import (
     DisclaimerNotAccepted,
     ImageBusy,
@@ -132,7 +133,12 @@ def check_source(backup: str, server: str) -> None:
         raise ImageSourceInvalid(fields=[FieldViolation(name, problem) for name in ("backup", "server")])
 
 
-def check_disclaimer(accepted: bool) -> None:
-    """Refuses a request without the agreement to the Image Disclaimer (R59)."""
+def check_disclaimer(accepted: bool, version: str = "") -> None:
+    """Refuses a request without the agreement to the Image Disclaimer, or to another version of it (R59)."""
     if not accepted:
-        raise DisclaimerNotAccepted()
+        raise DisclaimerNotAccepted(
+            problem="was not agreed to; read it (GetDisclaimer), and set disclaimer_accepted", version=VERSION
+        )
+    if version not in ("", VERSION):
+        problem = f"has version {VERSION}, and version {version} was agreed to; read it (GetDisclaimer)"
+        raise DisclaimerNotAccepted(problem=problem, version=VERSION)
