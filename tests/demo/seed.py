@@ -10,7 +10,9 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from recast.client import Recast
+from google.longrunning import operations_pb2
+
+from recast.client import Recast, Service
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
 from recast.faults import Kind, Refusal, RemoteRefusal
@@ -37,7 +39,12 @@ def seed(recast: Recast, folder: Path) -> None:
         disk=disk_pb2.Disk(display_name="loose", size_bytes=64 * MIB),
         request_id=f"{RUN}-loose",
     )
-    _unless_there(lambda: recast.wait(recast.disks.CreateDisk(loose).operation, "ecs"))
+    _unless_there(
+        recast,
+        "ecs",
+        f"{PROJECT}/disks/loose",
+        lambda: recast.wait(recast.disks.CreateDisk(loose).operation, "ecs"),
+    )
     _backup(recast, "nightly")
     _backup(recast, "spare")
     image = image_service_pb2.CreateImageRequest(
@@ -48,7 +55,12 @@ def seed(recast: Recast, folder: Path) -> None:
         disclaimer_accepted=True,
         request_id=f"{RUN}-web-image",
     )
-    _unless_there(lambda: recast.wait(recast.images.CreateImage(image).operation, "ims"))
+    _unless_there(
+        recast,
+        "ims",
+        f"{PROJECT}/images/web-image",
+        lambda: recast.wait(recast.images.CreateImage(image).operation, "ims"),
+    )
 
 
 def import_image(recast: Recast, path: Path, image_id: str, kind: image_pb2.ImageKind.ValueType) -> None:
@@ -63,7 +75,12 @@ def import_image(recast: Recast, path: Path, image_id: str, kind: image_pb2.Imag
         disclaimer_accepted=True,
         request_id=f"{RUN}-{image_id}",
     )
-    _unless_there(lambda: recast.wait(recast.import_image(path, header).operation, "ims"))
+    _unless_there(
+        recast,
+        "ims",
+        f"{PROJECT}/images/{image_id}",
+        lambda: recast.wait(recast.import_image(path, header).operation, "ims"),
+    )
 
 
 def _server(recast: Recast, server_id: str, *, leave_stopped: bool) -> None:
@@ -76,7 +93,12 @@ def _server(recast: Recast, server_id: str, *, leave_stopped: bool) -> None:
         leave_stopped=leave_stopped,
         request_id=f"{RUN}-{server_id}",
     )
-    _unless_there(lambda: recast.wait(recast.servers.CreateServers(request).operation, "ecs"))
+    _unless_there(
+        recast,
+        "ecs",
+        f"{PROJECT}/servers/{server_id}",
+        lambda: recast.wait(recast.servers.CreateServers(request).operation, "ecs"),
+    )
 
 
 def _backup(recast: Recast, backup_id: str) -> None:
@@ -86,16 +108,26 @@ def _backup(recast: Recast, backup_id: str) -> None:
         backup=backup_pb2.Backup(server=f"{PROJECT}/servers/web", display_name=backup_id),
         request_id=f"{RUN}-{backup_id}",
     )
-    _unless_there(lambda: recast.wait(recast.backups.CreateBackup(request).operation, "csbs"))
+    _unless_there(
+        recast,
+        "csbs",
+        f"{PROJECT}/backups/{backup_id}",
+        lambda: recast.wait(recast.backups.CreateBackup(request).operation, "csbs"),
+    )
 
 
-def _unless_there(make: Callable[[], object]) -> None:
-    """Makes something; if it is there already it stays as it is."""
+def _unless_there(recast: Recast, service: Service, name: str, make: Callable[[], object]) -> None:
+    """Makes a resource; if it is there already it stays as it is, and what makes it is waited for."""
     try:
         make()
     except RemoteRefusal as refusal:
         if refusal.kind is not Kind.ALREADY_EXISTS:
             raise
+        request = operations_pb2.ListOperationsRequest(
+            name=PROJECT, filter=f'done = "false" AND target = "{name}"'
+        )
+        for operation in recast.operations(service).ListOperations(request).operations:
+            recast.wait(operation, service)
 
 
 def main() -> str | None:

@@ -147,6 +147,8 @@ def test_a_new_system_disk_is_as_large_as_the_larger_and_grows_on_request(main: 
         answer = main.recast.servers.ChangeServerOs(request)
         server = main.result(answer.operation, "ecs", server_pb2.Server)
         assert server.disks[0].size_bytes == wanted * MIB
+        changed_by = answer.operation.name.rpartition("/")[2]
+        assert server.disks[0].disk == main.disk(f"grown-system-{changed_by[:8]}")
         assert main.digests("grown") == [file_digest(main.sources / "sys.raw", wanted * MIB)]
         with refused("DISK_NOT_FOUND", Kind.NOT_FOUND):
             main.get_disk(before.rpartition("/")[2])

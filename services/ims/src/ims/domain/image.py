@@ -18,6 +18,8 @@ from ims.domain.refusals import (
 )
 from recast.faults import FieldViolation, all_of
 
+DISPLAY_NAME = "1 to 128 letters or digits of any script, spaces, `-`, `.` or `_`; no space at either end"
+"""The rule for display names; a test compares it with the contracts."""
 _DISPLAY_NAME = re.compile(r"[\w.-]([\w .-]{0,126}[\w.-])?", re.UNICODE)
 
 
@@ -119,7 +121,7 @@ def importable_kind(kind: str, is_raw: bool) -> ImageKind:
 def check_texts(display_name: str, description: str) -> None:
     """Refuses a malformed name (R54) or description (R58)."""
     if not _DISPLAY_NAME.fullmatch(display_name):
-        problem = "must be 1 to 128 letters, digits, spaces, `-`, `.` or `_`, with no space at either end"
+        problem = f"must be {DISPLAY_NAME}"
         raise ImageNameInvalid(problem=problem, fields=[FieldViolation("image.display_name", problem)])
     if len(description) > 1024 or re.search(r"[<>\r\n]", description):
         problem = "must be at most 1024 characters without line breaks, < and >"
