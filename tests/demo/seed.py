@@ -9,15 +9,15 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from google.longrunning import operations_pb2
-
-from recast.client import Recast, Service
+from recast.client import Recast
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
 from recast.faults import Kind, Refusal, RemoteRefusal
 from recast.ims.v1 import image_pb2, image_service_pb2
 from tests.harness import disks
+from tests.harness.expectations import NeverCame, until
 
 PROJECT = "projects/demo"
 MIB = 1 << 20
@@ -40,9 +40,7 @@ def seed(recast: Recast, folder: Path) -> None:
         request_id=f"{RUN}-loose",
     )
     _unless_there(
-        recast,
-        "ecs",
-        f"{PROJECT}/disks/loose",
+        lambda: recast.disks.GetDisk(disk_service_pb2.GetDiskRequest(name=f"{PROJECT}/disks/loose")).disk,
         lambda: recast.wait(recast.disks.CreateDisk(loose).operation, "ecs"),
     )
     _backup(recast, "nightly")
@@ -56,9 +54,11 @@ def seed(recast: Recast, folder: Path) -> None:
         request_id=f"{RUN}-web-image",
     )
     _unless_there(
-        recast,
-        "ims",
-        f"{PROJECT}/images/web-image",
+        lambda: (
+            recast.images.GetImage(
+                image_service_pb2.GetImageRequest(name=f"{PROJECT}/images/web-image")
+            ).image
+        ),
         lambda: recast.wait(recast.images.CreateImage(image).operation, "ims"),
     )
 
@@ -76,9 +76,11 @@ def import_image(recast: Recast, path: Path, image_id: str, kind: image_pb2.Imag
         request_id=f"{RUN}-{image_id}",
     )
     _unless_there(
-        recast,
-        "ims",
-        f"{PROJECT}/images/{image_id}",
+        lambda: (
+            recast.images.GetImage(
+                image_service_pb2.GetImageRequest(name=f"{PROJECT}/images/{image_id}")
+            ).image
+        ),
         lambda: recast.wait(recast.import_image(path, header).operation, "ims"),
     )
 
@@ -94,9 +96,11 @@ def _server(recast: Recast, server_id: str, *, leave_stopped: bool) -> None:
         request_id=f"{RUN}-{server_id}",
     )
     _unless_there(
-        recast,
-        "ecs",
-        f"{PROJECT}/servers/{server_id}",
+        lambda: (
+            recast.servers.GetServer(
+                server_service_pb2.GetServerRequest(name=f"{PROJECT}/servers/{server_id}")
+            ).server
+        ),
         lambda: recast.wait(recast.servers.CreateServers(request).operation, "ecs"),
     )
 
@@ -109,25 +113,40 @@ def _backup(recast: Recast, backup_id: str) -> None:
         request_id=f"{RUN}-{backup_id}",
     )
     _unless_there(
-        recast,
-        "csbs",
-        f"{PROJECT}/backups/{backup_id}",
+        lambda: (
+            recast.backups.GetBackup(
+                backup_service_pb2.GetBackupRequest(name=f"{PROJECT}/backups/{backup_id}")
+            ).backup
+        ),
         lambda: recast.wait(recast.backups.CreateBackup(request).operation, "csbs"),
     )
 
 
-def _unless_there(recast: Recast, service: Service, name: str, make: Callable[[], object]) -> None:
-    """Makes a resource; if it is there already it stays as it is, and what makes it is waited for."""
+def _unless_there(read: Callable[[], Any], make: Callable[[], object]) -> None:
+    """Makes a resource. If it is there already, or another seed is making it, it stays, once it is made."""
     try:
-        make()
+        until(lambda: _made(make), "the end of another backup of the server", pause=0.2)
     except RemoteRefusal as refusal:
         if refusal.kind is not Kind.ALREADY_EXISTS:
             raise
-        request = operations_pb2.ListOperationsRequest(
-            name=PROJECT, filter=f'done = "false" AND target = "{name}"'
-        )
-        for operation in recast.operations(service).ListOperations(request).operations:
-            recast.wait(operation, service)
+        until(lambda: _state(read()) != "CREATING", f"the end of what makes it ({refusal.text})", pause=0.2)
+
+
+def _made(make: Callable[[], object]) -> bool:
+    """Whether it was made: not while another seed backs the server up."""
+    try:
+        make()
+    except RemoteRefusal as refusal:
+        if refusal.reason != "SERVER_BEING_BACKED_UP":
+            raise
+        return False
+    return True
+
+
+def _state(resource: Any) -> str:
+    """The state of a resource, without the prefix of its enum."""
+    states = resource.DESCRIPTOR.fields_by_name["state"].enum_type
+    return str(states.values_by_number[resource.state].name).rpartition("_STATE_")[2]
 
 
 def main() -> str | None:
@@ -139,6 +158,8 @@ def main() -> str | None:
         ):
             recast.servers.ListServers(server_service_pb2.ListServersRequest(parent=PROJECT))
             seed(recast, Path(folder))
+    except NeverCame as late:
+        return f"make seed: {late}; remove it, or start over"
     except Refusal as refusal:
         hint = (
             "; start the services with `make up` in another terminal"

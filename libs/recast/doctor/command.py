@@ -98,15 +98,24 @@ def _table(*headings: str) -> Table:
 
 
 def _summary(counts: Counts) -> str:
-    waiting = f"{counts.collectable_indexes} indexes and {counts.collectable_chunks} chunks await collection"
+    waiting = (
+        f"{_count(counts.collectable_indexes, 'index', 'indexes')} and "
+        f"{_count(counts.collectable_chunks, 'chunk')} await collection"
+    )
     if not counts.collectable_indexes and not counts.collectable_chunks:
         waiting = "nothing awaits collection"
     elif counts.collectable_bytes:
         waiting += f" ({_size(counts.collectable_bytes)})"
     return (
-        f"{counts.backups} backups, {counts.images} images, {counts.servers} servers, {counts.disks} disks; "
-        f"{counts.chunks} chunks of {_size(counts.stored_bytes)} stored, {waiting}"
+        f"{_count(counts.backups, 'backup')}, {_count(counts.images, 'image')}, "
+        f"{_count(counts.servers, 'server')}, {_count(counts.disks, 'disk')}; "
+        f"{_count(counts.chunks, 'chunk')} of {_size(counts.stored_bytes)} stored, {waiting}"
     )
+
+
+def _count(number: int, noun: str, plural: str = "") -> str:
+    """`1 disk`, `2 disks`."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def _size(number: int) -> str:

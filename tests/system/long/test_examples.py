@@ -1,6 +1,7 @@
 """Every example in the contracts is sent to the services by grpcurl, against the demo's data."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from recast.client.tokens import mint
 from recast.contracts import descriptor_set
 from recast.contracts.services import SERVICES, services_serving
 from recast.doctor import Installation, examine
+from recast.ims.v1.image_pb2 import ImageState
+from recast.ims.v1.image_service_pb2 import ListImagesRequest
 from recast.stack import LocalStack
-from tests.demo.seed import seed  # the demo is a folder of programs, not a package
 
 GRPCURL = Path(sys.executable).with_name("grpcurl")
 OPERATIONS = "google.longrunning.Operations"
@@ -38,11 +40,22 @@ def stack_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stack(stack_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def stack(stack_root: Path) -> Iterator[LocalStack]:
     """The three services as processes, with the demo's data."""
     with LocalStack(stack_root) as running:
-        with running.client("demo", "user") as recast:
-            seed(recast, tmp_path_factory.mktemp("seed"))
+        # Two at once: the second waits for what the first makes (FAULT-N22).
+        command = [sys.executable, "-m", "tests.demo.seed"]
+        seeds = [
+            subprocess.Popen(
+                command,
+                env=os.environ | running.environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            for _ in range(2)
+        ]
+        printed = [seed.communicate(timeout=300)[0].decode() for seed in seeds]
+        assert [seed.returncode for seed in seeds] == [0, 0], printed
         yield running
 
 
@@ -79,6 +92,15 @@ def _grpcurl(stack: LocalStack, target: Service, method: str, data: str) -> dict
 def _wait(stack: LocalStack, target: Service, name: str) -> None:
     with stack.client("demo", "user") as recast:
         recast.wait(name, target)
+
+
+@pytest.mark.fault("FAULT-N22")
+def test_two_seeds_at_once_make_the_data_once(stack: LocalStack) -> None:
+    """Both seeds succeed, and the project has each of their resources once."""
+    with stack.client("demo", "user") as recast:
+        listed = recast.images.ListImages(ListImagesRequest(parent="projects/demo")).images
+    assert sorted(image.name.rpartition("/")[2] for image in listed) == ["debian", "shop-data", "web-image"]
+    assert {ImageState.Name(image.state) for image in listed} == {"IMAGE_STATE_NORMAL"}
 
 
 @pytest.mark.fault("FAULT-N04")

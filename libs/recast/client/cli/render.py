@@ -252,6 +252,8 @@ def _scalar_cell(field: Any, value: Any, *, short: bool) -> str:
         return "yes" if value else "no"
     if field.type == descriptor.FieldDescriptor.TYPE_BYTES:  # keys are not printed
         return str(value.hex()) if field.name == "digest" else f"({len(value)} bytes)"
+    if field.name == "size_bytes" and short and not value:
+        return ""  # not known: of an image in ERROR
     if field.name.endswith("_bytes"):
         return human_size(value) if short else f"{human_size(value)} ({value})"
     return escaped(_short(value) if short and isinstance(value, str) else str(value))
