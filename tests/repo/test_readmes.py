@@ -1,5 +1,6 @@
 """The documents agree with the code."""
 
+import re
 import tomllib
 
 import pytest
@@ -55,3 +56,11 @@ def test_the_disclaimer_that_is_shown_is_the_document() -> None:
     """IMS shows DISCLAIMER.md, and the text names its version."""
     assert (ROOT / "DISCLAIMER.md").read_text() == disclaimer.TEXT
     assert f"\nVersion {disclaimer.VERSION}.\n" in disclaimer.TEXT
+
+
+@pytest.mark.fault("FAULT-W12")
+def test_the_readme_has_the_rules_that_are_pending() -> None:
+    """The README says which rules are not kept yet: those that RULES.md calls pending."""
+    section = (ROOT / "README.md").read_text().partition("## Not built yet\n")[2].partition("\n## ")[0]
+    pending = re.findall(r"^\| (R\d+) \| pending \|", (ROOT / "RULES.md").read_text(), re.MULTILINE)
+    assert sorted(re.findall(r"R\d+", section)) == pending
