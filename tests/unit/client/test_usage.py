@@ -77,3 +77,30 @@ def test_a_flag_has_no_type_in_the_help(command: str, run: Any) -> None:
     found = run(*command.split(), "--help")
     assert found.code == 0
     assert "bool" not in found.out
+
+
+@pytest.mark.fault("FAULT-N25")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "server create",
+        "backup list",
+        "backup create",
+        "image import",
+        "image create",
+        "server delete",
+        "call",
+        "token",
+    ],
+)
+def test_an_example_is_not_broken_inside_a_word(command: str, run: Any) -> None:
+    """On a terminal of 80 columns each line of an example is a whole command, or goes on after a backslash."""
+    found = run(*command.split(), "--help", environment={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
+    text = found.out.partition("╭")[0]
+    lines = [line.strip() for line in text.splitlines()[2:]]
+    examples = "\n".join(lines).replace("\\\n", "").split("\n")
+    for example in (line for line in examples if line.startswith("recast ")):
+        assert example.count("'") % 2 == 0
+        assert example.count('"') % 2 == 0
+    assert not [line for line in lines if line.startswith(("image-disk=", "size=", '"projects'))]
+    assert max(map(len, text.splitlines())) <= 80
