@@ -82,7 +82,8 @@ def test_the_work_of_each_is_waited_for(run: Any, services: Any, operation: Any)
     outcomes = [each["outcome"] for each in json.loads(found.out)["outcomes"]]
     assert (outcomes, found.code) == (["DELETED", "FAILED", "REFUSED"], 1)
     found = run("backup", "delete", "a", "b", "--validate-only")
-    assert (found.out.count("WOULD BE DELETED"), found.code) == (2, 0)
+    assert (re.findall(r"\n(\w)  WOULD BE DELETED\n", found.out), found.code) == (["a"], 0)
+    assert [each.split("  ")[0] for each in found.out.splitlines()[1:]] == ["a", "b"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

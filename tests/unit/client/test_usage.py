@@ -94,7 +94,7 @@ def test_a_flag_has_no_type_in_the_help(command: str, run: Any) -> None:
     ],
 )
 def test_an_example_is_not_broken_inside_a_word(command: str, run: Any) -> None:
-    """On a terminal of 80 columns each line of an example is a whole command, or goes on after a backslash."""
+    """On a terminal of 80 columns a line of an example is whole, or goes on after a backslash."""
     found = run(*command.split(), "--help", environment={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
     text = found.out.partition("╭")[0]
     lines = [line.strip() for line in text.splitlines()[2:]]

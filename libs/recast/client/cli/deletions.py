@@ -89,6 +89,9 @@ def delete_all(
     if filter_text:
         names = _matching(session, deletion, filter_text)
     outcomes = [_begun(session, deletion, name) for name in names]
+    if work.validate_only:
+        for each in outcomes:
+            each.operation = ""  # there is none
     if work.wait and not work.validate_only:
         for each in outcomes:
             _wait(session, deletion.service, each)
@@ -159,4 +162,5 @@ def _say_leaves(session: Session, outcomes: Iterable[Outcome], work: Work) -> No
     left = sorted({name.rpartition("/")[2] for each in outcomes for name in each.leaves})
     if left:
         verb = "would stay" if work.validate_only else "stay"
-        session.say(f"disks {verb}: {', '.join(left)}; to delete them:  recast disk delete {' '.join(left)}")
+        command = f"recast disk delete {' '.join(left)}{session.project_option}"
+        session.say(f"disks {verb}: {', '.join(left)}; to delete them:  {command}")

@@ -20,9 +20,7 @@ def reflowed(text: str) -> str:
 
 
 def _continued(line: str) -> str:
-    """A command that a terminal would break anywhere, broken before an option or a quoted argument, as a shell
-    takes it.
-    """
+    """A command that a terminal would break anywhere, broken before an option or a quoted argument."""
     lines = [line]
     while len(lines[-1]) > _WIDTH:
         at = max(lines[-1].rfind(start, 1, _WIDTH - 1) for start in (" --", " '"))

@@ -174,8 +174,14 @@ class Session:
 
     def command(self, verb: str, operation: str, service: Service) -> str:
         """The command line for an operation."""
-        project = f" --project {self.project}" if self._common.project != "demo" else ""
-        return f"recast operation {verb} {operation.rpartition('/')[2]} --service {service}{project}"
+        return (
+            f"recast operation {verb} {operation.rpartition('/')[2]} --service {service}{self.project_option}"
+        )
+
+    @property
+    def project_option(self) -> str:
+        """The option for a printed command, unless the project is the default one."""
+        return f" --project {self.project}" if self.project != "demo" else ""
 
     def wait(
         self, operation: str, service: Service, timeout_seconds: float | None = None
