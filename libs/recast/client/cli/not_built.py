@@ -44,8 +44,8 @@ NOT_BUILT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "sources": ("R42",),
         "tag": _TAGS,
     },
-    "server": {"tag": _TAGS, "export": ("R30",), "create-image": ("R30",)},
-    "disk": {"tag": _TAGS, "export": ("R30",), "create-image": ("R30",)},
+    "server": {"tag": _TAGS, "export": ("R30",), "create-image": ("R68",)},
+    "disk": {"tag": _TAGS, "export": ("R30",), "create-image": ("R68",)},
 }
 """By group, or `recast` for the groups themselves; by word."""
 
