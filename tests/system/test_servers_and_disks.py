@@ -134,9 +134,10 @@ def test_an_os_is_changed_of_a_stopped_server_alone(main: Tenant) -> None:
 
 
 @pytest.mark.rule("R35")
+@pytest.mark.fault("FAULT-N21")
 def test_a_new_system_disk_is_as_large_as_the_larger_and_grows_on_request(main: Tenant) -> None:
     """A changed system disk has the larger of the old size and the image's, or more on request; never less
-    (V2, V7).
+    (V2, V7). Its id is the server's, and a part of the operation's.
     """
     system = pb.SystemDiskSpec(size_bytes=72 * MIB)
     main.create_server("grown", leave_stopped=True, system_disk=system)
