@@ -184,6 +184,7 @@ def test_hints_are_for_reasons_that_exist() -> None:
         "ARGUMENT_INVALID",
         "ENDPOINTS_INVALID",
         "FILE_UNREADABLE",
+        "KEY_UNREADABLE",
         "NOT_RESTARTED",
         "NO_STACK",
         "NO_TOKEN",
@@ -340,3 +341,32 @@ def test_a_wrong_endpoint_is_named(services: Any) -> None:
     """A method that another service's endpoint does not have points to the endpoints."""
     refused = refusal_from_status(status_pb2.Status(code=12, message="Method not found!"))
     assert hint(refused).startswith("another service answers there: compare RECAST_*_ENDPOINT")
+
+
+@pytest.mark.fault("FAULT-N20")
+@pytest.mark.parametrize("content", ["garbage", "", "-----BEGIN PRIVATE KEY-----\nAAAA\n"])
+@pytest.mark.parametrize("arguments", ["backup list", "token"])
+def test_a_damaged_key_is_named(arguments: str, content: str, run: Any, tmp_path: Path) -> None:
+    """A key that is none is a refusal with its path."""
+    (tmp_path / "people.pem").write_text(content)
+    found = run(*arguments.split(), environment={"RECAST_KEYS": str(tmp_path)})
+    assert (found.code, f"{tmp_path}/people.pem cannot be read: it is no key" in found.err) == (4, True)
+
+
+@pytest.mark.fault("FAULT-N20")
+@pytest.mark.parametrize("text", ["Ü", "a\nb", "a\x7f"])
+def test_what_is_no_metadata_is_named(text: str, run: Any, services: Any) -> None:
+    """A token or a request id that no call can carry is refused by its name, and nothing is called."""
+    found = run("backup", "list", environment={"RECAST_TOKEN": text})
+    assert (found.code, "RECAST_TOKEN must be printable ASCII" in found.err) == (2, True)
+    found = run("backup", "list", "--request-id", text)
+    assert (found.code, "--request-id must be printable ASCII" in found.err) == (2, True)
+    assert services.calls == []
+
+
+@pytest.mark.fault("FAULT-N20")
+def test_a_file_that_cannot_be_read_to_its_end_is_named(run: Any, services: Any) -> None:
+    """An error of reading a file is the file's, not that of the answer."""
+    found = run("image", "import", "/proc/self/mem", "x", "--kind", "iso", "--format", "raw")
+    assert (found.code, services.calls) == (2, [])
+    assert "/proc/self/mem cannot be read: Input/output error" in found.err

@@ -33,6 +33,7 @@ HINTS: Mapping[str, str] = {
     "OTHER_INSTALLATION": "recast doctor --root FOLDER examines a folder all the same; containers have none",
     "NO_STACK": "start it with `make up`, or give its folder by --root",
     "NOT_RESTARTED": "the terminal of `make up` has the reason",
+    "KEY_UNREADABLE": "use the keys of this installation: RECAST_KEYS",
     "WAIT_TIMED_OUT": "recast operation wait {operation}",
     # Any service.
     "REQUEST_INVALID": "correct the fields named above; see --help",

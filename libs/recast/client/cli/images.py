@@ -110,6 +110,12 @@ def import_(
     recast image import debian.qcow2 debian --kind system-disk --format qcow2 --accept-disclaimer --wait
     recast image import data.raw --name data --kind data-disk --format raw --accept-disclaimer
     """
+    sha256 = b""
+    if checksum and not work.validate_only:
+        try:
+            sha256 = _sha256(file)
+        except OSError as problem:
+            raise ArgumentInvalid(str(file), f"cannot be read: {problem.strerror}") from None
     header = ImportImageHeader(
         parent=session.parent,
         image_id=image_id,
@@ -119,7 +125,7 @@ def import_(
             kind=ImageKind.Value(f"IMAGE_KIND_{kind.name.upper()}"),
         ),
         disk_format=DiskFormat.Value(f"DISK_FORMAT_{disk_format.name.upper()}"),
-        sha256=_sha256(file) if checksum and not work.validate_only else b"",
+        sha256=sha256,
         disclaimer_accepted=accept_disclaimer,
         disclaimer_version=disclaimer_version,
         request_id=session.request_id,

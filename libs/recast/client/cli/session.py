@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from recast.client.cli import render
-from recast.client.cli.arguments import full_name
+from recast.client.cli.arguments import ArgumentInvalid, full_name
 from recast.client.cli.options import Common, Output, Paging, Work
 from recast.client.cli.progress import work_bars
 from recast.client.connection import Recast
@@ -58,6 +58,10 @@ class Session:
     def recast_for(self, role: str, service: Service | None) -> Recast:
         """A client; this role or service is the default for a minted token."""
         settings = Settings.from_environment(os.environ)
+        # Both are sent as metadata, which takes printable ASCII alone.
+        for name, text in (("--request-id", self.request_id), ("RECAST_TOKEN", settings.token)):
+            if not (text.isascii() and text.isprintable()):
+                raise ArgumentInvalid(name, "must be printable ASCII, without line breaks")
         token = token_source(
             settings,
             self.project,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recast.client.cli.arguments import ArgumentInvalid
 from recast.client.cli.command import command, group
 from recast.client.cli.session import Session
 from recast.client.cli.status import health
@@ -70,7 +71,11 @@ def restart(
     folder = (root or Settings.from_environment(os.environ).keys.parent).absolute()
     if not is_stack_running(folder):
         raise NoStack(root=folder)
-    request, end = request_restart(folder, service), time.monotonic() + _PATIENCE_SECONDS
+    try:
+        request = request_restart(folder, service)
+    except OSError as problem:
+        raise ArgumentInvalid("--root", f"{folder} cannot be written: {problem.strerror}") from None
+    end = time.monotonic() + _PATIENCE_SECONDS
     while request.exists() and time.monotonic() < end:
         time.sleep(_POLL_SECONDS)
     end_restart(folder, service)
