@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
-from recast.faults import Kind
 from recast.imagelock.v1 import image_lock_service_pb2 as lock_pb
 from recast.ims.v1 import image_pb2
 from tests.harness.expectations import file_digest, refused, state_of, until
@@ -146,10 +145,10 @@ def test_one_backup_of_a_server_at_a_time(running: Tenant) -> None:
         with refused("SERVER_BEING_BACKED_UP", backup=running.backup("single"), vendor_code="CSBS.1001"):
             running.start_backup("single-2", "live")
         operation = running.start_image("straight", "", backup=None, server=running.server("live")).operation
-        with refused("SERVER_BEING_BACKED_UP"):
+        with refused("SERVER_BEING_BACKED_UP") as seen:
             running.wait(operation, "ims")
-        with refused("IMAGE_NOT_FOUND", Kind.NOT_FOUND):
-            running.get_image("straight")
+        image = running.get_image("straight")
+        assert (state_of(image), image.error.message) == ("ERROR", seen[0].text)
     running.wait(answer.operation, "csbs")
 
 

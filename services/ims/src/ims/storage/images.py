@@ -71,18 +71,19 @@ def add(tx: Transaction, row: ImageRow) -> None:
         decide_replacement(value_from_row(tx.session, found))
         tx.session.delete(found)
         tx.session.flush()  # before the insert of the same name
-    if row.source_backup:
+    if row.kind == ImageKind.FULL_SERVER and row.source_backup:
         claim_backup(tx.session, row)
     save(tx, row)
 
 
 def claim_backup(session: Session, row: ImageRow) -> None:
-    """R09: refuses a second image of the row's backup (BackupAlreadyHasImage).
+    """BackupAlreadyHasImage when another image stands on the row's backup.
 
     Other transactions that claim the backup wait until this one ends, so that the unique index is not hit.
     """
     lock_name(session, row.source_backup)
     query = select(ImageRow.name, ImageRow.state).where(
+        ImageRow.project == row.project,  # a backup's images are of its project: by the index of the list
         ImageRow.source_backup == row.source_backup,
         ImageRow.kind == ImageKind.FULL_SERVER,
         ImageRow.state != ImageState.ERROR,

@@ -136,7 +136,9 @@ class ImportImage:
         return content
 
     def _inspect(self, work: Work, row: ImageRow, content: content_pb2.Content) -> image_pb2.Image:
-        """R66, R67: refuses content of another kind; the findings on a system disk are recorded."""
+        """R67: judges a system disk like a source, and only records the findings; refuses content of another
+        kind.
+        """
         index = content.disks[0].index
         # From the store: a compressed file is not decompressed once more.
         with self._chunks.open(work.project, work.target) as store:
