@@ -69,7 +69,6 @@ def test_content_of_another_kind_is_refused_and_listed(
 @pytest.mark.parametrize(
     ("name", "content", "found"),
     [("xfs", XFS, "xfs, which is not read"), ("lvm", VOLUME_GROUP, "lvm2, which is not read")],
-    [("xfs", XFS, "xfs, which is not read"), ("lvm", VOLUME_GROUP, "lvm2, which is not read")],
 )
 def test_what_is_not_read_is_imported_with_a_warning_and_makes_no_image(
     main: Tenant, tmp_path: Path, name: str, content: bytes, found: str

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from google.longrunning import operations_pb2
 
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
 from recast.imagelock.v1 import image_lock_service_pb2 as lock_pb
 from recast.ims.v1 import image_pb2
-from tests.harness.expectations import file_digest, refused, state_of, until
+from recast.longrunning.v1 import operation_metadata_pb2
+from tests.harness.expectations import file_digest, metadata_of, refused, state_of, until
 from tests.harness.project import Tenant
 
 
@@ -80,6 +82,45 @@ def test_an_image_of_a_marked_backup_becomes_normal_when_the_backup_is_available
     assert state_of(running.result(answer.operation, "ims", image_pb2.Image)) == "NORMAL"
     running.create_server("marked", "marked")
     assert running.digests("marked") == before
+
+
+@pytest.mark.fault("FAULT-W09")
+@pytest.mark.rule("R37")
+@pytest.mark.parametrize("of_server", [False, True])
+def test_the_operation_of_an_image_shows_the_backup_that_it_waits_for(
+    running: Tenant, of_server: bool
+) -> None:
+    """While an image waits for its backup, the step names the backup and its progress, which is the image's
+    own; also of an image straight from a server.
+    """
+
+    def waits(operation: operations_pb2.Operation, backup: str) -> str:
+        # Again and again: the waiting backup writes its own progress now and then.
+        running.cloud.execute(
+            "csbs", "UPDATE operation SET progress = :progress WHERE target = :backup",
+            progress=moved.SerializeToString(), backup=backup,
+        )  # fmt: skip
+        current = metadata_of(running.recast.operations("ims").GetOperation(
+            operations_pb2.GetOperationRequest(name=operation.name)
+        ))  # fmt: skip
+        return current.step if current.progress_percent == 60 and len(current.disks) == 1 else ""
+
+    name = f"shown-{of_server}".lower()
+    moved = operation_metadata_pb2.OperationMetadata(
+        progress_percent=60, disks=[{"disk": "d", "done_bytes": 6, "total_bytes": 10}]
+    )
+    with running.cloud.chunks_held("csbs", running.project):
+        if of_server:
+            image = running.start_image(name, "", backup=None, server=running.server("live"))
+            backup = until(lambda: running.get_image(name).source_backup, "the backup")
+        else:
+            backup = running.start_backup(name, "live").backup.name
+            until(lambda: running.get_backup(name).image_ready, "the mark")
+            image = running.start_image(name, name)
+        step = until(lambda: waits(image.operation, backup), "the progress of the backup")
+        assert step == f"waits for backup {backup}, at 60 %"
+    running.wait(image.operation, "ims")
+    running.delete_image(name, delete_backup=True)
 
 
 @pytest.mark.rule("R10")

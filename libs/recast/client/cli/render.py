@@ -31,7 +31,18 @@ _COLUMNS = {
         "image",
         "create_time",
     ),
-    "Image": ("name", "state", "kind", "disk_count", "size_bytes", "os_name", "source_backup", "create_time"),
+    "Image": (
+        "name",
+        "state",
+        "kind",
+        "disk_count",
+        "size_bytes",
+        "os_name",
+        "source_backup",
+        "create_time",
+        "warnings",
+        "error",
+    ),
     "Server": ("name", "state", "image", "disks", "host", "create_time"),
     "Disk": (
         "name",
@@ -165,10 +176,14 @@ def _is_rendered(field: Any, message: Message) -> bool:
 
 def status_line(status: status_pb2.Status) -> str:
     """`BACKUP_BUSY: the sentence`."""
+    return escaped(f"{_reason(status)}: {status.message}")
+
+
+def _reason(status: status_pb2.Status) -> str:
     info = error_details_pb2.ErrorInfo()
     for detail in status.details:
         detail.Unpack(info)
-    return escaped(f"{info.reason or 'error'}: {status.message}")
+    return escaped(info.reason or "error")
 
 
 def _listed(field: Any, value: Any) -> list[Any]:
@@ -210,18 +225,20 @@ def _cell(field: Any, message: Message, *, short: bool) -> str:
     if field.is_repeated and field.message_type:
         is_statuses = field.message_type.full_name == status_pb2.Status.DESCRIPTOR.full_name
         return "; ".join(status_line(each) for each in value) if is_statuses else str(len(value))
+    if field.name == "warnings" and short:  # sentences: `recast image get` has them
+        return str(len(value) or "")
     if field.is_repeated:
         return escaped(", ".join(_short(each) if short else each for each in value))
     if field.message_type:
-        return _message_cell(value) if message.HasField(field.name) else ""
+        return _message_cell(value, short=short) if message.HasField(field.name) else ""
     return _scalar_cell(field, value, short=short)
 
 
-def _message_cell(value: Any) -> str:
+def _message_cell(value: Any, *, short: bool) -> str:
     if isinstance(value, timestamp_pb2.Timestamp):
         return value.ToDatetime(datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     if isinstance(value, status_pb2.Status):
-        return status_line(value)
+        return _reason(value) if short else status_line(value)
     # A message in a cell is rendered by its name.
     return str(getattr(value, "name", "") or getattr(value, "id", ""))
 

@@ -19,7 +19,7 @@ class Content:
 
 
 def decide_content(display_name: str, kind: ImageKind, content: Content) -> None:
-    """R66: refuses an ISO that is none, and a system disk without an operating system.
+    """Refuses an ISO that is none, and a system disk without an operating system.
 
     A system disk that has a partition table, or a file system that is not read, may have one.
     """
@@ -34,7 +34,7 @@ def decide_content(display_name: str, kind: ImageKind, content: Content) -> None
 
 
 def content_warnings(kind: ImageKind, content: Content) -> list[str]:
-    """R66: a data disk is for data alone; one with an operating system is taken, with a warning."""
+    """A data disk is for data alone; one with an operating system is taken, with a warning."""
     if kind is ImageKind.DATA_DISK and content.holds_system:
         system = f"the disk holds an operating system ({content.description})"
         return [f"{system}, and no server is made from a data disk image; import it as a system disk image"]

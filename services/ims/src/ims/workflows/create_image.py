@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from ims.domain.image import ImageEvent, ImageKind, ImageState
 from ims.domain.preparation import decide_preparation
 from ims.domain.refusals import BackupFailed, ImageNotFound
-from ims.peers.csbs import NOT_READY, Backups
+from ims.peers.csbs import NOT_READY, Backups, BackupWait
 from ims.peers.ecs import SourceServers
 from ims.storage import images
 from ims.storage.chunks import storage_faults
@@ -28,7 +28,6 @@ from recast.preparation import Inspector
 from recast.rpc.status import status_from_refusal
 
 DOMAIN = "ims.recast"
-_POLL_SECONDS = 0.25  # the end of a backup is noticed this late at most
 
 
 class CreateImage:
@@ -105,6 +104,7 @@ class CreateImage:
         work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
 
     def _lock(self, work: Work, row: ImageRow) -> tuple[int, content_pb2.Content | None]:
+        wait = BackupWait(work, self._backups, row.source_backup)
         while True:
             try:
                 return self._backups.lock(row.source_backup, row.name, work.id)
@@ -112,13 +112,14 @@ class CreateImage:
                 is_being_made = refusal.reason in NOT_READY and refusal.facts.get("state") == "CREATING"
                 if not is_being_made:
                     raise
-            work.pause(_POLL_SECONDS)
+            wait.pause()
 
     def _await_content(self, work: Work, row: ImageRow) -> content_pb2.Content:
         """The content, as soon as the backup is AVAILABLE.
 
         It holds a key, so it is not stored here, but read again each time.
         """
+        wait = BackupWait(work, self._backups, row.source_backup)
         while True:
             try:
                 return self._backups.content(row.source_backup, row.name, row.lock_token)
@@ -127,7 +128,7 @@ class CreateImage:
                     raise BackupFailed(backup=row.source_backup) from refusal
                 if refusal.reason not in NOT_READY:
                     raise
-            work.pause(_POLL_SECONDS)
+            wait.pause()
 
     def _free(self, work: Work, row: ImageRow) -> None:
         if row.held_server:
