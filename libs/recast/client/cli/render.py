@@ -176,14 +176,10 @@ def _is_rendered(field: Any, message: Message) -> bool:
 
 def status_line(status: status_pb2.Status) -> str:
     """`BACKUP_BUSY: the sentence`."""
-    return escaped(f"{_reason(status)}: {status.message}")
-
-
-def _reason(status: status_pb2.Status) -> str:
     info = error_details_pb2.ErrorInfo()
     for detail in status.details:
         detail.Unpack(info)
-    return escaped(info.reason or "error")
+    return escaped(f"{info.reason or 'error'}: {status.message}")
 
 
 def _listed(field: Any, value: Any) -> list[Any]:
@@ -230,15 +226,15 @@ def _cell(field: Any, message: Message, *, short: bool) -> str:
     if field.is_repeated:
         return escaped(", ".join(_short(each) if short else each for each in value))
     if field.message_type:
-        return _message_cell(value, short=short) if message.HasField(field.name) else ""
+        return _message_cell(value) if message.HasField(field.name) else ""
     return _scalar_cell(field, value, short=short)
 
 
-def _message_cell(value: Any, *, short: bool) -> str:
+def _message_cell(value: Any) -> str:
     if isinstance(value, timestamp_pb2.Timestamp):
         return value.ToDatetime(datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     if isinstance(value, status_pb2.Status):
-        return _reason(value) if short else status_line(value)
+        return status_line(value)
     # A message in a cell is rendered by its name.
     return str(getattr(value, "name", "") or getattr(value, "id", ""))
 
