@@ -97,7 +97,11 @@ class ImageServiceServicer:
 
         The operation fails with SOURCE_NOT_CONFIGURED if a required check of the source is missing (R22), or if none could be
         made: no system was found that is read. With RECAST_IMS_PREPARATION_UNKNOWN=refuse one unknown required check suffices;
-        otherwise it is a warning on the image.
+        otherwise it is a warning on the image. The verdict on a backup that is still being made comes when it is AVAILABLE, though
+        its content is fixed from `image_ready` on: until then the bytes are in frozen layers on one host of ECS, which IMS cannot
+        read.
+
+        While the image waits for its backup, the operation names the backup, and its progress is the backup's (R37).
 
         Example: {"parent": "projects/demo", "image_id": "spare-image", "image": {"display_name": "spare image"}, "backup": "projects/demo/backups/spare", "disclaimer_accepted": true, "validate_only": true}
         """

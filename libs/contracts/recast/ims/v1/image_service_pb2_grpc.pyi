@@ -50,7 +50,11 @@ class ImageServiceStub:
 
     The operation fails with SOURCE_NOT_CONFIGURED if a required check of the source is missing (R22), or if none could be
     made: no system was found that is read. With RECAST_IMS_PREPARATION_UNKNOWN=refuse one unknown required check suffices;
-    otherwise it is a warning on the image.
+    otherwise it is a warning on the image. The verdict on a backup that is still being made comes when it is AVAILABLE, though
+    its content is fixed from `image_ready` on: until then the bytes are in frozen layers on one host of ECS, which IMS cannot
+    read.
+
+    While the image waits for its backup, the operation names the backup, and its progress is the backup's (R37).
 
     Example: {"parent": "projects/demo", "image_id": "spare-image", "image": {"display_name": "spare image"}, "backup": "projects/demo/backups/spare", "disclaimer_accepted": true, "validate_only": true}
     """
@@ -102,7 +106,11 @@ class ImageServiceAsyncStub(ImageServiceStub):
 
     The operation fails with SOURCE_NOT_CONFIGURED if a required check of the source is missing (R22), or if none could be
     made: no system was found that is read. With RECAST_IMS_PREPARATION_UNKNOWN=refuse one unknown required check suffices;
-    otherwise it is a warning on the image.
+    otherwise it is a warning on the image. The verdict on a backup that is still being made comes when it is AVAILABLE, though
+    its content is fixed from `image_ready` on: until then the bytes are in frozen layers on one host of ECS, which IMS cannot
+    read.
+
+    While the image waits for its backup, the operation names the backup, and its progress is the backup's (R37).
 
     Example: {"parent": "projects/demo", "image_id": "spare-image", "image": {"display_name": "spare image"}, "backup": "projects/demo/backups/spare", "disclaimer_accepted": true, "validate_only": true}
     """
@@ -163,7 +171,11 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The operation fails with SOURCE_NOT_CONFIGURED if a required check of the source is missing (R22), or if none could be
         made: no system was found that is read. With RECAST_IMS_PREPARATION_UNKNOWN=refuse one unknown required check suffices;
-        otherwise it is a warning on the image.
+        otherwise it is a warning on the image. The verdict on a backup that is still being made comes when it is AVAILABLE, though
+        its content is fixed from `image_ready` on: until then the bytes are in frozen layers on one host of ECS, which IMS cannot
+        read.
+
+        While the image waits for its backup, the operation names the backup, and its progress is the backup's (R37).
 
         Example: {"parent": "projects/demo", "image_id": "spare-image", "image": {"display_name": "spare image"}, "backup": "projects/demo/backups/spare", "disclaimer_accepted": true, "validate_only": true}
         """

@@ -195,7 +195,7 @@ class VirtualSizeTooLarge(Refusal):
 
     kind = Kind.INVALID_ARGUMENT
     reason = "VIRTUAL_SIZE_TOO_LARGE"
-    message = "{problem}"
+    message = "the file of {display_name} is refused: {problem}"
 
 
 class NotEnoughSpace(Refusal):

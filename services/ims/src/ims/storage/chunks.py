@@ -21,7 +21,7 @@ def storage_faults(content: str, display_name: str = "") -> Iterator[None]:
         with store_refusals(lambda damage: ContentDamaged(image=content, problem=damage)):
             yield
     except IsTooLarge as problem:
-        raise VirtualSizeTooLarge(problem=problem) from problem
+        raise VirtualSizeTooLarge(display_name=display_name or content, problem=problem) from problem
     except ImportRefused as problem:  # the fault of the file, wherever it is found
         raise FileRefused(display_name=display_name or content, problem=problem) from problem
     except OutOfSpace as problem:
