@@ -64,12 +64,11 @@ def read_signature(reader: ContentReader, offset: int) -> Signature:
     for at, magic, name in _SIGNATURES:
         if probe[at : at + len(magic)] == magic:
             return Signature(name)
-    if optical := _optical_format(probe):
-        return Signature(optical)
     superblock = probe[1024:2048]
     if superblock[56:58] == _EXT_MAGIC and len(superblock) == 1024:
         return _ext_signature(superblock)
-    return Signature("unknown" if any(probe) else "blank")
+    # Last: a file system may leave the descriptors of a disc that was written to the disk before.
+    return Signature(_optical_format(probe) or ("unknown" if any(probe) else "blank"))
 
 
 def read_optical_format(reader: ContentReader) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from recast.preparation.inspection import inspect_here, unread_report
 from recast.preparation.report import Report, Verdict
+from recast.preparation.signatures import read_signature
 from tests.harness import disks, gpt
 from tests.unit.preparation.conftest import BytesReader, FileReader
 
@@ -121,6 +122,15 @@ def test_a_file_system_that_was_read_decides(tmp_path: Path) -> None:
     assert inspect_here(FileReader(data)).holds_system is False
     overwrite(data, 1024 + 32, bytes(4))  # blocks per group
     assert inspect_here(FileReader(data)).holds_system is None
+
+
+@pytest.mark.fault("FAULT-W10")
+@pytest.mark.parametrize(("offset", "magic", "name"), [(1024 + 56, b"\x53\xef", "ext2"), (0, b"XFSB", "xfs")])
+def test_a_disc_that_was_on_the_disk_before_is_not_its_content(offset: int, magic: bytes, name: str) -> None:
+    """A file system is recognised though the descriptors of an earlier disc are left on the disk."""
+    content = bytearray(optical(b"\x01CD001\x01", b"\xffCD001\x01"))
+    content[offset : offset + len(magic)] = magic
+    assert read_signature(BytesReader(bytes(content)), 0).type == name
 
 
 @pytest.mark.fault("FAULT-W10")

@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 from ims.domain.refusals import ContentDamaged, FileRefused, NotEnoughSpace, VirtualSizeTooLarge
 from recast.contentstore import ContentStore, store_refusals
-from recast.diskimage import DiskImageError, ImportRefused, IsTooLarge, OutOfSpace
-from recast.faults import Refusal, StoreIoFailed
+from recast.diskimage import DiskImageError, ImportRefused, IsTooLarge, OutOfSpace, QemuImgMissing
+from recast.faults import Refusal, StoreIoFailed, Unavailable
 
 
 @contextmanager
@@ -26,6 +26,8 @@ def storage_faults(content: str, display_name: str = "") -> Iterator[None]:
         raise FileRefused(display_name=display_name or content, problem=problem) from problem
     except OutOfSpace as problem:
         raise NotEnoughSpace(needed_bytes=problem.needed_bytes, free_bytes=problem.free_bytes) from problem
+    except QemuImgMissing as problem:  # the work is repeated until the operator has installed it
+        raise Unavailable(problem=problem) from problem
     except (DiskImageError, OSError) as problem:
         raise StoreIoFailed(problem=problem) from problem
 
