@@ -93,7 +93,9 @@ class ImageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateImage(self, request, context):
-        """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing.
+        """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing. When the answer is
+        given, the backup is locked: it cannot be deleted (R15), and a stopped server that the image needs as it is cannot be
+        started (R23). The backup that is made of a server is locked once it is `Image.source_backup`.
 
         The operation fails with SOURCE_NOT_CONFIGURED if a required check of the source is missing (R22), or if none could be
         made: no system was found that is read. With RECAST_IMS_PREPARATION_UNKNOWN=refuse one unknown required check suffices;

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import grpc
 from google.rpc import status_pb2
 
-from csbs.domain.backup import SEALED, image_obstacles
-from csbs.domain.refusals import BackupNotFound
+from csbs.domain.backup import SEALED, decide_backup, image_obstacles, server_disk_obstacles
+from csbs.domain.refusals import BackupNotFound, ServerNotFound
+from csbs.peers.ecs import Servers
 from csbs.storage import backups
 from csbs.storage.tables import BackupRow
 from recast.database import Database
+from recast.ecs.v1 import server_pb2
 from recast.faults import FieldViolation, Refusal, RequestInvalid, all_of
 from recast.imagelock.v1 import image_eligibility_service_pb2 as pb
 from recast.imagelock.v1 import image_eligibility_service_pb2_grpc as grpc_pb
@@ -23,6 +25,7 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
     """The RPC, and the collaborators that it needs. `require_available` is the strict reading of R06."""
 
     database: Database
+    servers: Servers
     require_available: bool
 
     def CheckImageEligibility(
@@ -32,9 +35,9 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
         _check_projects(request, project)
         with self.database.read() as session:
             rows = backups.find(session, request.backups)
-        return pb.CheckImageEligibilityResponse(
-            results=[self._result(name, rows.get(name)) for name in request.backups]
-        )
+        results = [self._result(name, rows.get(name)) for name in request.backups]
+        results += [self._server_result(name) for name in request.servers]
+        return pb.CheckImageEligibilityResponse(results=results)
 
     def _result(self, name: str, row: BackupRow | None) -> pb.ImageEligibility:
         if row is None:
@@ -48,11 +51,35 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
             sealed=row.state in SEALED,
         )
 
+    def _server_result(self, name: str) -> pb.ImageEligibility:
+        """As of a backup of the server that would be made now."""
+        try:
+            obstacles = _server_obstacles(self.servers.describe(name))
+        except ServerNotFound as absent:
+            return pb.ImageEligibility(violations=_statuses([absent]))
+        return pb.ImageEligibility(server=name, eligible=not obstacles, violations=_statuses(obstacles))
+
+
+def _server_obstacles(described: server_pb2.Server) -> list[Refusal]:
+    state = server_pb2.ServerState.Name(described.state).removeprefix("SERVER_STATE_")
+    obstacles: list[Refusal] = []
+    try:
+        decide_backup(described.name, state)
+    except Refusal as refusal:
+        obstacles.append(refusal)
+    return obstacles + server_disk_obstacles(
+        described.name, [disk.disk for disk in described.disks if disk.shared]
+    )
+
 
 def _check_projects(request: pb.CheckImageEligibilityRequest, project: str) -> None:
-    for number, name in enumerate(request.backups):
-        field = f"backups[{number}]"
-        if parse_name(name, "backups", field).project != project:
+    named = [(f"backups[{number}]", "backups", name) for number, name in enumerate(request.backups)]
+    named += [(f"servers[{number}]", "servers", name) for number, name in enumerate(request.servers)]
+    if not named:
+        problem = "at least one backup or server is to be named"
+        raise RequestInvalid(problem=problem, fields=[FieldViolation("backups", problem)])
+    for field, collection, name in named:
+        if parse_name(name, collection, field).project != project:
             problem = f"is not of the parent, {request.parent}"
             raise RequestInvalid(
                 problem=f"{field}: {name} {problem}", fields=[FieldViolation(field, problem)]

@@ -14,7 +14,7 @@ from recast.imagelock.v1.image_eligibility_service_pb2 import CheckImageEligibil
 from recast.imagelock.v1.image_eligibility_service_pb2_grpc import ImageEligibilityServiceStub
 from recast.longrunning.v1 import operation_metadata_pb2
 from recast.operations import Work
-from recast.operations.peer import follow
+from recast.operations.peer import await_end, follow
 from recast.rpc.status import refusal_from_status
 
 NOT_READY = frozenset({"BACKUP_NOT_IMAGE_READY", "BACKUP_NOT_AVAILABLE"})
@@ -22,6 +22,16 @@ NOT_READY = frozenset({"BACKUP_NOT_IMAGE_READY", "BACKUP_NOT_AVAILABLE"})
 
 _POLL_SECONDS = 0.25  # the end of a backup is noticed this late at most
 _POLLS_OF_PROGRESS = 8  # the progress of a backup is read at every eighth poll
+
+
+def _source_request(work: Work, project: str, server: str) -> backup_service.CreateBackupRequest:
+    """Its ids are those of the work, so that the work finds the backup again."""
+    return backup_service.CreateBackupRequest(
+        parent=f"projects/{project}",
+        backup_id=work.id,
+        backup=backup_pb2.Backup(server=server, display_name="image-source"),
+        request_id=work.id,
+    )
 
 
 class Backups:
@@ -38,7 +48,13 @@ class Backups:
 
         Otherwise the refusal of CSBS, with every rule in the way.
         """
-        request = CheckImageEligibilityRequest(parent=f"projects/{project}", backups=[backup])
+        return self._check(CheckImageEligibilityRequest(parent=f"projects/{project}", backups=[backup]))
+
+    def check_server(self, project: str, server: str) -> None:
+        """Refuses as `check` does when no image could be made of a backup of the server, made now."""
+        self._check(CheckImageEligibilityRequest(parent=f"projects/{project}", servers=[server]))
+
+    def _check(self, request: CheckImageEligibilityRequest) -> ImageEligibility:
         (result,) = self._eligibility.CheckImageEligibility(request).results
         if not result.eligible:
             raise all_of([refusal_from_status(each) for each in result.violations])
@@ -85,14 +101,25 @@ class Backups:
         answer = self._backups.GetBackup(backup_service.GetBackupRequest(name=backup))
         return backup_pb2.BackupState.Name(answer.backup.state).removeprefix("BACKUP_STATE_")
 
-    def create(self, project: str, server: str, display_name: str, request_id: str) -> str:
-        """Begins a backup of a server; returns the backup's name at once."""
-        request = backup_service.CreateBackupRequest(
-            parent=f"projects/{project}",
-            backup=backup_pb2.Backup(server=server, display_name=display_name),
-            request_id=request_id,
-        )
-        return self._backups.CreateBackup(request).backup.name
+    def create(self, work: Work, project: str, server: str) -> str:
+        """Begins the backup of a server that an image is made of; returns the backup's name at once."""
+        return self._backups.CreateBackup(_source_request(work, project, server)).backup.name
+
+    def withdraw(self, work: Work, project: str, server: str) -> None:
+        """Cancels and deletes the backup that `create` made for this work, if it did."""
+        request = _source_request(work, project, server)
+        backup = f"{request.parent}/backups/{request.backup_id}"
+        try:
+            state = self.state(backup)
+        except Refusal as refusal:
+            if refusal.kind is not Kind.NOT_FOUND:
+                raise
+            return
+        if state == "CREATING":
+            operation = self._backups.CreateBackup(request).operation.name  # the answer of then
+            self._operations.CancelOperation(operations_pb2.CancelOperationRequest(name=operation))
+            await_end(work, self._operations, operation)
+        self.delete(work, backup)
 
     def delete(self, work: Work, backup: str) -> None:
         """Deletes a backup, and waits for its end. One that is gone is no error."""
