@@ -31,7 +31,7 @@ def send(
     return tenant.result(answer.operation, "ims", image_pb2.Image)
 
 
-@pytest.mark.fault("FAULT-W10", "FAULT-W07", "FAULT-N19")
+@pytest.mark.fault("FAULT-W10", "FAULT-W07")
 @pytest.mark.rule("R66", "R63")
 @pytest.mark.parametrize(
     ("name", "content", "kind", "reason"),
@@ -64,7 +64,7 @@ def test_content_of_another_kind_is_refused_and_listed(
     assert (again.name, state_of(again), again.HasField("error")) == (image.name, "NORMAL", False)
 
 
-@pytest.mark.fault("FAULT-W10", "FAULT-W05", "FAULT-N10")
+@pytest.mark.fault("FAULT-W10", "FAULT-W05")
 @pytest.mark.rule("R67", "R22")
 @pytest.mark.parametrize(
     ("name", "content", "found"),

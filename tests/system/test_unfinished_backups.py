@@ -182,6 +182,8 @@ def test_the_strict_reading_makes_images_of_available_backups_alone(strict: Tena
     assert state_of(strict.create_image("strict", "strict")) == "NORMAL"
 
 
+@pytest.mark.fault("FAULT-W07")
+@pytest.mark.rule("R63")
 def test_one_backup_of_a_server_at_a_time(running: Tenant) -> None:
     """While a server is being backed up another backup of it is refused, and so is an image straight from it
     (V16).
