@@ -60,7 +60,13 @@ class App:
                     now,
                 ),
                 "CreateImage": CreateImage(
-                    database, backups, servers, self._inspector, settings.preparation == "enforce", now
+                    database,
+                    backups,
+                    servers,
+                    self._inspector,
+                    settings.preparation == "enforce",
+                    settings.preparation_unknown == "refuse",
+                    now,
                 ),
                 "DeleteImage": DeleteImage(database, operations, backups, chunks, staging, now),
                 COLLECT_CHUNKS: CollectChunks(database, chunks, images.live_contents),
