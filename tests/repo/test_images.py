@@ -218,3 +218,20 @@ def test_a_service_is_given_its_own_secrets_alone() -> None:
         secrets = {secret["source"] for secret in each["secrets"]}
         others = {s for s in secrets for other in SERVICES if s.startswith(other) and other != own}
         assert name == "postgres" or others == set(), name
+
+
+@pytest.mark.parametrize(
+    ("profile", "suffix", "hosts"), [("local", "", ["ecs"]), ("scale", "-replica", ["ecs-a", "ecs-b"])]
+)
+@pytest.mark.fault("FAULT-STORES")
+def test_the_lists_of_stores_are_the_peers_stores(profile: str, suffix: str, hosts: list[str]) -> None:
+    """ECS opens the stores of CSBS and IMS and no other, IMS that of CSBS."""
+    services = compose(profile)["services"]
+    stores = {
+        each: services[f"{each}{suffix}"]["environment"][f"RECAST_{each.upper()}_STORE_URL"]
+        for each in ("csbs", "ims")
+    }
+    for host in hosts:
+        listed = services[host]["environment"]["RECAST_ECS_PEER_STORE_URLS"]
+        assert listed.split() == list(stores.values())
+    assert services[f"ims{suffix}"]["environment"]["RECAST_IMS_PEER_STORE_URLS"] == stores["csbs"]

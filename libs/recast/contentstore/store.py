@@ -14,7 +14,7 @@ from recast.chunkstore import (
 )
 from recast.content.v1 import content_pb2
 from recast.faultpoints import pointed
-from recast.faults import Refusal, StoreIoFailed, Unavailable
+from recast.faults import Refusal, StoreIoFailed, StoreNotAllowed, Unavailable
 
 
 @contextmanager
@@ -33,8 +33,28 @@ def store_refusals(damaged: Callable[[ChunkStoreError], Refusal]) -> Iterator[No
         raise damaged(damage) from damage
 
 
-def open_content(location: content_pb2.ContentStore) -> ChunkStore:
-    """Opens the partition at the location, and with the key, that a peer sent."""
+class PeerStores:
+    """The chunk stores of peers: `urls` are those that this service opens, separated by white space.
+
+    A peer sends the location of content with each request. Only a store of this list is opened: by any other
+    URL the peer, or the thief of its key, could read and write wherever this service can.
+    """
+
+    def __init__(self, urls: str) -> None:
+        self._urls = frozenset(url.rstrip("/") for url in urls.split())
+
+    def check(self, location: content_pb2.ContentStore) -> None:
+        """StoreNotAllowed unless the location is a store of the list."""
+        if location.url.rstrip("/") not in self._urls:
+            raise StoreNotAllowed(store=location.url)
+
+    def open(self, location: content_pb2.ContentStore) -> ChunkStore:
+        """Opens the partition at the location, and with the key, that a peer sent; else StoreNotAllowed."""
+        self.check(location)
+        return _open(location)
+
+
+def _open(location: content_pb2.ContentStore) -> ChunkStore:
     return ChunkStore.over(pointed(open_objects(location.url)), project=location.project, key=location.key)
 
 
@@ -64,6 +84,6 @@ class ContentStore(ABC):
         """Opens the project's partition. Its errors inside the block become refusals about `content`."""
         with (
             store_refusals(lambda damage: self.damaged(content, damage)),
-            open_content(self.location(project)) as store,
+            _open(self.location(project)) as store,
         ):
             yield store

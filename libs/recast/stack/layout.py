@@ -79,10 +79,12 @@ def environment_of(service: Service, layout: Layout, endpoints: Mapping[Service,
     if service == "csbs":
         own["ECS_TARGET"] = endpoints["ecs"]
     elif service == "ims":
+        own["PEER_STORE_URLS"] = layout.store("csbs").as_uri()
         own["STAGING_DIR"] = str(layout.data / "ims-staging")
         own["CSBS_TARGET"], own["ECS_TARGET"] = endpoints["csbs"], endpoints["ecs"]
     else:
         own["DATA_DIR"] = str(layout.data / "ecs")
+        own["PEER_STORE_URLS"] = " ".join(layout.store(each).as_uri() for each in _STORES)
         own["HOST"] = "local"
         own["IMS_TARGET"] = endpoints["ims"]
     return {f"{prefix}_{name}": value for name, value in own.items()}

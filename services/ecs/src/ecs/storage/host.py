@@ -8,7 +8,7 @@ from ecs.domain.batch import base_name
 from ecs.domain.refusals import ContentDamaged, DiskIoFailed
 from recast.chunkstore import IndexRef, Progress
 from recast.content.v1 import content_pb2
-from recast.contentstore import open_content, store_refusals
+from recast.contentstore import PeerStores, store_refusals
 from recast.diskimage import (
     BaseInUse,
     BaseNotFound,
@@ -43,11 +43,13 @@ def disk_faults(content: str = "") -> Iterator[None]:
 class Host:
     """This host's disks.
 
-    `cache_max_bytes` is the size of the cache above which unused bases are removed.
+    `stores` are those that it reads and writes. `cache_max_bytes` is the size of the cache above which unused
+    bases are removed.
     """
 
-    def __init__(self, name: str, folder: Path, cache_max_bytes: int) -> None:
+    def __init__(self, name: str, folder: Path, stores: PeerStores, cache_max_bytes: int) -> None:
         self.name = name
+        self.stores = stores
         self._disks = DiskHost(folder, step=reach)
         self._cache_max_bytes = cache_max_bytes
 
@@ -104,7 +106,7 @@ class Host:
         """
         name = base_name(disk.index.digest)
         if not self._disks.has_base(name):
-            with open_content(location) as store:
+            with self.stores.open(location) as store:
                 index = store.read_index(IndexRef(disk.index.id, disk.index.digest))
                 self._make_room(index.data_bytes, keep)
                 self._disks.new_base(

@@ -11,7 +11,6 @@ from ecs.storage.tables import DiskRow
 from ecs.workflows.disk_progress import DiskProgress
 from recast.chunkstore import ChunkStore, DiskIndex, IndexCorrupt, IndexMissing, IndexRef, Progress
 from recast.content.v1 import content_pb2
-from recast.contentstore import open_content
 from recast.database import Database
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.faults import Refusal
@@ -58,7 +57,7 @@ class ExportDisks:
         folder = self._host.disk(row.folder)
         with (
             disk_faults(disk.disk),
-            open_content(request.store) as store,
+            self._host.stores.open(request.store) as store,
             folder.frozen_reader(request.freeze_id, work.check) as source,
         ):
             parent = _parent(store, disk)
