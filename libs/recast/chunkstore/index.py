@@ -17,6 +17,9 @@ _MAGIC = b"RECASTIX"
 _VERSION = 1
 _ZSTD_LEVEL = 1
 
+MAX_DISK_BYTES = 64 << 40
+"""The largest disk that an index may be of."""
+
 _BLOCK = 4096  # positions compared together, to skip holes at the speed of memcmp
 _EMPTY_BLOCK = bytes(_BLOCK * CHUNK_ID_BYTES)
 
@@ -90,6 +93,12 @@ def count_positions(size_bytes: int, chunk_bytes: int) -> int:
     return -(-size_bytes // chunk_bytes)
 
 
+def largest_index_object(disk_bytes: int, chunk_bytes: int) -> int:
+    """Return the most bytes that the index, or the checkpoint, of a disk of up to `disk_bytes` has."""
+    ids = count_positions(min(disk_bytes, MAX_DISK_BYTES), chunk_bytes) * CHUNK_ID_BYTES
+    return ids + ids // 128 + 1024  # zstd adds at most 1/256, and the headers of both have less than 1 KiB
+
+
 def encode_index(size_bytes: int, chunk_bytes: int, ids: Buffer) -> bytes:
     """Return the object that holds an index."""
     header = _HEADER.pack(_MAGIC, _VERSION, 0, chunk_bytes, size_bytes)
@@ -110,6 +119,8 @@ def decode_index(ref: IndexRef, stored: Buffer, name: str) -> DiskIndex:
         raise IndexCorrupt(f"index {name}: not an index of version {_VERSION}")
     if not is_legal_chunk_size(chunk_bytes):
         raise IndexCorrupt(f"index {name}: chunks of {chunk_bytes} bytes")
+    if size_bytes > MAX_DISK_BYTES:
+        raise IndexCorrupt(f"index {name}: a disk of {size_bytes} bytes")
     body = memoryview(stored)[_HEADER.size :]
     length = count_positions(size_bytes, chunk_bytes) * CHUNK_ID_BYTES
     try:
