@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from recast.chunkstore import (
     ChunkStore,
     ChunkStoreError,
@@ -14,7 +16,9 @@ from recast.chunkstore import (
 )
 from recast.content.v1 import content_pb2
 from recast.faultpoints import pointed
-from recast.faults import Refusal, StoreIoFailed, StoreNotAllowed, Unavailable
+from recast.faults import Refusal, StoreIoFailed, StoreNotAllowed, Unavailable, text_without_paths
+
+log = structlog.get_logger()
 
 
 @contextmanager
@@ -26,9 +30,10 @@ def store_refusals(damaged: Callable[[ChunkStoreError], Refusal]) -> Iterator[No
     try:
         yield
     except StoreUnavailable as error:
-        raise Unavailable(problem=f"the chunk store does not answer: {error}") from error
+        raise Unavailable(problem=f"the chunk store does not answer: {text_without_paths(error)}") from error
     except StoreIoError as problem:
-        raise StoreIoFailed(problem=problem) from problem
+        log.error("the storage failed", problem=str(problem))  # callers get no paths
+        raise StoreIoFailed(problem=text_without_paths(problem)) from problem
     except ChunkStoreError as damage:
         raise damaged(damage) from damage
 

@@ -27,6 +27,7 @@ from recast.faults.generic import (
     Unavailable,
     UpdateMaskInvalid,
 )
+from recast.faults.paths import text_without_paths
 from recast.faults.refusal import FieldViolation, Kind, Refusal, RemoteRefusal, Violation, all_of
 
 __all__ = [
@@ -56,4 +57,5 @@ __all__ = [
     "UpdateMaskInvalid",
     "Violation",
     "all_of",
+    "text_without_paths",
 ]

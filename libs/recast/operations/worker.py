@@ -12,7 +12,7 @@ from google.rpc import status_pb2
 from sqlalchemy import Select, literal, select, text, update
 
 from recast.faultpoints import within
-from recast.faults import Cancelled, Internal, Kind, Refusal
+from recast.faults import Cancelled, Internal, Kind, Refusal, Unavailable
 from recast.operations.lease import Lease, LeaseLost
 from recast.operations.registry import Operations
 from recast.operations.shares import Shares
@@ -64,6 +64,8 @@ class Worker:
         ]
         self._poll_lock = threading.Lock()  # held by the idle thread that polls; the others wait for a wakeup
         self._idle = threading.Event()  # set when no thread runs work
+        # Requests of ended work are deleted, and may hold a key; at first for a process that was killed.
+        self._has_deleted = True
         self._renewer = threading.Thread(target=self._renew, name=f"{domain}-leases")
 
     def start(self) -> None:
@@ -281,12 +283,23 @@ class Worker:
 
     def _end(self, lease: Lease, work: Work, state: State, **values: object) -> None:
         lease.end(state=state, progress=work.last_progress().SerializeToString(), **values)
+        self._has_deleted = True
 
     def _renew(self) -> None:
-        """Renews every lease, three times in its length."""
+        """Renews every lease, three times in its length, and removes what was deleted from the log."""
         while not self._idle.wait(self._lease_seconds / 3):
             for lease in self._shares.leases():
                 try:
                     lease.renew()
                 except Exception:  # an unreachable database costs a renewal, not the thread
                     log.warning("lease not renewed", exc_info=True)
+            self._truncate_log()
+
+    def _truncate_log(self) -> None:
+        if not self._has_deleted:
+            return
+        self._has_deleted = False  # before: work may end meanwhile
+        try:
+            self._has_deleted = not self._database.truncate_log() or self._has_deleted
+        except Unavailable:  # the next round repeats it
+            self._has_deleted = True

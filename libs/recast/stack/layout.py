@@ -42,10 +42,16 @@ class Layout:
     def create(self) -> None:
         """Makes missing folders and keys, readable by their owner alone."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (self.keys, self.data, self.root / "logs", *map(self.store, _STORES)):
+        stores = (self.root / "store", *map(self.store, _STORES))  # `parents` ignores the mode
+        for folder in (self.keys, self.data, self.root / "logs", *stores):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for service in _STORES:
             _write_key(self.store_key(service))
+
+
+def private(path: str, flags: int) -> int:
+    """An opener for `open`: a new file is its owner's alone."""
+    return os.open(path, flags, 0o600)
 
 
 def _write_key(path: Path) -> None:

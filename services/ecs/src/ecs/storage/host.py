@@ -4,6 +4,8 @@ from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
+
 from ecs.domain.batch import base_name
 from ecs.domain.refusals import ContentDamaged, DiskIoFailed
 from recast.chunkstore import IndexRef, Progress
@@ -20,7 +22,9 @@ from recast.diskimage import (
     NewDisk,
 )
 from recast.faultpoints import reach
-from recast.faults import Unavailable
+from recast.faults import Unavailable, text_without_paths
+
+log = structlog.get_logger()
 
 
 @contextmanager
@@ -37,7 +41,8 @@ def disk_faults(content: str = "") -> Iterator[None]:
     except BaseNotFound as evicted:  # evicted before the disk was built on it; a retry brings it again
         raise Unavailable(problem=f"a base was evicted from the cache: {evicted}") from evicted
     except (DiskImageError, OSError) as problem:
-        raise DiskIoFailed(problem=problem) from problem
+        log.error("the storage failed", problem=str(problem))  # callers get no paths
+        raise DiskIoFailed(problem=text_without_paths(problem)) from problem
 
 
 class Host:
