@@ -193,6 +193,18 @@ def test_containers_may_do_little() -> None:
         assert not {"privileged", "cap_add", "network_mode", "pid"} & each.keys(), name
 
 
+@pytest.mark.fault("FAULT-LIMITS")
+def test_a_container_has_limits() -> None:
+    """Each has at most so much memory, so many processes and threads, and so long a log."""
+    for name, each in compose(*EVERYTHING)["services"].items():
+        assert 0 < int(each["mem_limit"]) <= 4 << 30, name
+        assert 0 < each["pids_limit"] <= 1024, name
+        assert each["logging"] == {
+            "driver": "json-file",
+            "options": {"max-size": "20m", "max-file": "5"},
+        }, name
+
+
 def test_no_secret_stands_in_an_environment() -> None:
     """Keys, passwords and URLs that hold one come by files."""
     for name, each in compose(*EVERYTHING)["services"].items():
