@@ -63,7 +63,7 @@ def truncate_log(engine: Engine) -> bool:
         cursor = pooled.cursor()
         cursor.execute("PRAGMA busy_timeout=0")
         try:
-            (is_busy, _, _) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # type: ignore[attr-defined]  # a sqlite3.Cursor
+            (is_busy, _, _) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
         return not is_busy
