@@ -149,7 +149,7 @@ seed: setup ## Put the demo's data into the services that `make up` runs
 	$(BIN)/python -m tests.demo.seed
 
 .PHONY: rules
-rules: setup ## Print the 64 rules, with the definition and the tests of each
+rules: setup ## Print the 68 rules, with the definition and the tests of each
 	@$(BIN)/python -m tests.repo.rules_matrix
 
 .PHONY: bench
