@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import zstandard
@@ -12,13 +12,13 @@ from .chunk import CHUNK_ID_BYTES, HOLE, is_legal_chunk_size
 from .errors import IndexCorrupt
 from .objects import Buffer
 
+MAX_DISK_BYTES = 64 << 40
+"""The largest disk that an index may be of."""
+
 _HEADER = struct.Struct("<8sHHIQ")
 _MAGIC = b"RECASTIX"
 _VERSION = 1
 _ZSTD_LEVEL = 1
-
-MAX_DISK_BYTES = 64 << 40
-"""The largest disk that an index may be of."""
 
 _BLOCK = 4096  # positions compared together, to skip holes at the speed of memcmp
 _EMPTY_BLOCK = bytes(_BLOCK * CHUNK_ID_BYTES)
@@ -31,6 +31,8 @@ class IndexRef:
     id: str
     digest: bytes
     """32 bytes: keyed BLAKE3 of the index object."""
+    disk_bytes: int = field(default=MAX_DISK_BYTES, compare=False)
+    """The most bytes of the disk: a larger object than its index has is not read (F12)."""
 
 
 class DiskIndex:

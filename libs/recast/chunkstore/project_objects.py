@@ -57,11 +57,11 @@ class ProjectObjects:
             self.objects.replace(name, stored)
         return len(stored)
 
-    def load_index(self, ref: IndexRef, disk_bytes: int = MAX_DISK_BYTES) -> DiskIndex:
-        """Return an index whose bytes match the digest of its ref; `disk_bytes` is the most its disk has."""
+    def load_index(self, ref: IndexRef) -> DiskIndex:
+        """Return an index whose bytes match the digest of its ref."""
         name = self.layout.index(ref.id)
         try:
-            stored = self.objects.get(name, largest_index_object(disk_bytes, self.chunk_bytes))
+            stored = self.objects.get(name, largest_index_object(ref.disk_bytes, self.chunk_bytes))
         except ObjectUnfit as problem:
             raise IndexCorrupt(f"index {problem}") from problem
         if stored is None:
@@ -101,7 +101,7 @@ class ProjectObjects:
             ):
                 return found.ref
             self.objects.replace(name, stored)
-        return IndexRef(index_id, digest_index(self._index_key, stored))
+        return IndexRef(index_id, digest_index(self._index_key, stored), size_bytes)
 
     def load_checkpoint(self, index_id: str, disk_bytes: int) -> Checkpoint | None:
         """Return the checkpoint of an earlier write of this index of a disk; None if there is none."""

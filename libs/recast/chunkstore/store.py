@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from .chunk import CHUNK_BYTES
 from .collect import Collected, collect, list_indexes
-from .index import MAX_DISK_BYTES, DiskIndex, IndexRef
+from .index import DiskIndex, IndexRef
 from .local_objects import LocalObjects
 from .objects import Objects, ObstoreObjects
 from .project_objects import ProjectObjects
@@ -107,12 +107,9 @@ class ChunkStore:
         writer = DiskWriter(self._store, source, parent)
         return writer.write(index_id, changed, progress, resumed_after)
 
-    def read_index(self, ref: IndexRef, *, disk_bytes: int = MAX_DISK_BYTES) -> DiskIndex:
-        """Return an index; IndexMissing, or IndexCorrupt if it does not match the digest of its ref.
-
-        An object that is larger than the index of a disk of `disk_bytes` is corrupt, and is not read.
-        """
-        return self._store.load_index(ref, disk_bytes)
+    def read_index(self, ref: IndexRef) -> DiskIndex:
+        """Return an index; IndexMissing, or IndexCorrupt if it does not match the digest of its ref."""
+        return self._store.load_index(ref)
 
     def restore_disk(self, index: DiskIndex, fd: int, *, progress: Progress | None = None) -> None:
         """Write a disk into an all-zero file sized by the caller: zero chunks are not written.

@@ -129,7 +129,7 @@ def test_an_index_that_is_none_is_corrupt(
     store, ref = written
     replace(tmp_path / "acme/indexes/disk", put)
     with pytest.raises(IndexCorrupt):
-        in_time(store.read_index, ref, disk_bytes=2 * CHUNK)
+        in_time(store.read_index, ref)
     with pytest.raises(IndexCorrupt):
         in_time(store.collect, [ref])
     assert store.usage().chunks == 2

@@ -118,8 +118,7 @@ class Host:
         name = base_name(disk.index.digest)
         if not self._disks.has_base(name):
             with self.stores.open(location) as store:
-                ref = IndexRef(disk.index.id, disk.index.digest)
-                index = store.read_index(ref, disk_bytes=disk.size_bytes)
+                index = store.read_index(IndexRef(disk.index.id, disk.index.digest, disk.size_bytes))
                 self._make_room(index.data_bytes, keep)
                 self._disks.new_base(
                     name, index.size_bytes, lambda fd: store.restore_disk(index, fd, progress=progress)

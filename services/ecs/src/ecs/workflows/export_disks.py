@@ -94,6 +94,6 @@ def _parent(store: ChunkStore, disk: pb.ExportDisk, size_bytes: int) -> DiskInde
     try:
         # The disk may have been larger; an index beyond the limit is read as none.
         limit = max(size_bytes, _LARGER_PARENT_BYTES)
-        return store.read_index(IndexRef(disk.parent.id, disk.parent.digest), disk_bytes=limit)
+        return store.read_index(IndexRef(disk.parent.id, disk.parent.digest, limit))
     except (IndexMissing, IndexCorrupt):
         return None

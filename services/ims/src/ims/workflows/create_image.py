@@ -212,8 +212,7 @@ def _inspect(
         storage_faults(image),
         stores.open(content.store) as store,
     ):
-        ref = IndexRef(system.index.id, system.index.digest)
-        index = store.read_index(ref, disk_bytes=system.size_bytes)
+        index = store.read_index(IndexRef(system.index.id, system.index.digest, system.size_bytes))
         return image_from_report(inspector.inspect(store.reader(index)))
 
 
