@@ -54,8 +54,8 @@ def grants_of(called: Service) -> Iterator[Call]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Registration" and len(node.args) > 4:
             service = ast.literal_eval(node.args[0])
-            peers = ast.unparse(node.args[4]).replace("FOLLOWING", repr(FOLLOWING))
-            for peer, methods in ast.literal_eval(peers).items():
+            peers = eval(ast.unparse(node.args[4]), {"FOLLOWING": FOLLOWING})
+            for peer, methods in peers.items():
                 yield from ((peer, service, method) for method in methods)
 
 
@@ -74,7 +74,7 @@ def test_a_peers_key_opens_what_its_code_calls(called: Service) -> None:
 def test_the_calls_are_found() -> None:
     """The test sees the calls of each service: those that it could miss are counted here."""
     counts = {caller: len(set(calls_of(caller))) for caller in SERVICES}
-    assert counts == {"csbs": 8, "ims": 13, "ecs": 3}
+    assert counts == {"csbs": 8, "ims": 14, "ecs": 3}
 
 
 def test_no_other_code_of_a_service_makes_a_stub() -> None:

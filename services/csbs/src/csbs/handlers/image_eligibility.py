@@ -6,7 +6,7 @@ import grpc
 from google.rpc import status_pb2
 
 from csbs.domain.backup import SEALED, decide_backup, image_obstacles, server_disk_obstacles
-from csbs.domain.refusals import BackupNotFound, ServerNotFound
+from csbs.domain.refusals import BackupNotFound, ServerBeingBackedUp, ServerNotFound
 from csbs.peers.ecs import Servers
 from csbs.storage import backups
 from csbs.storage.tables import BackupRow
@@ -31,14 +31,14 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
     def CheckImageEligibility(
         self, request: pb.CheckImageEligibilityRequest, context: grpc.ServicerContext
     ) -> pb.CheckImageEligibilityResponse:
-        enter_project(parse_parent(request.parent))
+        project = enter_project(parse_parent(request.parent))
         if not request.backups and not request.servers:
             problem = "at least one backup or server is to be named"
             raise RequestInvalid(problem=problem, fields=[FieldViolation("backups", problem)])
         with self.database.read() as session:
             rows = backups.find(session, request.backups)
         results = [self._result(name, rows.get(name)) for name in request.backups]
-        results += [self._server_result(name) for name in request.servers]
+        results += [self._server_result(project, name) for name in request.servers]
         return pb.CheckImageEligibilityResponse(results=results)
 
     def _result(self, name: str, row: BackupRow | None) -> pb.ImageEligibility:
@@ -53,12 +53,16 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
             sealed=row.state in SEALED,
         )
 
-    def _server_result(self, name: str) -> pb.ImageEligibility:
+    def _server_result(self, project: str, name: str) -> pb.ImageEligibility:
         """As of a backup of the server that would be made now."""
         try:
-            obstacles = _server_obstacles(self.servers.describe(name))
+            described = self.servers.describe(name)
         except ServerNotFound as absent:
             return pb.ImageEligibility(violations=_statuses([absent]))
+        obstacles = _server_obstacles(described)
+        with self.database.read() as session:
+            if other := backups.unfinished_backup_of(session, project, name):
+                obstacles.append(ServerBeingBackedUp(server=name, backup=other))
         return pb.ImageEligibility(server=name, eligible=not obstacles, violations=_statuses(obstacles))
 
 
