@@ -20,12 +20,14 @@ from recast.faults.generic import (
     RequestTimeout,
     RoleNotAllowed,
     StoreIoFailed,
+    StoreNotAllowed,
     TokenInvalid,
     TooManyCalls,
     TooManyWaits,
     Unavailable,
     UpdateMaskInvalid,
 )
+from recast.faults.paths import text_without_paths
 from recast.faults.refusal import FieldViolation, Kind, Refusal, RemoteRefusal, Violation, all_of
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "RequestTimeout",
     "RoleNotAllowed",
     "StoreIoFailed",
+    "StoreNotAllowed",
     "TokenInvalid",
     "TooManyCalls",
     "TooManyWaits",
@@ -54,4 +57,5 @@ __all__ = [
     "UpdateMaskInvalid",
     "Violation",
     "all_of",
+    "text_without_paths",
 ]

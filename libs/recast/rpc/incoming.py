@@ -17,8 +17,9 @@ from grpc.aio import EOF  # type: ignore[attr-defined]  # grpcio's types lack it
 from recast.faultpoints import within
 from recast.faults import RequestInvalid, RequestTimeout
 from recast.rpc.access import Access
-from recast.rpc.call import Call, Method
-from recast.rpc.field_rules import check_message
+from recast.rpc.bounded_log import BoundedLog
+from recast.rpc.call import Call, Method, current_caller
+from recast.rpc.field_rules import check_message, check_projects
 from recast.rpc.identity import Verifier
 from recast.rpc.limits import Limits, PeerCalls
 from recast.rpc.threads import HandlerThreads
@@ -57,12 +58,17 @@ class Endpoint:
             raise TypeError(f"{method.name} takes a stream of requests: it must be an async function")
 
     def parse(self, raw: bytes) -> Message:
-        """The request; RequestInvalid when it cannot be parsed, or breaks a field's rule."""
+        """The request; RequestInvalid when it cannot be parsed, or breaks a field's rule.
+
+        ProjectNotFound when it names a resource of another project than the caller's.
+        """
         try:
             request: Message = self._deserialize(raw)
         except DecodeError as problem:
             raise RequestInvalid(problem=f"the request cannot be read: {problem}") from None
         check_message(request)
+        if not self.is_open:
+            check_projects(request, current_caller().project)
         return request
 
     def serialize(self, answer: Message | bytes) -> bytes:
@@ -98,6 +104,7 @@ class Incoming(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpcio's cl
         self._limits = limits
         self._arriving = PeerCalls(limits.calls_of_a_peer, "whose request has not arrived")
         self._open_calls = PeerCalls(limits.calls_of_a_peer, "that need no token")
+        self._unverified = BoundedLog()
         self._registered: list[Any] = []
         self._handlers: dict[str, Any] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -140,7 +147,7 @@ class Incoming(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpcio's cl
         return grpc.stream_unary_rpc_method_handler(respond)
 
     async def _respond(self, endpoint: Endpoint, stream: grpc.aio.ServicerContext[Any, Any]) -> bytes | None:
-        call = Call(endpoint.method, stream, self._domain, self._threads)
+        call = Call(endpoint.method, stream, self._domain, self._threads, self._unverified)
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pb2
 
+from recast.chunkstore import project_key
 from recast.client import Service, Settings
 from recast.client.tokens import mint
 from recast.contracts import descriptor_set
@@ -20,6 +21,7 @@ from recast.doctor import Installation, examine
 from recast.ims.v1.image_pb2 import ImageState
 from recast.ims.v1.image_service_pb2 import ListImagesRequest
 from recast.stack import LocalStack
+from tests.harness.expectations import until
 
 GRPCURL = Path(sys.executable).with_name("grpcurl")
 OPERATIONS = "google.longrunning.Operations"
@@ -68,10 +70,11 @@ def _methods() -> Iterator[tuple[str, str, str]]:
                 yield f"{file.package}.{service.name}", method.name, comments.get((6, i, 2, j), "")
 
 
-def _example(comment: str) -> str:
+def _example(comment: str, store_url: str = "") -> str:
     found = re.search(r"^ Example: (\{.*\})$", comment, re.MULTILINE)
     assert found, "the comment holds no line `Example: {...}`"
-    return found.group(1)
+    # An example names no store of an installation: ECS opens only those that it is configured to.
+    return found.group(1).replace("file:///nowhere", store_url)
 
 
 def _grpcurl(stack: LocalStack, target: Service, method: str, data: str) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def test_grpcurl_sends_every_example(stack: LocalStack, stack_root: Path) -> Non
         if service == OPERATIONS:
             continue
         target, *_ = services_serving(service)
-        data = _example(comment)
+        data = _example(comment, (stack_root / "store" / "csbs").as_uri())
         answer = _grpcurl(stack, target, f"{service}/{method}", data)
         if '"validate_only": true' not in data and "operation" in answer:
             _wait(stack, target, answer["operation"]["name"])
@@ -134,6 +137,33 @@ def test_grpcurl_sends_the_examples_of_operations(target: Service, stack: LocalS
         answer = _grpcurl(stack, target, f"{OPERATIONS}/{method}", data)
         if method == "ListOperations":
             name = answer["operations"][0]["name"].rpartition("/")[2]
+
+
+@pytest.mark.fault("FAULT-PRIVATE-FILES")
+def test_everything_is_the_owners(stack_root: Path) -> None:
+    """No file of a stack can be read by others, and no folder entered: databases, logs, disks, stores."""
+    found = [stack_root, *stack_root.rglob("*")]
+    assert {"csbs.db", "csbs.db-wal", "ims-staging", "ecs.log", "bases", "chunks"} <= {
+        path.name for path in found
+    }
+    # Public keys; and bases, which no one may write. Their folders are the owner's.
+    public = {"trusted.json", *(path.name for path in (stack_root / "data/ecs/bases").iterdir())}
+    assert [path for path in found if path.stat().st_mode & 0o077 and path.name not in public] == []
+
+
+@pytest.mark.fault("FAULT-KEY-IN-LOG")
+def test_no_store_key_is_left_in_a_database(stack: LocalStack, stack_root: Path) -> None:
+    """Seconds after the work no file of a database has the project's key of a store; ECS got both."""
+    keys = [
+        project_key((stack_root / "keys" / f"{service}-store.key").read_bytes(), "demo")
+        for service in ("csbs", "ims")
+    ]
+
+    def holders() -> list[str]:
+        files = (stack_root / "data").glob("*.db*")
+        return [path.name for path in files if any(key in path.read_bytes() for key in keys)]
+
+    until(lambda: holders() == [], "databases without a key")
 
 
 def test_a_service_closes_its_database_at_the_end(stack: LocalStack, stack_root: Path) -> None:

@@ -5,6 +5,7 @@ before it commits. Threads of one process queue on a process lock first: SQLite 
 up to 100 ms.
 """
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",  # a commit that returned survives a power cut
     "foreign_keys=ON",
+    "secure_delete=ON",  # deleted bytes, such as a store's key in an ended request, are overwritten
     "cache_size=-4000",  # KiB for each connection
 )
 
@@ -49,6 +51,26 @@ def open_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
     return engine
+
+
+def truncate_log(engine: Engine) -> bool:
+    """Merges the write-ahead log and empties it: it holds the pages of earlier writes, deleted bytes too.
+
+    False, and nothing more, while another connection reads or writes.
+    """
+    pooled = engine.raw_connection()
+    try:
+        cursor = pooled.cursor()
+        cursor.execute("PRAGMA busy_timeout=0")
+        try:
+            (is_busy, _, _) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+        return not is_busy
+    except sqlite3.OperationalError:  # locked, or the disk is full
+        return False
+    finally:
+        pooled.close()
 
 
 class WriteQueue:

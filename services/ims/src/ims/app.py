@@ -19,13 +19,13 @@ from ims.workflows.create_image import CreateImage
 from ims.workflows.delete_image import DeleteImage
 from ims.workflows.expire_uploads import ExpireUploads
 from ims.workflows.import_image import ImportImage
-from recast.contentstore import COLLECT_CHUNKS, CollectChunks
+from recast.contentstore import COLLECT_CHUNKS, CollectChunks, PeerStores
 from recast.database import Database
 from recast.ims.v1 import image_service_pb2_grpc, provisioning_service_pb2_grpc
 from recast.migrations.migrate import migrate
 from recast.operations import Expiries, Operations, OperationsServicer, Schedule, Waits, Worker
 from recast.preparation import Inspector
-from recast.rpc.access import PEOPLE, services
+from recast.rpc.access import NOBODY, PEOPLE
 from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
@@ -63,6 +63,7 @@ class App:
                     database,
                     backups,
                     servers,
+                    PeerStores(settings.peer_store_urls),
                     self._inspector,
                     settings.preparation == "enforce",
                     settings.preparation_unknown == "refuse",
@@ -98,7 +99,8 @@ class App:
                     "recast.ims.v1.ProvisioningService",
                     provisioning_service_pb2_grpc.add_ProvisioningServiceServicer_to_server,
                     Provisioning(database, backups, chunks, now),
-                    services("ecs"),
+                    NOBODY,
+                    {"ecs": ("ResolveImage", "PinImage", "UnpinImage")},
                 ),
                 Registration(
                     "google.longrunning.Operations",

@@ -16,7 +16,7 @@ from recast.faults import FieldViolation, Refusal, RequestInvalid, all_of
 from recast.imagelock.v1 import image_eligibility_service_pb2 as pb
 from recast.imagelock.v1 import image_eligibility_service_pb2_grpc as grpc_pb
 from recast.rpc.call import enter_project
-from recast.rpc.names import parse_name, parse_parent
+from recast.rpc.names import parse_parent
 from recast.rpc.status import status_from_refusal
 
 
@@ -32,7 +32,9 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
         self, request: pb.CheckImageEligibilityRequest, context: grpc.ServicerContext
     ) -> pb.CheckImageEligibilityResponse:
         project = enter_project(parse_parent(request.parent))
-        _check_projects(request, project)
+        if not request.backups and not request.servers:
+            problem = "at least one backup or server is to be named"
+            raise RequestInvalid(problem=problem, fields=[FieldViolation("backups", problem)])
         with self.database.read() as session:
             rows = backups.find(session, request.backups)
         results = [self._result(name, rows.get(name)) for name in request.backups]
@@ -74,20 +76,6 @@ def _server_obstacles(described: server_pb2.Server) -> list[Refusal]:
     return obstacles + server_disk_obstacles(
         described.name, [disk.disk for disk in described.disks if disk.shared]
     )
-
-
-def _check_projects(request: pb.CheckImageEligibilityRequest, project: str) -> None:
-    named = [(f"backups[{number}]", "backups", name) for number, name in enumerate(request.backups)]
-    named += [(f"servers[{number}]", "servers", name) for number, name in enumerate(request.servers)]
-    if not named:
-        problem = "at least one backup or server is to be named"
-        raise RequestInvalid(problem=problem, fields=[FieldViolation("backups", problem)])
-    for field, collection, name in named:
-        if parse_name(name, collection, field).project != project:
-            problem = f"is not of the parent, {request.parent}"
-            raise RequestInvalid(
-                problem=f"{field}: {name} {problem}", fields=[FieldViolation(field, problem)]
-            )
 
 
 def _statuses(refusals: list[Refusal]) -> list[status_pb2.Status]:

@@ -5,10 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import structlog
+
 from ims.domain.refusals import ContentDamaged, FileRefused, NotEnoughSpace, VirtualSizeTooLarge
 from recast.contentstore import ContentStore, store_refusals
 from recast.diskimage import DiskImageError, ImportRefused, IsTooLarge, OutOfSpace, QemuImgMissing
-from recast.faults import Refusal, StoreIoFailed, Unavailable
+from recast.faults import Refusal, StoreIoFailed, Unavailable, text_without_paths
+
+log = structlog.get_logger()
 
 
 @contextmanager
@@ -29,7 +33,8 @@ def storage_faults(content: str, display_name: str = "") -> Iterator[None]:
     except QemuImgMissing as problem:  # the work is repeated until the operator has installed it
         raise Unavailable(problem=problem) from problem
     except (DiskImageError, OSError) as problem:
-        raise StoreIoFailed(problem=problem) from problem
+        log.error("the storage failed", problem=str(problem))  # callers get no paths
+        raise StoreIoFailed(problem=text_without_paths(problem)) from problem
 
 
 class ImageChunks(ContentStore):

@@ -142,7 +142,8 @@ class ImportImage:
         index = content.disks[0].index
         # From the store: a compressed file is not decompressed once more.
         with self._chunks.open(work.project, work.target) as store:
-            source = store.reader(store.read_index(IndexRef(index.id, index.digest)))
+            ref = IndexRef(index.id, index.digest, content.disks[0].size_bytes)
+            source = store.reader(store.read_index(ref))
             report = self._inspector.inspect(source)
         kind = ImageKind(row.kind)
         decide_content(row.display_name, kind, content_from_report(report))
