@@ -1,4 +1,4 @@
-"""Every kind of damage to an installation, done to a copy: for each relation of the doctor's RELATIONS.md, with each of its codes."""
+"""Every kind of damage to an installation, done to a copy: for each relation of the doctor's RELATIONS.md."""
 
 import os
 import shutil
