@@ -21,6 +21,7 @@ from recast.ecs.v1 import disk_pb2, server_pb2
 from recast.ecs.v1 import disk_service_pb2 as disks
 from recast.ecs.v1 import image_source_service_pb2 as holds
 from recast.ecs.v1 import server_service_pb2 as servers
+from recast.faults import RemoteRefusal
 from recast.imagelock.v1 import image_eligibility_service_pb2 as eligibility
 from recast.imagelock.v1 import image_lock_service_pb2 as locks
 from recast.ims.v1 import image_pb2
@@ -132,6 +133,17 @@ def set_stage(tenant: Tenant) -> None:
         server=tenant.server("frozen"), freeze_id="stage", backup=tenant.backup("frozen")
     )
     tenant.as_service("csbs").sources.FreezeServer(freeze)
+
+
+def own_everything(tenant: Tenant) -> None:
+    """Makes, once, the project's own image, stopped server, disk and backup, each with the id `own`."""
+    try:
+        tenant.get_backup("own")
+    except RemoteRefusal:
+        tenant.import_image("own", "old.raw")
+        tenant.create_server("own", "own", leave_stopped=True)
+        tenant.create_disk("own", 512)
+        tenant.create_backup("own", "own")
 
 
 def requests(tenant: Tenant) -> dict[str, Message]:
