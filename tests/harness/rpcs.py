@@ -29,10 +29,14 @@ from recast.ims.v1 import image_service_pb2 as images
 from recast.ims.v1 import provisioning_service_pb2 as provisioning
 from tests.harness.project import Tenant
 
+_PEOPLE_AND_IMS = frozenset({"user", "operator", "ims"})
 # Who may call a service, or one method of it: roles of people, and services by name.
 ACCESS: Mapping[str, frozenset[str]] = {
-    "recast.csbs.v1.BackupService": frozenset({"user", "operator", "ims"}),
-    "recast.imagelock.v1.ImageEligibilityService": frozenset({"user", "operator", "ims"}),
+    "recast.csbs.v1.BackupService": frozenset({"user", "operator"}),
+    "recast.csbs.v1.BackupService/CreateBackup": _PEOPLE_AND_IMS,
+    "recast.csbs.v1.BackupService/GetBackup": _PEOPLE_AND_IMS,
+    "recast.csbs.v1.BackupService/DeleteBackup": _PEOPLE_AND_IMS,
+    "recast.imagelock.v1.ImageEligibilityService": _PEOPLE_AND_IMS,
     "recast.imagelock.v1.ImageLockService": frozenset({"ims"}),
     "recast.ims.v1.ImageService": frozenset({"user", "operator"}),
     "recast.ims.v1.ProvisioningService": frozenset({"ecs"}),

@@ -11,6 +11,8 @@ from recast.operations.lease import LeaseLost
 from recast.operations.work import Interrupted, Work
 from recast.rpc.status import refusal_from_status
 
+FOLLOWING = ("GetOperation", "WaitOperation", "CancelOperation")
+"""The methods of google.longrunning.Operations that following a peer's operation calls."""
 _WAIT = Duration(nanos=250_000_000)  # the longest delay until a cancel is noticed
 _PAUSE_SECONDS = 0.25
 _DEADLINE_SECONDS = 10.0

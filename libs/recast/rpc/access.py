@@ -1,6 +1,7 @@
 """The callers that may call a method."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from recast.rpc.identity import Caller
 
@@ -18,18 +19,22 @@ class Access:
 
     def __str__(self) -> str:
         services = f" ({', '.join(sorted(self.subjects))})" if self.subjects else ""
-        return f"{' or '.join(sorted(self.roles))}{services}"
+        return f"{' or '.join(sorted(self.roles)) or 'nobody'}{services}"
 
 
 PEOPLE = Access(frozenset({"user", "operator"}))
 OPERATORS = Access(frozenset({"operator"}))
+NOBODY = Access(frozenset())
 
 
-def services(*subjects: str) -> Access:
-    """For the named services alone."""
-    return Access(frozenset({"service"}), frozenset(subjects))
+def access_by_method(
+    service: str, people: Access, peers: Mapping[str, Collection[str]]
+) -> Iterator[tuple[str, Access]]:
+    """The access to a gRPC service, and to each of its methods that a peer may call, by their full names.
 
-
-def people_and(*subjects: str) -> Access:
-    """For people and the named services."""
-    return Access(PEOPLE.roles | {"service"}, frozenset(subjects))
+    `peers` has for each service that is a peer the methods that it may call: a service's key opens no other.
+    """
+    yield service, people
+    for method in {each for methods in peers.values() for each in methods}:
+        subjects = frozenset(peer for peer, methods in peers.items() if method in methods)
+        yield f"{service}/{method}", replace(people, roles=people.roles | {"service"}, subjects=subjects)

@@ -1,13 +1,15 @@
-"""The rules that every field of a request keeps: those of its contract, and one for all texts."""
+"""The rules that every field of a request keeps: those of its contract, one for all texts, one for all names."""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import protovalidate
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from recast.faults import FieldViolation, RequestInvalid
+from recast.faults import FieldViolation, ProjectNotFound, RequestInvalid
+from recast.rpc.names import project_of
 
 _FIELDS_IN_TEXT = 4
 # The ids of resource names in the contracts, and the message of protovalidate for a pattern.
@@ -18,6 +20,10 @@ _PATTERN = re.compile(r"regex pattern `\^(.*)\$`")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # A description can have lines; a service that allows none refuses them by its own rule (R58).
 _IN_DESCRIPTION = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# Texts that people write, and conditions: none of them is a name, whatever it looks like.
+_FREE_TEXTS = frozenset(
+    {"description", "detail", "display_name", "filter", "remedy", "server_display_name", "os_name"}
+)
 
 
 def check_message(message: Message) -> None:
@@ -52,18 +58,39 @@ def _sentence(message: str) -> str:
     return f"must look like {name}; an id is {_ID_IN_WORDS}"
 
 
-def _control_characters(message: Message, prefix: str = "") -> Iterator[FieldViolation]:
+def check_projects(message: Message, project: str) -> None:
+    """ProjectNotFound when a request names a resource of another project than the caller's (R61).
+
+    Every text is read that may be a resource name, in nested and repeated messages too, and every field
+    `project`: so no method can forget a field, and a service's key reaches one project with a call.
+    """
+    for field, _, text in _texts(message):
+        if field.name in _FREE_TEXTS:
+            continue
+        named = text if field.name == "project" else project_of(text)
+        if named and named != project:
+            raise ProjectNotFound(project=f"projects/{named}")
+
+
+def _control_characters(message: Message) -> Iterator[FieldViolation]:
+    for field, path, text in _texts(message):
+        pattern = _IN_DESCRIPTION if field.name == "description" else _CONTROL_CHARACTER
+        if found := pattern.search(text):
+            yield FieldViolation(path, f"must not have the control character U+{ord(found[0]):04X}")
+
+
+def _texts(message: Message, prefix: str = "") -> Iterator[tuple[FieldDescriptor, str, str]]:
+    """Every text of a message: its field, its path, the text."""
     for field, value in message.ListFields():
         if field.type not in {field.TYPE_STRING, field.TYPE_MESSAGE}:
             continue
-        pattern = _IN_DESCRIPTION if field.name == "description" else _CONTROL_CHARACTER
         many: Any = value if field.is_repeated else [value]
         for number, each in enumerate(many):
             path = f"{prefix}{field.name}" + (f"[{number}]" if field.is_repeated else "")
             if isinstance(each, Message):
-                yield from _control_characters(each, f"{path}.")
-            elif found := pattern.search(each):
-                yield FieldViolation(path, f"must not have the control character U+{ord(found[0]):04X}")
+                yield from _texts(each, f"{path}.")
+            else:
+                yield field, path, each
 
 
 def _path(path: Any) -> str:

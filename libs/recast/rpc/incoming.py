@@ -17,8 +17,8 @@ from grpc.aio import EOF  # type: ignore[attr-defined]  # grpcio's types lack it
 from recast.faultpoints import within
 from recast.faults import RequestInvalid, RequestTimeout
 from recast.rpc.access import Access
-from recast.rpc.call import Call, Method
-from recast.rpc.field_rules import check_message
+from recast.rpc.call import Call, Method, current_caller
+from recast.rpc.field_rules import check_message, check_projects
 from recast.rpc.identity import Verifier
 from recast.rpc.limits import Limits, PeerCalls
 from recast.rpc.threads import HandlerThreads
@@ -57,12 +57,17 @@ class Endpoint:
             raise TypeError(f"{method.name} takes a stream of requests: it must be an async function")
 
     def parse(self, raw: bytes) -> Message:
-        """The request; RequestInvalid when it cannot be parsed, or breaks a field's rule."""
+        """The request; RequestInvalid when it cannot be parsed, or breaks a field's rule.
+
+        ProjectNotFound when it names a resource of another project than the caller's.
+        """
         try:
             request: Message = self._deserialize(raw)
         except DecodeError as problem:
             raise RequestInvalid(problem=f"the request cannot be read: {problem}") from None
         check_message(request)
+        if not self.is_open:
+            check_projects(request, current_caller().project)
         return request
 
     def serialize(self, answer: Message | bytes) -> bytes:

@@ -8,6 +8,7 @@ from recast.faults import FieldViolation, RequestInvalid
 _SEGMENT = r"[a-z0-9][a-z0-9-]{0,62}"
 _NAME = re.compile(rf"projects/({_SEGMENT})/([a-z]+)/({_SEGMENT})")
 _PARENT = re.compile(rf"projects/({_SEGMENT})")
+_OF_PROJECT = re.compile(r"projects/([^/]*)(/.*)?", re.DOTALL)
 
 
 class ResourceName(NamedTuple):
@@ -37,3 +38,9 @@ def parse_parent(text: str, field: str = "parent") -> str:
         problem = f"must look like projects/{{project}}, not {text!r}"
         raise RequestInvalid(problem=f"{field} {problem}", fields=[FieldViolation(field, problem)])
     return found.group(1)
+
+
+def project_of(text: str) -> str | None:
+    """The project of a text in the form of a resource name, of whatever collection; None for other texts."""
+    found = _OF_PROJECT.fullmatch(text)
+    return found.group(1) if found else None

@@ -1,7 +1,7 @@
 """A service's gRPC server: its port, its methods, health, reflection, and a shutdown that drops no call."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import grpc
@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from recast.contracts import descriptor_set
 from recast.rpc import health
-from recast.rpc.access import Access
+from recast.rpc.access import Access, access_by_method
 from recast.rpc.event_loop import run_in_loop
 from recast.rpc.health import Health
 from recast.rpc.identity import Verifier
@@ -42,12 +42,16 @@ _OPTIONS = (
 
 @dataclass(frozen=True)
 class Registration:
-    """A servicer, the generated function that adds it, its service's full name, and its allowed callers."""
+    """A servicer, the generated function that adds it, and its service's full name.
+
+    `people` may call every method of it; `peers` has, for each peer, the methods that it may call.
+    """
 
     service: str
     add: Callable[..., None]
     servicer: object
-    access: Access
+    people: Access
+    peers: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 class Server:
@@ -72,7 +76,12 @@ class Server:
         """`serves`: whether it answers calls beside health. `reflection`: whether it serves the contracts."""
         if not serves:
             registrations = []
-        access = {each.service: each.access for each in registrations} | dict(methods)
+        access = {
+            name: allowed
+            for each in registrations
+            for name, allowed in access_by_method(each.service, each.people, each.peers)
+        }
+        access |= methods
         self._threads = HandlerThreads(name, limits)
         self._incoming = Incoming(f"{name}.recast", verifier, access, self._threads, limits)
         for each in registrations:

@@ -21,7 +21,7 @@ from recast.ecs.v1 import server_service_pb2_grpc as ecs_grpc
 from recast.imagelock.v1 import image_lock_service_pb2_grpc as lock_grpc
 from recast.ims.v1 import image_service_pb2 as ims
 from recast.ims.v1 import image_service_pb2_grpc as ims_grpc
-from recast.rpc.access import OPERATORS, PEOPLE, people_and, services
+from recast.rpc.access import NOBODY, OPERATORS, PEOPLE
 from recast.rpc.channel import connect
 from recast.rpc.identity import Caller, Signer, Verifier, create_keys
 from recast.rpc.server import Registration, Server
@@ -127,13 +127,15 @@ def make_server(handlers: Handlers, keys: Path, **settings: Any) -> Server:
                 "recast.csbs.v1.BackupService",
                 csbs_grpc.add_BackupServiceServicer_to_server,
                 handlers,
-                people_and("ims"),
+                PEOPLE,
+                {"ims": ("GetBackup",)},
             ),
             Registration(
                 "recast.imagelock.v1.ImageLockService",
                 lock_grpc.add_ImageLockServiceServicer_to_server,
                 handlers,
-                services("ims"),
+                NOBODY,
+                {"ims": ("LockBackup", "ConfirmLock")},
             ),
             Registration(
                 "recast.ecs.v1.ServerService",

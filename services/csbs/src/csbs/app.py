@@ -24,7 +24,8 @@ from recast.database import Database
 from recast.imagelock.v1 import image_eligibility_service_pb2_grpc, image_lock_service_pb2_grpc
 from recast.migrations.migrate import migrate
 from recast.operations import Expiries, Operations, OperationsServicer, Schedule, Waits, Worker
-from recast.rpc.access import people_and, services
+from recast.operations.peer import FOLLOWING
+from recast.rpc.access import NOBODY, PEOPLE
 from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
@@ -75,25 +76,29 @@ class App:
                     "recast.csbs.v1.BackupService",
                     backup_service_pb2_grpc.add_BackupServiceServicer_to_server,
                     Backups(database, operations, servers, now, new_id),
-                    people_and("ims"),
+                    PEOPLE,
+                    {"ims": ("CreateBackup", "GetBackup", "DeleteBackup")},
                 ),
                 Registration(
                     "recast.imagelock.v1.ImageEligibilityService",
                     image_eligibility_service_pb2_grpc.add_ImageEligibilityServiceServicer_to_server,
                     ImageEligibility(database, settings.require_available),
-                    people_and("ims"),
+                    PEOPLE,
+                    {"ims": ("CheckImageEligibility",)},
                 ),
                 Registration(
                     "recast.imagelock.v1.ImageLockService",
                     image_lock_service_pb2_grpc.add_ImageLockServiceServicer_to_server,
                     ImageLocks(database, chunks, settings.require_available, now),
-                    services("ims"),
+                    NOBODY,
+                    {"ims": ("LockBackup", "ConfirmLock", "ReleaseLock", "GetBackupContent")},
                 ),
                 Registration(
                     "google.longrunning.Operations",
                     operations_pb2_grpc.add_OperationsServicer_to_server,
                     OperationsServicer(operations, Waits(operations)),
-                    people_and("ims"),
+                    PEOPLE,
+                    {"ims": FOLLOWING},
                 ),
             ],
             server_credentials(settings),

@@ -39,7 +39,8 @@ from recast.ecs.v1 import (
 )
 from recast.migrations.migrate import migrate
 from recast.operations import Expiries, Operations, OperationsServicer, Schedule, Waits, Worker, Workflow
-from recast.rpc.access import OPERATORS, PEOPLE, people_and, services
+from recast.operations.peer import FOLLOWING
+from recast.rpc.access import NOBODY, OPERATORS, PEOPLE
 from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
@@ -102,19 +103,30 @@ class App:
                     "recast.ecs.v1.BackupSourceService",
                     backup_source_service_pb2_grpc.add_BackupSourceServiceServicer_to_server,
                     BackupSources(database, operations, waits, freezing, now),
-                    services("csbs"),
+                    NOBODY,
+                    {
+                        "csbs": (
+                            "DescribeServer",
+                            "FreezeServer",
+                            "ExportDisks",
+                            "ThawServer",
+                            "RestoreDisks",
+                        )
+                    },
                 ),
                 Registration(
                     "recast.ecs.v1.ImageSourceService",
                     image_source_service_pb2_grpc.add_ImageSourceServiceServicer_to_server,
                     ImageSources(database, now),
-                    services("ims"),
+                    NOBODY,
+                    {"ims": ("HoldServer", "FreeServer")},
                 ),
                 Registration(
                     "google.longrunning.Operations",
                     operations_pb2_grpc.add_OperationsServicer_to_server,
                     OperationsServicer(operations, waits),
-                    people_and("csbs"),
+                    PEOPLE,
+                    {"csbs": FOLLOWING},
                 ),
             ],
             server_credentials(settings),

@@ -25,7 +25,7 @@ from recast.ims.v1 import image_service_pb2_grpc, provisioning_service_pb2_grpc
 from recast.migrations.migrate import migrate
 from recast.operations import Expiries, Operations, OperationsServicer, Schedule, Waits, Worker
 from recast.preparation import Inspector
-from recast.rpc.access import PEOPLE, services
+from recast.rpc.access import NOBODY, PEOPLE
 from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
 from recast.rpc.process import server_credentials
@@ -92,7 +92,8 @@ class App:
                     "recast.ims.v1.ProvisioningService",
                     provisioning_service_pb2_grpc.add_ProvisioningServiceServicer_to_server,
                     Provisioning(database, backups, chunks, now),
-                    services("ecs"),
+                    NOBODY,
+                    {"ecs": ("ResolveImage", "PinImage", "UnpinImage")},
                 ),
                 Registration(
                     "google.longrunning.Operations",

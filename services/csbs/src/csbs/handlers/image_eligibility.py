@@ -10,11 +10,11 @@ from csbs.domain.refusals import BackupNotFound
 from csbs.storage import backups
 from csbs.storage.tables import BackupRow
 from recast.database import Database
-from recast.faults import FieldViolation, Refusal, RequestInvalid, all_of
+from recast.faults import Refusal, all_of
 from recast.imagelock.v1 import image_eligibility_service_pb2 as pb
 from recast.imagelock.v1 import image_eligibility_service_pb2_grpc as grpc_pb
 from recast.rpc.call import enter_project
-from recast.rpc.names import parse_name, parse_parent
+from recast.rpc.names import parse_parent
 from recast.rpc.status import status_from_refusal
 
 
@@ -28,8 +28,7 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
     def CheckImageEligibility(
         self, request: pb.CheckImageEligibilityRequest, context: grpc.ServicerContext
     ) -> pb.CheckImageEligibilityResponse:
-        project = enter_project(parse_parent(request.parent))
-        _check_projects(request, project)
+        enter_project(parse_parent(request.parent))
         with self.database.read() as session:
             rows = backups.find(session, request.backups)
         return pb.CheckImageEligibilityResponse(
@@ -47,16 +46,6 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
             server=row.server,
             sealed=row.state in SEALED,
         )
-
-
-def _check_projects(request: pb.CheckImageEligibilityRequest, project: str) -> None:
-    for number, name in enumerate(request.backups):
-        field = f"backups[{number}]"
-        if parse_name(name, "backups", field).project != project:
-            problem = f"is not of the parent, {request.parent}"
-            raise RequestInvalid(
-                problem=f"{field}: {name} {problem}", fields=[FieldViolation(field, problem)]
-            )
 
 
 def _statuses(refusals: list[Refusal]) -> list[status_pb2.Status]:
