@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 from google.protobuf import descriptor_pb2, message_factory, symbol_database
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
@@ -85,6 +86,15 @@ class Rpc:
             stream = channel.stream_unary(path, type(request).SerializeToString, answer.FromString)
             return stream(iter([request]))
         return channel.unary_unary(path, type(request).SerializeToString, answer.FromString)(request)
+
+    def call_raw(self, channel: grpc.Channel, token: str, request: bytes) -> None:
+        """Calls it over a bare channel with bytes that need not be a request."""
+        path = f"/{self.method.containing_service.full_name}/{self.name}"
+        metadata = (("authorization", f"Bearer {token}"),)
+        if self.method.client_streaming:
+            channel.stream_unary(path)(iter([request]), metadata=metadata)
+        else:
+            channel.unary_unary(path)(request, metadata=metadata)
 
     def client(self, tenant: Tenant) -> Recast:
         """A client of the project that may call it."""
