@@ -1,6 +1,10 @@
 """The reasons why a stack does not run, as messages for people."""
 
+import os
 from pathlib import Path
+
+_FULL_BYTES = 1 << 20
+"""With less a service may be unable to open its database."""
 
 
 class StackProblem(Exception):
@@ -29,4 +33,13 @@ class ServiceNotServing(StackProblem):
 
     def __init__(self, service: str, what: str, log: Path, tail: str) -> None:
         log_text = f"the end of {log}:\n{tail}" if tail else f"{log} is empty"
-        super().__init__(f"{service} {what}; {log_text}")
+        super().__init__(f"{service} {what}; {log_text}{_storage_text(log.parent)}")
+
+
+def _storage_text(folder: Path) -> str:
+    """A full storage as a reason: no log could say it."""
+    room = os.statvfs(folder)
+    free = room.f_bavail * room.f_frsize
+    if free >= _FULL_BYTES:
+        return ""
+    return f"\nthe storage of {folder} is full, {free} bytes are free: free some space, then start it again"

@@ -5,12 +5,14 @@ before it commits. Threads of one process queue on a process lock first: SQLite 
 up to 100 ms.
 """
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
 
 from recast.faults import Unavailable
 
@@ -49,6 +51,11 @@ def open_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
     return engine
+
+
+def is_full(problem: OperationalError) -> bool:
+    """Whether the storage has no room for a write."""
+    return getattr(problem.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 class WriteQueue:

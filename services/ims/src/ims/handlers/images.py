@@ -78,7 +78,7 @@ class Images(grpc_pb.ImageServiceServicer):
             eligibility = self.backups.check(project, request.backup)
             server, is_finished = eligibility.server, eligibility.sealed
         enter_project(parse_name(server, "servers", "server").project)
-        with self.database.write() as tx:
+        with self.database.write(takes_space=True) as tx:
             if answer := find_replay(tx.session, project, request, pb.CreateImageResponse):
                 return answer
             row = images.new_row(
