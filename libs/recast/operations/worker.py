@@ -13,6 +13,7 @@ from sqlalchemy import Select, literal, select, text, update
 
 from recast.faultpoints import within
 from recast.faults import Cancelled, Internal, Kind, Refusal
+from recast.operations.clocks import shorten_leases
 from recast.operations.lease import Lease, LeaseLost
 from recast.operations.registry import Operations
 from recast.operations.tables import OperationRow, State
@@ -154,6 +155,7 @@ class Worker:
         with self._database.read() as session:
             waiting = session.connection().execute(self._claimable().limit(2)).all()
         if not waiting:
+            shorten_leases(self._database, self._lease_seconds)
             return None
         with self._database.write() as tx:
             oldest = self._claimable().limit(1).with_for_update(skip_locked=True)
