@@ -75,7 +75,7 @@ test-long: setup postgres ## Run the tests that take over 10 s or start processe
 	$(PYTEST) $(LONG)
 
 .PHONY: test-all
-test-all: check test-long test-postgresql demo test-e2e test-crash test-faults ## Run every test (an hour)
+test-all: check test-long test-postgresql demo test-e2e test-crash test-faults test-reverts ## Run every test (an hour)
 
 .PHONY: test-postgresql
 test-postgresql: setup postgres ## Run the three services' tests on PostgreSQL
@@ -89,6 +89,10 @@ test-crash: setup ## Kill each service at every point of every kind of work, and
 test-faults: setup postgres ## Inject faults into disks, network and power; race, retry and cancel; check that nothing is lost
 	@scripts/need build-essential cc
 	$(PYTEST) tests/faults $(PART)
+
+.PHONY: test-reverts
+test-reverts: setup postgres ## Take back the fix of each known fault, alone, and see its tests fail (FAULT=FAULT-F08)
+	$(BIN)/python -m tests.reverts $(FAULT) $(PART)
 
 .PHONY: test-model
 test-model: setup ## Compare the services with their model by random requests (SEED=1 STEPS=10000)
@@ -149,7 +153,7 @@ seed: setup ## Put the demo's data into the services that `make up` runs
 	$(BIN)/python -m tests.demo.seed
 
 .PHONY: rules
-rules: setup ## Print the 64 rules, with the definition and the tests of each
+rules: setup ## Print the 68 rules, with the definition and the tests of each
 	@$(BIN)/python -m tests.repo.rules_matrix
 
 .PHONY: bench

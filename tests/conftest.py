@@ -19,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     seed of the requests made at random, by default of the commit.
     """
     parser.addoption("--prove", metavar="RULE", default="", help="only the tests that prove a rule, like R35")
+    parser.addoption("--fault", metavar="FAULT", default="", help="only the tests of a fault, like FAULT-F08")
     parser.addoption(
         "--databases",
         choices=["sqlite", "postgresql"],
@@ -49,6 +50,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     selected = list(items)
     if rule := config.getoption("--prove"):
         selected = [item for item in selected if any(rule in mark.args for mark in item.iter_markers("rule"))]
+    if fault := config.getoption("--fault"):
+        selected = [
+            item for item in selected if any(fault in mark.args for mark in item.iter_markers("fault"))
+        ]
     if config.getoption("--third") != Third():
         chosen = set(_third_of(selected, config.getoption("--third")))
         selected = [item for item in selected if item in chosen]

@@ -47,21 +47,22 @@ class PostgresqlServer:
 
     def _run(self, name: str, *arguments: str) -> None:
         program = [_program(name), *arguments]
-        done = subprocess.run(
-            program,
-            user=self._user,
-            group=pwd.getpwnam(self._user).pw_gid if self._user else None,
-            extra_groups=[] if self._user else None,
-            cwd=self._folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if name == "initdb" else subprocess.DEVNULL,
-            stderr=subprocess.STDOUT if name == "initdb" else subprocess.DEVNULL,
-            check=False,
-        )
+        output = self._folder / "output"  # no pipe: the server would inherit it
+        with output.open("wb") as written:
+            done = subprocess.run(
+                program,
+                user=self._user,
+                group=pwd.getpwnam(self._user).pw_gid if self._user else None,
+                extra_groups=[] if self._user else None,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=written,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
         if done.returncode != 0:
             log = self._folder / "log"
-            output = done.stdout.decode() if done.stdout else log.read_text() if log.exists() else ""
-            pytest.fail(f"{name} failed: {output}")
+            pytest.fail(f"{name} failed: {output.read_text()}{log.read_text() if log.exists() else ''}")
 
     def start(self) -> None:
         """Makes the server's files and starts it."""

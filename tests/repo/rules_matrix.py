@@ -1,4 +1,4 @@
-"""The 64 rules: the place where each is kept, and the tests that prove it.
+"""The 68 rules: the place where each is kept, and the tests that prove it.
 
 `make rules` prints it; test_rules.py holds the build to it.
 """

@@ -132,6 +132,7 @@ def test_of_sixteen_images_at_once_one_stands(backed: Tenant) -> None:
     request = ims_pb.ListImagesRequest(
         parent=backed.parent, filter=f'source_backup = "{backed.backup("race")}"'
     )
+    backed.wait_until_idle("ims")  # refused by their answers, the others are undone
     images = backed.recast.images.ListImages(request).images
     assert [state_of(image) for image in images] == ["NORMAL"]
     assert backed.get_backup("race").image == images[0].name

@@ -37,6 +37,7 @@ def running(main: Tenant) -> Tenant:
 
 
 @pytest.mark.rule("R03", "R04")
+@pytest.mark.fault("FAULT-W01")
 def test_a_backup_is_creating_then_marked_then_available(running: Tenant) -> None:
     """The answer has CREATING; the mark comes when the last disk is frozen, not before; AVAILABLE comes at
     the end.
@@ -45,8 +46,11 @@ def test_a_backup_is_creating_then_marked_then_available(running: Tenant) -> Non
     with running.cloud.chunks_held("csbs", "main"):
         with busy(last):
             answer = running.start_backup("steps", "live")
+            waits = until(lambda: running.metadata(answer.operation, "csbs").last_retry_reason, "the freeze")
+            assert running.disk("live-data-1") in waits
+            assert str(running.cloud.root) not in waits
             first = running.path(running.disk("live-system")).parent
-            until(lambda: list(first.glob("frozen-*")), "the first disk's freeze")
+            assert not list(first.glob("frozen-*"))  # no disk before all can be
             backup = running.get_backup("steps")
             assert (state_of(answer.backup), state_of(backup), backup.image_ready) == (
                 "CREATING",

@@ -1,8 +1,8 @@
 """One disk: its layers, its freeze, its deletion. FORMAT.md gives the order of the steps."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from recast.diskimage import qemu_img
@@ -10,18 +10,19 @@ from recast.diskimage.bases import Bases
 from recast.diskimage.chain import Chain, read_chain
 from recast.diskimage.durable import Step, durably_written, locked, sync_path
 from recast.diskimage.errors import (
-    DiskBusy,
     DiskFrozen,
     DiskImageError,
     DiskNotFound,
-    FreezeEnded,
     FreezeNotFound,
     SizeRefused,
 )
+from recast.diskimage.freezing import freeze_disks
+from recast.diskimage.locking import disk_locked
 from recast.diskimage.names import ACTIVE, NEXT, checked_id, checked_size, layer_name, mark_name
 from recast.diskimage.new_disks import NewDisk, create_disks, new_folder, remove_folder
-from recast.diskimage.problems import left_over, problems
+from recast.diskimage.problems import problems, sweep
 from recast.diskimage.reader import DiskReader, joined, open_chain
+from recast.diskimage.writer_lock import writers_excluded
 
 
 class DiskFolder:
@@ -76,37 +77,16 @@ class DiskFolder:
         A repeat does nothing. Raises DiskFrozen while another freeze awaits its thaw, FreezeEnded once this
         freeze was thawed.
         """
-        checked_id(freeze_id)
-        with self._locked(exclusive=True) as lock:
-            chain = read_chain(self.path)
-            if chain.unmerged_freeze == freeze_id:
-                sync_path(self.path)  # an earlier attempt may have been killed before its sync
-                return
-            if chain.unmerged_freeze is not None:
-                raise DiskFrozen(self.disk_id, chain.unmerged_freeze)
-            if freeze_id in chain.freeze_ids:
-                raise FreezeEnded(self.disk_id, freeze_id)
-            self._refuse_writer()
-            self._sweep(chain)
-            layer = self.path / layer_name(freeze_id)
-            layer.hardlink_to(self.active_path)
-            self._step("freeze.linked")
-            (self.path / mark_name(freeze_id)).touch()
-            self._step("freeze.marked")
-            overlay = self.path / NEXT
-            with durably_written(overlay):
-                qemu_img.create_overlay(overlay, chain.size_bytes, (layer.name, "qcow2"), keep_open=[lock])
-            self._step("freeze.overlay_made")
-            self._switch_to(overlay, "freeze", also_durable=layer)
+        freeze_disks([self.path], freeze_id, self._step)
 
     def thaw(self, freeze_id: str) -> None:
         """Merge a freeze into the private layer beneath it. Does nothing for an unknown or thawed one."""
         checked_id(freeze_id)
-        with self._locked(exclusive=True) as lock:
+        with disk_locked(self.path, exclusive=True) as lock:
             chain = read_chain(self.path)
             if chain.unmerged_freeze == freeze_id:
                 self._merge(chain, lock)
-            self._sweep(read_chain(self.path))
+            sweep(read_chain(self.path))
             sync_path(self.path)  # always: an earlier attempt may have been killed before its sync
 
     def _merge(self, chain: Chain, lock: int) -> None:
@@ -131,7 +111,7 @@ class DiskFolder:
     def resize(self, size_bytes: int) -> None:
         """Grow the disk; the new space is zeros. A smaller size: SizeRefused. The same: nothing to do."""
         checked_size(size_bytes)
-        with self._locked(exclusive=True) as lock:
+        with disk_locked(self.path, exclusive=True) as lock:
             current = read_chain(self.path).size_bytes
             if size_bytes < current:
                 raise SizeRefused(f"disk {self.disk_id} of {current} bytes cannot shrink to {size_bytes}")
@@ -146,24 +126,22 @@ class DiskFolder:
 
         At every instant the disk is whole, old or new. Raises DiskFrozen while a freeze awaits its thaw.
         """
-        with self._locked(exclusive=True), self._bases.held(base):
+        with disk_locked(self.path, exclusive=True), self._bases.held(base), self._writers_excluded():
             frozen_by = self._unmerged_freeze_if_readable()
             if frozen_by is not None:
                 raise DiskFrozen(self.disk_id, frozen_by)
-            self._refuse_writer()
             overlay = self.path / NEXT
             overlay.unlink(missing_ok=True)  # of a killed attempt
             self._bases.write_overlay(overlay, size_bytes, base)
             self._step("replace.built")
-            self._switch_to(overlay, "replace")
-            self._sweep(read_chain(self.path))
+            self._switch_to(overlay)
+            sweep(read_chain(self.path))
             self._step("replace.swept")
 
     def delete(self) -> None:
         """Remove the disk, and leftovers of killed attempts to make or remove it. No disk: nothing to do."""
         gone = self.path.parent / f".gone-{self.disk_id}"
-        with suppress(DiskNotFound), self._locked(exclusive=True):
-            self._refuse_writer()
+        with suppress(DiskNotFound), disk_locked(self.path, exclusive=True), self._writers_excluded():
             remove_folder(gone)  # of an earlier disk with this id
             # One rename, so that a disk's folder is always whole.
             self.path.rename(gone)
@@ -178,7 +156,7 @@ class DiskFolder:
 
     def reader(self) -> DiskReader:
         """Open the present content of a disk that no server writes until the reader is closed."""
-        with self._locked(exclusive=False):
+        with disk_locked(self.path, exclusive=False):
             return _open(read_chain(self.path).files())
 
     def frozen_reader(self, freeze_id: str, watch: qemu_img.Watch | None = None) -> DiskReader:
@@ -186,7 +164,7 @@ class DiskFolder:
 
         `watch` is called periodically while its extents are read, and may raise.
         """
-        with self._locked(exclusive=False):
+        with disk_locked(self.path, exclusive=False):
             return _open(self._frozen_chain(freeze_id).files()[1:], watch)
 
     def changed_extents(self, freeze_id: str, watch: qemu_img.Watch | None = None) -> list[tuple[int, int]]:
@@ -195,7 +173,7 @@ class DiskFolder:
         In bytes, ascending, in whole clusters of 64 KiB. For a disk's first freeze: since its creation.
         Raises FreezeNotFound. `watch` is called periodically, and may raise.
         """
-        with self._locked(exclusive=False):
+        with disk_locked(self.path, exclusive=False):
             path, image_format = self._frozen_chain(freeze_id).files()[1]
             entries = qemu_img.map_image(path, image_format, watch=watch)
             return list(joined((e.start, e.length) for e in entries if e.depth == 0 and e.is_present))
@@ -203,7 +181,7 @@ class DiskFolder:
     def check(self) -> list[str]:
         """Return the disk's problems, one sentence each, for people; empty when there are none."""
         try:
-            with self._locked(exclusive=False):
+            with disk_locked(self.path, exclusive=False):
                 return [
                     f"disk {self.disk_id}: {problem}"
                     for problem in problems(read_chain(self.path), self._bases)
@@ -211,30 +189,20 @@ class DiskFolder:
         except DiskImageError as error:
             return [str(error)]
 
-    def _switch_to(self, overlay: Path, action: str, also_durable: Path | None = None) -> None:
-        """Make a finished overlay the active layer: the instant of a freeze, or of a replacement."""
-        if also_durable is not None:
-            sync_path(also_durable)  # unflushed writes of the guest belong to the point in time
+    def _switch_to(self, overlay: Path) -> None:
+        """Make a finished overlay the active layer."""
         sync_path(overlay)
         sync_path(self.path)  # the names in the overlay's chain are durable before the overlay is the disk
-        self._step(f"{action}.durable")
+        self._step("replace.durable")
         overlay.rename(self.active_path)
         sync_path(self.path)
-        self._step(f"{action}.switched")
+        self._step("replace.switched")
 
-    def _sweep(self, chain: Chain) -> None:
-        """Remove leftovers of killed actions beside the chain and its mark."""
-        for name in left_over(chain):
-            (self.path / name).unlink()
-
-    def _refuse_writer(self) -> None:
-        """Raise DiskBusy while a hypervisor has the disk open: it would go on writing to that file."""
-        try:
-            qemu_img.info(self.active_path, "qcow2")
-        except DiskBusy:
-            raise
-        except DiskImageError:
-            return  # damaged: no hypervisor has it open, and replace or delete repairs it
+    def _writers_excluded(self) -> AbstractContextManager[None]:
+        """Exclude hypervisors: one would go on writing to the file that it has open."""
+        if not self.active_path.exists():  # damaged: no hypervisor has it open, and replace repairs it
+            return nullcontext()
+        return writers_excluded(self.active_path, self.disk_id)
 
     def _unmerged_freeze_if_readable(self) -> str | None:
         try:
@@ -249,15 +217,6 @@ class DiskFolder:
         if chain.unmerged_freeze != checked_id(freeze_id):
             raise FreezeNotFound(self.disk_id, freeze_id)
         return chain
-
-    @contextmanager
-    def _locked(self, *, exclusive: bool) -> Iterator[int]:
-        with ExitStack() as stack:
-            try:
-                lock = stack.enter_context(locked(self.path, exclusive=exclusive))
-            except FileNotFoundError:
-                raise DiskNotFound(self.disk_id) from None
-            yield lock
 
 
 def _open(

@@ -75,7 +75,7 @@ def locked(path: Path, *, exclusive: bool, wait: bool = False) -> Iterator[int]:
             # `wait` is only for brief holders: a merge of gigabytes is better retried.
             fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise DiskBusy(f"{path} is in use by another action") from None
+            raise DiskBusy(f"{path.name} is in use by another action") from None
         if not is_open_at(fd, path):
             raise FileNotFoundError(path)  # it was renamed or removed before the lock was taken
         yield fd

@@ -29,7 +29,14 @@ class OutOfSpace(DiskImageError):
 
 
 class DiskBusy(DiskImageError):
-    """Another process or thread is using the files. Retryable: nothing was changed."""
+    """Another process or thread is using the files. Retryable: nothing was changed.
+
+    `disk_id` is the disk, where it is known. The message names no path: it is shown to tenants.
+    """
+
+    def __init__(self, message: str, disk_id: str = "") -> None:
+        super().__init__(message)
+        self.disk_id = disk_id
 
 
 class NameRefused(DiskImageError):

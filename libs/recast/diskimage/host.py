@@ -8,6 +8,7 @@ from recast.diskimage.chain import read_chain
 from recast.diskimage.disk_folder import DiskFolder
 from recast.diskimage.durable import Step, no_step
 from recast.diskimage.errors import DiskNotFound
+from recast.diskimage.freezing import freeze_disks
 from recast.diskimage.names import ACTIVE, checked_id
 from recast.diskimage.new_disks import NewDisk, create_disks
 
@@ -42,6 +43,10 @@ class DiskHost:
         repeat makes the rest. Raises SizeRefused, BaseNotFound.
         """
         create_disks(self._disks, self._bases, new_disks, self._step)
+
+    def freeze_disks(self, disk_ids: Sequence[str], freeze_id: str) -> None:
+        """Freeze several disks at one instant; see `freezing`."""
+        freeze_disks([self._disks / checked_id(disk_id) for disk_id in disk_ids], freeze_id, self._step)
 
     def base_names(self) -> list[str]:
         """Return the names of all bases, sorted."""

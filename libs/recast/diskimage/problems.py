@@ -17,6 +17,12 @@ def left_over(chain: Chain) -> list[str]:
     return sorted(name for name in _beside(chain) if is_ours(name))
 
 
+def sweep(chain: Chain) -> None:
+    """Remove leftovers of killed actions beside the chain and its mark."""
+    for name in left_over(chain):
+        (chain.folder / name).unlink()
+
+
 def problems(chain: Chain, bases: Bases) -> Iterator[str]:
     """Yield each problem of a disk whose chain can be read; none when it is healthy."""
     for name in sorted(_beside(chain)):

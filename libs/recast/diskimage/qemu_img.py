@@ -67,11 +67,16 @@ def create_overlay(
     _run(["create", "-q", "-f", "qcow2", *backed, path, str(size_bytes)], keep_open=keep_open)
 
 
-def commit(path: Path, into: Path, *, keep_open: Sequence[int] = ()) -> None:
-    """Write the data of the qcow2 `path` into `into` beneath it, and grow `into` to its size."""
+def commit(path: Path, into: Path, *, keep_open: Sequence[int] = (), is_locked: bool = False) -> None:
+    """Write the data of the qcow2 `path` into `into` beneath it, and grow `into` to its size.
+
+    `is_locked`: the caller excludes writers of `path` by QEMU's locks, which this qemu-img then leaves alone.
+    """
+    options = f"driver=qcow2,file.driver=file,file.locking=off,file.filename={str(path).replace(',', ',,')}"
+    opened = ["--image-opts", options] if is_locked else ["-f", "qcow2", path]
     # -d leaves `path` unchanged: emptying it would be useless, and unsafe while the chain needs it.
     _run(
-        ["commit", "-q", "-d", "-f", "qcow2", "-b", into, path],
+        ["commit", "-q", "-d", "-b", into, *opened],
         timeout=_seconds_to_move(path.stat().st_blocks * 512),
         keep_open=keep_open,
     )
@@ -271,7 +276,7 @@ def _outcome(child: subprocess.Popen[bytes], timeout: float, watch: Watch | None
 def _failure(command: str, code: int, stderr: str) -> DiskImageError:
     first_line = next((line for line in stderr.splitlines() if line.strip()), f"ended with code {code}")
     if "Failed to get" in stderr and "lock" in stderr:
-        return DiskBusy(first_line)
+        return DiskBusy("another program, such as a hypervisor, has its file open")
     # qemu-img convert's message; SIGXCPU: decompression took more than the limit for honest content.
     if "error while reading" in stderr or code == -signal.SIGXCPU:
         return SourceUnreadable(f"qemu-img {command}: {first_line.removeprefix('qemu-img: ')}")

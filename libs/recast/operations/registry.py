@@ -13,10 +13,11 @@ from sqlmodel import Session, select
 
 from recast.contracts.times import put_time
 from recast.database import Database, Transaction
-from recast.faults import OperationNotFound, OperationRunning
+from recast.faults import OperationNotFound, OperationRunning, Refusal
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.tables import OperationRow, State
 from recast.operations.wakeup import Wakeup
+from recast.reservations import RELEASED
 
 _TABLE: Any = OperationRow.__table__  # type: ignore[attr-defined]
 
@@ -69,6 +70,34 @@ class Operations:
         tx.session.add(row)
         tx.after_commit(self.wakeup.notify)
         return operation_from_row(row)
+
+    def reserve(self, operation: operations_pb2.Operation, take: Callable[[OperationRow], None]) -> None:
+        """Reserves at peers what the work needs, before the answer to the request that recorded the work.
+
+        `take` is called for the work, or for each of its children; the work takes the same, under its own
+        id, which is the reservation's. Whoever has the answer may rely on it. Nothing is reserved for work
+        that has ended. A refusal is raised: the work meets it too, and fails. After UNAVAILABLE the caller
+        repeats the request, which finds the same work.
+        """
+        name = operation.name.rpartition("/")[2]
+        with self.database.read() as session:
+            query = select(OperationRow).where(or_(_TABLE.c.id == name, _TABLE.c.parent == name))
+            rows = session.exec(query).all()
+        parents = {row.parent for row in rows}
+        for row in rows:
+            if row.ended or row.id in parents:
+                continue
+            try:
+                take(row)
+            except Refusal as refusal:
+                if refusal.reason in RELEASED or self._has_succeeded(row.id):
+                    continue  # the work was faster: it has what it needed, and has released it
+                raise
+
+    def _has_succeeded(self, operation_id: str) -> bool:
+        with self.database.read() as session:
+            row = session.get(OperationRow, operation_id)
+            return row is not None and row.ended and row.error is None
 
     def find(self, session: Session, project: str, operation_id: str) -> OperationRow:
         """The row, or OperationNotFound."""

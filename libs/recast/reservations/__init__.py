@@ -10,7 +10,10 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from recast.faults import Refusal
 
-__all__ = ["Release", "Reservation", "Reserved", "held", "plan_release", "take"]
+__all__ = ["RELEASED", "Release", "Reservation", "Reserved", "held", "plan_release", "take"]
+
+RELEASED = frozenset({"LOCK_RELEASED", "PIN_RELEASED", "HOLD_RELEASED"})
+"""The reasons of a peer's refusal to reserve again what was released."""
 
 
 class Reserved(Protocol):

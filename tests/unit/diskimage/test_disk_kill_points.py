@@ -66,6 +66,18 @@ def make_thawed_and_other_base(host: DiskHost) -> None:
     make_base(host)
 
 
+def make_thawed_and_other_disk(host: DiskHost) -> None:
+    """Bring disk d1 to rest, beside a disk that was never frozen."""
+    make_thawed(host)
+    host.disk("d2").create(MIB, None)
+
+
+def make_half_frozen(host: DiskHost) -> None:
+    """Leave a freeze of two disks as a killed attempt leaves it: d1 is frozen, d2 is not."""
+    make_thawed_and_other_disk(host)
+    host.disk("d1").freeze("f2")
+
+
 def make_base_with_template(host: DiskHost) -> None:
     """Leave a base that no disk uses, with its template."""
     make_base(host)
@@ -93,6 +105,7 @@ SCENARIOS = [
     ),
     Scenario("first freeze", make_disk, lambda host: host.disk("d1").freeze("f1")),
     Scenario("later freeze", make_thawed, lambda host: host.disk("d1").freeze("f2")),
+    Scenario("freeze of two", make_thawed_and_other_disk, lambda host: host.freeze_disks(["d1", "d2"], "f2")),
     Scenario("first thaw", make_frozen, lambda host: host.disk("d1").thaw("f1")),
     Scenario("later thaw", make_frozen_again, lambda host: host.disk("d1").thaw("f2")),
     Scenario("resize", make_frozen, lambda host: host.disk("d1").resize(5 * MIB)),
@@ -165,7 +178,8 @@ def test_every_step_stands_in_the_format_document(host, root):
     """FORMAT.md's table lists exactly the steps that actions take."""
     record = RecordsSteps()
     host = DiskHost(root, step=record)
-    make_frozen_again(host)
+    make_half_frozen(host)
+    host.freeze_disks(["d1", "d2"], "f2")
     make_base(host)
     disk = host.disk("d1")
     disk.thaw("f2")

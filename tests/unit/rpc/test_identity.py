@@ -5,13 +5,17 @@ import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from recast.faults import Kind, RequestInvalid, TokenInvalid
+from recast.csbs.v1.backup_service_pb2 import GetBackupRequest
+from recast.csbs.v1.backup_service_pb2_grpc import BackupServiceStub
+from recast.faults import Kind, Refusal, RemoteRefusal, RequestInvalid, TokenInvalid
+from recast.rpc.channel import connect
 from recast.rpc.identity import Caller, ServiceTokens, Signer, Verifier, acting_for, create_keys
 from recast.rpc.status import refusal_from_status, status_from_refusal
 from recast.rpc.trust import Keys, TrustFile
@@ -191,6 +195,21 @@ class TestClocks:
         arrived = refusal_from_status(status_from_refusal(caught.value, "csbs.recast"))
         refusal = tokens.refusal(arrived)
         assert (refusal.kind, refusal.text) == (Kind.UNAVAILABLE, f"csbs refuses ims's token: {text}")
+
+    @pytest.mark.fault("FAULT-N06")
+    def test_a_call_to_a_peer_with_another_clock_is_unavailable(self, server: Any, clock: Clock) -> None:
+        """Over the wire, too: a service that is a day behind waits; a person's token is refused as before."""
+        clock.now -= DAY
+        tokens = ServiceTokens(Signer.load(server.keys / "ims.pem"), "ims", clock)
+        stub = BackupServiceStub(connect(server.target, tokens))
+        with acting_for("demo"), pytest.raises(Refusal) as caught:
+            stub.GetBackup(GetBackupRequest(name="projects/demo/backups/b"))
+        assert caught.value.kind is Kind.UNAVAILABLE
+        assert caught.value.text.endswith("clock is 24 h ahead of ims's")
+        stale = server.token(ME, now=clock.now)
+        with pytest.raises(RemoteRefusal, match="the token of me has expired, 24 h ago") as caught:
+            server.backups(stale).GetBackup(GetBackupRequest(name="projects/demo/backups/b"))
+        assert caught.value.kind is Kind.UNAUTHENTICATED
 
     @pytest.mark.fault("FAULT-N06")
     def test_an_unknown_key_is_a_reason_to_wait(self, keys: Path, tmp_path: Path, clock: Clock) -> None:

@@ -8,8 +8,9 @@ from recast.client.cli.arguments import pair, update_mask
 from recast.client.cli.command import command, group
 from recast.client.cli.options import (
     BackupId,
-    BackupIds,
     Change,
+    CheckedBackupIds,
+    CheckedServerIds,
     Description,
     DisplayName,
     Etag,
@@ -82,14 +83,17 @@ def get(session: Session, backup: BackupId) -> None:
 
 
 @command(app, "check")
-def check(session: Session, backup_ids: BackupIds) -> None:
+def check(session: Session, backup_ids: CheckedBackupIds = None, server: CheckedServerIds = None) -> None:
     """Say for each backup whether an image can be made of it now, and if not, every rule in the way.
 
     \b
     recast backup check nightly weekly
+    recast backup check --server web
     """
     request = CheckImageEligibilityRequest(
-        parent=session.parent, backups=[session.name(each, "backups") for each in backup_ids]
+        parent=session.parent,
+        backups=[session.name(each, "backups") for each in backup_ids or []],
+        servers=[session.name(each, "servers") for each in server or []],
     )
     answer = session.recast.eligibility.CheckImageEligibility(request)
     session.show_list(answer, answer.results)

@@ -136,9 +136,17 @@ def _ids(collection: str) -> Callable[[typer.Context, str], list[str]]:
 BackupId = Annotated[
     str, typer.Argument(metavar="BACKUP", help="Its id or name.", autocompletion=_ids("backups"))
 ]
-BackupIds = Annotated[
-    list[str],
-    typer.Argument(metavar="BACKUP...", help="Their ids or names.", autocompletion=_ids("backups")),
+CheckedBackupIds = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[BACKUP]...", help="Their ids or names.", autocompletion=_ids("backups")),
+]
+CheckedServerIds = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SERVER",
+        help="A server, as of a backup made now; repeatable.",
+        autocompletion=_ids("servers"),
+    ),
 ]
 ImageId = Annotated[
     str, typer.Argument(metavar="IMAGE", help="Its id or name.", autocompletion=_ids("images"))

@@ -82,7 +82,7 @@ class App:
                 Registration(
                     "recast.imagelock.v1.ImageEligibilityService",
                     image_eligibility_service_pb2_grpc.add_ImageEligibilityServiceServicer_to_server,
-                    ImageEligibility(database, settings.require_available),
+                    ImageEligibility(database, servers, settings.require_available),
                     PEOPLE,
                     {"ims": ("CheckImageEligibility",)},
                 ),

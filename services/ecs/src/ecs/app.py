@@ -28,6 +28,7 @@ from ecs.workflows.delete_server import DeleteServer
 from ecs.workflows.detach_disk import DetachDisk
 from ecs.workflows.export_disks import ExportDisks
 from ecs.workflows.freeze_server import FreezeServer
+from ecs.workflows.image_pins import ImagePins
 from ecs.workflows.restore_disks import RestoreDisks
 from ecs.workflows.thaw_server import ThawServer
 from recast.database import Database
@@ -63,6 +64,7 @@ class App:
         tokens = ServiceTokens(Signer.load(settings.signing_key_file), "ecs")
         self._channel = connect(settings.ims_target, tokens)
         images = Images(self._channel)
+        pins = ImagePins(database, operations, images)
         self._on_host: _OnHost | None = None
         host = freezing = None
         if settings.works:
@@ -90,13 +92,13 @@ class App:
                 Registration(
                     "recast.ecs.v1.ServerService",
                     server_service_pb2_grpc.add_ServerServiceServicer_to_server,
-                    Servers(database, operations, images, now, new_id),
+                    Servers(database, operations, images, pins, now, new_id),
                     PEOPLE,
                 ),
                 Registration(
                     "recast.ecs.v1.DiskService",
                     disk_service_pb2_grpc.add_DiskServiceServicer_to_server,
-                    Disks(database, operations, images, host, now, new_id),
+                    Disks(database, operations, images, pins, host, now, new_id),
                     PEOPLE,
                 ),
                 Registration(

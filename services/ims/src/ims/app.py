@@ -85,7 +85,7 @@ class App:
                 Registration(
                     "recast.ims.v1.ImageService",
                     image_service_pb2_grpc.add_ImageServiceServicer_to_server,
-                    Images(database, operations, backups, staging, space, now, new_id),
+                    Images(database, operations, backups, servers, staging, space, now, new_id),
                     PEOPLE,
                 ),
                 Registration(

@@ -94,6 +94,7 @@ class ServerServiceServicer:
     def CreateServers(self, request, context):
         """Makes servers from a system-disk or full-server image, many in one request (R14). They get every disk of a
         full-server image (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
+        When the answer is given, the images are pinned: none can be deleted before the servers are made.
 
         Example: {"parent": "projects/demo", "server_id": "batch", "server": {"display_name": "batch"}, "count": 3, "image": "projects/demo/images/web-image", "validate_only": true}
         """

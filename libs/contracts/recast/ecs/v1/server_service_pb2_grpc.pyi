@@ -36,6 +36,7 @@ class ServerServiceStub:
     CreateServers: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.CreateServersRequest, _server_service_pb2.CreateServersResponse]
     """Makes servers from a system-disk or full-server image, many in one request (R14). They get every disk of a
     full-server image (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
+    When the answer is given, the images are pinned: none can be deleted before the servers are made.
 
     Example: {"parent": "projects/demo", "server_id": "batch", "server": {"display_name": "batch"}, "count": 3, "image": "projects/demo/images/web-image", "validate_only": true}
     """
@@ -94,6 +95,7 @@ class ServerServiceAsyncStub(ServerServiceStub):
     CreateServers: _aio.UnaryUnaryMultiCallable[_server_service_pb2.CreateServersRequest, _server_service_pb2.CreateServersResponse]  # type: ignore[assignment]
     """Makes servers from a system-disk or full-server image, many in one request (R14). They get every disk of a
     full-server image (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
+    When the answer is given, the images are pinned: none can be deleted before the servers are made.
 
     Example: {"parent": "projects/demo", "server_id": "batch", "server": {"display_name": "batch"}, "count": 3, "image": "projects/demo/images/web-image", "validate_only": true}
     """
@@ -155,6 +157,7 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_server_service_pb2.CreateServersResponse, _abc.Awaitable[_server_service_pb2.CreateServersResponse]]:
         """Makes servers from a system-disk or full-server image, many in one request (R14). They get every disk of a
         full-server image (R12). The answer comes at once, with the servers CREATING; the operation's result has the outcome of each.
+        When the answer is given, the images are pinned: none can be deleted before the servers are made.
 
         Example: {"parent": "projects/demo", "server_id": "batch", "server": {"display_name": "batch"}, "count": 3, "image": "projects/demo/images/web-image", "validate_only": true}
         """

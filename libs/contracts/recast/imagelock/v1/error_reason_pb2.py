@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&recast/imagelock/v1/error_reason.proto\x12\x13recast.imagelock.v1*\xbf\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\'\n#ERROR_REASON_BACKUP_NOT_IMAGE_READY\x10\x01\x12+\n\'ERROR_REASON_BACKUP_WITHOUT_SYSTEM_DISK\x10\x02\x12\'\n#ERROR_REASON_BACKUP_HAS_SHARED_DISK\x10\x03\x12)\n%ERROR_REASON_BACKUP_ALREADY_HAS_IMAGE\x10\x04\x12!\n\x1d\x45RROR_REASON_LOCK_TOKEN_STALE\x10\x05\x12\x1e\n\x1a\x45RROR_REASON_LOCK_RELEASED\x10\x06\x12%\n!ERROR_REASON_BACKUP_NOT_AVAILABLE\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&recast/imagelock/v1/error_reason.proto\x12\x13recast.imagelock.v1*\xe8\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\'\n#ERROR_REASON_BACKUP_NOT_IMAGE_READY\x10\x01\x12+\n\'ERROR_REASON_BACKUP_WITHOUT_SYSTEM_DISK\x10\x02\x12\'\n#ERROR_REASON_BACKUP_HAS_SHARED_DISK\x10\x03\x12)\n%ERROR_REASON_BACKUP_ALREADY_HAS_IMAGE\x10\x04\x12!\n\x1d\x45RROR_REASON_LOCK_TOKEN_STALE\x10\x05\x12\x1e\n\x1a\x45RROR_REASON_LOCK_RELEASED\x10\x06\x12%\n!ERROR_REASON_BACKUP_NOT_AVAILABLE\x10\x07\x12\'\n#ERROR_REASON_SERVER_HAS_SHARED_DISK\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recast.imagelock.v1.error_r
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=64
-  _globals['_ERRORREASON']._serialized_end=383
+  _globals['_ERRORREASON']._serialized_end=424
 # @@protoc_insertion_point(module_scope)

@@ -38,6 +38,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """This lock was released; a late duplicate of its request does not lock again (R10)."""
     ERROR_REASON_BACKUP_NOT_AVAILABLE: _ErrorReason.ValueType  # 7
     """The backup is CREATING and marked "Image can be created", and this service makes images of AVAILABLE backups alone (R06; vendor CSBS.8001)."""
+    ERROR_REASON_SERVER_HAS_SHARED_DISK: _ErrorReason.ValueType  # 8
+    """The server has a shared disk, so no image can be made of a backup of it (R08)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons of the refusals of every service of this package. Sent, without the prefix, in google.rpc.ErrorInfo.reason; the domain there is the service's own, `csbs.recast`."""
@@ -58,4 +60,6 @@ ERROR_REASON_LOCK_RELEASED: ErrorReason.ValueType  # 6
 """This lock was released; a late duplicate of its request does not lock again (R10)."""
 ERROR_REASON_BACKUP_NOT_AVAILABLE: ErrorReason.ValueType  # 7
 """The backup is CREATING and marked "Image can be created", and this service makes images of AVAILABLE backups alone (R06; vendor CSBS.8001)."""
+ERROR_REASON_SERVER_HAS_SHARED_DISK: ErrorReason.ValueType  # 8
+"""The server has a shared disk, so no image can be made of a backup of it (R08)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

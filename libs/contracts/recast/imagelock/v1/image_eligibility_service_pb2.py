@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3recast/imagelock/v1/image_eligibility_service.proto\x12\x13recast.imagelock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\"\xc0\x01\n\x1c\x43heckImageEligibilityRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x65\n\x07\x62\x61\x63kups\x18\x02 \x03(\tBT\xbaHQ\x92\x01N\x08\x01\x10\x64\x18\x01\"FrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$\"|\n\x10ImageEligibility\x12\x0e\n\x06\x62\x61\x63kup\x18\x01 \x01(\t\x12\x10\n\x08\x65ligible\x18\x02 \x01(\x08\x12&\n\nviolations\x18\x03 \x03(\x0b\x32\x12.google.rpc.Status\x12\x0e\n\x06server\x18\x04 \x01(\t\x12\x0e\n\x06sealed\x18\x05 \x01(\x08\"W\n\x1d\x43heckImageEligibilityResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.recast.imagelock.v1.ImageEligibility2\x99\x01\n\x17ImageEligibilityService\x12~\n\x15\x43heckImageEligibility\x12\x31.recast.imagelock.v1.CheckImageEligibilityRequest\x1a\x32.recast.imagelock.v1.CheckImageEligibilityResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3recast/imagelock/v1/image_eligibility_service.proto\x12\x13recast.imagelock.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\"\xa3\x02\n\x1c\x43heckImageEligibilityRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x63\n\x07\x62\x61\x63kups\x18\x02 \x03(\tBR\xbaHO\x92\x01L\x10\x64\x18\x01\"FrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$\x12\x63\n\x07servers\x18\x03 \x03(\tBR\xbaHO\x92\x01L\x10\x64\x18\x01\"FrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$\"|\n\x10ImageEligibility\x12\x0e\n\x06\x62\x61\x63kup\x18\x01 \x01(\t\x12\x10\n\x08\x65ligible\x18\x02 \x01(\x08\x12&\n\nviolations\x18\x03 \x03(\x0b\x32\x12.google.rpc.Status\x12\x0e\n\x06server\x18\x04 \x01(\t\x12\x0e\n\x06sealed\x18\x05 \x01(\x08\"W\n\x1d\x43heckImageEligibilityResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.recast.imagelock.v1.ImageEligibility2\x99\x01\n\x17ImageEligibilityService\x12~\n\x15\x43heckImageEligibility\x12\x31.recast.imagelock.v1.CheckImageEligibilityRequest\x1a\x32.recast.imagelock.v1.CheckImageEligibilityResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,13 +36,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKIMAGEELIGIBILITYREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_CHECKIMAGEELIGIBILITYREQUEST'].fields_by_name['parent']._serialized_options = b'\272H&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_CHECKIMAGEELIGIBILITYREQUEST'].fields_by_name['backups']._loaded_options = None
-  _globals['_CHECKIMAGEELIGIBILITYREQUEST'].fields_by_name['backups']._serialized_options = b'\272HQ\222\001N\010\001\020d\030\001\"FrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_CHECKIMAGEELIGIBILITYREQUEST'].fields_by_name['backups']._serialized_options = b'\272HO\222\001L\020d\030\001\"FrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_CHECKIMAGEELIGIBILITYREQUEST'].fields_by_name['servers']._loaded_options = None
+  _globals['_CHECKIMAGEELIGIBILITYREQUEST'].fields_by_name['servers']._serialized_options = b'\272HO\222\001L\020d\030\001\"FrD2B^projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_CHECKIMAGEELIGIBILITYREQUEST']._serialized_start=131
-  _globals['_CHECKIMAGEELIGIBILITYREQUEST']._serialized_end=323
-  _globals['_IMAGEELIGIBILITY']._serialized_start=325
-  _globals['_IMAGEELIGIBILITY']._serialized_end=449
-  _globals['_CHECKIMAGEELIGIBILITYRESPONSE']._serialized_start=451
-  _globals['_CHECKIMAGEELIGIBILITYRESPONSE']._serialized_end=538
-  _globals['_IMAGEELIGIBILITYSERVICE']._serialized_start=541
-  _globals['_IMAGEELIGIBILITYSERVICE']._serialized_end=694
+  _globals['_CHECKIMAGEELIGIBILITYREQUEST']._serialized_end=422
+  _globals['_IMAGEELIGIBILITY']._serialized_start=424
+  _globals['_IMAGEELIGIBILITY']._serialized_end=548
+  _globals['_CHECKIMAGEELIGIBILITYRESPONSE']._serialized_start=550
+  _globals['_CHECKIMAGEELIGIBILITYRESPONSE']._serialized_end=637
+  _globals['_IMAGEELIGIBILITYSERVICE']._serialized_start=640
+  _globals['_IMAGEELIGIBILITYSERVICE']._serialized_end=793
 # @@protoc_insertion_point(module_scope)

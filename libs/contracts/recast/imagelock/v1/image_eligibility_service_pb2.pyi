@@ -27,21 +27,29 @@ class CheckImageEligibilityRequest(_message.Message):
 
     PARENT_FIELD_NUMBER: _builtins.int
     BACKUPS_FIELD_NUMBER: _builtins.int
+    SERVERS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`projects/{project}`: the project of every backup."""
     @_builtins.property
     def backups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The backups, `projects/{project}/backups/{backup}`: 1 to 100 of them, each once."""
+        """The backups, `projects/{project}/backups/{backup}`: up to 100 of them, each once. At least one backup or server is to be named."""
+
+    @_builtins.property
+    def servers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Servers, `projects/{project}/servers/{server}`, for images that are made straight from them: up to 100, each once. Each is
+        judged as a backup of it would be that is made now.
+        """
 
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         backups: _abc.Iterable[_builtins.str] | None = ...,
+        servers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups", b"backups", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups", b"backups", "parent", b"parent", "servers", b"servers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -49,7 +57,7 @@ Global___CheckImageEligibilityRequest: _TypeAlias = CheckImageEligibilityRequest
 
 @_typing.final
 class ImageEligibility(_message.Message):
-    """Whether an image can be made of one backup."""
+    """Whether an image can be made of one backup, or straight from one server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -59,11 +67,11 @@ class ImageEligibility(_message.Message):
     SERVER_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
     backup: _builtins.str
-    """`projects/{project}/backups/{backup}`."""
+    """`projects/{project}/backups/{backup}`; empty for a server."""
     eligible: _builtins.bool
     """Whether an image can be made of it."""
     server: _builtins.str
-    """The server that was backed up: `projects/{project}/servers/{server}`; empty for a backup that is not there."""
+    """The server that was backed up, or is to be: `projects/{project}/servers/{server}`; empty for one that is not there."""
     sealed: _builtins.bool
     """Whether the content of the backup is complete. While it is not, an image of it holds the server stopped (R23)."""
     @_builtins.property
@@ -91,14 +99,14 @@ Global___ImageEligibility: _TypeAlias = ImageEligibility  # noqa: Y015
 
 @_typing.final
 class CheckImageEligibilityResponse(_message.Message):
-    """The answer for each backup."""
+    """The answer for each backup and server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageEligibility]:
-        """In the order of the request."""
+        """In the order of the request: the backups, then the servers."""
 
     def __init__(
         self,

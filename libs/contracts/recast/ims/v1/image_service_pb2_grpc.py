@@ -88,7 +88,9 @@ class ImageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateImage(self, request, context):
-        """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing.
+        """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing. When the answer is
+        given, the backup is locked: it cannot be deleted (R15), and a stopped server that the image needs as it is cannot be
+        started (R23). The backup that is made of a server is locked once it is `Image.source_backup`.
 
         Example: {"parent": "projects/demo", "image_id": "spare-image", "image": {"display_name": "spare image"}, "backup": "projects/demo/backups/spare", "disclaimer_accepted": true, "validate_only": true}
         """

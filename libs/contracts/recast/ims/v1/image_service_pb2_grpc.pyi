@@ -41,7 +41,9 @@ class ImageServiceStub:
     Example: {"header": {"parent": "projects/demo", "image_id": "import-check", "image": {"display_name": "import check", "kind": "IMAGE_KIND_DATA_DISK"}, "disk_format": "DISK_FORMAT_RAW", "size_bytes": "512", "disclaimer_accepted": true, "request_id": "import-check", "validate_only": true}}
     """
     CreateImage: _grpc.UnaryUnaryMultiCallable[_image_service_pb2.CreateImageRequest, _image_service_pb2.CreateImageResponse]
-    """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing.
+    """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing. When the answer is
+    given, the backup is locked: it cannot be deleted (R15), and a stopped server that the image needs as it is cannot be
+    started (R23). The backup that is made of a server is locked once it is `Image.source_backup`.
 
     Example: {"parent": "projects/demo", "image_id": "spare-image", "image": {"display_name": "spare image"}, "backup": "projects/demo/backups/spare", "disclaimer_accepted": true, "validate_only": true}
     """
@@ -84,7 +86,9 @@ class ImageServiceAsyncStub(ImageServiceStub):
     Example: {"header": {"parent": "projects/demo", "image_id": "import-check", "image": {"display_name": "import check", "kind": "IMAGE_KIND_DATA_DISK"}, "disk_format": "DISK_FORMAT_RAW", "size_bytes": "512", "disclaimer_accepted": true, "request_id": "import-check", "validate_only": true}}
     """
     CreateImage: _aio.UnaryUnaryMultiCallable[_image_service_pb2.CreateImageRequest, _image_service_pb2.CreateImageResponse]  # type: ignore[assignment]
-    """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing.
+    """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing. When the answer is
+    given, the backup is locked: it cannot be deleted (R15), and a stopped server that the image needs as it is cannot be
+    started (R23). The backup that is made of a server is locked once it is `Image.source_backup`.
 
     Example: {"parent": "projects/demo", "image_id": "spare-image", "image": {"display_name": "spare image"}, "backup": "projects/demo/backups/spare", "disclaimer_accepted": true, "validate_only": true}
     """
@@ -136,7 +140,9 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_service_pb2.CreateImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_service_pb2.CreateImageResponse, _abc.Awaitable[_image_service_pb2.CreateImageResponse]]:
-        """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing.
+        """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing. When the answer is
+        given, the backup is locked: it cannot be deleted (R15), and a stopped server that the image needs as it is cannot be
+        started (R23). The backup that is made of a server is locked once it is `Image.source_backup`.
 
         Example: {"parent": "projects/demo", "image_id": "spare-image", "image": {"display_name": "spare image"}, "backup": "projects/demo/backups/spare", "disclaimer_accepted": true, "validate_only": true}
         """

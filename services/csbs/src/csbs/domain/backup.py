@@ -1,7 +1,7 @@
 """The states of a backup, and the operations that each state allows."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from csbs.domain.refusals import (
     BackupNotRestorable,
     BackupWithoutSystemDisk,
     ServerDisksChanged,
+    ServerHasSharedDisk,
     ServerStateForbidsBackup,
 )
 from recast.faults import FieldViolation, Refusal, RequestInvalid, all_of
@@ -139,6 +140,11 @@ def disk_obstacles(backup: Backup) -> list[Refusal]:
         BackupHasSharedDisk(backup=backup.name, disk=disk.disk) for disk in backup.disks if disk.shared
     )
     return obstacles
+
+
+def server_disk_obstacles(server: str, shared_disks: Iterable[str]) -> list[Refusal]:
+    """The refusals of an image straight from a server, because of its disks that are shared now."""
+    return [ServerHasSharedDisk(server=server, disk=disk) for disk in shared_disks]
 
 
 def check_texts(display_name: str, description: str) -> None:

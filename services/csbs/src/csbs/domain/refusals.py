@@ -103,6 +103,15 @@ class BackupHasSharedDisk(Refusal):
     in_the_way = "disk"
 
 
+class ServerHasSharedDisk(Refusal):
+    """A server that an image is made of straight has no shared disk: its backup would have one."""
+
+    reason = "SERVER_HAS_SHARED_DISK"
+    rule = BackupHasSharedDisk.rule
+    message = "disk {disk} of {server} is shared, so no image can be made of a backup of it; detach it first"
+    in_the_way = "disk"
+
+
 class BackupAlreadyHasImage(Refusal):
     """One image a backup, at a time."""
 

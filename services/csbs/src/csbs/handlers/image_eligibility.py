@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import grpc
 from google.rpc import status_pb2
 
-from csbs.domain.backup import SEALED, image_obstacles
-from csbs.domain.refusals import BackupNotFound
+from csbs.domain.backup import SEALED, decide_backup, image_obstacles, server_disk_obstacles
+from csbs.domain.refusals import BackupNotFound, ServerNotFound
+from csbs.peers.ecs import Servers
 from csbs.storage import backups
 from csbs.storage.tables import BackupRow
 from recast.database import Database
-from recast.faults import Refusal, all_of
+from recast.ecs.v1 import server_pb2
+from recast.faults import FieldViolation, Refusal, RequestInvalid, all_of
 from recast.imagelock.v1 import image_eligibility_service_pb2 as pb
 from recast.imagelock.v1 import image_eligibility_service_pb2_grpc as grpc_pb
 from recast.rpc.call import enter_project
@@ -23,17 +25,21 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
     """The RPC, and the collaborators that it needs. `require_available` is the strict reading of R06."""
 
     database: Database
+    servers: Servers
     require_available: bool
 
     def CheckImageEligibility(
         self, request: pb.CheckImageEligibilityRequest, context: grpc.ServicerContext
     ) -> pb.CheckImageEligibilityResponse:
         enter_project(parse_parent(request.parent))
+        if not request.backups and not request.servers:
+            problem = "at least one backup or server is to be named"
+            raise RequestInvalid(problem=problem, fields=[FieldViolation("backups", problem)])
         with self.database.read() as session:
             rows = backups.find(session, request.backups)
-        return pb.CheckImageEligibilityResponse(
-            results=[self._result(name, rows.get(name)) for name in request.backups]
-        )
+        results = [self._result(name, rows.get(name)) for name in request.backups]
+        results += [self._server_result(name) for name in request.servers]
+        return pb.CheckImageEligibilityResponse(results=results)
 
     def _result(self, name: str, row: BackupRow | None) -> pb.ImageEligibility:
         if row is None:
@@ -46,6 +52,26 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
             server=row.server,
             sealed=row.state in SEALED,
         )
+
+    def _server_result(self, name: str) -> pb.ImageEligibility:
+        """As of a backup of the server that would be made now."""
+        try:
+            obstacles = _server_obstacles(self.servers.describe(name))
+        except ServerNotFound as absent:
+            return pb.ImageEligibility(violations=_statuses([absent]))
+        return pb.ImageEligibility(server=name, eligible=not obstacles, violations=_statuses(obstacles))
+
+
+def _server_obstacles(described: server_pb2.Server) -> list[Refusal]:
+    state = server_pb2.ServerState.Name(described.state).removeprefix("SERVER_STATE_")
+    obstacles: list[Refusal] = []
+    try:
+        decide_backup(described.name, state)
+    except Refusal as refusal:
+        obstacles.append(refusal)
+    return obstacles + server_disk_obstacles(
+        described.name, [disk.disk for disk in described.disks if disk.shared]
+    )
 
 
 def _statuses(refusals: list[Refusal]) -> list[status_pb2.Status]:

@@ -15,6 +15,7 @@ from ecs.peers.ims import Images
 from ecs.storage import disks, hosts, servers
 from ecs.storage.host import Host
 from ecs.storage.tables import AttachmentRow, DiskRow
+from ecs.workflows.image_pins import ImagePins
 from recast.database import Database
 from recast.diskimage import active_path
 from recast.ecs.v1 import disk_service_pb2 as pb
@@ -32,6 +33,7 @@ class Disks(grpc_pb.DiskServiceServicer):
     database: Database
     operations: Operations
     images: Images
+    pins: ImagePins
     host: Host | None
     now: Callable[[], datetime]
     new_id: Callable[[], str]
@@ -39,6 +41,9 @@ class Disks(grpc_pb.DiskServiceServicer):
     def CreateDisk(
         self, request: pb.CreateDiskRequest, context: grpc.ServicerContext
     ) -> pb.CreateDiskResponse:
+        return self.pins.before_answer(self._create(request))
+
+    def _create(self, request: pb.CreateDiskRequest) -> pb.CreateDiskResponse:
         project = enter_project(parse_parent(request.parent))
         display_name = request.disk.display_name or request.disk_id or f"disk-{self.new_id()[:8]}"
         check_texts(display_name, "", "disk")

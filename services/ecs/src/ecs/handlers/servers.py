@@ -35,6 +35,7 @@ from ecs.peers.ims import Images
 from ecs.storage import disks, hosts, servers
 from ecs.storage.tables import AttachmentRow, DiskRow, ServerRow
 from ecs.workflows.change_os import new_disk_name
+from ecs.workflows.image_pins import ImagePins
 from recast.database import Database, Transaction
 from recast.ecs.v1 import server_service_pb2 as pb
 from recast.ecs.v1 import server_service_pb2_grpc as grpc_pb
@@ -60,6 +61,7 @@ class Servers(grpc_pb.ServerServiceServicer):
     database: Database
     operations: Operations
     images: Images
+    pins: ImagePins
     now: Callable[[], datetime]
     new_id: Callable[[], str]
 
@@ -67,6 +69,9 @@ class Servers(grpc_pb.ServerServiceServicer):
         self, request: pb.CreateServersRequest, context: grpc.ServicerContext
     ) -> pb.CreateServersResponse:
         """R38: servers are made from an image; by default they get its disks."""
+        return self.pins.before_answer(self._create(request))
+
+    def _create(self, request: pb.CreateServersRequest) -> pb.CreateServersResponse:
         project = enter_project(parse_parent(request.parent))
         check_texts(request.server.display_name, request.server.description)
         titles = plan_names(request.server.display_name, request.count, "server.display_name")
@@ -173,7 +178,9 @@ class Servers(grpc_pb.ServerServiceServicer):
     def ChangeServerOs(
         self, request: pb.ChangeServerOsRequest, context: grpc.ServicerContext
     ) -> pb.ChangeServerOsResponse:
-        return self._change_os(request, request, pb.ChangeServerOsResponse, "ChangeServerOs")
+        return self.pins.before_answer(
+            self._change_os(request, request, pb.ChangeServerOsResponse, "ChangeServerOs")
+        )
 
     def ReinstallServerOs(
         self, request: pb.ReinstallServerOsRequest, context: grpc.ServicerContext
@@ -188,7 +195,9 @@ class Servers(grpc_pb.ServerServiceServicer):
             power_on=request.power_on,
         )
         try:
-            return self._change_os(request, change, pb.ReinstallServerOsResponse, "ReinstallServerOs")
+            return self.pins.before_answer(
+                self._change_os(request, change, pb.ReinstallServerOsResponse, "ReinstallServerOs")
+            )
         except Refusal as refusal:
             if refusal.kind is Kind.NOT_FOUND and refusal.reason == "IMAGE_NOT_FOUND":
                 raise ImageGone(server=request.name, image=image) from refusal

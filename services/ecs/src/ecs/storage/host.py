@@ -1,8 +1,9 @@
 """The disks of this host, and the cache of their bases. Errors of both are turned into refusals."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from ecs.domain.batch import base_name
 from ecs.domain.refusals import ContentDamaged, DiskIoFailed
@@ -22,18 +23,22 @@ from recast.diskimage import (
 from recast.faultpoints import reach
 from recast.faults import Unavailable
 
+_NO_NAMES: Mapping[str, str] = MappingProxyType({})
+
 
 @contextmanager
-def disk_faults(content: str = "") -> Iterator[None]:
+def disk_faults(content: str = "", names: Mapping[str, str] = _NO_NAMES) -> Iterator[None]:
     """Turns errors of a disk's files, or of a chunk store, into refusals.
 
-    Temporary ones are UNAVAILABLE, so that the work is retried.
+    Temporary ones are UNAVAILABLE, so that the work is retried. `content`: the disk or image, for the texts;
+    `names`: the disk of each folder, where there are several.
     """
     try:
         with store_refusals(lambda damage: ContentDamaged(content=content, problem=damage)):
             yield
     except DiskBusy as busy:
-        raise Unavailable(problem=f"the disk is busy: {busy}") from busy
+        disk = names.get(busy.disk_id) or content or "the disk"
+        raise Unavailable(problem=f"{disk} is busy: another action or a hypervisor has it open") from busy
     except BaseNotFound as evicted:  # evicted before the disk was built on it; a retry brings it again
         raise Unavailable(problem=f"a base was evicted from the cache: {evicted}") from evicted
     except (DiskImageError, OSError) as problem:
@@ -55,14 +60,15 @@ class Host:
         """One disk by its folder."""
         return self._disks.disk(folder)
 
-    def freeze(self, folder: str, freeze_id: str) -> None:
-        """Fixes a disk's content at this instant; layers left by an earlier thaw are merged first."""
-        disk = self._disks.disk(folder)
-        try:
-            disk.freeze(freeze_id)
-        except DiskFrozen as left:  # that freeze has ended, or this one would have been refused
-            disk.thaw(left.freeze_id)
-            disk.freeze(freeze_id)
+    def freeze(self, folders: Sequence[str], freeze_id: str) -> None:
+        """Fixes the content of all disks at one instant; layers left by earlier thaws are merged first."""
+        while True:
+            try:
+                self._disks.freeze_disks(folders, freeze_id)
+            except DiskFrozen as left:  # that freeze has ended, or this one would have been refused
+                self._disks.disk(left.disk_id).thaw(left.freeze_id)
+            else:
+                return
 
     def replace(self, folder: str, size_bytes: int, base: str) -> None:
         """Replaces a disk's content by a base; layers left by an earlier thaw are merged first."""

@@ -23,6 +23,7 @@ from ecs.storage.host import Host, disk_faults
 from ecs.storage.tables import AttachmentRow, DiskRow
 from ecs.workflows.disk_progress import DiskProgress
 from ecs.workflows.failing import DOMAIN, fail_server
+from ecs.workflows.image_pins import images_wanted
 from recast.database import Database, Transaction
 from recast.diskimage import NewDisk
 from recast.ecs.v1 import server_service_pb2 as pb
@@ -46,7 +47,7 @@ class CreateServers:
         names = [each.server for each in requested]
         if children := work.children():
             return _result_from_children(work, children)
-        wanted = self._images_wanted(work, names)
+        wanted = self._images_wanted(work)
         if not work.done("up"):  # after it the owners may have deleted the servers
             for image in wanted:
                 work.step(f"pin {image}", lambda image=image: self._images.pin(image, work.id, names[0]))  # type: ignore[misc]
@@ -70,7 +71,7 @@ class CreateServers:
         names = [each.server for each in _requested(work)]
         if work.children():
             return  # each child removes its own servers
-        wanted = self._images_wanted(work, names)
+        wanted = self._images_wanted(work)
         if work.done("up"):
             failed = work.recall("disks")
             work.end_parts(_errors(failed))
@@ -84,14 +85,12 @@ class CreateServers:
                 work.transact("undo:clear", lambda tx: self._fail(tx, names, error))
         unpin(work, self._images, wanted)
 
-    def _images_wanted(self, work: Work, names: Sequence[str]) -> list[str]:
+    def _images_wanted(self, work: Work) -> list[str]:
         """The images to pin. The first recorded step, because the rows that name them may be deleted before
         the images are unpinned.
         """
-        return work.step(
-            "images",
-            lambda: sorted({disk.source_image for disk in self._disks_of(names) if disk.source_image}),
-        )
+        with self._database.read() as session:
+            return work.step("images", lambda: images_wanted(session, "CreateServers", work.request))
 
     def _disks_of(self, names: Sequence[str]) -> list[DiskRow]:
         with self._database.read() as session:

@@ -48,11 +48,10 @@ class FreezeServer:
             return begun
         answer = pb.FreezeServerResponse()
         answer.CopyFrom(begun)
-        for disk in answer.disks:
-            with self._database.read() as session:
-                folder = disks.load(session, disk.disk).folder
-            with disk_faults(disk.disk):
-                self._host.freeze(folder, request.freeze_id)
+        with self._database.read() as session:
+            names = {disks.load(session, disk.disk).folder: disk.disk for disk in answer.disks}
+        with disk_faults(request.server, names):
+            self._host.freeze(list(names), request.freeze_id)
         put_time(answer.freeze_time, self._now())
         try:
             return self._end(request, answer)

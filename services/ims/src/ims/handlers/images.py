@@ -10,6 +10,7 @@ from ims.domain.image import check_disclaimer, check_source, check_texts, decide
 from ims.domain.refusals import DeleteBackupUnsupported, ImageIdTaken
 from ims.handlers.uploads import Upload, UploadLimit
 from ims.peers.csbs import Backups
+from ims.peers.ecs import SourceServers
 from ims.storage import images
 from ims.storage.space import Space
 from ims.storage.staging import Staging
@@ -19,7 +20,7 @@ from recast.faults import FieldViolation, RequestInvalid
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as pb
 from recast.ims.v1 import image_service_pb2_grpc as grpc_pb
-from recast.operations import Operations
+from recast.operations import OperationRow, Operations
 from recast.resources import commit_change, find_replay
 from recast.rpc.call import Call, enter_project
 from recast.rpc.masks import masked
@@ -33,6 +34,7 @@ class Images(grpc_pb.ImageServiceServicer):
     database: Database
     operations: Operations
     backups: Backups
+    servers: SourceServers
     staging: Staging
     space: Space
     now: Callable[[], datetime]
@@ -65,6 +67,11 @@ class Images(grpc_pb.ImageServiceServicer):
     def CreateImage(
         self, request: pb.CreateImageRequest, context: grpc.ServicerContext
     ) -> pb.CreateImageResponse:
+        answer = self._create(request)
+        self.operations.reserve(answer.operation, self._reserve_source)
+        return answer
+
+    def _create(self, request: pb.CreateImageRequest) -> pb.CreateImageResponse:
         project = enter_project(parse_parent(request.parent))
         check_source(request.backup, request.server)
         check_disclaimer(request.disclaimer_accepted)
@@ -78,6 +85,8 @@ class Images(grpc_pb.ImageServiceServicer):
             eligibility = self.backups.check(project, request.backup)
             server, is_finished = eligibility.server, eligibility.sealed
         enter_project(parse_name(server, "servers", "server").project)
+        if request.server:
+            self.backups.check_server(project, server)
         with self.database.write(takes_space=True) as tx:
             if answer := find_replay(tx.session, project, request, pb.CreateImageResponse):
                 return answer
@@ -94,6 +103,19 @@ class Images(grpc_pb.ImageServiceServicer):
             )
             response = pb.CreateImageResponse(image=images.message_from_row(row), operation=operation)
             return commit_change(tx, project, request, response, self.now())
+
+    def _reserve_source(self, row: OperationRow) -> None:
+        """Holds the server as it is, and locks the backup, as the work does (R23, R15).
+
+        The backup of an image that is made straight from a server is made, and locked, by the work.
+        """
+        request = pb.CreateImageRequest.FromString(row.request)
+        with self.database.read() as session:
+            held_server = images.load(session, row.target).held_server
+        if held_server:
+            self.servers.hold(held_server, row.target, row.id)
+        if request.backup:
+            self.backups.lock(request.backup, row.target, row.id)
 
     def GetImage(self, request: pb.GetImageRequest, context: grpc.ServicerContext) -> pb.GetImageResponse:
         enter_project(parse_name(request.name, "images").project)

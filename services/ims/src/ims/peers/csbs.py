@@ -1,7 +1,7 @@
 """Backups, as IMS needs them from CSBS: check, lock, read, release, make, delete."""
 
 import grpc
-from google.longrunning import operations_pb2_grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from recast.content.v1 import content_pb2
 from recast.csbs.v1 import backup_pb2
@@ -13,11 +13,21 @@ from recast.imagelock.v1 import image_lock_service_pb2_grpc as grpc_pb
 from recast.imagelock.v1.image_eligibility_service_pb2 import CheckImageEligibilityRequest, ImageEligibility
 from recast.imagelock.v1.image_eligibility_service_pb2_grpc import ImageEligibilityServiceStub
 from recast.operations import Work
-from recast.operations.peer import follow
+from recast.operations.peer import await_end, follow
 from recast.rpc.status import refusal_from_status
 
 NOT_READY = frozenset({"BACKUP_NOT_IMAGE_READY", "BACKUP_NOT_AVAILABLE"})
 """The refusals of a backup whose content is not fixed yet, or not complete yet."""
+
+
+def _source_request(work: Work, project: str, server: str) -> backup_service.CreateBackupRequest:
+    """Its ids are those of the work, so that the work finds the backup again."""
+    return backup_service.CreateBackupRequest(
+        parent=f"projects/{project}",
+        backup_id=work.id,
+        backup=backup_pb2.Backup(server=server, display_name="image-source"),
+        request_id=work.id,
+    )
 
 
 class Backups:
@@ -34,7 +44,13 @@ class Backups:
 
         Otherwise the refusal of CSBS, with every rule in the way.
         """
-        request = CheckImageEligibilityRequest(parent=f"projects/{project}", backups=[backup])
+        return self._check(CheckImageEligibilityRequest(parent=f"projects/{project}", backups=[backup]))
+
+    def check_server(self, project: str, server: str) -> None:
+        """Refuses as `check` does when no image could be made of a backup of the server, made now."""
+        self._check(CheckImageEligibilityRequest(parent=f"projects/{project}", servers=[server]))
+
+    def _check(self, request: CheckImageEligibilityRequest) -> ImageEligibility:
         (result,) = self._eligibility.CheckImageEligibility(request).results
         if not result.eligible:
             raise all_of([refusal_from_status(each) for each in result.violations])
@@ -65,14 +81,25 @@ class Backups:
         answer = self._backups.GetBackup(backup_service.GetBackupRequest(name=backup))
         return backup_pb2.BackupState.Name(answer.backup.state).removeprefix("BACKUP_STATE_")
 
-    def create(self, project: str, server: str, display_name: str, request_id: str) -> str:
-        """Begins a backup of a server; returns the backup's name at once."""
-        request = backup_service.CreateBackupRequest(
-            parent=f"projects/{project}",
-            backup=backup_pb2.Backup(server=server, display_name=display_name),
-            request_id=request_id,
-        )
-        return self._backups.CreateBackup(request).backup.name
+    def create(self, work: Work, project: str, server: str) -> str:
+        """Begins the backup of a server that an image is made of; returns the backup's name at once."""
+        return self._backups.CreateBackup(_source_request(work, project, server)).backup.name
+
+    def withdraw(self, work: Work, project: str, server: str) -> None:
+        """Cancels and deletes the backup that `create` made for this work, if it did."""
+        request = _source_request(work, project, server)
+        backup = f"{request.parent}/backups/{request.backup_id}"
+        try:
+            state = self.state(backup)
+        except Refusal as refusal:
+            if refusal.kind is not Kind.NOT_FOUND:
+                raise
+            return
+        if state == "CREATING":
+            operation = self._backups.CreateBackup(request).operation.name  # the answer of then
+            self._operations.CancelOperation(operations_pb2.CancelOperationRequest(name=operation))
+            await_end(work, self._operations, operation)
+        self.delete(work, backup)
 
     def delete(self, work: Work, backup: str) -> None:
         """Deletes a backup, and waits for its end. One that is gone is no error."""

@@ -1,6 +1,6 @@
 """CreateImage: hold, (back up,) lock, inspect, confirm, free, publish. No bytes are copied.
 
-Undo releases the lock and frees the server.
+Undo releases the lock, deletes a backup that was made for the image, and frees the server.
 """
 
 from collections.abc import Callable
@@ -75,8 +75,20 @@ class CreateImage:
             return
         if row.source_backup:
             self._backups.release(row.source_backup, row.name, row.lock_token, work.id)
+        self._delete_made_backup(work, row)
         self._free(work, row)
         work.transact("undo:mark", lambda tx: self._fail(tx, row.name, error))
+
+    def _delete_made_backup(self, work: Work, row: ImageRow) -> None:
+        """Removes the backup that was made for this image; nobody asked for it by itself."""
+        request = image_service_pb2.CreateImageRequest.FromString(work.request)
+        if not request.server:
+            return
+        try:
+            self._backups.withdraw(work, row.project, request.server)
+        except Refusal as refusal:
+            if refusal.reason != "BACKUP_HAS_IMAGE":  # of somebody else: it stays
+                raise
 
     def _make(self, work: Work, row: ImageRow) -> None:
         """Every call of a peer here may be repeated; three transactions record what later steps need."""
@@ -84,7 +96,7 @@ class CreateImage:
             # Before the backup, if one is made: a stopped source stays stopped from the beginning (R23).
             self._servers.hold(row.held_server, row.name, work.id)
         if not row.source_backup:
-            row.source_backup = self._backups.create(row.project, row.source_server, "image-source", work.id)
+            row.source_backup = self._backups.create(work, row.project, row.source_server)
             work.transact("source", lambda tx: self._set_source(tx, row))
         row.lock_request_id = work.id
         row.lock_token, content = self._lock(work, row)
