@@ -24,6 +24,7 @@ from recast.operations.tables import OperationRow, OperationUse, State
 from recast.rpc.identity import create_keys
 from recast.stack.ports import address_of, hold_port
 
+_STORES: tuple[Service, ...] = ("csbs", "ims")
 # The events that a service logs for an unforeseen error.
 _BUGS = {"bug", "worker round failed", "undo failed", "undo given up", "lease not renewed"}
 
@@ -51,7 +52,7 @@ class Cloud:
         self.endpoints = {
             service: address_of(held) for service, held in zip(SERVICES, self._held, strict=True)
         }
-        for service in ("csbs", "ims"):
+        for service in _STORES:
             (root / f"{service}-store").mkdir()
             (root / "keys" / f"{service}-store.key").write_bytes(secrets.token_bytes(32))
         targets = {f"{service}_target": self.endpoints[service] for service in SERVICES}
@@ -59,12 +60,13 @@ class Cloud:
             "csbs": {"ecs_target": targets["ecs_target"], **self._store("csbs"), **(csbs_options or {})},
             "ims": {
                 "staging_dir": root / "ims-staging",
+                "peer_store_urls": self.store_url("csbs"),
                 "csbs_target": targets["csbs_target"],
                 "ecs_target": targets["ecs_target"],
                 **self._store("ims"),
                 **(ims_options or {}),
             },
-            "ecs": {"data_dir": root / "ecs", "ims_target": targets["ims_target"]},
+            "ecs": {"data_dir": root / "ecs", "ims_target": targets["ims_target"], **self._ecs_stores()},
         }
         modules = {
             "csbs": (csbs.app, csbs.settings),
@@ -95,6 +97,7 @@ class Cloud:
     def start_ecs(self, **settings: Any) -> ecs.app.App:
         """Another process of ECS on the same database, listening on a free port; the caller stops it."""
         common = self._common("ecs") | {"address": "127.0.0.1:0", "ims_target": self.endpoints["ims"]}
+        common |= self._ecs_stores()
         app = ecs.app.App(ecs.settings.Settings(**common | settings), _now, _new_id)
         app.start()
         return app
@@ -126,7 +129,14 @@ class Cloud:
 
     def _store(self, service: Service) -> dict[str, Any]:
         key = self.root / "keys" / f"{service}-store.key"
-        return {"store_url": (self.root / f"{service}-store").as_uri(), "store_key_file": key}
+        return {"store_url": self.store_url(service), "store_key_file": key}
+
+    def store_url(self, service: Service) -> str:
+        """The URL of a service's chunk store."""
+        return (self.root / f"{service}-store").as_uri()
+
+    def _ecs_stores(self) -> dict[str, Any]:
+        return {"peer_store_urls": " ".join(self.store_url(each) for each in _STORES)}
 
     # The contents of the databases, and obstacles that are put there.
 

@@ -164,7 +164,7 @@ def requests(tenant: Tenant) -> dict[str, Message]:
     """A request for each RPC that is in order on the stage of a project."""
     t = tenant
     key = b"k" * 32
-    store = content_pb2.ContentStore(url="file:///nowhere", project=t.project, key=key)
+    store = content_pb2.ContentStore(url=t.cloud.store_url("csbs"), project=t.project, key=key)
     index = content_pb2.IndexRef(id="i", digest=key)
     disk = content_pb2.DiskContent(
         id="system", role=content_pb2.DISK_ROLE_SYSTEM, size_bytes=512, index=index

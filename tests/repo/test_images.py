@@ -193,6 +193,18 @@ def test_containers_may_do_little() -> None:
         assert not {"privileged", "cap_add", "network_mode", "pid"} & each.keys(), name
 
 
+@pytest.mark.fault("FAULT-LIMITS")
+def test_a_container_has_limits() -> None:
+    """Each has at most so much memory, so many processes and threads, and so long a log."""
+    for name, each in compose(*EVERYTHING)["services"].items():
+        assert 0 < int(each["mem_limit"]) <= 4 << 30, name
+        assert 0 < each["pids_limit"] <= 1024, name
+        assert each["logging"] == {
+            "driver": "json-file",
+            "options": {"max-size": "20m", "max-file": "5"},
+        }, name
+
+
 def test_no_secret_stands_in_an_environment() -> None:
     """Keys, passwords and URLs that hold one come by files."""
     for name, each in compose(*EVERYTHING)["services"].items():
@@ -218,3 +230,20 @@ def test_a_service_is_given_its_own_secrets_alone() -> None:
         secrets = {secret["source"] for secret in each["secrets"]}
         others = {s for s in secrets for other in SERVICES if s.startswith(other) and other != own}
         assert name == "postgres" or others == set(), name
+
+
+@pytest.mark.parametrize(
+    ("profile", "suffix", "hosts"), [("local", "", ["ecs"]), ("scale", "-replica", ["ecs-a", "ecs-b"])]
+)
+@pytest.mark.fault("FAULT-STORES")
+def test_the_lists_of_stores_are_the_peers_stores(profile: str, suffix: str, hosts: list[str]) -> None:
+    """ECS opens the stores of CSBS and IMS and no other, IMS that of CSBS."""
+    services = compose(profile)["services"]
+    stores = {
+        each: services[f"{each}{suffix}"]["environment"][f"RECAST_{each.upper()}_STORE_URL"]
+        for each in ("csbs", "ims")
+    }
+    for host in hosts:
+        listed = services[host]["environment"]["RECAST_ECS_PEER_STORE_URLS"]
+        assert listed.split() == list(stores.values())
+    assert services[f"ims{suffix}"]["environment"]["RECAST_IMS_PEER_STORE_URLS"] == stores["csbs"]

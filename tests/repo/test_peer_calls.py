@@ -30,7 +30,7 @@ def calls_of(caller: Service) -> Iterator[tuple[str, Call]]:
 
 
 def _stubs(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """The attributes that hold a stub, and the full name of its service, by the module that it is imported of."""
+    """The attributes that hold a stub, each with the full name of its gRPC service."""
     modules = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in ast.walk(tree)
@@ -62,7 +62,7 @@ def grants_of(called: Service) -> Iterator[Call]:
 @pytest.mark.fault("FAULT-PEER-METHODS")
 @pytest.mark.parametrize("called", SERVICES)
 def test_a_peers_key_opens_what_its_code_calls(called: Service) -> None:
-    """The methods that a service opens for peers are those that the peers' code calls, no more and no fewer."""
+    """The methods that a service opens for peers are exactly those that the peers' code calls."""
     made = {call for caller in SERVICES for peer, call in calls_of(caller) if peer == called}
     granted = list(grants_of(called))
     assert len(granted) == len(set(granted))

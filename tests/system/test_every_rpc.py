@@ -213,3 +213,27 @@ def rows_of(tenant: Tenant) -> list[object]:
         ),
         key=str,
     )
+
+
+@pytest.mark.parametrize("name", ["ExportDisks", "RestoreDisks"])
+@pytest.mark.parametrize("url", ["file:///proc/self", "s3://elsewhere/csbs", "file:///tmp"])
+@pytest.mark.fault("FAULT-STORES")
+def test_a_store_that_is_not_in_the_list_is_not_opened(stage: Tenant, name: str, url: str) -> None:
+    """A store that is not in ECS's list is refused before any work is recorded."""
+    request: Any = requests(stage)[name]
+    store = request.store if name == "ExportDisks" else request.content.store
+    before, store.url = rows_of(stage), url
+    with refused("STORE_NOT_ALLOWED", Kind.PERMISSION_DENIED, store=url):
+        RPCS[name].call(RPCS[name].client(stage), request)
+    assert rows_of(stage) == before
+
+
+@pytest.mark.parametrize("name", ["ExportDisks", "RestoreDisks"])
+@pytest.mark.fault("FAULT-STORES")
+def test_a_partition_of_another_project_is_not_opened(stage: Tenant, name: str) -> None:
+    """The partition of a store is that of the token's project."""
+    request: Any = requests(stage)[name]
+    store = request.store if name == "ExportDisks" else request.content.store
+    store.project = "elsewhere"
+    with refused("PROJECT_NOT_FOUND", Kind.NOT_FOUND, project="projects/elsewhere"):
+        RPCS[name].call(RPCS[name].client(stage), request)

@@ -26,6 +26,11 @@ def is_legal_chunk_size(chunk_bytes: int) -> bool:
     return MIN_CHUNK_BYTES <= chunk_bytes <= MAX_CHUNK_BYTES and chunk_bytes.bit_count() == 1
 
 
+def largest_chunk_object(length: int) -> int:
+    """Return the most bytes that the object of a chunk of `length` plain bytes has."""
+    return length + 1
+
+
 class ChunkCodec:
     """Names, encodes and decodes the chunks of one project. Safe to use from several threads."""
 

@@ -21,6 +21,10 @@ class IndexCorrupt(ChunkStoreError):
     """An index does not match its digest, or is no index of this version."""
 
 
+class ObjectUnfit(ChunkStoreError):
+    """What has an object's name is no regular file, or larger than the object may be; it was not read."""
+
+
 class StoreVersionUnknown(ChunkStoreError):
     """The settings object is of another version, or unreadable."""
 

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import zstandard
@@ -11,6 +11,9 @@ from blake3 import blake3
 from .chunk import CHUNK_ID_BYTES, HOLE, is_legal_chunk_size
 from .errors import IndexCorrupt
 from .objects import Buffer
+
+MAX_DISK_BYTES = 64 << 40
+"""The largest disk that an index may be of."""
 
 _HEADER = struct.Struct("<8sHHIQ")
 _MAGIC = b"RECASTIX"
@@ -28,6 +31,8 @@ class IndexRef:
     id: str
     digest: bytes
     """32 bytes: keyed BLAKE3 of the index object."""
+    disk_bytes: int = field(default=MAX_DISK_BYTES, compare=False)
+    """The most bytes of the disk: a larger object than its index has is not read (F12)."""
 
 
 class DiskIndex:
@@ -90,6 +95,12 @@ def count_positions(size_bytes: int, chunk_bytes: int) -> int:
     return -(-size_bytes // chunk_bytes)
 
 
+def largest_index_object(disk_bytes: int, chunk_bytes: int) -> int:
+    """Return the most bytes that the index, or the checkpoint, of a disk of up to `disk_bytes` has."""
+    ids = count_positions(min(disk_bytes, MAX_DISK_BYTES), chunk_bytes) * CHUNK_ID_BYTES
+    return ids + ids // 128 + 1024  # zstd adds at most 1/256, and the headers of both have less than 1 KiB
+
+
 def encode_index(size_bytes: int, chunk_bytes: int, ids: Buffer) -> bytes:
     """Return the object that holds an index."""
     header = _HEADER.pack(_MAGIC, _VERSION, 0, chunk_bytes, size_bytes)
@@ -110,6 +121,8 @@ def decode_index(ref: IndexRef, stored: Buffer, name: str) -> DiskIndex:
         raise IndexCorrupt(f"index {name}: not an index of version {_VERSION}")
     if not is_legal_chunk_size(chunk_bytes):
         raise IndexCorrupt(f"index {name}: chunks of {chunk_bytes} bytes")
+    if size_bytes > MAX_DISK_BYTES:
+        raise IndexCorrupt(f"index {name}: a disk of {size_bytes} bytes")
     body = memoryview(stored)[_HEADER.size :]
     length = count_positions(size_bytes, chunk_bytes) * CHUNK_ID_BYTES
     try:

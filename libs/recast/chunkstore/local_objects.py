@@ -1,16 +1,20 @@
 """Objects in a directory: obstore's local store, with durability added."""
 
 import ctypes
+import errno
 import os
 import re
 import secrets
+import stat
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from obstore.store import LocalStore
 
-from .errors import StoreIoError
-from .objects import Buffer, ObstoreObjects, failing_as
+from .errors import ObjectUnfit, StoreIoError
+from .objects import MOST_BYTES, Buffer, ObstoreObjects, check_size, failing_as
 
 _STAGED = re.compile(r".+#\d+")  # obstore's name for a file not yet linked to its own; its listing skips them
 
@@ -31,19 +35,54 @@ class LocalObjects(ObstoreObjects):
             self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         self._close = weakref.finalize(self, os.close, self._root_fd)
 
-    def read_back(self, name: str) -> memoryview | None:
+    def get(self, name: str, most_bytes: int = MOST_BYTES) -> memoryview | None:
+        """Return a file's bytes; None if there is none."""
+        with self._opened("get", name) as fd:
+            return None if fd is None else _read(fd, name, most_bytes)
+
+    def read_back(self, name: str, most_bytes: int = MOST_BYTES) -> memoryview | None:
         """Return the device's bytes: clean pages are dropped first.
 
         After a failed write-back the kernel treats the lost pages as clean, and would return bytes that are
         on no disk. Dirty pages stay, and are covered by our own barrier.
         """
-        with self._failing("read", name):
-            try:
-                with open(self._root / name, "rb", buffering=0) as file:
-                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-                    return memoryview(file.readall())
-            except FileNotFoundError:
+        with self._opened("read", name) as fd:
+            if fd is None:
                 return None
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            return _read(fd, name, most_bytes)
+
+    def size(self, name: str) -> int | None:
+        """Return a file's size in bytes; None if there is none. It is not opened."""
+        with self._failing("stat", name):
+            try:
+                found = os.stat(self._root / name, follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            return found.st_size if _is_object(found, name) else None
+
+    @contextmanager
+    def _opened(self, doing: str, name: str) -> Iterator[int | None]:
+        """Open a regular file; give None if there is none.
+
+        Whoever can write to the folder can put anything there: the opening neither follows a link nor waits
+        for the other end of a pipe, and a device is not read.
+        """
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with self._failing(doing, name):
+            try:
+                fd = os.open(self._root / name, flags)
+            except (FileNotFoundError, NotADirectoryError):
+                yield None
+                return
+            except OSError as error:
+                if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link; a socket
+                    raise ObjectUnfit(f"{name}: not a regular file") from error
+                raise
+            try:
+                yield fd if _is_object(os.fstat(fd), name) else None
+            finally:
+                os.close(fd)
 
     def replace(self, name: str, data: Buffer) -> None:
         """Write beside, fsync, rename: a rename may reach the disk before the bytes that it names."""
@@ -80,6 +119,25 @@ class LocalObjects(ObstoreObjects):
     def close(self) -> None:
         """Close the directory."""
         self._close()
+
+
+def _is_object(found: os.stat_result, name: str) -> bool:
+    """Tell whether a file is an object: a folder has no object's name. ObjectUnfit for any other kind."""
+    if stat.S_ISDIR(found.st_mode):
+        return False
+    if not stat.S_ISREG(found.st_mode):
+        raise ObjectUnfit(f"{name}: not a regular file")
+    return True
+
+
+def _read(fd: int, name: str, most_bytes: int) -> memoryview:
+    """Return the bytes of a file that has no more than `most_bytes`, not even while it is read."""
+    size = os.fstat(fd).st_size
+    check_size(name, size, most_bytes)
+    data, done = bytearray(size), 0
+    while done < size and (count := os.readv(fd, [memoryview(data)[done:]])):
+        done += count
+    return memoryview(data)[:done].toreadonly()
 
 
 def _write_all(fd: int, data: Buffer) -> None:

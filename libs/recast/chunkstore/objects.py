@@ -9,19 +9,22 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import MemoryStore, S3Store
 
-from .errors import ChunkStoreError, StoreUnavailable
+from .errors import ChunkStoreError, ObjectUnfit, StoreUnavailable
 from .s3_environment import options_from_environment
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
 Buffer = bytes | memoryview
+MOST_BYTES = (64 << 20) + 1
+"""The most bytes of an object that is read without a limit of its own: a chunk of the largest legal size."""
 
 
 class Objects(Protocol):
     """Named, immutable byte strings. Every method is safe in threads.
 
-    Every method may raise StoreUnavailable or StoreIoError.
+    Every method may raise StoreUnavailable or StoreIoError. A read raises ObjectUnfit for an object of more
+    than `most_bytes`, and for a file that is no regular one: it follows no link and waits for no pipe (F12).
     """
 
     concurrency: int
@@ -29,11 +32,11 @@ class Objects(Protocol):
     puts_are_durable: bool
     """Whether a put that returned survives a power cut, whole. If not, only `barrier` makes it so."""
 
-    def get(self, name: str) -> memoryview | None:
+    def get(self, name: str, most_bytes: int = MOST_BYTES) -> memoryview | None:
         """Return an object's bytes; None if there is none."""
         ...
 
-    def read_back(self, name: str) -> memoryview | None:
+    def read_back(self, name: str, most_bytes: int = MOST_BYTES) -> memoryview | None:
         """Return an object's bytes from the device, not from a cache; None if there is none."""
         ...
 
@@ -80,6 +83,12 @@ def failing_as(kind: type[ChunkStoreError], doing: str, name: str) -> Iterator[N
         yield
     except (BaseError, OSError) as error:
         raise kind(f"{doing} {name}: {str(error).partition(chr(10))[0]}") from error
+
+
+def check_size(name: str, size: int, most_bytes: int) -> None:
+    """Raise ObjectUnfit for an object of more than `most_bytes`."""
+    if size > most_bytes:
+        raise ObjectUnfit(f"{name}: {size} bytes, more than the {most_bytes} that it may have")
 
 
 class ObstoreObjects:
@@ -130,17 +139,22 @@ class ObstoreObjects:
     def _failing(self, doing: str, name: str) -> AbstractContextManager[None]:
         return failing_as(self.failure, doing, name)
 
-    def get(self, name: str) -> memoryview | None:
-        """Return an object's bytes without copying them; None if there is none."""
+    def get(self, name: str, most_bytes: int = MOST_BYTES) -> memoryview | None:
+        """Return an object's bytes without copying them; None if there is none.
+
+        Its size is that of the answer's header; the client reads no more than that.
+        """
         with self._failing("get", name):
             try:
-                return memoryview(obstore.get(self._store, name).bytes())
+                found = obstore.get(self._store, name)
             except FileNotFoundError:
                 return None
+            check_size(name, found.meta["size"], most_bytes)
+            return memoryview(found.bytes())
 
-    def read_back(self, name: str) -> memoryview | None:
+    def read_back(self, name: str, most_bytes: int = MOST_BYTES) -> memoryview | None:
         """Return an object's bytes: there is no cache."""
-        return self.get(name)
+        return self.get(name, most_bytes)
 
     def size(self, name: str) -> int | None:
         """Return an object's size in bytes; None if there is none."""

@@ -1,9 +1,17 @@
 """The objects of one project: chunks and indexes, saved and loaded by the invariants of FORMAT.md."""
 
 from .checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
-from .chunk import ChunkCodec
-from .errors import ChunkCorrupt, ChunkMissing, IndexCorrupt, IndexMissing
-from .index import DiskIndex, IndexRef, decode_index, digest_index, encode_index
+from .chunk import ChunkCodec, largest_chunk_object
+from .errors import ChunkCorrupt, ChunkMissing, IndexCorrupt, IndexMissing, ObjectUnfit
+from .index import (
+    MAX_DISK_BYTES,
+    DiskIndex,
+    IndexRef,
+    decode_index,
+    digest_index,
+    encode_index,
+    largest_index_object,
+)
 from .keys import KEY_BYTES, index_key
 from .layout import ProjectLayout
 from .objects import Buffer, Objects
@@ -24,7 +32,10 @@ class ProjectObjects:
     def load_chunk(self, chunk_id: bytes, length: int) -> tuple[Buffer, int]:
         """Return a chunk's `length` plain bytes, checked, and the size of its object."""
         name = self.layout.chunk(chunk_id)
-        stored = self.objects.get(name)
+        try:
+            stored = self.objects.get(name, largest_chunk_object(length))
+        except ObjectUnfit as problem:
+            raise ChunkCorrupt(f"chunk {problem}") from problem
         if stored is None:
             raise ChunkMissing(f"chunk {name}: not in the store")
         return self.codec.decode(stored, chunk_id, length, name), len(stored)
@@ -49,17 +60,23 @@ class ProjectObjects:
     def load_index(self, ref: IndexRef) -> DiskIndex:
         """Return an index whose bytes match the digest of its ref."""
         name = self.layout.index(ref.id)
-        stored = self.objects.get(name)
+        try:
+            stored = self.objects.get(name, largest_index_object(ref.disk_bytes, self.chunk_bytes))
+        except ObjectUnfit as problem:
+            raise IndexCorrupt(f"index {problem}") from problem
         if stored is None:
             raise IndexMissing(f"index {name}: not in the store")
         if digest_index(self._index_key, stored) != ref.digest:
             raise IndexCorrupt(f"index {name}: does not match its digest")
         return decode_index(ref, stored, name)
 
-    def load_unsealed_index(self, index_id: str) -> DiskIndex | None:
+    def load_unsealed_index(self, index_id: str, disk_bytes: int = MAX_DISK_BYTES) -> DiskIndex | None:
         """Return an index from the device, without a ref to check it by; None if there is none."""
         name = self.layout.index(index_id)
-        stored = self.objects.read_back(name)
+        try:
+            stored = self.objects.read_back(name, largest_index_object(disk_bytes, self.chunk_bytes))
+        except ObjectUnfit as problem:
+            raise IndexCorrupt(f"index {problem}") from problem
         if stored is None:
             return None
         ref = IndexRef(index_id, digest_index(self._index_key, stored))
@@ -74,7 +91,7 @@ class ProjectObjects:
         stored = encode_index(size_bytes, self.chunk_bytes, ids)
         if not self.objects.put_new(name, stored):
             try:
-                found = self.load_unsealed_index(index_id)
+                found = self.load_unsealed_index(index_id, size_bytes)
             except IndexCorrupt:
                 found = None  # torn by a power cut during an earlier attempt
             if found and (found.size_bytes, found.chunk_bytes, found.ids) == (
@@ -84,11 +101,16 @@ class ProjectObjects:
             ):
                 return found.ref
             self.objects.replace(name, stored)
-        return IndexRef(index_id, digest_index(self._index_key, stored))
+        return IndexRef(index_id, digest_index(self._index_key, stored), size_bytes)
 
-    def load_checkpoint(self, index_id: str) -> Checkpoint | None:
-        """Return the checkpoint of an earlier write of this index; None if there is none."""
-        stored = self.objects.get(self.layout.checkpoint(index_id))
+    def load_checkpoint(self, index_id: str, disk_bytes: int) -> Checkpoint | None:
+        """Return the checkpoint of an earlier write of this index of a disk; None if there is none."""
+        try:
+            stored = self.objects.get(
+                self.layout.checkpoint(index_id), largest_index_object(disk_bytes, self.chunk_bytes)
+            )
+        except ObjectUnfit:
+            return None  # no checkpoint of this write
         return None if stored is None else decode_checkpoint(self._index_key, index_id, stored)
 
     def save_checkpoint(self, index_id: str, checkpoint: Checkpoint) -> None:
@@ -104,8 +126,8 @@ class ProjectObjects:
     def _is_whole(self, name: str, chunk_id: bytes, length: int) -> bool:
         if self.objects.puts_are_durable:
             return self.objects.size(name) is not None
-        stored = self.objects.read_back(name)
         try:
+            stored = self.objects.read_back(name, largest_chunk_object(length))
             return stored is not None and bool(self.codec.decode(stored, chunk_id, length, name))
-        except ChunkCorrupt:
+        except (ChunkCorrupt, ObjectUnfit):
             return False

@@ -3,19 +3,20 @@
 import json
 
 from .chunk import is_legal_chunk_size
-from .errors import StoreVersionUnknown
+from .errors import ObjectUnfit, StoreVersionUnknown
 from .layout import SETTINGS_NAME
 from .objects import Buffer, Objects
 
 _FORMAT = "recast-chunkstore"
 _VERSION = 1
+_MOST_BYTES = 4096
 
 
 def open_settings(objects: Objects, chunk_bytes: int) -> int:
     """Return the store's chunk size; an empty store gets `chunk_bytes`, durably."""
     if not is_legal_chunk_size(chunk_bytes):
         raise ValueError(f"chunks of {chunk_bytes} bytes: not a power of two from 4 KiB to 64 MiB")
-    stored: Buffer | None = objects.get(SETTINGS_NAME)
+    stored = _load(objects)
     if stored is not None and _is_torn(stored) and _holds_nothing_else(objects):
         objects.replace(
             SETTINGS_NAME, _encode(chunk_bytes)
@@ -27,8 +28,15 @@ def open_settings(objects: Objects, chunk_bytes: int) -> int:
         objects.barrier()
         if is_ours:
             return chunk_bytes
-        stored = objects.get(SETTINGS_NAME) or b""  # another process made the store first: its size counts
+        stored = _load(objects) or b""  # another process made the store first: its size counts
     return _decode(stored)
+
+
+def _load(objects: Objects) -> Buffer | None:
+    try:
+        return objects.get(SETTINGS_NAME, _MOST_BYTES)
+    except ObjectUnfit as problem:
+        raise StoreVersionUnknown(str(problem)) from problem
 
 
 def _encode(chunk_bytes: int) -> bytes:

@@ -3,7 +3,8 @@
 from contextlib import closing
 from dataclasses import dataclass
 
-from .errors import ChunkCorrupt, ChunkMissing, IndexCorrupt, IndexMissing
+from .chunk import largest_chunk_object
+from .errors import ChunkCorrupt, ChunkMissing, IndexCorrupt, IndexMissing, ObjectUnfit
 from .index import DiskIndex, IndexRef
 from .pipeline import in_order
 from .project_objects import ProjectObjects
@@ -67,8 +68,13 @@ def _check_chunk(store: ProjectObjects, chunk_id: bytes, length: int, *, deep: b
         store.load_chunk(chunk_id, length)
         return
     name = store.layout.chunk(chunk_id)
-    size = store.objects.size(name)
+    try:
+        size = store.objects.size(name)
+    except ObjectUnfit as problem:
+        raise ChunkCorrupt(f"chunk {problem}") from problem
     if size is None:
         raise ChunkMissing(f"chunk {name}: not in the store")
     if size == 0:
         raise ChunkCorrupt(f"chunk {name}: empty")
+    if size > largest_chunk_object(length):
+        raise ChunkCorrupt(f"chunk {name}: {size} bytes, too many for {length}")

@@ -126,7 +126,7 @@ class DiskWriter:
 
     def _resume(self, index_id: str, plan: ReadPlan) -> None:
         """Take the positions of an earlier attempt's checkpoint, which are not read again."""
-        found = self._store.load_checkpoint(index_id)
+        found = self._store.load_checkpoint(index_id, self._size_bytes)
         self._has_checkpoint = found is not None
         disk = (self._size_bytes, self._store.chunk_bytes)
         if found is None or (found.size_bytes, found.chunk_bytes) != disk:

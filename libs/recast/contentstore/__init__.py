@@ -4,13 +4,13 @@ The chunk store's errors become refusals, and unreferenced chunks of a project a
 """
 
 from recast.contentstore.collection import COLLECT_CHUNKS, CollectChunks, record_collection
-from recast.contentstore.store import ContentStore, open_content, partition_name, store_refusals
+from recast.contentstore.store import ContentStore, PeerStores, partition_name, store_refusals
 
 __all__ = [
     "COLLECT_CHUNKS",
     "CollectChunks",
     "ContentStore",
-    "open_content",
+    "PeerStores",
     "partition_name",
     "record_collection",
     "store_refusals",

@@ -55,7 +55,11 @@ class CollectChunks:
     def _live(self, project: str) -> list[IndexRef]:
         with self._database.read() as session:
             contents = self._live_contents(session, project)
-        return [IndexRef(disk.index.id, disk.index.digest) for content in contents for disk in content.disks]
+        return [
+            IndexRef(disk.index.id, disk.index.digest, disk.size_bytes)
+            for content in contents
+            for disk in content.disks
+        ]
 
     def undo(self, work: Work, error: Refusal) -> None:
         """Nothing to undo: collected chunks were garbage, and the next collection deletes the rest."""

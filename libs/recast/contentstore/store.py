@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from recast.chunkstore import (
     ChunkStore,
     ChunkStoreError,
@@ -14,7 +16,9 @@ from recast.chunkstore import (
 )
 from recast.content.v1 import content_pb2
 from recast.faultpoints import pointed
-from recast.faults import Refusal, StoreIoFailed, Unavailable
+from recast.faults import Refusal, StoreIoFailed, StoreNotAllowed, Unavailable, text_without_paths
+
+log = structlog.get_logger()
 
 
 @contextmanager
@@ -26,15 +30,36 @@ def store_refusals(damaged: Callable[[ChunkStoreError], Refusal]) -> Iterator[No
     try:
         yield
     except StoreUnavailable as error:
-        raise Unavailable(problem=f"the chunk store does not answer: {error}") from error
+        raise Unavailable(problem=f"the chunk store does not answer: {text_without_paths(error)}") from error
     except StoreIoError as problem:
-        raise StoreIoFailed(problem=problem) from problem
+        log.error("the storage failed", problem=str(problem))  # callers get no paths
+        raise StoreIoFailed(problem=text_without_paths(problem)) from problem
     except ChunkStoreError as damage:
         raise damaged(damage) from damage
 
 
-def open_content(location: content_pb2.ContentStore) -> ChunkStore:
-    """Opens the partition at the location, and with the key, that a peer sent."""
+class PeerStores:
+    """The chunk stores of peers: `urls` are those that this service opens, separated by white space.
+
+    A peer sends the location of content with each request. Only a store of this list is opened: by any other
+    URL the peer, or the thief of its key, could read and write wherever this service can.
+    """
+
+    def __init__(self, urls: str) -> None:
+        self._urls = frozenset(url.rstrip("/") for url in urls.split())
+
+    def check(self, location: content_pb2.ContentStore) -> None:
+        """StoreNotAllowed unless the location is a store of the list."""
+        if location.url.rstrip("/") not in self._urls:
+            raise StoreNotAllowed(store=location.url)
+
+    def open(self, location: content_pb2.ContentStore) -> ChunkStore:
+        """Opens the partition at the location, and with the key, that a peer sent; else StoreNotAllowed."""
+        self.check(location)
+        return _open(location)
+
+
+def _open(location: content_pb2.ContentStore) -> ChunkStore:
     return ChunkStore.over(pointed(open_objects(location.url)), project=location.project, key=location.key)
 
 
@@ -64,6 +89,6 @@ class ContentStore(ABC):
         """Opens the project's partition. Its errors inside the block become refusals about `content`."""
         with (
             store_refusals(lambda damage: self.damaged(content, damage)),
-            open_content(self.location(project)) as store,
+            _open(self.location(project)) as store,
         ):
             yield store

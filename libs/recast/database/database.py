@@ -90,6 +90,16 @@ class Database:
                 raise self._reserve.full() if self._reserve else StorageFull(free_bytes=0) from problem
             raise
 
+    def truncate_log(self) -> bool:
+        """Removes deleted bytes from SQLite's write-ahead log; False when it is in use: to be repeated.
+
+        PostgreSQL's log is its operator's.
+        """
+        if self._queue is None:
+            return True
+        with _unavailable(), self._queue.turn():
+            return sqlite.truncate_log(self.engine)
+
     def close(self) -> None:
         """Closes every idle connection; the next use opens new ones."""
         self.engine.dispose()

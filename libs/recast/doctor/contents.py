@@ -123,7 +123,7 @@ class OpenStore:
 
     def reader(self, sealed: Sealed) -> DiskContentReader:
         """A reader of a content. Raises ChunkStoreError when its index is missing or damaged."""
-        ref = IndexRef(sealed.disk.index.id, sealed.disk.index.digest)
+        ref = IndexRef(sealed.disk.index.id, sealed.disk.index.digest, sealed.disk.size_bytes)
         partition = self.partition(sealed.project)
         return partition.reader(partition.read_index(ref), cache_chunks=_MOST_OPEN_CHUNKS)
 
@@ -160,7 +160,7 @@ def check_store(store: OpenStore, url: str, sealed: list[Sealed], findings: Find
 
 
 def _read_index(store: OpenStore, sealed: Sealed, findings: Findings) -> DiskIndex | None:
-    ref = IndexRef(sealed.disk.index.id, sealed.disk.index.digest)
+    ref = IndexRef(sealed.disk.index.id, sealed.disk.index.digest, sealed.disk.size_bytes)
     try:
         index = store.partition(sealed.project).read_index(ref)
     except IndexMissing as problem:

@@ -21,12 +21,14 @@ from recast.faults.generic import (
     RoleNotAllowed,
     StorageFull,
     StoreIoFailed,
+    StoreNotAllowed,
     TokenInvalid,
     TooManyCalls,
     TooManyWaits,
     Unavailable,
     UpdateMaskInvalid,
 )
+from recast.faults.paths import text_without_paths
 from recast.faults.refusal import FieldViolation, Kind, Refusal, RemoteRefusal, Violation, all_of
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "RoleNotAllowed",
     "StorageFull",
     "StoreIoFailed",
+    "StoreNotAllowed",
     "TokenInvalid",
     "TooManyCalls",
     "TooManyWaits",
@@ -56,4 +59,5 @@ __all__ = [
     "UpdateMaskInvalid",
     "Violation",
     "all_of",
+    "text_without_paths",
 ]

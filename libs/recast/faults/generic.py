@@ -168,6 +168,17 @@ class StoreIoFailed(Refusal):
     message = "the storage failed: {problem}; free space or repair it, then repeat the request"
 
 
+class StoreNotAllowed(Refusal):
+    """A peer named a chunk store that is not among those that this service opens for peers."""
+
+    kind = Kind.PERMISSION_DENIED
+    reason = "STORE_NOT_ALLOWED"
+    message = (
+        "the chunk store {store} is none of those that this service opens for its peers; add it to the"
+        " service's setting PEER_STORE_URLS"
+    )
+
+
 class Conflict(Refusal):
     """Another call changed a row between this call's read and its write."""
 

@@ -24,6 +24,7 @@ _DECIDED = ":decided"  # recorded like a step once the point of no return is pas
 _PARKED_SECONDS = 60.0  # children wake their parent; after this time it polls
 _PROGRESS_SECONDS = 2.0  # often enough to be visible, rarely enough not to load the database
 _CANCEL_SECONDS = 0.25  # the least time between two reads of the cancel flag
+_SHARE_SECONDS = 0.25  # the same, of whether another project needs the thread
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 
@@ -33,7 +34,7 @@ class Parked(Exception):
 
 
 class Interrupted(Exception):
-    """The process is shutting down; the work resumes in another process, or after the restart."""
+    """The process is shutting down, or another project needs the thread; the work resumes later, anywhere."""
 
 
 class Workflow(Protocol):
@@ -68,9 +69,10 @@ class Work:
         operations: Operations,
         lease: Lease,
         stopping: threading.Event,
+        gives_way: Callable[[], bool] = lambda: False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`stopping` is set when the process shuts down."""
+        """`stopping` is set when the process shuts down; `gives_way`: another project needs this thread."""
         row = lease.row
         self.id = row.id
         self._verb = row.verb
@@ -81,8 +83,9 @@ class Work:
         self._database = operations.database
         self._lease = lease
         self._stopping = stopping
+        self._gives_way = gives_way
         self._monotonic = monotonic
-        self._cancel_read = self._progress_written = float("-inf")
+        self._cancel_read = self._share_read = self._progress_written = float("-inf")
         self._step = row.step
         self._progress = pb.OperationMetadata.FromString(row.progress)
         self._results = self._load_results()
@@ -171,10 +174,16 @@ class Work:
         return _decode(self._results[name], None)
 
     def check(self) -> None:
-        """Raises when the work must stop: cancelled before the decision, shut down, or taken over."""
+        """Raises when the work must stop: cancelled before the decision, shut down, taken over, or in the way
+        of another project.
+        """
         self._lease.check()
         if self._stopping.is_set():
             raise Interrupted(self.id)
+        if self._monotonic() - self._share_read >= _SHARE_SECONDS:
+            self._share_read = self._monotonic()
+            if self._gives_way():
+                raise Interrupted(self.id)
         if self._monotonic() - self._cancel_read >= _CANCEL_SECONDS and self.is_cancelled():
             raise self.cancelled()
 

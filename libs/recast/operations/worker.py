@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import structlog
@@ -12,10 +12,11 @@ from google.rpc import status_pb2
 from sqlalchemy import Select, literal, select, text, update
 
 from recast.faultpoints import within
-from recast.faults import Cancelled, Internal, Kind, Refusal
+from recast.faults import Cancelled, Internal, Kind, Refusal, Unavailable
 from recast.operations.clocks import shorten_leases
 from recast.operations.lease import Lease, LeaseLost
 from recast.operations.registry import Operations
+from recast.operations.shares import Shares
 from recast.operations.tables import OperationRow, State
 from recast.operations.work import Interrupted, Parked, Work, Workflow
 from recast.rpc.identity import acting_for
@@ -58,14 +59,14 @@ class Worker:
         self._monotonic = monotonic
         self._name = operations.new_id()
         self._stopping = threading.Event()
-        # Not by id: one operation may be here twice briefly, given back by a thread, claimed by another.
-        self._leases: set[Lease] = set()
-        self._lock = threading.Lock()  # guards _leases, between the running threads and the renewing one
+        self._shares = Shares(threads)
         self._threads = [
             threading.Thread(target=self._loop, name=f"{domain}-work-{n}") for n in range(threads)
         ]
         self._poll_lock = threading.Lock()  # held by the idle thread that polls; the others wait for a wakeup
         self._idle = threading.Event()  # set when no thread runs work
+        # Requests of ended work are deleted, and may hold a key; at first for a process that was killed.
+        self._has_deleted = True
         self._renewer = threading.Thread(target=self._renew, name=f"{domain}-leases")
 
     def start(self) -> None:
@@ -96,8 +97,7 @@ class Worker:
         if lease is None:
             return False
         row = lease.row
-        with self._lock:
-            self._leases.add(lease)
+        self._shares.add(lease)
         try:
             bound = structlog.contextvars.bound_contextvars(
                 operation=row.id, verb=row.verb, project=row.project
@@ -109,8 +109,7 @@ class Worker:
         except Parked:
             pass  # its lease is given back; its children's end has it run again
         finally:
-            with self._lock:
-                self._leases.remove(lease)
+            self._shares.remove(lease)
             self._operations.notify()
         return True
 
@@ -132,8 +131,8 @@ class Worker:
             if is_polling:
                 self._poll_lock.release()
 
-    def _claimable(self) -> Select[Any]:
-        """The ids of claimable operations, the oldest first."""
+    def _claimable(self, full: Collection[str] = ()) -> Select[Any]:
+        """The ids of claimable operations, the oldest first; none of the projects in `full`."""
         now = text(self._database.now_sql())
         return (
             select(_TABLE.c.id)
@@ -144,21 +143,31 @@ class Worker:
                 _TABLE.c.verb.in_([literal(verb) for verb in self._workflows]),
                 _TABLE.c.not_before <= now,
                 _TABLE.c.lease_until < now,
+                _TABLE.c.project.not_in(full),
             )
             .order_by(_TABLE.c.create_time)
         )
 
-    def claim(self) -> Lease | None:
-        """Claims the oldest operation for this worker; None when there is none."""
-        begun = self._monotonic()
-        # Most polls find nothing: they take no write lock.
+    def _is_waiting(self, full: Collection[str] = ()) -> int:
+        """How much work waits, up to two; none of the projects in `full`."""
         with self._database.read() as session:
-            waiting = session.connection().execute(self._claimable().limit(2)).all()
+            return len(session.connection().execute(self._claimable(full).limit(2)).all())
+
+    def claim(self) -> Lease | None:
+        """Claims the oldest operation for this worker; None when there is none.
+
+        A project that has its share of the threads gets another only if no other project waits.
+        """
+        begun, full = self._monotonic(), self._shares.full()
+        # Most polls find nothing: they take no write lock.
+        waiting = self._is_waiting(full)
+        if not waiting and full:
+            waiting, full = self._is_waiting(), []
         if not waiting:
             shorten_leases(self._database, self._lease_seconds)
             return None
         with self._database.write() as tx:
-            oldest = self._claimable().limit(1).with_for_update(skip_locked=True)
+            oldest = self._claimable(full).limit(1).with_for_update(skip_locked=True)
             found = tx.session.connection().execute(oldest).first()
             if found is None:
                 return None
@@ -173,12 +182,13 @@ class Worker:
             if row.state == State.PENDING:
                 row.state = State.RUNNING
             tx.commit()
-        if len(waiting) > 1:
+        if waiting > 1:
             self._operations.wakeup.notify()  # another thread takes the next
         return Lease(self._operations, row, self._lease_seconds, begun, self._monotonic)
 
     def _run(self, lease: Lease) -> None:
-        row, work = lease.row, Work(self._operations, lease, self._stopping, self._monotonic)
+        row = lease.row
+        work = Work(self._operations, lease, self._stopping, lambda: self._gives_way(lease), self._monotonic)
         workflow = self._workflows[row.verb]
         try:
             if row.error is None:
@@ -191,6 +201,12 @@ class Worker:
             self._retry_later(lease, work, refusal)
         except Interrupted:
             lease.give_back(progress=work.last_progress().SerializeToString())
+
+    def _gives_way(self, lease: Lease) -> bool:
+        gives_way = self._shares.gives_way(lease, lambda full: self._is_waiting(full) > 0)
+        if gives_way:
+            log.info("gives way to another project")
+        return gives_way
 
     def _do(self, workflow: Workflow, lease: Lease, work: Work) -> Refusal | None:
         """Runs work to its end; returns the refusal for which it must be undone. Raises errors to retry."""
@@ -269,14 +285,23 @@ class Worker:
 
     def _end(self, lease: Lease, work: Work, state: State, **values: object) -> None:
         lease.end(state=state, progress=work.last_progress().SerializeToString(), **values)
+        self._has_deleted = True
 
     def _renew(self) -> None:
-        """Renews every lease, three times in its length."""
+        """Renews every lease, three times in its length, and removes what was deleted from the log."""
         while not self._idle.wait(self._lease_seconds / 3):
-            with self._lock:
-                leases = list(self._leases)
-            for lease in leases:
+            for lease in self._shares.leases():
                 try:
                     lease.renew()
                 except Exception:  # an unreachable database costs a renewal, not the thread
                     log.warning("lease not renewed", exc_info=True)
+            self._truncate_log()
+
+    def _truncate_log(self) -> None:
+        if not self._has_deleted:
+            return
+        self._has_deleted = False  # before: work may end meanwhile
+        try:
+            self._has_deleted = not self._database.truncate_log() or self._has_deleted
+        except Unavailable:  # the next round repeats it
+            self._has_deleted = True

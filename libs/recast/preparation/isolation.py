@@ -2,7 +2,8 @@
 
 The bytes come from a tenant, and The Sleuth Kit neither bounds its work nor survives all hostile input.
 So the kernel limits the child's processor time and memory, and a child that dies makes every check unknown.
-The child holds no secrets and no descriptors but its pipes, and requests each byte from the parent.
+The child holds no secrets and no descriptors but its pipes, and requests each byte from the parent. Before
+the first byte it gives up all else that it could do (confinement.py).
 
 On the pipe from the child: frames of one letter, "R" (read) or "D" (done), and two 64-bit numbers.
 R: offset, length; the parent answers with a 32-bit length and that many bytes.
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import struct
 import subprocess
@@ -22,14 +22,13 @@ import threading
 from contextlib import suppress
 from typing import IO, Final
 
+from recast.preparation.confinement import confine
 from recast.preparation.content import ContentReader
 from recast.preparation.inspection import inspect_here, unread_report
 from recast.preparation.report import Report, json_from_report, report_from_json
 
 CPU_SECONDS: Final = 5
 """Processor time of one inspection; an ordinary one takes 0.1 s, most of it to start Python."""
-MEMORY_BYTES: Final = 512 << 20
-"""Address space of one inspection; an ordinary one takes about 60 MiB."""
 MAX_REPORT_BYTES: Final = 1 << 20
 MAX_READ_BYTES: Final = 16 << 20
 
@@ -192,12 +191,10 @@ class PipeReader:
 
 
 def work(cpu_seconds: int) -> None:
-    """Inspect as the child: limit this process, send requests on standard output, read standard input."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold a tenant's content
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    """Inspect as the child: confine this process, send requests on standard output, read standard input."""
     requests = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library's output must not mix with the frames
+    confine(cpu_seconds)
     report = inspect_here(PipeReader(requests, sys.stdin.buffer))
     encoded = json.dumps(json_from_report(report)).encode()
     _send(requests, _FRAME.pack(b"D", 0, len(encoded)) + encoded)

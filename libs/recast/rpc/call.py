@@ -18,6 +18,7 @@ from prometheus_client import Counter, Histogram
 
 from recast.faults import Internal, ProjectNotFound, Refusal, RoleNotAllowed, TokenInvalid
 from recast.rpc.access import Access
+from recast.rpc.bounded_log import BoundedLog
 from recast.rpc.identity import Caller, Verifier, act_for
 from recast.rpc.status import status_from_refusal
 from recast.rpc.threads import HandlerThreads
@@ -77,12 +78,31 @@ class Call:
     peers, are those of the call's own task, and `in_thread` copies them.
     """
 
-    __slots__ = ("_begun", "_domain", "_metadata", "_method", "_project", "_request_id", "stream", "threads")
+    __slots__ = (
+        "_begun",
+        "_domain",
+        "_is_verified",
+        "_metadata",
+        "_method",
+        "_project",
+        "_request_id",
+        "_unverified",
+        "stream",
+        "threads",
+    )
 
     def __init__(
-        self, method: Method, stream: grpc.aio.ServicerContext[Any, Any], domain: str, threads: HandlerThreads
+        self,
+        method: Method,
+        stream: grpc.aio.ServicerContext[Any, Any],
+        domain: str,
+        threads: HandlerThreads,
+        unverified: BoundedLog,
     ) -> None:
+        """`unverified` logs the calls whose caller is not verified."""
         self._begun = time.monotonic()
+        self._is_verified = False
+        self._unverified = unverified
         self._method = method
         self._domain = domain
         self.threads = threads
@@ -98,6 +118,7 @@ class Call:
         caller = _NOBODY  # until the token is verified: the log must not name an unverified caller
         try:
             caller = verifier.verify(self._token())
+            self._is_verified = True
         finally:
             _caller.set(caller)
             act_for(caller.project)
@@ -148,20 +169,29 @@ class Call:
         # By the client, or by the server's shutdown.
         if isinstance(problem, asyncio.CancelledError | grpc.aio.BaseError):
             self.count("CANCELLED")
-            log.info("call cancelled")
+            self._log("call cancelled", "CANCELLED")
             raise problem
         if isinstance(problem, Refusal):
             answer = problem
-            log.info("refused", reason=problem.reason, text=problem.text)
+            self._log("refused", problem.reason, text=problem.text)
         elif isinstance(problem, Exception):  # a bug: the caller gets no inner text
             answer = Internal(request_id=self._request_id)
-            log.error("bug", exc_info=problem)
+            if self._is_verified:
+                log.error("bug", exc_info=problem)
+            else:
+                self._unverified.add("bug", answer.reason, exc_info=problem)
         else:
             raise problem
         self.count(answer.kind.name)
         status = status_from_refusal(answer, self._domain)
         bare = rpc_status.to_status(status)
         await self.stream.abort(bare.code, bare.details, bare.trailing_metadata)
+
+    def _log(self, event: str, reason: str, **facts: str) -> None:
+        if self._is_verified:
+            log.info(event, reason=reason, **facts)
+        else:
+            self._unverified.add(event, reason, peer=self.peer(), **facts)
 
     def count(self, code: str) -> None:
         """Counts the call as ended with this status code."""

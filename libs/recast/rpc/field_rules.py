@@ -1,4 +1,4 @@
-"""The rules that every field of a request keeps: those of its contract, one for all texts, one for all names."""
+"""The rules of the fields of every request: those of its contract, one for all texts, one for all names."""
 
 import re
 from collections.abc import Iterator

@@ -17,6 +17,7 @@ from grpc.aio import EOF  # type: ignore[attr-defined]  # grpcio's types lack it
 from recast.faultpoints import within
 from recast.faults import RequestInvalid, RequestTimeout
 from recast.rpc.access import Access
+from recast.rpc.bounded_log import BoundedLog
 from recast.rpc.call import Call, Method, current_caller
 from recast.rpc.field_rules import check_message, check_projects
 from recast.rpc.identity import Verifier
@@ -103,6 +104,7 @@ class Incoming(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpcio's cl
         self._limits = limits
         self._arriving = PeerCalls(limits.calls_of_a_peer, "whose request has not arrived")
         self._open_calls = PeerCalls(limits.calls_of_a_peer, "that need no token")
+        self._unverified = BoundedLog()
         self._registered: list[Any] = []
         self._handlers: dict[str, Any] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -145,7 +147,7 @@ class Incoming(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # grpcio's cl
         return grpc.stream_unary_rpc_method_handler(respond)
 
     async def _respond(self, endpoint: Endpoint, stream: grpc.aio.ServicerContext[Any, Any]) -> bytes | None:
-        call = Call(endpoint.method, stream, self._domain, self._threads)
+        call = Call(endpoint.method, stream, self._domain, self._threads, self._unverified)
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

@@ -3,6 +3,7 @@
 import argparse
 import io
 import logging
+import os
 import sys
 from typing import Protocol, TextIO, TypeVar, cast
 
@@ -31,7 +32,12 @@ class App(Protocol):
 
 
 def read_settings(service: str, kind: type[S]) -> S:
-    """The settings from environment and `--role`; ends the process when they are invalid."""
+    """The settings from environment and `--role`; ends the process when they are invalid.
+
+    It also has every file and folder that the process or a child makes be its owner's alone: the first files
+    are made right after.
+    """
+    os.umask(0o077)
     prefix = kind.model_config["env_prefix"]
     parser = argparse.ArgumentParser(
         prog=f"python -m {service}",

@@ -42,10 +42,16 @@ class Layout:
     def create(self) -> None:
         """Makes missing folders and keys, readable by their owner alone."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (self.keys, self.data, self.root / "logs", *map(self.store, _STORES)):
+        stores = (self.root / "store", *map(self.store, _STORES))  # `parents` ignores the mode
+        for folder in (self.keys, self.data, self.root / "logs", *stores):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for service in _STORES:
             _write_key(self.store_key(service))
+
+
+def private(path: str, flags: int) -> int:
+    """An opener for `open`: a new file is its owner's alone."""
+    return os.open(path, flags, 0o600)
 
 
 def _write_key(path: Path) -> None:
@@ -79,10 +85,12 @@ def environment_of(service: Service, layout: Layout, endpoints: Mapping[Service,
     if service == "csbs":
         own["ECS_TARGET"] = endpoints["ecs"]
     elif service == "ims":
+        own["PEER_STORE_URLS"] = layout.store("csbs").as_uri()
         own["STAGING_DIR"] = str(layout.data / "ims-staging")
         own["CSBS_TARGET"], own["ECS_TARGET"] = endpoints["csbs"], endpoints["ecs"]
     else:
         own["DATA_DIR"] = str(layout.data / "ecs")
+        own["PEER_STORE_URLS"] = " ".join(layout.store(each).as_uri() for each in _STORES)
         own["HOST"] = "local"
         own["IMS_TARGET"] = endpoints["ims"]
     return {f"{prefix}_{name}": value for name, value in own.items()}

@@ -14,7 +14,7 @@ from typing import IO, Self
 from recast.client import SERVICES, Recast, Service, Settings
 from recast.client.tokens import mint
 from recast.rpc.identity import create_keys
-from recast.stack.layout import Layout, environment_of
+from recast.stack.layout import Layout, environment_of, private
 from recast.stack.ports import address_of, hold_port
 from recast.stack.problems import FolderInUse, PortInUse, ServiceNotServing
 from recast.stack.process import ServiceProcess
@@ -193,7 +193,7 @@ class LocalStack:
 
         The lock is the kernel's, so it ends with this process; the services do not inherit it.
         """
-        lock = (self._layout.root / "lock").open("wb")
+        lock = os.fdopen(private(str(self._layout.root / "lock"), os.O_WRONLY | os.O_CREAT), "wb")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from recast.stack.layout import private
 from recast.stack.problems import ServiceNotServing
 
 _TAIL_LINES, _TAIL_BYTES = 20, 16_384
@@ -33,7 +34,7 @@ class ServiceProcess:
         self.log = log
         # Appended to, so that the reason of an earlier exit is preserved. The parent closes its descriptor:
         # the child has its own, and survives a kill of the parent.
-        with log.open("ab") as output:
+        with open(log, "ab", opener=private) as output:
             self._begin = output.tell()
             self._child = subprocess.Popen(
                 list(command),

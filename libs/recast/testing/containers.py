@@ -242,7 +242,11 @@ class ImsContainer(ServiceContainer):
     files = ("ims-store.key",)
 
     def _own(self) -> Mapping[str, str]:
-        return {**super()._own(), "STAGING_DIR": "/var/lib/recast/staging"}
+        return {
+            **super()._own(),
+            "STAGING_DIR": "/var/lib/recast/staging",
+            "PEER_STORE_URLS": super()._own()["STORE_URL"],
+        }
 
 
 class EcsContainer(ServiceContainer):
@@ -252,7 +256,7 @@ class EcsContainer(ServiceContainer):
     port = 7103
 
     def _own(self) -> Mapping[str, str]:
-        return {"DATA_DIR": "/var/lib/recast/disks"}
+        return {"DATA_DIR": "/var/lib/recast/disks", "PEER_STORE_URLS": super()._own()["STORE_URL"]}
 
 
 def _free_port() -> int:

@@ -147,16 +147,18 @@ class RecastStack:
 
     def _service(self, kind: type[ServiceContainer], name: str) -> ServiceContainer:
         prefix, service = f"RECAST_{kind.service.upper()}_", kind.service
-        environment = dict(_PEERS)
+        stores = "s3://recast" if self.is_scaled else f"file://{_SHARED}"
+        environment = dict(_PEERS) | {
+            f"{prefix}STORE_URL": f"{stores}/{service}",
+            "RECAST_IMS_PEER_STORE_URLS": f"{stores}/csbs",
+            "RECAST_ECS_PEER_STORE_URLS": f"{stores}/csbs {stores}/ims",
+        }
         if self.is_scaled:
             environment |= _S3 | {
                 f"{prefix}DATABASE_URL_FILE": f"/run/secrets/{service}-database-url",
-                f"{prefix}STORE_URL": f"s3://recast/{service}",
                 "RECAST_IMS_STAGING_DIR": f"{_SHARED}/staging",
                 "RECAST_ECS_HOST": name.rpartition("-")[2],
             }
-        else:
-            environment[f"{prefix}STORE_URL"] = f"file://{_SHARED}/{service}"
         made = kind(environment=environment | self._extra, stack=self.name, folder=self.folder, name=name)
         if self.is_scaled:
             made.with_secrets(f"{service}-database-url", "s3-credentials")

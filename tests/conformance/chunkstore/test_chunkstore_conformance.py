@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recast.chunkstore import ChunkStore, DiskIndex, IndexMissing, Objects, open_objects
+from recast.chunkstore import ChunkStore, DiskIndex, IndexMissing, Objects, ObjectUnfit, open_objects
 
 CHUNK = 4096
 
@@ -58,6 +58,15 @@ class ObjectsSuite:
         objects.put_new("a/b", b"")
         assert (bytes(objects.get("a/b") or b"none"), objects.size("a/b")) == (b"none", 0)
         assert objects.get("a/b") is not None
+
+    @pytest.mark.fault("FAULT-UNFIT-OBJECTS")
+    def test_an_object_that_is_too_large_is_not_read(self, objects: Objects) -> None:
+        """An object of more bytes than the caller allows is refused by its size; one of as many is read."""
+        objects.put_new("a/b", bytes(1000))
+        for read in (objects.get, objects.read_back):
+            assert len(read("a/b", 1000) or b"") == 1000
+            with pytest.raises(ObjectUnfit, match="1000 bytes, more than the 999"):
+                read("a/b", 999)
 
     def test_name_is_taken_once(self, objects: Objects) -> None:
         """A second put_new of a name changes nothing, and returns that."""

@@ -106,13 +106,18 @@ class Bench:
             worker.stop()
 
     def record(
-        self, verb: str = "Do", queue: str = "", parent: str = "", parts: Sequence[OperationPart] = ()
+        self,
+        verb: str = "Do",
+        queue: str = "",
+        parent: str = "",
+        parts: Sequence[OperationPart] = (),
+        project: str = "demo",
     ) -> str:
         """Records work; gives its id."""
         with self.database.write() as tx:
             operation = self.operations.record(
                 tx,
-                project="demo",
+                project=project,
                 verb=verb,
                 target="projects/demo/x",
                 request=StringValue(value="key"),

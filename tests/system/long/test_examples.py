@@ -11,11 +11,13 @@ from google.protobuf import descriptor_pb2, json_format, message_factory
 from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import Message
 
+from recast.chunkstore import project_key
 from recast.client import Recast
 from recast.contracts import descriptor_set
 from recast.contracts.services import SERVICES, services_serving
 from recast.stack import LocalStack
 from tests.demo.seed import seed  # the demo is a folder of programs, not a package
+from tests.harness.expectations import until
 
 ROLES = {
     "recast.imagelock.v1.ImageLockService": "ims",
@@ -50,10 +52,11 @@ def _methods() -> Iterator[tuple[str, str, str]]:
                     yield f"{file.package}.{service.name}", method.name, comments.get((6, i, 2, j), "")
 
 
-def _example(comment: str) -> dict[str, object]:
+def _example(comment: str, store_url: str) -> dict[str, object]:
     found = re.search(r"^ Example: (\{.*\})$", comment, re.MULTILINE)
     assert found, "the comment holds no line `Example: {...}`"
-    example: dict[str, object] = json.loads(found.group(1))
+    # An example names no store of an installation: ECS opens only those that it is configured to.
+    example: dict[str, object] = json.loads(found.group(1).replace("file:///nowhere", store_url))
     return example
 
 
@@ -63,13 +66,14 @@ def _client(stack: LocalStack, service: str, method: str) -> Recast:
     return stack.client("demo", "operator" if method == "GetDiskConnection" else "user")
 
 
-def test_every_rpc_has_an_example_that_works(stack: LocalStack) -> None:
+def test_every_rpc_has_an_example_that_works(stack: LocalStack, stack_root: Path) -> None:
     """The example in each RPC's comment is answered without an error, in the order of the contracts."""
     sent = 0
     for service, method, comment in _methods():
         descriptor = Default().FindServiceByName(service).FindMethodByName(method)
         request = json_format.ParseDict(
-            _example(comment), message_factory.GetMessageClass(descriptor.input_type)()
+            _example(comment, (stack_root / "store" / "csbs").as_uri()),
+            message_factory.GetMessageClass(descriptor.input_type)(),
         )
         with _client(stack, service, method) as recast:
             owner, *_ = services_serving(service)
@@ -81,6 +85,33 @@ def test_every_rpc_has_an_example_that_works(stack: LocalStack) -> None:
                 recast.wait(operation, owner)
         sent += 1
     assert sent >= 45
+
+
+@pytest.mark.fault("FAULT-PRIVATE-FILES")
+def test_everything_is_the_owners(stack_root: Path) -> None:
+    """No file of a stack can be read by others, and no folder entered: databases, logs, disks, stores."""
+    found = [stack_root, *stack_root.rglob("*")]
+    assert {"csbs.db", "csbs.db-wal", "ims-staging", "ecs.log", "bases", "chunks"} <= {
+        path.name for path in found
+    }
+    # Public keys; and bases, which no one may write. Their folders are the owner's.
+    public = {"trusted.json", *(path.name for path in (stack_root / "data/ecs/bases").iterdir())}
+    assert [path for path in found if path.stat().st_mode & 0o077 and path.name not in public] == []
+
+
+@pytest.mark.fault("FAULT-KEY-IN-LOG")
+def test_no_store_key_is_left_in_a_database(stack: LocalStack, stack_root: Path) -> None:
+    """Seconds after the work no file of a database has the project's key of a store; ECS got both."""
+    keys = [
+        project_key((stack_root / "keys" / f"{service}-store.key").read_bytes(), "demo")
+        for service in ("csbs", "ims")
+    ]
+
+    def holders() -> list[str]:
+        files = (stack_root / "data").glob("*.db*")
+        return [path.name for path in files if any(key in path.read_bytes() for key in keys)]
+
+    until(lambda: holders() == [], "databases without a key")
 
 
 def test_a_service_closes_its_database_at_the_end(stack: LocalStack, stack_root: Path) -> None:

@@ -190,7 +190,7 @@ def test_chunks_of_the_parent_are_neither_put_nor_read_back(
     parent = store.read_index(store.write_disk(disk_of(distinct_chunks(4)), "parent").ref)
 
     class RefusesReadBack(Wrapped):
-        def read_back(self, name: str) -> memoryview | None:
+        def read_back(self, name: str, most_bytes: int = 0) -> memoryview | None:
             raise AssertionError(f"read back {name}")
 
     written = store_over(RefusesReadBack(objects)).write_disk(

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from recast.chunkstore import ChunkCorrupt, IndexMissing, IndexRef, StoreIoError, StoreUnavailable
-from recast.contentstore import ContentStore, open_content, store_refusals
-from recast.faults import Conflict, Kind, Refusal, StoreIoFailed, Unavailable
+from recast.content.v1 import content_pb2
+from recast.contentstore import ContentStore, PeerStores, store_refusals
+from recast.faults import Conflict, Kind, Refusal, StoreIoFailed, StoreNotAllowed, Unavailable
 
 
 class Damaged(Refusal):
@@ -57,5 +58,53 @@ def test_a_location_is_what_a_peer_opens(tmp_path: Path) -> None:
     """A peer that gets the location has the project's partition, and no other project's key."""
     chunks = Chunks(tmp_path.as_uri(), bytes(32))
     assert chunks.location("demo").key != chunks.location("other").key
-    with open_content(chunks.location("demo")) as store:
+    with PeerStores(tmp_path.as_uri()).open(chunks.location("demo")) as store:
         assert list(store.list_indexes()) == []
+
+
+ALLOWED = "file:///srv/recast/csbs  s3://recast/ims/\n"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///proc/self",
+        "file:///srv/recast/csbs/..",
+        "file:///srv/recast/csbs/../ims",
+        "file:///srv/recast/csbs/deeper",
+        "file:///srv/recast/csb",
+        "file://localhost/srv/recast/csbs",
+        "file:///srv//recast/csbs",
+        "file:///srv/recast/csbs%2f",
+        "FILE:///srv/recast/csbs",
+        "s3://recast",
+        "s3://recast/ims2",
+        "s3://other/ims",
+        "memory://",
+        "file:///srv/recast/csbs s3://recast/ims",
+        "",
+        "/",
+    ],
+)
+@pytest.mark.fault("FAULT-STORES")
+def test_a_store_of_no_list_is_not_opened(url: str) -> None:
+    """A location that a peer sends is opened only if its URL is one of the service's own list."""
+    location = content_pb2.ContentStore(url=url, project="demo", key=bytes(32))
+    with pytest.raises(StoreNotAllowed) as refused:
+        PeerStores(ALLOWED).open(location)
+    assert (refused.value.kind, refused.value.facts) == (Kind.PERMISSION_DENIED, {"store": url})
+
+
+@pytest.mark.parametrize("urls", ["", " \n"])
+@pytest.mark.fault("FAULT-STORES")
+def test_an_empty_list_opens_nothing(urls: str) -> None:
+    """Without a list no store of a peer is opened, the one without a URL neither."""
+    for url in ("file:///srv/recast/csbs", ""):
+        with pytest.raises(StoreNotAllowed):
+            PeerStores(urls).check(content_pb2.ContentStore(url=url))
+
+
+def test_a_slash_at_the_end_makes_no_other_store() -> None:
+    """A URL is the same store with a slash at its end, in the list and in a location."""
+    for url in ("file:///srv/recast/csbs", "file:///srv/recast/csbs/", "s3://recast/ims", "s3://recast/ims/"):
+        PeerStores(ALLOWED).check(content_pb2.ContentStore(url=url))

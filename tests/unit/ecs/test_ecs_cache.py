@@ -8,6 +8,7 @@ from ecs.domain.batch import base_name
 from ecs.storage.host import Host
 from recast.chunkstore import ChunkStore
 from recast.content.v1 import content_pb2
+from recast.contentstore import PeerStores
 from recast.diskimage import NewDisk
 
 KEY = bytes(32)
@@ -42,7 +43,7 @@ def test_the_bases_of_one_work_do_not_evict_each_other(tmp_path: Path) -> None:
         for ref in refs
     ]
     names = [base_name(ref.digest) for ref in refs]
-    host = Host("local", tmp_path / "host", cache_max_bytes=1)
+    host = Host("local", tmp_path / "host", PeerStores(location.url), cache_max_bytes=1)
 
     def bring(number: int, keep: list[str]) -> None:
         host.ensure_base(location, contents[number], lambda _done, _total: None, keep)

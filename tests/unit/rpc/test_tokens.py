@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from prometheus_client import REGISTRY
 
 from recast.csbs.v1 import backup_service_pb2 as csbs
 from recast.csbs.v1 import backup_service_pb2_grpc as csbs_grpc
@@ -20,6 +22,7 @@ from recast.imagelock.v1 import image_lock_service_pb2 as locks
 from recast.imagelock.v1 import image_lock_service_pb2_grpc as locks_grpc
 from recast.rpc.call import current_caller, enter_project
 from recast.rpc.identity import Caller, Signer
+from tests.unit.rpc.conftest import Handlers, Service, make_server
 
 NAME = "projects/demo/backups/nightly"
 IMAGE = "projects/demo/images/web"
@@ -240,7 +243,36 @@ def test_the_log_of_a_refused_call_names_no_earlier_caller(service: Any, logs: l
     logs.clear()
     for _ in range(20):
         refused(service, None)
-    assert {(entry["event"], entry["subject"], entry["project"]) for entry in logs} == {("refused", "", "")}
+    assert {(entry.get("subject"), entry.get("project")) for entry in logs} <= {("", "")}
+
+
+@pytest.mark.fault("FAULT-LOG-RATE")
+def test_calls_without_a_token_are_one_line(keys: Path, logs: list[Any]) -> None:
+    """Of many calls without a valid token, whatever is wrong with it, the first of each reason is logged."""
+    running = make_server(Handlers(), keys)
+    running.start()
+    service = Service(f"127.0.0.1:{running.port}", Handlers(), keys)
+    before = counted_refusals()
+    for header in [None, "Bearer no.real.token", f"Bearer {service.token(ME, now=0.0)}"] * 10:
+        refused(service, header)
+    running.stop(0)
+    assert [(entry["event"], entry["reason"]) for entry in logs] == [("refused", "TOKEN_INVALID")]
+    assert counted_refusals() - before == 30
+
+
+def counted_refusals() -> float:
+    """The calls of GetBackup that were UNAUTHENTICATED, by the metrics."""
+    labels = {"method": "/recast.csbs.v1.BackupService/GetBackup", "code": "UNAUTHENTICATED"}
+    return REGISTRY.get_sample_value("recast_rpc_calls_total", labels) or 0.0
+
+
+@pytest.mark.fault("FAULT-LOG-RATE")
+def test_a_verified_caller_s_refusals_are_all_logged(service: Any, logs: list[Any]) -> None:
+    """A call with a valid token has a line of its own, with its caller."""
+    token = service.token(Caller("ecs", "demo", "service"), key="ecs")
+    for _ in range(3):
+        refused(service, f"Bearer {token}")
+    assert [entry["subject"] for entry in logs if entry["event"] == "refused"] == ["ecs"] * 3
 
 
 @pytest.mark.fault("FAULT-TOKENS")

@@ -25,6 +25,7 @@ _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",  # a commit that returned survives a power cut
     "foreign_keys=ON",
+    "secure_delete=ON",  # deleted bytes, such as a store's key in an ended request, are overwritten
     "cache_size=-4000",  # KiB for each connection
 )
 
@@ -56,6 +57,26 @@ def open_engine(url: URL) -> Engine:
 def is_full(problem: OperationalError) -> bool:
     """Whether the storage has no room for a write."""
     return getattr(problem.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+def truncate_log(engine: Engine) -> bool:
+    """Merges the write-ahead log and empties it: it holds the pages of earlier writes, deleted bytes too.
+
+    False, and nothing more, while another connection reads or writes.
+    """
+    pooled = engine.raw_connection()
+    try:
+        cursor = pooled.cursor()
+        cursor.execute("PRAGMA busy_timeout=0")
+        try:
+            (is_busy, _, _) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+        return not is_busy
+    except sqlite3.OperationalError:  # locked, or the disk is full
+        return False
+    finally:
+        pooled.close()
 
 
 class WriteQueue:

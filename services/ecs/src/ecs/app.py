@@ -31,6 +31,7 @@ from ecs.workflows.freeze_server import FreezeServer
 from ecs.workflows.image_pins import ImagePins
 from ecs.workflows.restore_disks import RestoreDisks
 from ecs.workflows.thaw_server import ThawServer
+from recast.contentstore import PeerStores
 from recast.database import Database
 from recast.ecs.v1 import (
     backup_source_service_pb2_grpc,
@@ -63,12 +64,12 @@ class App:
         waits = Waits(operations, query_seconds=0.1)  # a freeze on another host is awaited
         tokens = ServiceTokens(Signer.load(settings.signing_key_file), "ecs")
         self._channel = connect(settings.ims_target, tokens)
-        images = Images(self._channel)
+        images, stores = Images(self._channel), PeerStores(settings.peer_store_urls)
         pins = ImagePins(database, operations, images)
         self._on_host: _OnHost | None = None
         host = freezing = None
         if settings.works:
-            host = Host(settings.host, settings.data_dir, settings.cache_max_bytes)
+            host = Host(settings.host, settings.data_dir, stores, settings.cache_max_bytes)
             freezing = FreezeServer(database, host, now)
             schedule = Schedule(database, now)
             _add_expiries(Expiries(schedule, database, now), settings)
@@ -104,7 +105,7 @@ class App:
                 Registration(
                     "recast.ecs.v1.BackupSourceService",
                     backup_source_service_pb2_grpc.add_BackupSourceServiceServicer_to_server,
-                    BackupSources(database, operations, waits, freezing, now),
+                    BackupSources(database, operations, waits, freezing, stores, now),
                     NOBODY,
                     {
                         "csbs": (

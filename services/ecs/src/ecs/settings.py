@@ -20,6 +20,8 @@ class Settings(ServiceSettings):
     """This host's name; only processes with this name work on its disks."""
     ims_target: str = "127.0.0.1:7102"
     """The address of IMS, `host:port`."""
+    peer_store_urls: str
+    """The chunk stores of CSBS and IMS, their `STORE_URL`, separated by a space: no other one is opened."""
     cache_max_bytes: int = 1 << 40
     """The size of the image cache above which unused bases are removed; bases in use are never removed."""
 

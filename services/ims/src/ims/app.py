@@ -19,7 +19,7 @@ from ims.workflows.create_image import CreateImage
 from ims.workflows.delete_image import DeleteImage
 from ims.workflows.expire_uploads import ExpireUploads
 from ims.workflows.import_image import ImportImage
-from recast.contentstore import COLLECT_CHUNKS, CollectChunks
+from recast.contentstore import COLLECT_CHUNKS, CollectChunks, PeerStores
 from recast.database import Database
 from recast.ims.v1 import image_service_pb2_grpc, provisioning_service_pb2_grpc
 from recast.migrations.migrate import migrate
@@ -60,7 +60,13 @@ class App:
                     now,
                 ),
                 "CreateImage": CreateImage(
-                    database, backups, servers, self._inspector, settings.preparation == "enforce", now
+                    database,
+                    backups,
+                    servers,
+                    PeerStores(settings.peer_store_urls),
+                    self._inspector,
+                    settings.preparation == "enforce",
+                    now,
                 ),
                 "DeleteImage": DeleteImage(database, operations, backups, chunks, staging, now),
                 COLLECT_CHUNKS: CollectChunks(database, chunks, images.live_contents),

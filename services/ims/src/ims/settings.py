@@ -29,6 +29,8 @@ class Settings(ServiceSettings):
     """The address of CSBS, `host:port`."""
     ecs_target: str = "127.0.0.1:7103"
     """The address of ECS, `host:port`."""
+    peer_store_urls: str
+    """The chunk store of CSBS, its `STORE_URL`; of several peers separated by a space. No other is opened."""
     preparation: Literal["enforce", "warn"] = "enforce"
     """`enforce` refuses an image of a server that was not prepared (R22), `warn` records the findings on the
     image.

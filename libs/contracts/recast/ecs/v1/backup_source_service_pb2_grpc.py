@@ -88,7 +88,7 @@ class BackupSourceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportDisks(self, request, context):
-        """Writes the frozen disks to a chunk store. A repeat of the request gets the same operation.
+        """Writes the frozen disks to a chunk store, one of those that ECS is configured to open (STORE_NOT_ALLOWED). A repeat of the request gets the same operation.
 
         Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-export", "store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [], "validate_only": true}
         """
@@ -107,7 +107,8 @@ class BackupSourceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestoreDisks(self, request, context):
-        """Writes the content of a backup to disks of a server, which is stopped meanwhile. A withdrawn restore is cancelled, or never begins.
+        """Writes the content of a backup to disks of a server, which is stopped meanwhile. The store is one of those that ECS is
+        configured to open (STORE_NOT_ALLOWED). A withdrawn restore is cancelled, or never begins.
 
         Example: {"server": "projects/demo/servers/idle", "request_id": "example-restore", "content": {"store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [{"id": "system", "role": "DISK_ROLE_SYSTEM", "size_bytes": "512", "index": {"id": "example", "digest": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}}]}, "mappings": [{"content_disk": "system", "disk": "projects/demo/disks/idle-system"}], "validate_only": true}
         """

@@ -47,7 +47,7 @@ class BackupSourceServiceStub:
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "backup": "projects/demo/backups/example"}
     """
     ExportDisks: _grpc.UnaryUnaryMultiCallable[_backup_source_service_pb2.ExportDisksRequest, _backup_source_service_pb2.ExportDisksResponse]
-    """Writes the frozen disks to a chunk store. A repeat of the request gets the same operation.
+    """Writes the frozen disks to a chunk store, one of those that ECS is configured to open (STORE_NOT_ALLOWED). A repeat of the request gets the same operation.
 
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-export", "store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [], "validate_only": true}
     """
@@ -58,7 +58,8 @@ class BackupSourceServiceStub:
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-thaw"}
     """
     RestoreDisks: _grpc.UnaryUnaryMultiCallable[_backup_source_service_pb2.RestoreDisksRequest, _backup_source_service_pb2.RestoreDisksResponse]
-    """Writes the content of a backup to disks of a server, which is stopped meanwhile. A withdrawn restore is cancelled, or never begins.
+    """Writes the content of a backup to disks of a server, which is stopped meanwhile. The store is one of those that ECS is
+    configured to open (STORE_NOT_ALLOWED). A withdrawn restore is cancelled, or never begins.
 
     Example: {"server": "projects/demo/servers/idle", "request_id": "example-restore", "content": {"store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [{"id": "system", "role": "DISK_ROLE_SYSTEM", "size_bytes": "512", "index": {"id": "example", "digest": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}}]}, "mappings": [{"content_disk": "system", "disk": "projects/demo/disks/idle-system"}], "validate_only": true}
     """
@@ -82,7 +83,7 @@ class BackupSourceServiceAsyncStub(BackupSourceServiceStub):
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "backup": "projects/demo/backups/example"}
     """
     ExportDisks: _aio.UnaryUnaryMultiCallable[_backup_source_service_pb2.ExportDisksRequest, _backup_source_service_pb2.ExportDisksResponse]  # type: ignore[assignment]
-    """Writes the frozen disks to a chunk store. A repeat of the request gets the same operation.
+    """Writes the frozen disks to a chunk store, one of those that ECS is configured to open (STORE_NOT_ALLOWED). A repeat of the request gets the same operation.
 
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-export", "store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [], "validate_only": true}
     """
@@ -93,7 +94,8 @@ class BackupSourceServiceAsyncStub(BackupSourceServiceStub):
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-thaw"}
     """
     RestoreDisks: _aio.UnaryUnaryMultiCallable[_backup_source_service_pb2.RestoreDisksRequest, _backup_source_service_pb2.RestoreDisksResponse]  # type: ignore[assignment]
-    """Writes the content of a backup to disks of a server, which is stopped meanwhile. A withdrawn restore is cancelled, or never begins.
+    """Writes the content of a backup to disks of a server, which is stopped meanwhile. The store is one of those that ECS is
+    configured to open (STORE_NOT_ALLOWED). A withdrawn restore is cancelled, or never begins.
 
     Example: {"server": "projects/demo/servers/idle", "request_id": "example-restore", "content": {"store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [{"id": "system", "role": "DISK_ROLE_SYSTEM", "size_bytes": "512", "index": {"id": "example", "digest": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}}]}, "mappings": [{"content_disk": "system", "disk": "projects/demo/disks/idle-system"}], "validate_only": true}
     """
@@ -132,7 +134,7 @@ class BackupSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_source_service_pb2.ExportDisksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_source_service_pb2.ExportDisksResponse, _abc.Awaitable[_backup_source_service_pb2.ExportDisksResponse]]:
-        """Writes the frozen disks to a chunk store. A repeat of the request gets the same operation.
+        """Writes the frozen disks to a chunk store, one of those that ECS is configured to open (STORE_NOT_ALLOWED). A repeat of the request gets the same operation.
 
         Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-export", "store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [], "validate_only": true}
         """
@@ -155,7 +157,8 @@ class BackupSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_source_service_pb2.RestoreDisksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_source_service_pb2.RestoreDisksResponse, _abc.Awaitable[_backup_source_service_pb2.RestoreDisksResponse]]:
-        """Writes the content of a backup to disks of a server, which is stopped meanwhile. A withdrawn restore is cancelled, or never begins.
+        """Writes the content of a backup to disks of a server, which is stopped meanwhile. The store is one of those that ECS is
+        configured to open (STORE_NOT_ALLOWED). A withdrawn restore is cancelled, or never begins.
 
         Example: {"server": "projects/demo/servers/idle", "request_id": "example-restore", "content": {"store": {"url": "file:///nowhere", "project": "demo", "key": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "disks": [{"id": "system", "role": "DISK_ROLE_SYSTEM", "size_bytes": "512", "index": {"id": "example", "digest": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}}]}, "mappings": [{"content_disk": "system", "disk": "projects/demo/disks/idle-system"}], "validate_only": true}
         """

@@ -20,7 +20,7 @@ class BackupChunks(ContentStore):
         """Verifies each index by its digest and its disk's size; a backup is sealed only after this."""
         with self.open(project, backup) as store:
             for index, size_bytes in disks:
-                found = store.read_index(IndexRef(index.id, index.digest))
+                found = store.read_index(IndexRef(index.id, index.digest, size_bytes))
                 if found.size_bytes != size_bytes:
                     problem = f"index {index.id} has {found.size_bytes} bytes, the disk has {size_bytes}"
                     raise self.damaged(backup, problem)

@@ -14,6 +14,7 @@ from ecs.storage import disks, freezes, hosts, servers
 from ecs.storage.tables import DiskRow, ServerRow
 from ecs.workflows.freeze_server import FreezeServer, begin
 from recast.content.v1 import content_pb2
+from recast.contentstore import PeerStores
 from recast.database import Database, Transaction
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.ecs.v1 import backup_source_service_pb2_grpc as grpc_pb
@@ -38,6 +39,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
     operations: Operations
     waits: Waits
     freezing: FreezeServer | None
+    stores: PeerStores
     now: Callable[[], datetime]
 
     def DescribeServer(
@@ -67,6 +69,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
         self, request: pb.ExportDisksRequest, context: grpc.ServicerContext
     ) -> pb.ExportDisksResponse:
         project = enter_project(parse_name(request.server, "servers", "server").project)
+        self.stores.check(request.store)
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.ExportDisksResponse):
                 return answer
@@ -113,6 +116,7 @@ class BackupSources(grpc_pb.BackupSourceServiceServicer):
         project = enter_project(parse_name(request.server, "servers", "server").project)
         if request.withdraw:
             return self._withdraw_restore(project, request)
+        self.stores.check(request.content.store)
         with self.database.write() as tx:
             if answer := find_replay(tx.session, project, request, pb.RestoreDisksResponse):
                 return answer

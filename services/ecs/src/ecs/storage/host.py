@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
+import structlog
+
 from ecs.domain.batch import base_name
 from ecs.domain.refusals import ContentDamaged, DiskIoFailed
 from recast.chunkstore import IndexRef, Progress
 from recast.content.v1 import content_pb2
-from recast.contentstore import open_content, store_refusals
+from recast.contentstore import PeerStores, store_refusals
 from recast.diskimage import (
     BaseInUse,
     BaseNotFound,
@@ -21,7 +23,9 @@ from recast.diskimage import (
     NewDisk,
 )
 from recast.faultpoints import reach
-from recast.faults import Unavailable
+from recast.faults import Unavailable, text_without_paths
+
+log = structlog.get_logger()
 
 _NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
@@ -42,17 +46,20 @@ def disk_faults(content: str = "", names: Mapping[str, str] = _NO_NAMES) -> Iter
     except BaseNotFound as evicted:  # evicted before the disk was built on it; a retry brings it again
         raise Unavailable(problem=f"a base was evicted from the cache: {evicted}") from evicted
     except (DiskImageError, OSError) as problem:
-        raise DiskIoFailed(problem=problem) from problem
+        log.error("the storage failed", problem=str(problem))  # callers get no paths
+        raise DiskIoFailed(problem=text_without_paths(problem)) from problem
 
 
 class Host:
     """This host's disks.
 
-    `cache_max_bytes` is the size of the cache above which unused bases are removed.
+    `stores` are those that it reads and writes. `cache_max_bytes` is the size of the cache above which unused
+    bases are removed.
     """
 
-    def __init__(self, name: str, folder: Path, cache_max_bytes: int) -> None:
+    def __init__(self, name: str, folder: Path, stores: PeerStores, cache_max_bytes: int) -> None:
         self.name = name
+        self.stores = stores
         self._disks = DiskHost(folder, step=reach)
         self._cache_max_bytes = cache_max_bytes
 
@@ -110,8 +117,8 @@ class Host:
         """
         name = base_name(disk.index.digest)
         if not self._disks.has_base(name):
-            with open_content(location) as store:
-                index = store.read_index(IndexRef(disk.index.id, disk.index.digest))
+            with self.stores.open(location) as store:
+                index = store.read_index(IndexRef(disk.index.id, disk.index.digest, disk.size_bytes))
                 self._make_room(index.data_bytes, keep)
                 self._disks.new_base(
                     name, index.size_bytes, lambda fd: store.restore_disk(index, fd, progress=progress)

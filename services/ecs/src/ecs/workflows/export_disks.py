@@ -11,11 +11,12 @@ from ecs.storage.tables import DiskRow
 from ecs.workflows.disk_progress import DiskProgress
 from recast.chunkstore import ChunkStore, DiskIndex, IndexCorrupt, IndexMissing, IndexRef, Progress
 from recast.content.v1 import content_pb2
-from recast.contentstore import open_content
 from recast.database import Database
 from recast.ecs.v1 import backup_source_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Interrupted, Work
+
+_LARGER_PARENT_BYTES = 1 << 40
 
 
 class ExportDisks:
@@ -58,10 +59,10 @@ class ExportDisks:
         folder = self._host.disk(row.folder)
         with (
             disk_faults(disk.disk),
-            open_content(request.store) as store,
+            self._host.stores.open(request.store) as store,
             folder.frozen_reader(request.freeze_id, work.check) as source,
         ):
-            parent = _parent(store, disk)
+            parent = _parent(store, disk, row.size_bytes)
             is_known = (
                 parent is not None and bool(row.tracked_backup) and row.tracked_backup == disk.parent_backup
             )
@@ -86,11 +87,13 @@ class ExportDisks:
         )
 
 
-def _parent(store: ChunkStore, disk: pb.ExportDisk) -> DiskIndex | None:
+def _parent(store: ChunkStore, disk: pb.ExportDisk, size_bytes: int) -> DiskIndex | None:
     """The earlier index, if it exists and is intact. Without it every byte is read, to the same result."""
     if not disk.HasField("parent"):
         return None
     try:
-        return store.read_index(IndexRef(disk.parent.id, disk.parent.digest))
+        # The disk may have been larger; an index beyond the limit is read as none.
+        limit = max(size_bytes, _LARGER_PARENT_BYTES)
+        return store.read_index(IndexRef(disk.parent.id, disk.parent.digest, limit))
     except (IndexMissing, IndexCorrupt):
         return None

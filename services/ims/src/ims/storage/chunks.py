@@ -5,10 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import structlog
+
 from ims.domain.refusals import ContentDamaged, FileRefused, NotEnoughSpace, VirtualSizeTooLarge
 from recast.contentstore import ContentStore, store_refusals
 from recast.diskimage import DiskImageError, ImportRefused, IsTooLarge, OutOfSpace
-from recast.faults import Refusal, StoreIoFailed
+from recast.faults import Refusal, StoreIoFailed, text_without_paths
+
+log = structlog.get_logger()
 
 
 @contextmanager
@@ -24,7 +28,8 @@ def storage_faults(content: str) -> Iterator[None]:
     except OutOfSpace as problem:
         raise NotEnoughSpace(needed_bytes=problem.needed_bytes, free_bytes=problem.free_bytes) from problem
     except (DiskImageError, OSError) as problem:
-        raise StoreIoFailed(problem=problem) from problem
+        log.error("the storage failed", problem=str(problem))  # callers get no paths
+        raise StoreIoFailed(problem=text_without_paths(problem)) from problem
 
 
 class ImageChunks(ContentStore):

@@ -18,7 +18,7 @@ from ims.storage.chunks import storage_faults
 from ims.storage.tables import ImageRow
 from recast.chunkstore import IndexRef
 from recast.content.v1 import content_pb2
-from recast.contentstore import open_content
+from recast.contentstore import PeerStores
 from recast.database import Database, Transaction
 from recast.faults import Kind, Refusal
 from recast.ims.v1 import image_pb2, image_service_pb2
@@ -41,6 +41,7 @@ class CreateImage:
         database: Database,
         backups: Backups,
         servers: SourceServers,
+        stores: PeerStores,
         inspector: Inspector,
         enforce_preparation: bool,
         now: Callable[[], datetime],
@@ -48,6 +49,7 @@ class CreateImage:
         self._database = database
         self._backups = backups
         self._servers = servers
+        self._stores = stores
         self._inspector = inspector
         self._enforce = enforce_preparation
         self._now = now
@@ -102,7 +104,7 @@ class CreateImage:
         row.lock_token, content = self._lock(work, row)
         work.transact("lock", lambda tx: self._set_lock(tx, row))
         content = content or self._await_content(work, row)
-        report = _inspect(self._inspector, row.name, content)
+        report = _inspect(self._stores, self._inspector, row.name, content)
         decide_preparation(row.source_backup, _findings_from_image(report), enforce=self._enforce)
         work.check()
         self._backups.confirm(row.source_backup, row.name, row.lock_token)
@@ -201,14 +203,16 @@ def image_from_report(report: Report) -> image_pb2.Image:
     return image
 
 
-def _inspect(inspector: Inspector, image: str, content: content_pb2.Content) -> image_pb2.Image:
+def _inspect(
+    stores: PeerStores, inspector: Inspector, image: str, content: content_pb2.Content
+) -> image_pb2.Image:
     """Inspects the system disk; reads a few megabytes of it, whatever its size."""
     system = next(disk for disk in content.disks if disk.role == content_pb2.DISK_ROLE_SYSTEM)
     with (
         storage_faults(image),
-        open_content(content.store) as store,
+        stores.open(content.store) as store,
     ):
-        index = store.read_index(IndexRef(system.index.id, system.index.digest))
+        index = store.read_index(IndexRef(system.index.id, system.index.digest, system.size_bytes))
         return image_from_report(inspector.inspect(store.reader(index)))
 
 

@@ -140,7 +140,8 @@ class ImportImage:
         index = content.disks[0].index
         # From the store: a compressed file is not decompressed once more.
         with self._chunks.open(work.project, work.target) as store:
-            source = store.reader(store.read_index(IndexRef(index.id, index.digest)))
+            ref = IndexRef(index.id, index.digest, content.disks[0].size_bytes)
+            source = store.reader(store.read_index(ref))
             return image_from_report(self._inspector.inspect(source))
 
     def _publish(
