@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import and_, literal_column, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, literal_column, or_, select, text, update
 
 from recast.database import Database
 from recast.operations.tables import OperationRow
@@ -17,7 +17,7 @@ def shorten_leases(database: Database, lease_seconds: float) -> None:
 
     A lease is cut to a whole one from now, and not to nothing: its owner may live, and renews it meanwhile.
     """
-    now = literal_column(database.now_sql())
+    now: ColumnElement[float] = literal_column(database.now_sql())
     horizon = now + max(_LONGEST_SECONDS, 10 * lease_seconds)
     is_far = and_(
         _TABLE.c.ended.is_(False), or_(_TABLE.c.lease_until > horizon, _TABLE.c.not_before > horizon)
