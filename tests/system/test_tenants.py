@@ -35,6 +35,7 @@ def test_a_foreign_resource_is_answered_like_an_absent_one(
 
 @pytest.mark.parametrize("name", RPCS)
 @pytest.mark.rule("R61")
+@pytest.mark.fault("FAULT-ONE-PROJECT")
 def test_every_name_of_another_project_is_refused(stage: Tenant, neighbour: Tenant, name: str) -> None:
     """No RPC accepts a name of another project, in any field of its request."""
     for field in name_fields(requests(stage)[name]):

@@ -137,6 +137,7 @@ def test_clean_installation_is_counted(made: Made, patient: Patient) -> None:
     assert (counts.collectable_indexes, counts.collectable_chunks, counts.collectable_bytes) == (0, 0, 0)
 
 
+@pytest.mark.fault("FAULT-N01")
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
 def test_each_damage_is_found(patient: Patient, damage: Damage) -> None:
     """A damage gives problems of its own codes and of no others."""
