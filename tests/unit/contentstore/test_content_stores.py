@@ -88,11 +88,19 @@ ALLOWED = "file:///srv/recast/csbs  s3://recast/ims/\n"
 )
 @pytest.mark.fault("FAULT-STORES")
 def test_a_store_of_no_list_is_not_opened(url: str) -> None:
-    """A location that a peer sends is opened only if its URL is one of the service's own list."""
-    location = content_pb2.ContentStore(url=url, project="demo", key=bytes(32))
+    """A location that a peer sends is allowed only if its URL is one of the service's own list."""
     with pytest.raises(StoreNotAllowed) as refused:
-        PeerStores(ALLOWED).open(location)
+        PeerStores(ALLOWED).check(content_pb2.ContentStore(url=url))
     assert (refused.value.kind, refused.value.facts) == (Kind.PERMISSION_DENIED, {"store": url})
+
+
+@pytest.mark.fault("FAULT-STORES")
+def test_a_folder_of_no_list_is_not_touched(tmp_path: Path) -> None:
+    """A store that is not in the list is refused before it is opened: opening makes its settings."""
+    location = content_pb2.ContentStore(url=tmp_path.as_uri(), project="demo", key=bytes(32))
+    with pytest.raises(StoreNotAllowed):
+        PeerStores(ALLOWED).open(location)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("urls", ["", " \n"])
