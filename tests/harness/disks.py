@@ -156,6 +156,14 @@ def make_incompressible_disk(
             os.pwrite(fd, block, offset)
 
 
+def make_iso_file(path: Path, size_bytes: int = MIB, seed: int = 1) -> None:
+    """Make an ISO 9660 file: the descriptors of a disc without files, and noise behind them."""
+    primary = b"\x01CD001\x01".ljust(2048, b"\0")
+    terminator = b"\xffCD001\x01".ljust(2048, b"\0")
+    start = bytes(32768) + primary + terminator
+    path.write_bytes(start + random.Random(seed).randbytes(size_bytes - len(start)))
+
+
 def to_qcow2(raw: Path, qcow2: Path, compressed: bool) -> None:
     """Convert a raw disk to qcow2. Raises ToolMissingError without qemu-img."""
     # zlib, the default, takes 13 s for 300 MiB where zstd takes 3 s.

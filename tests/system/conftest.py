@@ -43,6 +43,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder / f"media-{number}.raw", 5 * MIB + 3 * 512, 3 * MIB, seed=number
         )
     (folder / "odd.raw").write_bytes(random.Random(1).randbytes(777))
+    disks.make_iso_file(folder / "iso.raw", MIB + 3 * 512)
     return folder
 
 
@@ -94,7 +95,7 @@ def main(cloud: Cloud, sources: Path) -> Tenant:
     tenant.import_image("sys", "sys.qcow2")
     for name in ("logs", "media-1", "media-2"):
         tenant.import_image(name, f"{name}.raw", kind="DATA_DISK")
-    tenant.import_image("iso", "odd.raw", kind="ISO")
+    tenant.import_image("iso", "iso.raw", kind="ISO")
     return tenant
 
 

@@ -309,6 +309,7 @@ def _locked_backup_gone(patient: Patient) -> None:
 @damage("lock-single", Code.LOCK_DOUBLE)
 def _two_images_on_one_backup(patient: Patient) -> None:
     other = f"{DEMO}/images/other"
+    patient.sql("ims", "DROP INDEX image_of_backup")
     patient.copy_row("ims", "image", WEB_IMAGE, name=other, lock_token=2)
     patient.copy_row("csbs", "image_lock", NIGHTLY, request_id="other", image=other, fencing_token=2)
     patient.sql("csbs", "UPDATE backup SET lock_sequence = 2 WHERE name = ?", NIGHTLY)
@@ -327,6 +328,7 @@ def _image_with_another_token(patient: Patient) -> None:
 @damage("image-lock", Code.IMAGE_WITHOUT_LOCK)
 def _two_images_of_one_lock(patient: Patient) -> None:
     """FAULT-N01: another image of the backup has the lock."""
+    patient.sql("ims", "DROP INDEX image_of_backup")
     patient.copy_row("ims", "image", WEB_IMAGE, name=f"{DEMO}/images/other")
 
 

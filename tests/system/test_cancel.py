@@ -39,7 +39,7 @@ def _image(tenant: Tenant, name: str) -> str:
 
 def _full_image(tenant: Tenant, name: str) -> str:
     listed = tenant.recast.images.ListImages(_listing(tenant, "Images", f'display_name = "{name}"'))
-    return f"{len(listed.images)} image={tenant.get_backup(name).image}"
+    return f"{state_of(listed.images[0])} image={tenant.get_backup(name).image}"
 
 
 def _server(tenant: Tenant, name: str) -> str:
@@ -90,7 +90,7 @@ ENDS: dict[str, tuple[int, ReadState, str]] = {
     "RestoreBackup": (CANCELLED, _backup, "AVAILABLE image="),
     "DeleteBackup": (SUCCEEDED, _gone, "NOT_FOUND"),
     "ImportImage": (CANCELLED, _image, "ERROR 0"),
-    "CreateImage": (CANCELLED, _full_image, "0 image="),
+    "CreateImage": (CANCELLED, _full_image, "ERROR image="),
     "DeleteImage": (SUCCEEDED, _gone, "NOT_FOUND"),
     "CreateServers": (CANCELLED, _no_servers, "0"),
     "DeleteServer": (SUCCEEDED, _gone, "NOT_FOUND"),

@@ -3,6 +3,7 @@
 import hashlib
 import queue
 import random
+import re
 import struct
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -331,6 +332,35 @@ def test_a_file_of_another_format_or_with_references_is_refused(
     with refused("IMAGE_NOT_NORMAL", state="ERROR"):
         main.create_disk("from-refused", image_id=image_id)
     main.delete_image(image_id)
+
+
+def _ends_in_header(folder: Path) -> Path:
+    path = qcow2(folder / "header.qcow2")
+    path.write_bytes(path.read_bytes()[:60])
+    return path
+
+
+def _large(folder: Path) -> Path:
+    return qcow2(folder / "large.qcow2", size="101M")
+
+
+def _no_system(folder: Path) -> Path:
+    (folder / "no-system.raw").write_bytes(bytes(MIB))
+    return folder / "no-system.raw"
+
+
+@pytest.mark.fault("FAULT-N19")
+@pytest.mark.parametrize("make", [_ends_in_header, _cut, _qcow2_as_raw, _encrypted, _large, _no_system])
+def test_a_refused_file_is_named_as_its_sender_names_it(strict: Tenant, tmp_path: Path, make: Any) -> None:
+    """The refusal has the display name, and neither a generated id nor the name of a staged file."""
+    path = make(tmp_path)
+    header = strict.header("", path)
+    header.image.display_name = "my old disk"
+    answer = strict.recast.import_image(path, header)
+    with pytest.raises(RemoteRefusal) as caught:
+        strict.wait(answer.operation, "ims")
+    assert "my old disk" in caught.value.text
+    assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", caught.value.text)
 
 
 def test_a_disk_beyond_the_limit_is_refused(strict: Tenant, tmp_path: Path) -> None:

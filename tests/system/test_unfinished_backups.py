@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from google.longrunning import operations_pb2
 
 from recast.ecs.v1 import server_service_pb2 as ecs_pb
-from recast.faults import Kind
 from recast.imagelock.v1 import image_lock_service_pb2 as lock_pb
 from recast.ims.v1 import image_pb2
-from tests.harness.expectations import file_digest, refused, state_of, until
+from recast.longrunning.v1 import operation_metadata_pb2
+from tests.harness.expectations import file_digest, metadata_of, refused, state_of, until
 from tests.harness.project import Tenant
 
 
@@ -87,6 +88,45 @@ def test_an_image_of_a_marked_backup_becomes_normal_when_the_backup_is_available
     assert running.digests("marked") == before
 
 
+@pytest.mark.fault("FAULT-W09")
+@pytest.mark.rule("R37")
+@pytest.mark.parametrize("of_server", [False, True])
+def test_the_operation_of_an_image_shows_the_backup_that_it_waits_for(
+    running: Tenant, of_server: bool
+) -> None:
+    """While an image waits for its backup, the step names the backup and its progress, which is the image's
+    own; also of an image straight from a server.
+    """
+
+    def waits(operation: operations_pb2.Operation, backup: str) -> str:
+        # Again and again: the waiting backup writes its own progress now and then.
+        running.cloud.execute(
+            "csbs", "UPDATE operation SET progress = :progress WHERE target = :backup",
+            progress=moved.SerializeToString(), backup=backup,
+        )  # fmt: skip
+        current = metadata_of(running.recast.operations("ims").GetOperation(
+            operations_pb2.GetOperationRequest(name=operation.name)
+        ))  # fmt: skip
+        return current.step if current.progress_percent == 60 and len(current.disks) == 1 else ""
+
+    name = f"shown-{of_server}".lower()
+    moved = operation_metadata_pb2.OperationMetadata(
+        progress_percent=60, disks=[{"disk": "d", "done_bytes": 6, "total_bytes": 10}]
+    )
+    with running.cloud.chunks_held("csbs", running.project):
+        if of_server:
+            image = running.start_image(name, "", backup=None, server=running.server("live"))
+            backup = until(lambda: running.get_image(name).source_backup, "the backup")
+        else:
+            backup = running.start_backup(name, "live").backup.name
+            until(lambda: running.get_backup(name).image_ready, "the mark")
+            image = running.start_image(name, name)
+        step = until(lambda: waits(image.operation, backup), "the progress of the backup")
+        assert step == f"waits for backup {backup}, at 60 %"
+    running.wait(image.operation, "ims")
+    running.delete_image(name, delete_backup=True)
+
+
 @pytest.mark.rule("R10")
 def test_an_image_whose_backup_fails_is_in_error_and_its_lock_is_free(running: Tenant) -> None:
     """When the backup under a CREATING image fails, the image ends in ERROR and its lock on the backup is
@@ -142,6 +182,8 @@ def test_the_strict_reading_makes_images_of_available_backups_alone(strict: Tena
     assert state_of(strict.create_image("strict", "strict")) == "NORMAL"
 
 
+@pytest.mark.fault("FAULT-W07")
+@pytest.mark.rule("R63")
 def test_one_backup_of_a_server_at_a_time(running: Tenant) -> None:
     """While a server is being backed up another backup of it is refused, and so is an image straight from it
     (V16).
@@ -150,10 +192,10 @@ def test_one_backup_of_a_server_at_a_time(running: Tenant) -> None:
         with refused("SERVER_BEING_BACKED_UP", backup=running.backup("single"), vendor_code="CSBS.1001"):
             running.start_backup("single-2", "live")
         operation = running.start_image("straight", "", backup=None, server=running.server("live")).operation
-        with refused("SERVER_BEING_BACKED_UP"):
+        with refused("SERVER_BEING_BACKED_UP") as seen:
             running.wait(operation, "ims")
-        with refused("IMAGE_NOT_FOUND", Kind.NOT_FOUND):
-            running.get_image("straight")
+        image = running.get_image("straight")
+        assert (state_of(image), image.error.message) == ("ERROR", seen[0].text)
     running.wait(answer.operation, "csbs")
 
 

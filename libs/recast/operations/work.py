@@ -217,6 +217,23 @@ class Work:
         )
         self._write_progress()
 
+    def wait_for(self, what: str, progress: pb.OperationMetadata, seconds: float) -> None:
+        """Pauses between two polls of other work, which stands at `progress`.
+
+        The step names what it waits for, and how far that is; its progress is this work's own.
+        """
+        self._step = f"waits for {what}, at {progress.progress_percent} %"
+        percent = max(self._progress.progress_percent, min(99, progress.progress_percent))
+        self._progress = pb.OperationMetadata(
+            progress_percent=percent,
+            done_bytes=progress.done_bytes,
+            total_bytes=progress.total_bytes,
+            disks=progress.disks,
+            parts=self._progress.parts,
+        )
+        self._write_progress()
+        self.pause(seconds)
+
     def last_progress(self) -> pb.OperationMetadata:
         """The last reported progress, written or not; its other fields are empty."""
         return self._progress

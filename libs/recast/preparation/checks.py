@@ -64,7 +64,9 @@ class Check:
 
     def finding(self, answer: Answer) -> Finding:
         """Return this check's finding for `answer`."""
-        return Finding(self.name, answer.verdict, printable(answer.detail), self.remedy, self.required)
+        # An order to mend what was not seen would be a guess.
+        remedy = self.remedy if answer.verdict is Verdict.MISSING else ""
+        return Finding(self.name, answer.verdict, printable(answer.detail), remedy, self.required)
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,3 @@ class FileCheck(Check):
 def run_checks(checks: Sequence[FileCheck], tree: FileTree) -> tuple[Finding, ...]:
     """Run every check on the system in `tree`; a file unreadable for one does not affect the others."""
     return tuple(check.finding(decide(check.run, tree)) for check in checks)
-
-
-def all_unknown(checks: Sequence[Check], reason: str) -> tuple[Finding, ...]:
-    """Answer every check with UNKNOWN for one reason."""
-    return tuple(check.finding(unknown(reason)) for check in checks)

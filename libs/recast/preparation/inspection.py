@@ -7,19 +7,27 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from recast.preparation import linux, windows
-from recast.preparation.checks import Check, all_unknown, met, run_checks, unknown
+from recast.preparation.checks import Check, met, run_checks, unknown
 from recast.preparation.content import BudgetedReader, ContentReader, UnreadableError
 from recast.preparation.filetree import FileTree
 from recast.preparation.fstab import MountedTree
 from recast.preparation.journal import SCAN_BUDGET_BYTES, replayed
 from recast.preparation.partitions import GPT_LDM, MBR_LDM, Partition, PartitionTable, read_table
 from recast.preparation.report import FileSystem, Finding, Report, printable
-from recast.preparation.signatures import Signature, read_signature
+from recast.preparation.signatures import Signature, read_optical_format, read_signature
 from recast.preparation.sleuthkit import READABLE_TYPES, ReaderImage, SleuthKitTree
 
 _NAME_LIMIT = 120
 _LINUX_ONLY = frozenset({"xfs", "btrfs", "luks", "lvm2", "raid"})
 _SPANNING = frozenset({"lvm2", "raid", "ldm"})
+# What a disk without partitions holds no operating system in; of a table, all partitions must be so.
+_EMPTY = frozenset({"blank", "swap"})
+_CONTENTS = {
+    "blank": "nothing",
+    "unknown": "no known file system",
+    "outside": "nothing: it lies beyond the end of the disk",
+}
+_NO_SYSTEM = _EMPTY | {"unknown", "iso9660", "udf"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Volume:
 
     def __str__(self) -> str:
         place = f"partition {self.partition.slot}" if self.partition.slot else "the disk"
-        content = {"blank": "nothing", "unknown": "no known file system"}.get(self.signature.type)
+        content = _CONTENTS.get(self.signature.type)
         return f"{place} holds {content or self.signature.type}" + (
             f" ({self.problem})" if self.problem else ""
         )
@@ -59,6 +67,8 @@ class System:
     name: str
     version: str
     findings: tuple[Finding, ...]
+    is_there: bool | None = True
+    """Whether there is one; None if it may be in what was not read."""
 
 
 def inspect_here(reader: ContentReader) -> Report:
@@ -67,15 +77,15 @@ def inspect_here(reader: ContentReader) -> Report:
     try:
         table = read_table(budgeted)
         volumes = list(_read_volumes(budgeted, BudgetedReader(reader, SCAN_BUDGET_BYTES), table))
+        optical_format = read_optical_format(budgeted)
     except UnreadableError as error:
         return unread_report(str(error))
-    return _report(table, volumes)
+    return _report(table, volumes, optical_format)
 
 
 def unread_report(reason: str) -> Report:
-    """Return the report of a disk of which nothing could be read, with every check UNKNOWN for `reason`."""
-    findings = all_unknown((*linux.CHECKS, *windows.CHECKS, _SPANNED), reason)
-    return Report("unknown", "", "", "unknown", "none", (), findings)
+    """Return the report of a disk of which nothing could be read, for `reason`."""
+    return Report("unknown", "", "", "unknown", "none", "", None, (), (_unreadable(reason),))
 
 
 def _read_volumes(
@@ -113,10 +123,12 @@ def _signature(reader: ContentReader, partition: Partition) -> Signature:
     return read_signature(reader, partition.offset)
 
 
-def _report(table: PartitionTable, volumes: list[Volume]) -> Report:
+def _report(table: PartitionTable, volumes: list[Volume], optical_format: str) -> Report:
     problems = [table.problem] if table.problem else []
     system = (
-        _find_linux(volumes, problems) or _find_windows(volumes, problems) or _no_system(volumes, problems)
+        _find_linux(volumes, problems)
+        or _find_windows(volumes, problems)
+        or _no_system(table, volumes, problems)
     )
     return Report(
         system.os_type,
@@ -124,8 +136,10 @@ def _report(table: PartitionTable, volumes: list[Volume]) -> Report:
         printable(system.version, _NAME_LIMIT),
         table.firmware,
         table.kind,
+        optical_format,
+        system.is_there,
         tuple(FileSystem(v.partition.slot, v.signature.type, v.partition.offset) for v in volumes),
-        (*system.findings, _spanned_finding(table, volumes)),
+        (*system.findings, *_spanned_findings(table, volumes)),
     )
 
 
@@ -153,12 +167,34 @@ def _find_windows(volumes: list[Volume], problems: list[str]) -> System | None:
     return System("windows", "Windows", version, run_checks(windows.CHECKS, root))
 
 
-def _no_system(volumes: list[Volume], problems: list[str]) -> System:
-    """Return a system without a name: a Linux if a volume has a type that only Linux uses."""
+def _no_system(table: PartitionTable, volumes: list[Volume], problems: list[str]) -> System:
+    """Return a system without a name: a Linux if a volume has a type that only Linux uses.
+
+    It has one finding in place of each check, of which none could be made.
+    """
     is_linux = any(volume.signature.type in _LINUX_ONLY for volume in volumes)
-    checks = linux.CHECKS if is_linux else linux.CHECKS + windows.CHECKS
-    reason = "; ".join(["no operating system was found", *problems, *map(str, volumes[:8])])
-    return System("linux" if is_linux else "unknown", "", "", all_unknown(checks, reason))
+    full = [volume for volume in volumes if volume.signature.type != "blank"] or volumes
+    reason = "; ".join([*problems, *(_described(volume, bool(problems)) for volume in full[:8])])
+    is_there = None if problems or _may_hold_system(table, volumes) else False
+    return System("linux" if is_linux else "unknown", "", "", (_unreadable(reason),), is_there)
+
+
+def _may_hold_system(table: PartitionTable, volumes: list[Volume]) -> bool:
+    """Return whether an operating system may be in what was not read; none was found in what was."""
+    if table.partitions:
+        return any(volume.signature.type not in _EMPTY for volume in volumes)
+    return any(volume.tree is None and volume.signature.type not in _NO_SYSTEM for volume in volumes)
+
+
+def _described(volume: Volume, has_problems: bool) -> str:
+    if volume.tree is not None:
+        return str(volume) if has_problems else f"{volume} without an operating system"
+    is_read = volume.problem or volume.signature.type in _NO_SYSTEM | {"outside"}
+    return str(volume) if is_read else f"{volume}, which is not read"
+
+
+def _unreadable(reason: str) -> Finding:
+    return _SYSTEM_READABLE.finding(unknown(reason))
 
 
 def _find_root(
@@ -173,15 +209,16 @@ def _find_root(
     return None
 
 
-def _spanned_finding(table: PartitionTable, volumes: list[Volume]) -> Finding:
+def _spanned_findings(table: PartitionTable, volumes: list[Volume]) -> list[Finding]:
+    """Return the finding on volumes that span disks; none if nothing was read that could say so."""
     spanning = [str(volume) for volume in volumes if volume.signature.type in _SPANNING]
     if spanning:
-        return _SPANNED.finding(
-            unknown(f"{', '.join(spanning)}: a volume that spans disks loses data unless all are restored")
-        )
+        problem = f"{', '.join(spanning)}: a volume that spans disks loses data unless all are restored"
+        return [_SPANNED.finding(unknown(problem))]
     if table.problem or not any(volume.tree for volume in volumes):
-        return _SPANNED.finding(unknown(table.problem or "no file system was read"))
-    return _SPANNED.finding(met("no LVM, RAID or dynamic disk on any partition"))
+        return []
+    return [_SPANNED.finding(met("no LVM, RAID or dynamic disk on any partition"))]
 
 
+_SYSTEM_READABLE = Check("SYSTEM_READABLE", True, "")
 _SPANNED = Check("NO_SPANNED_VOLUMES", False, "Keep each volume group or dynamic volume on a single disk.")

@@ -33,7 +33,7 @@ class Finding:
     detail: str
     """The evidence, with the path."""
     remedy: str
-    """The remedy when the verdict is not OK: one sentence."""
+    """The remedy of what is MISSING: one sentence; empty for every other verdict."""
     required: bool
     """Whether a server is unprepared when this is missing."""
 
@@ -44,7 +44,8 @@ class FileSystem:
 
     slot: int
     type: str
-    """"ext4", "ntfs", "xfs", "lvm2" ...; "unknown" if not recognised, "outside" if beyond the disk's end."""
+    """"ext4", "ntfs", "xfs", "lvm2" ...; "blank" if all is zero where a signature would be, "unknown" if not
+    recognised, "outside" if beyond the disk's end."""
     offset_bytes: int
 
 
@@ -60,6 +61,10 @@ class Report:
     """"bios", "uefi" or "unknown"; a disk that boots both ways is called "bios"."""
     partition_table: str
     """"gpt", "mbr" or "none"."""
+    optical_format: str
+    """"iso9660" or "udf" if the content is an optical disc's, a hybrid one's too; else ""."""
+    holds_system: bool | None
+    """Whether there is an operating system; None if it may be in what was not read."""
     file_systems: tuple[FileSystem, ...]
     findings: tuple[Finding, ...]
 

@@ -21,6 +21,7 @@ VENDOR_CODES = {
     ("ims", "IMAGE_NOT_NORMAL"): "IMG.0046",
     ("ims", "IMAGE_NAME_INVALID"): "IMG.0003",
     ("ims", "IMAGE_DESCRIPTION_INVALID"): "IMG.0054",
+    ("ims", "BACKUP_ALREADY_HAS_IMAGE"): "IMG.0134",
     ("ims", "IMAGE_BUSY"): "IMG.0090",
     ("ims", "BACKUP_DELETION_FAILED"): "IMG.0176",
     ("ims", "VIRTUAL_SIZE_TOO_LARGE"): "IMG.0055",

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
 
 from recast.faults import Conflict, Refusal, Unavailable
-from recast.longrunning.v1.operation_metadata_pb2 import DiskProgress
+from recast.longrunning.v1.operation_metadata_pb2 import DiskProgress, OperationMetadata
 from recast.operations import Lease, LeaseLost, State, Work
 
 
@@ -167,6 +167,26 @@ class TestSteps:
         bench.worker(bench.nothing).run_once()
         assert bench.metadata(operation).progress_percent == 100
         assert bench.metadata(operation).done_bytes == 100
+
+    @pytest.mark.fault("FAULT-W09")
+    def test_a_wait_shows_what_for(self, bench: Any) -> None:
+        """Work that waits for other work names it, and has its progress, which does not go back."""
+        seen = []
+
+        def run(work: Work) -> Message | Refusal:
+            for percent in (30, 20, 100):
+                progress = OperationMetadata(progress_percent=percent, done_bytes=percent)
+                work.wait_for("backup b", progress, 0.0)
+                seen.append(bench.metadata(work.id))
+            return Conflict(resource="x")
+
+        bench.record()
+        bench.worker(run, monotonic=lambda: 3.0 * len(seen)).run_once()
+        assert [(each.step, each.progress_percent, each.done_bytes) for each in seen] == [
+            ("waits for backup b, at 30 %", 30, 30),
+            ("waits for backup b, at 20 %", 30, 20),
+            ("waits for backup b, at 100 %", 99, 100),
+        ]
 
     def test_progress_is_written_every_two_seconds(self, bench: Any) -> None:
         """Progress is written at once, then not before two seconds have passed, and the last at the end."""

@@ -2,7 +2,6 @@
 
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
-from recast.faults import Kind, RemoteRefusal
 from recast.ims.v1 import image_pb2, image_service_pb2
 from tests.faults.cancellation.cancelling import (
     AGAIN,
@@ -53,15 +52,8 @@ def image_failed(rig: CancellingRig, image: str) -> None:
 
 
 def image_gone(rig: CancellingRig, image: str) -> None:
-    """An image that never held its backup is gone, any other in ERROR; the backup is free in both cases."""
-    try:
-        found = _get_image(rig, image)
-    except RemoteRefusal as refusal:
-        hold(refusal.kind is Kind.NOT_FOUND, refusal.text)
-    else:
-        state = image_pb2.ImageState.Name(found.state)
-        hold(found.state == image_pb2.IMAGE_STATE_ERROR, f"the image is {state}")
-        succeeded(small.delete_image(rig, image))
+    """The image is in ERROR until it is deleted, and its backup is free."""
+    image_failed(rig, image)
     hold(not _server(rig, "idle").image_holds, "idle is held")
     listed = rig.recast.backups.ListBackups(backup_service_pb2.ListBackupsRequest(parent=PROJECT)).backups
     locked = {each.name for each in listed if each.image}

@@ -12,6 +12,7 @@ from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service
 from recast.ims.v1 import image_pb2, image_service_pb2
 from tests.faults.kills import scenarios as s
 from tests.faults.kills.rig import PROJECT, NotRecovered, Rig
+from tests.harness import gpt
 
 Act = Callable[[Rig, str], operations_pb2.Operation]
 
@@ -69,6 +70,8 @@ def _an_image_of_noise(folder: Path, kind: image_pb2.ImageKind.ValueType) -> Cal
         image_id = rig.new_id("fragile")
         path = folder / "noise.raw"
         path.write_bytes(os.urandom(2 * s.MIB))
+        with path.open("r+b") as file:  # with a partition table: noise alone is no system disk
+            gpt.write_mbr(file.fileno(), [gpt.Slot(gpt.MBR_LINUX, s.MIB, s.MIB)])
         s.done(s.import_image(rig, image_id, path, kind))
         return image_id
 

@@ -87,8 +87,7 @@ def create_image(world: World, request: Any, answer: Any, before: World) -> Work
     def failed(w: World, seen: Seen | None) -> None:
         _image_failed(work, name, backup.name, w, seen)
 
-    gone = both(failed, lambda w, _seen: w.drop(name))
-    work = work_of(request, published, failed, locked, held, both(locked, held), doomed=doomed, vanish=gone)
+    work = work_of(request, published, failed, locked, held, both(locked, held), doomed=doomed)
     return work
 
 
@@ -99,7 +98,7 @@ def _unprepared(disks: Sequence[Kept]) -> str:
 
 
 def _image_failed(work: Work, name: str, backup: str, w: World, seen: Seen | None) -> None:
-    """An image that never held its backup is gone, any other is in ERROR; the backup is free (R10)."""
+    """The image is in ERROR until it is deleted, or its name used again (R63); the backup is free (R10)."""
     w.edit(name, state="ERROR")
     if backup in w.things and w.things[backup].image == name:
         w.edit(backup, image="")
@@ -109,9 +108,7 @@ def _image_failed(work: Work, name: str, backup: str, w: World, seen: Seen | Non
     if verb == "CreateImage" and name in touched(w, work.overtaken_by)[1]:
         w.drop(name)  # the one that is there is the next of that name
     elif name not in seen and not (verb == "DeleteImage" and work.overtaken_by.name == name):
-        if work.doomed == "SOURCE_NOT_CONFIGURED" and not work.may_fail:
-            raise Disagreement(f"{name} held its backup and is gone")
-        w.drop(name)
+        raise Disagreement(f"{name} failed and is gone")
 
 
 def _image_of_server(world: World, request: Any, answer: Any) -> Work:
@@ -173,8 +170,7 @@ def _image_of_server(world: World, request: Any, answer: Any) -> Work:
     frozen = held(frozen="?")
     phases = [held(), known, both(held(), backing_up), both(frozen, backing_up), frozen,
               lambda w, _seen: w.edit(server, frozen="?")]  # fmt: skip
-    gone = both(failed, lambda w, _seen: w.drop(name))
-    work = work_of(request, published, failed, *phases, doomed=doomed, server=server, vanish=gone)
+    work = work_of(request, published, failed, *phases, doomed=doomed, server=server)
     return work
 
 

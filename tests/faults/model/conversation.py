@@ -183,7 +183,7 @@ class Conversation:
         name = self.tenant.image(image_id)
         for work in [each for each in self.pending if name in each.writes]:
             self.await_end(work)
-        wanted = "IMAGE_ID_TAKEN" if name in self.world.things else ""
+        wanted = "" if self.world.is_free(name) else "IMAGE_ID_TAKEN"
         reason = ""
         try:
             answer = self.tenant.recast.import_image(path, header)

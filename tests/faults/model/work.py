@@ -24,10 +24,10 @@ class Disagreement(AssertionError):
 class Work:
     """Work under way: how it changes the world, at each end and on the way (`phases`).
 
-    `vanish` is another way to fail, with less left; which of both it was is seen. `doomed` is the reason that
-    it must fail with; `may_fail` when a race or a cancel leaves it open. `server` is the one that it backs
-    up, and `snapshots` what that may have been at the instant. `overtaken_by` is a request that was accepted
-    before the end of this work: what is seen may be of its making. `looks` when an end needs to be seen.
+    `doomed` is the reason that it must fail with; `may_fail` when a race or a cancel leaves it open. `server`
+    is the one that it backs up, and `snapshots` what that may have been at the instant. `overtaken_by` is a
+    request that was accepted before the end of this work: what is seen may be of its making. `looks` when an
+    end needs to be seen.
     """
 
     request: Any
@@ -36,7 +36,6 @@ class Work:
     succeed: Effect
     fail: Effect
     phases: list[Effect] = field(default_factory=list)
-    vanish: Effect | None = None
     doomed: str = ""
     may_fail: bool = False
     is_decided: bool = False
@@ -52,7 +51,7 @@ class Work:
         """The worlds that a request may find while this work is under way, or just after it."""
         ends = [self.succeed] if not self.doomed else []
         if self.doomed or self.may_fail:
-            ends += [self.fail, self.vanish] if self.vanish else [self.fail]
+            ends.append(self.fail)
         yield world
         for effect in (*self.phases, *ends):
             future = world.copy()

@@ -366,7 +366,15 @@ class World:
             self.check_image_source(self.find(request.backup))
         else:
             require(request.server.startswith(f"{self.parent}/"), "PROJECT_NOT_FOUND")
-        require(f"{self.parent}/images/{request.image_id}" not in self.things, "IMAGE_ID_TAKEN")
+        name = f"{self.parent}/images/{request.image_id}"
+        require(self.is_free(name), "IMAGE_ID_TAKEN")
+        others = [each for each in self.all(Image) if each.name != name and each.state != "ERROR"]
+        is_alone = all(each.backup != request.backup for each in others)
+        require(not request.backup or is_alone, "BACKUP_ALREADY_HAS_IMAGE")
+
+    def is_free(self, image: str) -> bool:
+        """Whether an image may have the name: also one whose creation failed leaves it."""
+        return image not in self.things or self.things[image].state == "ERROR"
 
     def check_image_source(self, backup: Backup) -> None:
         """Whether an image can be made of a backup."""

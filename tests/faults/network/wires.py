@@ -32,6 +32,7 @@ READS = {
     "GetBackup",
     "GetBackupContent",
     "GetOperation",
+    "ListOperations",
     "ResolveImage",
     "WaitOperation",
 }

@@ -5,12 +5,15 @@ import itertools
 import pytest
 
 from ims.domain import image as images
+from ims.domain.content import Content, content_warnings, decide_content
 from ims.domain.image import Image, ImageEvent, ImageKind, ImageState
-from ims.domain.preparation import Finding, decide_preparation
+from ims.domain.preparation import Finding, decide_preparation, preparation_warnings
 from ims.domain.refusals import (
     DisclaimerNotAccepted,
     ImageBusy,
+    ImageContentMismatch,
     ImageDescriptionInvalid,
+    ImageIdTaken,
     ImageInUse,
     ImageKindUnsupported,
     ImageNameInvalid,
@@ -148,8 +151,8 @@ def test_a_piece_leaves_no_gap_and_stays_within() -> None:
 
 @pytest.mark.rule("R20", "R21", "R22")
 def test_every_missing_required_item_refuses() -> None:
-    """Required items that are missing refuse, all at once, when enforced; unknown or
-    optional items do not.
+    """Required items that are missing refuse, all at once, when enforced; optional items,
+    and unknown ones where others were read, do not.
     """
     findings = [
         Finding("A", "MISSING", True, "a", "do a"),
@@ -166,3 +169,127 @@ def test_every_missing_required_item_refuses() -> None:
     ]
     decide_preparation("backup", findings, enforce=False)
     decide_preparation("backup", findings[1:4], enforce=True)
+
+
+UNREADABLE = [Finding("SYSTEM_READABLE", "UNKNOWN", True, "the disk holds xfs, which is not read", "")]
+HALF_READ = [
+    Finding("A", "OK", True, "a", ""),
+    Finding("B", "UNKNOWN", True, "/b is damaged", ""),
+    Finding("C", "UNKNOWN", True, "/b is damaged", ""),
+    Finding("D", "UNKNOWN", False, "d", ""),
+]
+BLIND = [Finding(check, "UNKNOWN", True, "the journal is not read", "") for check in "AB"]
+
+
+@pytest.mark.fault("FAULT-W05")
+@pytest.mark.rule("R20", "R22")
+@pytest.mark.parametrize(
+    ("findings", "refuse_unknown", "refused"),
+    [
+        (UNREADABLE, False, ["SYSTEM_READABLE"]),
+        (UNREADABLE, True, ["SYSTEM_READABLE"]),
+        (BLIND, False, ["A", "B"]),
+        ([*BLIND, Finding("E", "OK", False, "e", "")], False, ["A", "B"]),
+        (HALF_READ, False, []),
+        (HALF_READ, True, ["B", "C"]),
+        ([*HALF_READ, Finding("E", "MISSING", True, "e", "do e")], False, ["E"]),
+        ([*HALF_READ, Finding("E", "MISSING", True, "e", "do e")], True, ["E", "B", "C"]),
+        ([Finding("E", "MISSING", True, "e", "do e"), *BLIND], False, ["E"]),
+        ([], True, []),
+    ],
+)
+def test_unknown_checks_refuse_where_nothing_was_read(
+    findings: list[Finding], refuse_unknown: bool, refused: list[str]
+) -> None:
+    """`allow` refuses a source of which every required check is unknown, `refuse` one with any."""
+    decide_preparation("backup", findings, enforce=False, refuse_unknown=refuse_unknown)
+    if not refused:
+        decide_preparation("backup", findings, enforce=True, refuse_unknown=refuse_unknown)
+        return
+    with pytest.raises(SourceNotConfigured) as caught:
+        decide_preparation("backup", findings, enforce=True, refuse_unknown=refuse_unknown)
+    assert [each.reason for each in caught.value.violations] == refused
+    assert all(finding.detail in caught.value.text for finding in findings if finding.check in refused)
+
+
+@pytest.mark.fault("FAULT-W05", "FAULT-N10")
+def test_the_refusal_of_what_is_unknown_claims_nothing() -> None:
+    """A source that could not be read is not called unprepared, and no order to mend it is given."""
+    with pytest.raises(SourceNotConfigured) as caught:
+        decide_preparation("backup", UNREADABLE, enforce=True)
+    assert "is not known to be prepared" in caught.value.text
+    assert [each.description for each in caught.value.violations] == ["the disk holds xfs, which is not read"]
+
+
+@pytest.mark.fault("FAULT-W05", "FAULT-N10")
+@pytest.mark.parametrize(
+    ("findings", "wanted"),
+    [
+        (
+            UNREADABLE,
+            ["all required checks are unknown: SYSTEM_READABLE (the disk holds xfs, which is not read)"],
+        ),
+        (BLIND, ["all required checks are unknown: A, B (the journal is not read)"]),
+        (HALF_READ, ["2 required checks are unknown: B, C (/b is damaged)"]),
+        (
+            [*HALF_READ[:2], Finding("E", "MISSING", True, "no e", "")],
+            ["1 required check is unknown: B (/b is damaged)", "1 required check is not met: E (no e)"],
+        ),
+        ([Finding("A", "OK", True, "a", ""), Finding("D", "UNKNOWN", False, "d", "")], []),
+    ],
+)
+def test_warnings_are_words(findings: list[Finding], wanted: list[str]) -> None:
+    """An image carries what is unknown or missing in a sentence each, with every reason once."""
+    assert preparation_warnings(findings) == wanted
+
+
+@pytest.mark.fault("FAULT-W10")
+@pytest.mark.rule("R66")
+@pytest.mark.parametrize(
+    ("kind", "holds_system", "optical_format", "is_taken"),
+    [
+        (ImageKind.SYSTEM_DISK, True, "", True),
+        (ImageKind.SYSTEM_DISK, None, "", True),
+        (ImageKind.SYSTEM_DISK, None, "iso9660", True),
+        (ImageKind.SYSTEM_DISK, False, "", False),
+        (ImageKind.SYSTEM_DISK, False, "iso9660", False),
+        (ImageKind.ISO, False, "iso9660", True),
+        (ImageKind.ISO, None, "udf", True),
+        (ImageKind.ISO, True, "", False),
+        (ImageKind.ISO, None, "", False),
+        (ImageKind.DATA_DISK, False, "", True),
+        (ImageKind.DATA_DISK, True, "", True),
+        (ImageKind.DATA_DISK, None, "udf", True),
+    ],
+)
+def test_the_content_is_of_the_kind(
+    kind: ImageKind, holds_system: bool | None, optical_format: str, is_taken: bool
+) -> None:
+    """An ISO is an optical disc's content, a system disk may hold a system; a data disk is anything."""
+    content = Content(holds_system, optical_format, "the disk holds swap")
+    if is_taken:
+        decide_content("my disk", kind, content)
+        return
+    with pytest.raises(ImageContentMismatch) as caught:
+        decide_content("my disk", kind, content)
+    assert "my disk" in caught.value.text
+
+
+@pytest.mark.fault("FAULT-W10")
+@pytest.mark.rule("R66")
+def test_a_system_on_a_data_disk_is_a_warning() -> None:
+    """Only a data disk that holds an operating system is warned of, by the system's name."""
+    (warning,) = content_warnings(ImageKind.DATA_DISK, Content(True, "", "Debian"))
+    assert "Debian" in warning
+    assert content_warnings(ImageKind.DATA_DISK, Content(None, "", "xfs")) == []
+    assert content_warnings(ImageKind.SYSTEM_DISK, Content(True, "", "Debian")) == []
+
+
+@pytest.mark.fault("FAULT-W07")
+def test_the_id_of_an_image_is_free_when_its_creation_failed() -> None:
+    """Only an image in ERROR that holds nothing leaves its id to another."""
+    images.decide_replacement(Image("i", ImageState.ERROR))
+    taken = [Image("i", each) for each in ImageState if each is not ImageState.ERROR]
+    for image in (*taken, Image("i", ImageState.ERROR, holds_content=True)):
+        with pytest.raises(ImageIdTaken):
+            images.decide_replacement(image)

@@ -149,7 +149,7 @@ def test_corrupt_superblock(make_disk: MakeDisk, file_reader: MakeReader) -> Non
     ("inside", "check"),
     [
         (b"cloud-init", "CLOUD_INIT_INSTALLED"),  # the block of the directory that names it
-        (b"../usr/lib/os-release", "OS_RELEASE"),  # the block of inodes that holds it
+        (b"../usr/lib/os-release", "SYSTEM_READABLE"),  # the block of inodes that holds /etc
     ],
 )
 def test_corrupt_metadata(make_disk: MakeDisk, file_reader: MakeReader, inside: bytes, check: str) -> None:

@@ -62,6 +62,7 @@ HINTS: Mapping[str, str] = {
     "IMAGE_SOURCE_INVALID": "give exactly one of --backup and --server",
     "IMAGE_NAME_INVALID": "set a name for people with --name",
     "DISCLAIMER_NOT_ACCEPTED": "read the Image Disclaimer, and say so with --accept-disclaimer",
+    "IMAGE_CONTENT_MISMATCH": "import the file with the --kind that its content has",
     "SOURCE_NOT_CONFIGURED": "prepare the server as listed above, back it up again, make the image of that",
     "IMAGE_IN_USE": "wait for the servers that are made from it: recast operation list --service ecs",
     "IMAGE_BUSY": "wait for the work on it: recast operation list --service ims",

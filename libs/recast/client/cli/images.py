@@ -9,6 +9,7 @@ import typer
 
 from recast.client.cli.arguments import ArgumentInvalid, update_mask
 from recast.client.cli.command import command, group
+from recast.client.cli.escaping import escaped
 from recast.client.cli.options import (
     Change,
     Description,
@@ -115,6 +116,13 @@ def import_(
         )
         raise typer.Exit(INTERRUPTED) from None
     session.begun(answer, "ims", work)
+    _warn(session, answer.image)
+
+
+def _warn(session: Session, image: Image) -> None:
+    """Prints an image's warnings last, where they are seen; nothing is known before the end of the work."""
+    for warning in image.warnings:
+        session.say(f"warning: {escaped(warning)}")
 
 
 def _sha256(file: Path) -> bytes:
@@ -157,12 +165,14 @@ def create(
         request.backup = session.name(backup, "backups")
     if server:
         request.server = session.name(server, "servers")
-    session.begun(session.recast.images.CreateImage(request), "ims", work)
+    answer = session.recast.images.CreateImage(request)
+    session.begun(answer, "ims", work)
+    _warn(session, answer.image)
 
 
 @command(app, "get")
 def get(session: Session, image: ImageId) -> None:
-    """Show one image, with the findings on its source's preparation."""
+    """Show one image, with its warnings and the findings on its source's preparation."""
     answer = session.recast.images.GetImage(GetImageRequest(name=session.name(image, "images")))
     session.show(answer, answer.image)
 

@@ -31,7 +31,18 @@ _COLUMNS = {
         "image",
         "create_time",
     ),
-    "Image": ("name", "state", "kind", "disk_count", "size_bytes", "os_name", "source_backup", "create_time"),
+    "Image": (
+        "name",
+        "state",
+        "kind",
+        "disk_count",
+        "size_bytes",
+        "os_name",
+        "source_backup",
+        "create_time",
+        "warnings",
+        "error",
+    ),
     "Server": ("name", "state", "image", "disks", "host", "create_time"),
     "Disk": (
         "name",
@@ -210,6 +221,8 @@ def _cell(field: Any, message: Message, *, short: bool) -> str:
     if field.is_repeated and field.message_type:
         is_statuses = field.message_type.full_name == status_pb2.Status.DESCRIPTOR.full_name
         return "; ".join(status_line(each) for each in value) if is_statuses else str(len(value))
+    if field.name == "warnings" and short:  # sentences: `recast image get` has them
+        return str(len(value) or "")
     if field.is_repeated:
         return escaped(", ".join(_short(each) if short else each for each in value))
     if field.message_type:

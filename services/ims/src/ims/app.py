@@ -66,6 +66,7 @@ class App:
                     PeerStores(settings.peer_store_urls),
                     self._inspector,
                     settings.preparation == "enforce",
+                    settings.preparation_unknown == "refuse",
                     now,
                 ),
                 "DeleteImage": DeleteImage(database, operations, backups, chunks, staging, now),

@@ -35,6 +35,10 @@ class Settings(ServiceSettings):
     """`enforce` refuses an image of a server that was not prepared (R22), `warn` records the findings on the
     image.
     """
+    preparation_unknown: Literal["refuse", "allow"] = "allow"
+    """An enforced preparation and required checks that are unknown: `allow` refuses only if all of them are,
+    and else has the image carry a warning; `refuse` refuses for any.
+    """
     max_virtual_bytes: int = 16 << 40
     """The largest disk that an uploaded file may hold."""
     max_expansion: int = Field(default=MAX_EXPANSION, ge=1)

@@ -39,7 +39,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DISCLAIMER_NOT_ACCEPTED: _ErrorReason.ValueType  # 7
     """The Image Disclaimer was not agreed to (R59)."""
     ERROR_REASON_SOURCE_NOT_CONFIGURED: _ErrorReason.ValueType  # 8
-    """The source server was not prepared: each missing item is a violation (R20, R21, R22)."""
+    """The source server was not prepared, or nothing of it could be read: each item is a violation (R20, R21, R22)."""
     ERROR_REASON_IMAGE_IN_USE: _ErrorReason.ValueType  # 9
     """Servers are being made from the image, so it cannot be deleted now."""
     ERROR_REASON_IMAGE_BUSY: _ErrorReason.ValueType  # 10
@@ -49,7 +49,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_BACKUP_FAILED: _ErrorReason.ValueType  # 12
     """The backup of the image failed before the image was done."""
     ERROR_REASON_IMAGE_ID_TAKEN: _ErrorReason.ValueType  # 13
-    """An image with this id exists already."""
+    """An image with this id exists already, and its creation did not fail."""
     ERROR_REASON_UPLOAD_INCOMPLETE: _ErrorReason.ValueType  # 14
     """The upload ended early. The received bytes are stored; resume at `received_bytes`."""
     ERROR_REASON_UPLOAD_OUT_OF_ORDER: _ErrorReason.ValueType  # 15
@@ -70,6 +70,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The project is at this server's limit of uploads."""
     ERROR_REASON_NOT_ENOUGH_SPACE: _ErrorReason.ValueType  # 23
     """The storage of this service has not enough free bytes for the image."""
+    ERROR_REASON_IMAGE_CONTENT_MISMATCH: _ErrorReason.ValueType  # 24
+    """The content of an import is not of the kind of its image (R66)."""
+    ERROR_REASON_BACKUP_ALREADY_HAS_IMAGE: _ErrorReason.ValueType  # 25
+    """An image of the backup is there already, or is being made or deleted (R09; vendor IMG.0134)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons of IMS's refusals. Sent, without the prefix, in google.rpc.ErrorInfo.reason; the domain there is `ims.recast`."""
@@ -91,7 +95,7 @@ ERROR_REASON_IMAGE_DESCRIPTION_INVALID: ErrorReason.ValueType  # 6
 ERROR_REASON_DISCLAIMER_NOT_ACCEPTED: ErrorReason.ValueType  # 7
 """The Image Disclaimer was not agreed to (R59)."""
 ERROR_REASON_SOURCE_NOT_CONFIGURED: ErrorReason.ValueType  # 8
-"""The source server was not prepared: each missing item is a violation (R20, R21, R22)."""
+"""The source server was not prepared, or nothing of it could be read: each item is a violation (R20, R21, R22)."""
 ERROR_REASON_IMAGE_IN_USE: ErrorReason.ValueType  # 9
 """Servers are being made from the image, so it cannot be deleted now."""
 ERROR_REASON_IMAGE_BUSY: ErrorReason.ValueType  # 10
@@ -101,7 +105,7 @@ ERROR_REASON_BACKUP_DELETION_FAILED: ErrorReason.ValueType  # 11
 ERROR_REASON_BACKUP_FAILED: ErrorReason.ValueType  # 12
 """The backup of the image failed before the image was done."""
 ERROR_REASON_IMAGE_ID_TAKEN: ErrorReason.ValueType  # 13
-"""An image with this id exists already."""
+"""An image with this id exists already, and its creation did not fail."""
 ERROR_REASON_UPLOAD_INCOMPLETE: ErrorReason.ValueType  # 14
 """The upload ended early. The received bytes are stored; resume at `received_bytes`."""
 ERROR_REASON_UPLOAD_OUT_OF_ORDER: ErrorReason.ValueType  # 15
@@ -122,4 +126,8 @@ ERROR_REASON_TOO_MANY_UPLOADS: ErrorReason.ValueType  # 22
 """The project is at this server's limit of uploads."""
 ERROR_REASON_NOT_ENOUGH_SPACE: ErrorReason.ValueType  # 23
 """The storage of this service has not enough free bytes for the image."""
+ERROR_REASON_IMAGE_CONTENT_MISMATCH: ErrorReason.ValueType  # 24
+"""The content of an import is not of the kind of its image (R66)."""
+ERROR_REASON_BACKUP_ALREADY_HAS_IMAGE: ErrorReason.ValueType  # 25
+"""An image of the backup is there already, or is being made or deleted (R09; vendor IMG.0134)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -27,25 +27,25 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from recast.content.v1 import content_pb2 as recast_dot_content_dot_v1_dot_content__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19recast/ims/v1/image.proto\x12\rrecast.ims.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1frecast/content/v1/content.proto\"\x89\x01\n\x12PreparationFinding\x12\r\n\x05\x63heck\x18\x01 \x01(\t\x12\x32\n\x07verdict\x18\x02 \x01(\x0e\x32!.recast.ims.v1.PreparationVerdict\x12\x10\n\x08required\x18\x03 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x0e\n\x06remedy\x18\x05 \x01(\t\"\xa5\x04\n\x05Image\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12&\n\x04kind\x18\x04 \x01(\x0e\x32\x18.recast.ims.v1.ImageKind\x12(\n\x05state\x18\x05 \x01(\x0e\x32\x19.recast.ims.v1.ImageState\x12\x15\n\rsource_backup\x18\x06 \x01(\t\x12\x15\n\rsource_server\x18\x07 \x01(\t\x12\x16\n\x0emin_disk_bytes\x18\x08 \x01(\x03\x12\x12\n\nsize_bytes\x18\t \x01(\x03\x12\x12\n\ndisk_count\x18\n \x01(\x05\x12\x0f\n\x07os_name\x18\x0b \x01(\t\x12\x36\n\x0bpreparation\x18\x0c \x03(\x0b\x32!.recast.ims.v1.PreparationFinding\x12\x16\n\x0euploaded_bytes\x18\r \x01(\x03\x12!\n\x05\x65rror\x18\x0e \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x12 \x01(\t\"\x80\x01\n\x0b\x44\x65\x66\x61ultDisk\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x04role\x18\x02 \x01(\x0e\x32\x1b.recast.content.v1.DiskRole\x12\x10\n\x08position\x18\x03 \x01(\x05\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03*\x8d\x01\n\tImageKind\x12\x1a\n\x16IMAGE_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16IMAGE_KIND_SYSTEM_DISK\x10\x01\x12\x18\n\x14IMAGE_KIND_DATA_DISK\x10\x02\x12\x12\n\x0eIMAGE_KIND_ISO\x10\x03\x12\x1a\n\x16IMAGE_KIND_FULL_SERVER\x10\x04*\x8c\x01\n\nImageState\x12\x1b\n\x17IMAGE_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14IMAGE_STATE_CREATING\x10\x01\x12\x16\n\x12IMAGE_STATE_NORMAL\x10\x02\x12\x18\n\x14IMAGE_STATE_DELETING\x10\x03\x12\x15\n\x11IMAGE_STATE_ERROR\x10\x04*U\n\nDiskFormat\x12\x1b\n\x17\x44ISK_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44ISK_FORMAT_QCOW2\x10\x01\x12\x13\n\x0f\x44ISK_FORMAT_RAW\x10\x02*\x97\x01\n\x12PreparationVerdict\x12#\n\x1fPREPARATION_VERDICT_UNSPECIFIED\x10\x00\x12\x1a\n\x16PREPARATION_VERDICT_OK\x10\x01\x12\x1f\n\x1bPREPARATION_VERDICT_MISSING\x10\x02\x12\x1f\n\x1bPREPARATION_VERDICT_UNKNOWN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19recast/ims/v1/image.proto\x12\rrecast.ims.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1frecast/content/v1/content.proto\"\x89\x01\n\x12PreparationFinding\x12\r\n\x05\x63heck\x18\x01 \x01(\t\x12\x32\n\x07verdict\x18\x02 \x01(\x0e\x32!.recast.ims.v1.PreparationVerdict\x12\x10\n\x08required\x18\x03 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x0e\n\x06remedy\x18\x05 \x01(\t\"\xb7\x04\n\x05Image\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12&\n\x04kind\x18\x04 \x01(\x0e\x32\x18.recast.ims.v1.ImageKind\x12(\n\x05state\x18\x05 \x01(\x0e\x32\x19.recast.ims.v1.ImageState\x12\x15\n\rsource_backup\x18\x06 \x01(\t\x12\x15\n\rsource_server\x18\x07 \x01(\t\x12\x16\n\x0emin_disk_bytes\x18\x08 \x01(\x03\x12\x12\n\nsize_bytes\x18\t \x01(\x03\x12\x12\n\ndisk_count\x18\n \x01(\x05\x12\x0f\n\x07os_name\x18\x0b \x01(\t\x12\x36\n\x0bpreparation\x18\x0c \x03(\x0b\x32!.recast.ims.v1.PreparationFinding\x12\x16\n\x0euploaded_bytes\x18\r \x01(\x03\x12!\n\x05\x65rror\x18\x0e \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x12 \x01(\t\x12\x10\n\x08warnings\x18\x13 \x03(\t\"\x80\x01\n\x0b\x44\x65\x66\x61ultDisk\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x04role\x18\x02 \x01(\x0e\x32\x1b.recast.content.v1.DiskRole\x12\x10\n\x08position\x18\x03 \x01(\x05\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03*\x8d\x01\n\tImageKind\x12\x1a\n\x16IMAGE_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16IMAGE_KIND_SYSTEM_DISK\x10\x01\x12\x18\n\x14IMAGE_KIND_DATA_DISK\x10\x02\x12\x12\n\x0eIMAGE_KIND_ISO\x10\x03\x12\x1a\n\x16IMAGE_KIND_FULL_SERVER\x10\x04*\x8c\x01\n\nImageState\x12\x1b\n\x17IMAGE_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14IMAGE_STATE_CREATING\x10\x01\x12\x16\n\x12IMAGE_STATE_NORMAL\x10\x02\x12\x18\n\x14IMAGE_STATE_DELETING\x10\x03\x12\x15\n\x11IMAGE_STATE_ERROR\x10\x04*U\n\nDiskFormat\x12\x1b\n\x17\x44ISK_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44ISK_FORMAT_QCOW2\x10\x01\x12\x13\n\x0f\x44ISK_FORMAT_RAW\x10\x02*\x97\x01\n\x12PreparationVerdict\x12#\n\x1fPREPARATION_VERDICT_UNSPECIFIED\x10\x00\x12\x1a\n\x16PREPARATION_VERDICT_OK\x10\x01\x12\x1f\n\x1bPREPARATION_VERDICT_MISSING\x10\x02\x12\x1f\n\x1bPREPARATION_VERDICT_UNKNOWN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recast.ims.v1.image_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IMAGEKIND']._serialized_start=959
-  _globals['_IMAGEKIND']._serialized_end=1100
-  _globals['_IMAGESTATE']._serialized_start=1103
-  _globals['_IMAGESTATE']._serialized_end=1243
-  _globals['_DISKFORMAT']._serialized_start=1245
-  _globals['_DISKFORMAT']._serialized_end=1330
-  _globals['_PREPARATIONVERDICT']._serialized_start=1333
-  _globals['_PREPARATIONVERDICT']._serialized_end=1484
+  _globals['_IMAGEKIND']._serialized_start=977
+  _globals['_IMAGEKIND']._serialized_end=1118
+  _globals['_IMAGESTATE']._serialized_start=1121
+  _globals['_IMAGESTATE']._serialized_end=1261
+  _globals['_DISKFORMAT']._serialized_start=1263
+  _globals['_DISKFORMAT']._serialized_end=1348
+  _globals['_PREPARATIONVERDICT']._serialized_start=1351
+  _globals['_PREPARATIONVERDICT']._serialized_end=1502
   _globals['_PREPARATIONFINDING']._serialized_start=136
   _globals['_PREPARATIONFINDING']._serialized_end=273
   _globals['_IMAGE']._serialized_start=276
-  _globals['_IMAGE']._serialized_end=825
-  _globals['_DEFAULTDISK']._serialized_start=828
-  _globals['_DEFAULTDISK']._serialized_end=956
+  _globals['_IMAGE']._serialized_end=843
+  _globals['_DEFAULTDISK']._serialized_start=846
+  _globals['_DEFAULTDISK']._serialized_end=974
 # @@protoc_insertion_point(module_scope)

@@ -63,13 +63,16 @@ class _ImageStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageState
     IMAGE_STATE_UNSPECIFIED: _ImageState.ValueType  # 0
     """Unspecified."""
     IMAGE_STATE_CREATING: _ImageState.ValueType  # 1
-    """Being uploaded or made. The worker moves it to NORMAL or ERROR."""
+    """Being uploaded or made. The worker moves it to NORMAL or ERROR; ERROR also when the work was refused or cancelled."""
     IMAGE_STATE_NORMAL: _ImageState.ValueType  # 2
     """Ready for use (R37). DeleteImage changes it."""
     IMAGE_STATE_DELETING: _ImageState.ValueType  # 3
     """Being deleted. The worker removes it."""
     IMAGE_STATE_ERROR: _ImageState.ValueType  # 4
-    """Its creation failed; it has no content. DeleteImage changes it."""
+    """Its creation failed: it is listed, with the reason in `error`, until it is deleted. It has no content and no lock, and
+    costs no quota. DeleteImage changes it; so do CreateImage and ImportImage with its id, which then names the new image.
+    After a failed deletion it has content or a lock: only DeleteImage changes it then.
+    """
 
 class ImageState(_ImageState, metaclass=_ImageStateEnumTypeWrapper):
     """The state of image. Each value names the actors of its transitions."""
@@ -77,13 +80,16 @@ class ImageState(_ImageState, metaclass=_ImageStateEnumTypeWrapper):
 IMAGE_STATE_UNSPECIFIED: ImageState.ValueType  # 0
 """Unspecified."""
 IMAGE_STATE_CREATING: ImageState.ValueType  # 1
-"""Being uploaded or made. The worker moves it to NORMAL or ERROR."""
+"""Being uploaded or made. The worker moves it to NORMAL or ERROR; ERROR also when the work was refused or cancelled."""
 IMAGE_STATE_NORMAL: ImageState.ValueType  # 2
 """Ready for use (R37). DeleteImage changes it."""
 IMAGE_STATE_DELETING: ImageState.ValueType  # 3
 """Being deleted. The worker removes it."""
 IMAGE_STATE_ERROR: ImageState.ValueType  # 4
-"""Its creation failed; it has no content. DeleteImage changes it."""
+"""Its creation failed: it is listed, with the reason in `error`, until it is deleted. It has no content and no lock, and
+costs no quota. DeleteImage changes it; so do CreateImage and ImportImage with its id, which then names the new image.
+After a failed deletion it has content or a lock: only DeleteImage changes it then.
+"""
 Global___ImageState: _TypeAlias = ImageState  # noqa: Y015
 
 class _DiskFormat:
@@ -154,11 +160,11 @@ class PreparationFinding(_message.Message):
     verdict: Global___PreparationVerdict.ValueType
     """The verdict."""
     required: _builtins.bool
-    """Whether an image is refused when it is missing."""
+    """Whether an image is refused when it is missing, or unknown: see CreateImage."""
     detail: _builtins.str
     """The evidence, with the path."""
     remedy: _builtins.str
-    """The remedy."""
+    """The remedy of what is missing; empty for every other verdict."""
     def __init__(
         self,
         *,
@@ -200,6 +206,7 @@ class Image(_message.Message):
     FINISH_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/images/{image}`."""
     display_name: _builtins.str
@@ -228,7 +235,7 @@ class Image(_message.Message):
     """Changes with every change of the image; send it to refuse a stale change."""
     @_builtins.property
     def preparation(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreparationFinding]:
-        """The findings on the source's preparation."""
+        """The findings on the source's preparation. SYSTEM_READABLE alone, in place of the checks of a system, if none was found."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
@@ -245,6 +252,12 @@ class Image(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What its owner should know before servers are made from it, in words: required checks that are unknown or missing, an
+        operating system on a data disk (R66).
+        """
 
     def __init__(
         self,
@@ -267,10 +280,11 @@ class Image(_message.Message):
         finish_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "error", b"error", "finish_time", b"finish_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "disk_count", b"disk_count", "display_name", b"display_name", "error", b"error", "etag", b"etag", "finish_time", b"finish_time", "kind", b"kind", "min_disk_bytes", b"min_disk_bytes", "name", b"name", "os_name", b"os_name", "preparation", b"preparation", "size_bytes", b"size_bytes", "source_backup", b"source_backup", "source_server", b"source_server", "state", b"state", "update_time", b"update_time", "uploaded_bytes", b"uploaded_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "disk_count", b"disk_count", "display_name", b"display_name", "error", b"error", "etag", b"etag", "finish_time", b"finish_time", "kind", b"kind", "min_disk_bytes", b"min_disk_bytes", "name", b"name", "os_name", b"os_name", "preparation", b"preparation", "size_bytes", b"size_bytes", "source_backup", b"source_backup", "source_server", b"source_server", "state", b"state", "update_time", b"update_time", "uploaded_bytes", b"uploaded_bytes", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

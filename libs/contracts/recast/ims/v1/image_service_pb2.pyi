@@ -39,7 +39,7 @@ class ImportImageHeader(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     image_id: _builtins.str
-    """The id of the new image; generated when it is empty."""
+    """The id of the new image; generated when it is empty. The id of an image whose creation failed may be used again."""
     disk_format: _image_pb2.DiskFormat.ValueType
     """The format of the file; never guessed."""
     size_bytes: _builtins.int
@@ -182,7 +182,7 @@ class CreateImageRequest(_message.Message):
     parent: _builtins.str
     """`projects/{project}`."""
     image_id: _builtins.str
-    """The id of the new image; generated when it is empty."""
+    """The id of the new image; generated when it is empty. The id of an image whose creation failed may be used again."""
     backup: _builtins.str
     """The source, exactly one of `backup` and `server` (R53): `projects/{project}/backups/{backup}`. No `oneof`: of two set members
     a parser takes the last without an error.

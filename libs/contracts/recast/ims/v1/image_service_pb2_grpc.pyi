@@ -38,12 +38,25 @@ class ImageServiceStub:
     broken stream is resumed by the same header, with the same request id, and the bytes from `Image.uploaded_bytes` on.
     The answer comes when all bytes are received; the operation ends when the image is NORMAL.
 
+    The content must be of its kind (R66), or the operation fails with IMAGE_CONTENT_MISMATCH: an ISO is an ISO 9660 or UDF
+    file; a system disk has a partition table, or a file system with an operating system, or one that is not read (XFS, LVM,
+    LUKS); noise, an empty disk and swap alone have not. An operating system on a data disk is a warning. A system disk is
+    judged like the source of CreateImage (R67); the findings and warnings stand on the image, and refuse nothing.
+
     Example: {"header": {"parent": "projects/demo", "image_id": "import-check", "image": {"display_name": "import check", "kind": "IMAGE_KIND_DATA_DISK"}, "disk_format": "DISK_FORMAT_RAW", "size_bytes": "512", "disclaimer_accepted": true, "request_id": "import-check", "validate_only": true}}
     """
     CreateImage: _grpc.UnaryUnaryMultiCallable[_image_service_pb2.CreateImageRequest, _image_service_pb2.CreateImageResponse]
     """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing. When the answer is
     given, the backup is locked: it cannot be deleted (R15), and a stopped server that the image needs as it is cannot be
     started (R23). The backup that is made of a server is locked once it is `Image.source_backup`.
+
+    The operation fails with SOURCE_NOT_CONFIGURED if a required check of the source is missing (R22), or if none could be
+    made: no system was found that is read. With RECAST_IMS_PREPARATION_UNKNOWN=refuse one unknown required check suffices;
+    otherwise it is a warning on the image. The verdict on a backup that is still being made comes when it is AVAILABLE, though
+    its content is fixed from `image_ready` on: until then the bytes are in frozen layers on one host of ECS, which IMS cannot
+    read.
+
+    While the image waits for its backup, the operation names the backup, and its progress is the backup's (R37).
 
     Example: {"parent": "projects/demo", "image_id": "spare-image", "image": {"display_name": "spare image"}, "backup": "projects/demo/backups/spare", "disclaimer_accepted": true, "validate_only": true}
     """
@@ -53,7 +66,7 @@ class ImageServiceStub:
     Example: {"name": "projects/demo/images/web-image"}
     """
     ListImages: _grpc.UnaryUnaryMultiCallable[_image_service_pb2.ListImagesRequest, _image_service_pb2.ListImagesResponse]
-    """Lists the images of a project, newest first by default. An image is listed from its request on (R63).
+    """Lists the images of a project, newest first by default. An image is listed from its request on, until it is deleted (R63).
 
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "kind = \\"FULL_SERVER\\" AND state = \\"NORMAL\\""}
     """
@@ -83,12 +96,25 @@ class ImageServiceAsyncStub(ImageServiceStub):
     broken stream is resumed by the same header, with the same request id, and the bytes from `Image.uploaded_bytes` on.
     The answer comes when all bytes are received; the operation ends when the image is NORMAL.
 
+    The content must be of its kind (R66), or the operation fails with IMAGE_CONTENT_MISMATCH: an ISO is an ISO 9660 or UDF
+    file; a system disk has a partition table, or a file system with an operating system, or one that is not read (XFS, LVM,
+    LUKS); noise, an empty disk and swap alone have not. An operating system on a data disk is a warning. A system disk is
+    judged like the source of CreateImage (R67); the findings and warnings stand on the image, and refuse nothing.
+
     Example: {"header": {"parent": "projects/demo", "image_id": "import-check", "image": {"display_name": "import check", "kind": "IMAGE_KIND_DATA_DISK"}, "disk_format": "DISK_FORMAT_RAW", "size_bytes": "512", "disclaimer_accepted": true, "request_id": "import-check", "validate_only": true}}
     """
     CreateImage: _aio.UnaryUnaryMultiCallable[_image_service_pb2.CreateImageRequest, _image_service_pb2.CreateImageResponse]  # type: ignore[assignment]
     """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing. When the answer is
     given, the backup is locked: it cannot be deleted (R15), and a stopped server that the image needs as it is cannot be
     started (R23). The backup that is made of a server is locked once it is `Image.source_backup`.
+
+    The operation fails with SOURCE_NOT_CONFIGURED if a required check of the source is missing (R22), or if none could be
+    made: no system was found that is read. With RECAST_IMS_PREPARATION_UNKNOWN=refuse one unknown required check suffices;
+    otherwise it is a warning on the image. The verdict on a backup that is still being made comes when it is AVAILABLE, though
+    its content is fixed from `image_ready` on: until then the bytes are in frozen layers on one host of ECS, which IMS cannot
+    read.
+
+    While the image waits for its backup, the operation names the backup, and its progress is the backup's (R37).
 
     Example: {"parent": "projects/demo", "image_id": "spare-image", "image": {"display_name": "spare image"}, "backup": "projects/demo/backups/spare", "disclaimer_accepted": true, "validate_only": true}
     """
@@ -98,7 +124,7 @@ class ImageServiceAsyncStub(ImageServiceStub):
     Example: {"name": "projects/demo/images/web-image"}
     """
     ListImages: _aio.UnaryUnaryMultiCallable[_image_service_pb2.ListImagesRequest, _image_service_pb2.ListImagesResponse]  # type: ignore[assignment]
-    """Lists the images of a project, newest first by default. An image is listed from its request on (R63).
+    """Lists the images of a project, newest first by default. An image is listed from its request on, until it is deleted (R63).
 
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "kind = \\"FULL_SERVER\\" AND state = \\"NORMAL\\""}
     """
@@ -131,6 +157,11 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         broken stream is resumed by the same header, with the same request id, and the bytes from `Image.uploaded_bytes` on.
         The answer comes when all bytes are received; the operation ends when the image is NORMAL.
 
+        The content must be of its kind (R66), or the operation fails with IMAGE_CONTENT_MISMATCH: an ISO is an ISO 9660 or UDF
+        file; a system disk has a partition table, or a file system with an operating system, or one that is not read (XFS, LVM,
+        LUKS); noise, an empty disk and swap alone have not. An operating system on a data disk is a warning. A system disk is
+        judged like the source of CreateImage (R67); the findings and warnings stand on the image, and refuse nothing.
+
         Example: {"header": {"parent": "projects/demo", "image_id": "import-check", "image": {"display_name": "import check", "kind": "IMAGE_KIND_DATA_DISK"}, "disk_format": "DISK_FORMAT_RAW", "size_bytes": "512", "disclaimer_accepted": true, "request_id": "import-check", "validate_only": true}}
         """
 
@@ -143,6 +174,14 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes a full-server image of a backup, or of a server by way of a new backup (R01, R53). Copies nothing. When the answer is
         given, the backup is locked: it cannot be deleted (R15), and a stopped server that the image needs as it is cannot be
         started (R23). The backup that is made of a server is locked once it is `Image.source_backup`.
+
+        The operation fails with SOURCE_NOT_CONFIGURED if a required check of the source is missing (R22), or if none could be
+        made: no system was found that is read. With RECAST_IMS_PREPARATION_UNKNOWN=refuse one unknown required check suffices;
+        otherwise it is a warning on the image. The verdict on a backup that is still being made comes when it is AVAILABLE, though
+        its content is fixed from `image_ready` on: until then the bytes are in frozen layers on one host of ECS, which IMS cannot
+        read.
+
+        While the image waits for its backup, the operation names the backup, and its progress is the backup's (R37).
 
         Example: {"parent": "projects/demo", "image_id": "spare-image", "image": {"display_name": "spare image"}, "backup": "projects/demo/backups/spare", "disclaimer_accepted": true, "validate_only": true}
         """
@@ -164,7 +203,7 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_service_pb2.ListImagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_service_pb2.ListImagesResponse, _abc.Awaitable[_image_service_pb2.ListImagesResponse]]:
-        """Lists the images of a project, newest first by default. An image is listed from its request on (R63).
+        """Lists the images of a project, newest first by default. An image is listed from its request on, until it is deleted (R63).
 
         Example: {"parent": "projects/demo", "page_size": 10, "filter": "kind = \\"FULL_SERVER\\" AND state = \\"NORMAL\\""}
         """

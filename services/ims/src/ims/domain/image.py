@@ -9,6 +9,7 @@ from ims.domain.refusals import (
     DisclaimerNotAccepted,
     ImageBusy,
     ImageDescriptionInvalid,
+    ImageIdTaken,
     ImageInUse,
     ImageKindUnsupported,
     ImageNameInvalid,
@@ -42,7 +43,7 @@ class ImageState(StrEnum):
     DELETING = "DELETING"
     """The worker removes the row; if it cannot, the image is in ERROR."""
     ERROR = "ERROR"
-    """DeleteImage ends it."""
+    """Listed with its reason until DeleteImage ends it, or a new image takes its id."""
 
 
 class ImageEvent(StrEnum):
@@ -52,6 +53,7 @@ class ImageEvent(StrEnum):
     FAILED = "failed"
     UPLOAD_ABANDONED = "upload abandoned"
     DELETION_BEGUN = "deletion begun"
+    REPLACED = "id used again"
 
 
 TRANSITIONS: dict[tuple[ImageState, ImageEvent], ImageState] = {
@@ -60,18 +62,23 @@ TRANSITIONS: dict[tuple[ImageState, ImageEvent], ImageState] = {
     (ImageState.CREATING, ImageEvent.UPLOAD_ABANDONED): ImageState.DELETING,
     (ImageState.NORMAL, ImageEvent.DELETION_BEGUN): ImageState.DELETING,
     (ImageState.ERROR, ImageEvent.DELETION_BEGUN): ImageState.DELETING,
+    (ImageState.ERROR, ImageEvent.REPLACED): ImageState.CREATING,
     (ImageState.DELETING, ImageEvent.FAILED): ImageState.ERROR,
 }
 
 
 @dataclass(frozen=True)
 class Image:
-    """The facts about an image that rules need. `pins` are the resources that are being made from it."""
+    """The facts about an image that rules need. `pins` are the resources that are being made from it.
+
+    `holds_content`: it has bytes, or the lock of a backup.
+    """
 
     name: str
     state: ImageState
     is_uploading: bool = False
     pins: Sequence[str] = ()
+    holds_content: bool = False
 
 
 def advance(image: Image, event: ImageEvent) -> ImageState:
@@ -93,6 +100,12 @@ def deletion_event(image: Image) -> ImageEvent:
     if image.pins:
         raise all_of([ImageInUse(image=image.name, holder=holder) for holder in image.pins])
     return ImageEvent.UPLOAD_ABANDONED if image.is_uploading else ImageEvent.DELETION_BEGUN
+
+
+def decide_replacement(image: Image) -> None:
+    """Refuses to use the id of an image again, unless its creation failed: then nothing of it is there."""
+    if image.holds_content or (image.state, ImageEvent.REPLACED) not in TRANSITIONS:
+        raise ImageIdTaken(image=image.name)
 
 
 def importable_kind(kind: str, is_raw: bool) -> ImageKind:

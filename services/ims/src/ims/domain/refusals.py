@@ -14,7 +14,7 @@ class ImageNotFound(Refusal):
 
 
 class ImageIdTaken(Refusal):
-    """An image with this id exists already."""
+    """An image with this id exists already, and its creation did not fail."""
 
     kind = Kind.ALREADY_EXISTS
     reason = "IMAGE_ID_TAKEN"
@@ -76,12 +76,33 @@ class DisclaimerNotAccepted(Refusal):
 
 
 class SourceNotConfigured(Refusal):
-    """An image of a server that was not prepared is refused, with every missing item."""
+    """An image of a server that was not prepared is refused, with every missing item.
+
+    So is one of a server of which nothing could be read.
+    """
 
     reason = "SOURCE_NOT_CONFIGURED"
     rule = "R22"
-    message = "the server of {backup} was not prepared to be cloned: {missing}"
+    message = "the server of {backup} {judgement} to be cloned: {missing}"
     in_the_way = "backup"
+
+
+class ImageContentMismatch(Refusal):
+    """The content of an import is of the kind that its image was requested with."""
+
+    reason = "IMAGE_CONTENT_MISMATCH"
+    rule = "R66"
+    message = "the file of {display_name} is no {kind} image: {problem}"
+
+
+class BackupAlreadyHasImage(Refusal):
+    """One image a backup, at a time; IMS enforces it beside the lock of CSBS."""
+
+    kind = Kind.ALREADY_EXISTS
+    reason = "BACKUP_ALREADY_HAS_IMAGE"
+    rule = "R09"
+    message = "image {image} ({state}) stands on backup {backup} already; use it, or delete it first"
+    in_the_way = "image"
 
 
 class ImageInUse(Refusal):
@@ -166,7 +187,7 @@ class FileRefused(Refusal):
 
     kind = Kind.INVALID_ARGUMENT
     reason = "FILE_REFUSED"
-    message = "the file is refused: {problem}"
+    message = "the file of {display_name} is refused: {problem}"
 
 
 class VirtualSizeTooLarge(Refusal):
@@ -174,7 +195,7 @@ class VirtualSizeTooLarge(Refusal):
 
     kind = Kind.INVALID_ARGUMENT
     reason = "VIRTUAL_SIZE_TOO_LARGE"
-    message = "{problem}"
+    message = "the file of {display_name} is refused: {problem}"
 
 
 class NotEnoughSpace(Refusal):

@@ -7,7 +7,7 @@ from datetime import datetime
 import grpc
 
 from ims.domain.image import check_disclaimer, check_source, check_texts, decide_use, deletion_event
-from ims.domain.refusals import DeleteBackupUnsupported, ImageIdTaken
+from ims.domain.refusals import DeleteBackupUnsupported
 from ims.handlers.uploads import Upload, UploadLimit
 from ims.peers.csbs import Backups
 from ims.peers.ecs import SourceServers
@@ -95,9 +95,7 @@ class Images(grpc_pb.ImageServiceServicer):
             )
             row.source_backup, row.source_server = request.backup, server
             row.held_server = "" if is_finished else server
-            if tx.session.get(ImageRow, row.name) is not None:
-                raise ImageIdTaken(image=row.name)
-            images.save(tx, row)
+            images.add(tx, row)
             operation = self.operations.record(
                 tx, project=project, verb="CreateImage", target=row.name, request=request
             )

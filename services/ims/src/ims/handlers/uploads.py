@@ -7,13 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from ims.domain.image import ImageState, check_disclaimer, check_texts, importable_kind
-from ims.domain.refusals import (
-    ImageBusy,
-    ImageIdTaken,
-    NotEnoughSpace,
-    TooManyUploads,
-    UploadIncomplete,
-)
+from ims.domain.refusals import ImageBusy, NotEnoughSpace, TooManyUploads, UploadIncomplete
 from ims.domain.upload import new_bytes
 from ims.storage import images
 from ims.storage.chunks import storage_faults
@@ -89,7 +83,7 @@ class Upload:
                 return answer
             with self._database.read() as session:
                 row = self._row = images.load(session, name)
-            with storage_faults(name):
+            with storage_faults(name, self._header.image.display_name):
                 self._file = self._staging.open(row.upload_key)
             if self._file is None:
                 raise ImageBusy(image=name, state="being uploaded by another stream")
@@ -104,7 +98,7 @@ class Upload:
                 data = memoryview(chunk.data)[new]
                 if not is_zeros(data):
                     self._space.check_write(self._staging.folder, len(data))
-                with storage_faults(row.name):
+                with storage_faults(row.name, row.display_name):
                     file.append(data)
             except (NotEnoughSpace, StoreIoFailed):
                 # Bytes of an upload that does not fit would hold the space that others need.
@@ -115,7 +109,7 @@ class Upload:
         """Makes the file durable and records the work that makes an image of it."""
         with self._lock:
             row, file = self._opened()
-            with storage_faults(row.name):
+            with storage_faults(row.name, row.display_name):
                 file.make_durable()
             if file.size_bytes < self._header.size_bytes:
                 raise UploadIncomplete(
@@ -159,12 +153,10 @@ class Upload:
             if not is_raw:  # of a raw file the zeros take no space, and nobody knows yet how many there are
                 self._space.check({self._staging.folder: header.size_bytes})
             row = images.new_row(project, header.image_id or self._new_id(), header.image, kind, self._now())
-            if tx.session.get(ImageRow, row.name) is not None:
-                raise ImageIdTaken(image=row.name)
             row.upload_key, row.upload_request_id, row.upload_header = self._new_id(), header.request_id, body
-            if header.validate_only:
+            images.add(tx, row)
+            if header.validate_only:  # without a commit
                 return row.name, pb.ImportImageResponse(image=images.message_from_row(row))
-            images.save(tx, row)
             tx.commit()
         return row.name, None
 

@@ -12,12 +12,16 @@ from recast.imagelock.v1 import image_lock_service_pb2 as pb
 from recast.imagelock.v1 import image_lock_service_pb2_grpc as grpc_pb
 from recast.imagelock.v1.image_eligibility_service_pb2 import CheckImageEligibilityRequest, ImageEligibility
 from recast.imagelock.v1.image_eligibility_service_pb2_grpc import ImageEligibilityServiceStub
+from recast.longrunning.v1 import operation_metadata_pb2
 from recast.operations import Work
 from recast.operations.peer import await_end, follow
 from recast.rpc.status import refusal_from_status
 
 NOT_READY = frozenset({"BACKUP_NOT_IMAGE_READY", "BACKUP_NOT_AVAILABLE"})
 """The refusals of a backup whose content is not fixed yet, or not complete yet."""
+
+_POLL_SECONDS = 0.25  # the end of a backup is noticed this late at most
+_POLLS_OF_PROGRESS = 8  # the progress of a backup is read at every eighth poll
 
 
 def _source_request(work: Work, project: str, server: str) -> backup_service.CreateBackupRequest:
@@ -76,6 +80,22 @@ class Backups:
         request = pb.GetBackupContentRequest(backup=backup, image=image, token=token)
         return self._locks.GetBackupContent(request).content
 
+    def progress(self, backup: str) -> operation_metadata_pb2.OperationMetadata:
+        """How far the newest creation of the backup is; empty when that is not known."""
+        parent, _, _ = backup.partition("/backups/")
+        request = operations_pb2.ListOperationsRequest(
+            name=parent, filter=f'verb = "CreateBackup" AND target = "{backup}"', page_size=1
+        )
+        metadata = operation_metadata_pb2.OperationMetadata()
+        try:
+            for operation in self._operations.ListOperations(request).operations:
+                operation.metadata.Unpack(metadata)
+        except Refusal as refusal:
+            # A figure for people: no wait ends for want of it. An absent peer is waited for, as ever.
+            if refusal.kind in {Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED}:
+                raise
+        return metadata
+
     def state(self, backup: str) -> str:
         """The backup's state, by its name without the prefix."""
         answer = self._backups.GetBackup(backup_service.GetBackupRequest(name=backup))
@@ -111,3 +131,21 @@ class Backups:
         except Refusal as refusal:
             if refusal.kind is not Kind.NOT_FOUND:
                 raise
+
+
+class BackupWait:
+    """The pauses of work that waits for a backup: its operation shows which, and how far that is."""
+
+    def __init__(self, work: Work, backups: Backups, backup: str) -> None:
+        self._work = work
+        self._backups = backups
+        self._backup = backup
+        self._polls = 0
+        self._progress = operation_metadata_pb2.OperationMetadata()
+
+    def pause(self) -> None:
+        """Waits between two polls of the backup."""
+        if self._polls % _POLLS_OF_PROGRESS == 0:
+            self._progress = self._backups.progress(self._backup)
+        self._polls += 1
+        self._work.wait_for(f"backup {self._backup}", self._progress, _POLL_SECONDS)

@@ -9,24 +9,29 @@ import structlog
 
 from ims.domain.refusals import ContentDamaged, FileRefused, NotEnoughSpace, VirtualSizeTooLarge
 from recast.contentstore import ContentStore, store_refusals
-from recast.diskimage import DiskImageError, ImportRefused, IsTooLarge, OutOfSpace
-from recast.faults import Refusal, StoreIoFailed, text_without_paths
+from recast.diskimage import DiskImageError, ImportRefused, IsTooLarge, OutOfSpace, QemuImgMissing
+from recast.faults import Refusal, StoreIoFailed, Unavailable, text_without_paths
 
 log = structlog.get_logger()
 
 
 @contextmanager
-def storage_faults(content: str) -> Iterator[None]:
-    """Turns errors of a chunk store, or of the files of uploads, into refusals about the image `content`."""
+def storage_faults(content: str, display_name: str = "") -> Iterator[None]:
+    """Turns errors of a chunk store, or of the files of uploads, into refusals about the image `content`.
+
+    `display_name` is what the sender of a refused file calls the image: its id may be generated.
+    """
     try:
         with store_refusals(lambda damage: ContentDamaged(image=content, problem=damage)):
             yield
     except IsTooLarge as problem:
-        raise VirtualSizeTooLarge(problem=problem) from problem
+        raise VirtualSizeTooLarge(display_name=display_name or content, problem=problem) from problem
     except ImportRefused as problem:  # the fault of the file, wherever it is found
-        raise FileRefused(problem=problem) from problem
+        raise FileRefused(display_name=display_name or content, problem=problem) from problem
     except OutOfSpace as problem:
         raise NotEnoughSpace(needed_bytes=problem.needed_bytes, free_bytes=problem.free_bytes) from problem
+    except QemuImgMissing as problem:  # the work is repeated until the operator has installed it
+        raise Unavailable(problem=problem) from problem
     except (DiskImageError, OSError) as problem:
         log.error("the storage failed", problem=str(problem))  # callers get no paths
         raise StoreIoFailed(problem=text_without_paths(problem)) from problem

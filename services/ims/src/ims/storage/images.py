@@ -8,12 +8,12 @@ from sqlalchemy import bindparam
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
-from ims.domain.image import Image, ImageEvent, ImageKind, ImageState, advance
-from ims.domain.refusals import ImageNotFound
+from ims.domain.image import Image, ImageEvent, ImageKind, ImageState, advance, decide_replacement
+from ims.domain.refusals import BackupAlreadyHasImage, ImageNotFound
 from ims.storage.tables import EndedPinRow, ImagePinRow, ImageRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
-from recast.database import Transaction
+from recast.database import Transaction, lock_name
 from recast.ims.v1 import image_pb2 as pb
 from recast.ims.v1 import image_service_pb2
 from recast.reservations import Reservation
@@ -58,6 +58,41 @@ def load(session: Session, name: str, *, lock: bool = False) -> ImageRow:
     if row is None:
         raise ImageNotFound(image=name)
     return row
+
+
+def add(tx: Transaction, row: ImageRow) -> None:
+    """Writes a new row.
+
+    It replaces an image of the same id whose creation failed; ImageIdTaken for any other image of the id, and
+    BackupAlreadyHasImage if its backup has an image.
+    """
+    found = tx.session.exec(select(ImageRow).where(ImageRow.name == row.name).with_for_update()).first()
+    if found is not None:
+        decide_replacement(value_from_row(tx.session, found))
+        tx.session.delete(found)
+        tx.session.flush()  # before the insert of the same name
+    if row.kind == ImageKind.FULL_SERVER and row.source_backup:
+        claim_backup(tx.session, row)
+    save(tx, row)
+
+
+def claim_backup(session: Session, row: ImageRow) -> None:
+    """BackupAlreadyHasImage when another image stands on the row's backup.
+
+    Other transactions that claim the backup wait until this one ends, so that the unique index is not hit.
+    """
+    lock_name(session, row.source_backup)
+    query = select(ImageRow.name, ImageRow.state).where(
+        ImageRow.project == row.project,  # a backup's images are of its project: by the index of the list
+        ImageRow.source_backup == row.source_backup,
+        ImageRow.kind == ImageKind.FULL_SERVER,
+        ImageRow.state != ImageState.ERROR,
+        ImageRow.name != row.name,
+    )
+    with session.no_autoflush:  # the row may have the backup already
+        other = session.exec(query).first()
+    if other is not None:
+        raise BackupAlreadyHasImage(image=other[0], state=other[1], backup=row.source_backup)
 
 
 def find_upload(session: Session, project: str, request_id: str) -> ImageRow | None:
@@ -105,7 +140,11 @@ def value_from_row(session: Session, row: ImageRow) -> Image:
     """The domain value of a row."""
     is_uploading = bool(row.upload_key) and not row.upload_is_complete
     return Image(
-        row.name, ImageState(row.state), is_uploading, [pin.holder for pin in pins(session, row.name)]
+        row.name,
+        ImageState(row.state),
+        is_uploading,
+        [pin.holder for pin in pins(session, row.name)],
+        holds_content=bool(row.lock_token) or row.content is not None,
     )
 
 
@@ -176,6 +215,7 @@ def _read(session: Session, name: str, serialized: bytes, uploaded_bytes: int) -
 
 def message_from_row(row: ImageRow, uploaded_bytes: int = 0) -> pb.Image:
     """The message of a row, built from its columns. `uploaded_bytes` is the size of the staged file."""
+    details = pb.Image.FromString(row.details)
     image = pb.Image(
         name=row.name,
         display_name=row.display_name,
@@ -188,7 +228,8 @@ def message_from_row(row: ImageRow, uploaded_bytes: int = 0) -> pb.Image:
         size_bytes=row.size_bytes,
         disk_count=row.disk_count,
         os_name=row.os_name,
-        preparation=pb.Image.FromString(row.details).preparation,
+        preparation=details.preparation,
+        warnings=details.warnings,
         uploaded_bytes=uploaded_bytes,
         etag=row.etag,
     )

@@ -2,18 +2,21 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, LargeBinary
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, text
 from sqlmodel import Field, SQLModel
 
 from recast.database import UtcDateTime
 from recast.operations import TABLES as OPERATION_TABLES
 from recast.resources import RequestReplay, ResourceRow, listing_index
 
+# R09: beside the lock of CSBS. An image in ERROR holds nothing.
+_STANDS_ON_BACKUP = text("kind = 'FULL_SERVER' AND source_backup <> '' AND state <> 'ERROR'")
+
 
 class ImageRow(ResourceRow, table=True):
     """An image.
 
-    `details` is a serialized recast.ims.v1.Image with nothing but its preparation; `defaults` a
+    `details` is a serialized recast.ims.v1.Image with nothing but its preparation and warnings; `defaults` a
     GetProvisioningDefaultsResponse; `content` a recast.content.v1.Content without a key, for an imported
     image alone: that of a full-server image is its backup's.
     """
@@ -26,6 +29,13 @@ class ImageRow(ResourceRow, table=True):
         listing_index("image", "state", "create_time"),
         listing_index("image", "kind", "create_time"),
         listing_index("image", "source_backup", "create_time"),
+        Index(
+            "image_of_backup",
+            "source_backup",
+            unique=True,
+            sqlite_where=_STANDS_ON_BACKUP,
+            postgresql_where=_STANDS_ON_BACKUP,
+        ),
     )
 
     display_name: str

@@ -1,6 +1,7 @@
 """CreateImage: hold, (back up,) lock, inspect, confirm, free, publish. No bytes are copied.
 
-Undo releases the lock, deletes a backup that was made for the image, and frees the server.
+Undo releases the lock, deletes a backup that was made for the image, and frees the server. The image is in
+ERROR then, with the reason.
 """
 
 from collections.abc import Callable
@@ -8,13 +9,14 @@ from datetime import datetime
 
 from google.protobuf.message import Message
 
-from ims.domain.image import ImageEvent
-from ims.domain.preparation import Finding, decide_preparation
+from ims.domain.image import ImageEvent, ImageKind, ImageState
+from ims.domain.preparation import decide_preparation
 from ims.domain.refusals import BackupFailed, ImageNotFound
-from ims.peers.csbs import NOT_READY, Backups
+from ims.peers.csbs import NOT_READY, Backups, BackupWait
 from ims.peers.ecs import SourceServers
 from ims.storage import images
 from ims.storage.chunks import storage_faults
+from ims.storage.reports import findings_from_image, image_from_report
 from ims.storage.tables import ImageRow
 from recast.chunkstore import IndexRef
 from recast.content.v1 import content_pb2
@@ -23,17 +25,17 @@ from recast.database import Database, Transaction
 from recast.faults import Kind, Refusal
 from recast.ims.v1 import image_pb2, image_service_pb2
 from recast.operations import Work
-from recast.preparation import Inspector, Report, Verdict
+from recast.preparation import Inspector
 from recast.rpc.status import status_from_refusal
 
 DOMAIN = "ims.recast"
-_POLL_SECONDS = 0.25  # the end of a backup is noticed this late at most
 
 
 class CreateImage:
     """R01: a full-server image is made of a backup, and servers of it.
 
     With `enforce_preparation` an image of an unprepared server is refused; else its findings are recorded.
+    With `refuse_unknown` it is also refused for a required check that could not be made.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class CreateImage:
         stores: PeerStores,
         inspector: Inspector,
         enforce_preparation: bool,
+        refuse_unknown: bool,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
@@ -52,6 +55,7 @@ class CreateImage:
         self._stores = stores
         self._inspector = inspector
         self._enforce = enforce_preparation
+        self._refuse_unknown = refuse_unknown
         self._now = now
 
     def run(self, work: Work) -> Message:
@@ -64,11 +68,8 @@ class CreateImage:
             return images.current(session, work.target)
 
     def undo(self, work: Work, error: Refusal) -> None:
-        """Releases the backup and frees the server.
-
-        Removes an image that never locked its backup; any other is in ERROR.
-        """
-        if work.done("publish"):
+        """Releases the backup and frees the server; the image is in ERROR, with the reason (R63)."""
+        if work.done("publish") or work.done("undo:mark"):  # after the mark its id may be a new image's
             return
         try:
             with self._database.read() as session:
@@ -105,7 +106,12 @@ class CreateImage:
         work.transact("lock", lambda tx: self._set_lock(tx, row))
         content = content or self._await_content(work, row)
         report = _inspect(self._stores, self._inspector, row.name, content)
-        decide_preparation(row.source_backup, _findings_from_image(report), enforce=self._enforce)
+        decide_preparation(
+            row.source_backup,
+            findings_from_image(report),
+            enforce=self._enforce,
+            refuse_unknown=self._refuse_unknown,
+        )
         work.check()
         self._backups.confirm(row.source_backup, row.name, row.lock_token)
         # The lock is confirmed, so the content of the image is fixed: the source may be started again.
@@ -113,6 +119,7 @@ class CreateImage:
         work.transact("publish", lambda tx: self._publish(tx, row.name, content, report), decides=True)
 
     def _lock(self, work: Work, row: ImageRow) -> tuple[int, content_pb2.Content | None]:
+        wait = BackupWait(work, self._backups, row.source_backup)
         while True:
             try:
                 return self._backups.lock(row.source_backup, row.name, work.id)
@@ -120,13 +127,14 @@ class CreateImage:
                 is_being_made = refusal.reason in NOT_READY and refusal.facts.get("state") == "CREATING"
                 if not is_being_made:
                     raise
-            work.pause(_POLL_SECONDS)
+            wait.pause()
 
     def _await_content(self, work: Work, row: ImageRow) -> content_pb2.Content:
         """The content, as soon as the backup is AVAILABLE.
 
         It holds a key, so it is not stored here, but read again each time.
         """
+        wait = BackupWait(work, self._backups, row.source_backup)
         while True:
             try:
                 return self._backups.content(row.source_backup, row.name, row.lock_token)
@@ -135,7 +143,7 @@ class CreateImage:
                     raise BackupFailed(backup=row.source_backup) from refusal
                 if refusal.reason not in NOT_READY:
                     raise
-            work.pause(_POLL_SECONDS)
+            wait.pause()
 
     def _free(self, work: Work, row: ImageRow) -> None:
         if row.held_server:
@@ -144,6 +152,7 @@ class CreateImage:
     def _set_source(self, tx: Transaction, made: ImageRow) -> None:
         row = images.load(tx.session, made.name, lock=True)
         row.source_backup = made.source_backup
+        images.claim_backup(tx.session, row)
         images.update(tx, row, self._now())
 
     def _set_lock(self, tx: Transaction, made: ImageRow) -> None:
@@ -162,8 +171,7 @@ class CreateImage:
 
     def _fail(self, tx: Transaction, name: str, error: Refusal) -> None:
         row = images.load(tx.session, name, lock=True)
-        if not row.lock_token:
-            tx.session.delete(row)
+        if row.state == ImageState.ERROR:  # migration 0009 found a second image of its backup
             return
         row.error = status_from_refusal(error, DOMAIN).SerializeToString()
         row.lock_token = 0
@@ -186,21 +194,8 @@ def register_content(row: ImageRow, content: content_pb2.Content, report: image_
     row.size_bytes = sum(disk.size_bytes for disk in content.disks)
     row.disk_count = len(content.disks)
     row.os_name = report.os_name
-    row.details = image_pb2.Image(preparation=report.preparation).SerializeToString()
-
-
-def image_from_report(report: Report) -> image_pb2.Image:
-    """The operating system and the findings of a report, as a message of the contract."""
-    image = image_pb2.Image(os_name=report.os_name)
-    for finding in report.findings:
-        image.preparation.add(
-            check=finding.check,
-            verdict=image_pb2.PreparationVerdict.Value(f"PREPARATION_VERDICT_{finding.verdict.name}"),
-            required=finding.required,
-            detail=finding.detail,
-            remedy="" if finding.verdict is Verdict.OK else finding.remedy,
-        )
-    return image
+    details = image_pb2.Image(preparation=report.preparation, warnings=report.warnings)
+    row.details = details.SerializeToString()
 
 
 def _inspect(
@@ -213,17 +208,4 @@ def _inspect(
         stores.open(content.store) as store,
     ):
         index = store.read_index(IndexRef(system.index.id, system.index.digest, system.size_bytes))
-        return image_from_report(inspector.inspect(store.reader(index)))
-
-
-def _findings_from_image(report: image_pb2.Image) -> list[Finding]:
-    return [
-        Finding(
-            each.check,
-            image_pb2.PreparationVerdict.Name(each.verdict).removeprefix("PREPARATION_VERDICT_"),
-            each.required,
-            each.detail,
-            each.remedy,
-        )
-        for each in report.preparation
-    ]
+        return image_from_report(inspector.inspect(store.reader(index)), ImageKind.FULL_SERVER)

@@ -1,6 +1,6 @@
-"""ImportImage: judge the uploaded file, write it to the chunk store, publish.
+"""ImportImage: judge the uploaded file, write it to the chunk store, inspect the content, publish.
 
-Undo removes the index and the file.
+Undo removes the index and the file, and leaves the image in ERROR with the reason.
 """
 
 from collections.abc import Callable
@@ -8,14 +8,16 @@ from datetime import datetime
 
 from google.protobuf.message import Message
 
+from ims.domain.content import decide_content
 from ims.domain.image import ImageEvent, ImageKind
 from ims.domain.refusals import UploadMismatch
 from ims.storage import images
 from ims.storage.chunks import ImageChunks, storage_faults
+from ims.storage.reports import content_from_report, image_from_report
 from ims.storage.space import Space
 from ims.storage.staging import Staging
 from ims.storage.tables import ImageRow
-from ims.workflows.create_image import DOMAIN, image_from_report, register_content
+from ims.workflows.create_image import DOMAIN, register_content
 from recast.chunkstore import IndexRef, WrittenDisk
 from recast.content.v1 import content_pb2
 from recast.contentstore import partition_name
@@ -65,10 +67,10 @@ class ImportImage:
         with self._database.read() as session:
             row = images.load(session, work.target)
         header = image_service_pb2.ImportImageHeader.FromString(row.upload_header)
-        with storage_faults(row.name):
+        with storage_faults(row.name, row.display_name):
             work.step("judge", lambda: self._judge(work, row, header))
         work.use(partition_name(work.project))  # no chunk of the project is collected until this work ends
-        with storage_faults(row.name):
+        with storage_faults(row.name, row.display_name):
             content = work.step("write", lambda: self._write(work, row, header), content_pb2.Content)
             report = work.step("inspect", lambda: self._inspect(work, row, content), image_pb2.Image)
             # Before the publication: after it the owner may delete the image, and with it the file's name.
@@ -77,14 +79,14 @@ class ImportImage:
 
     def undo(self, work: Work, error: Refusal) -> None:
         """Removes the index and the file, and leaves the image in ERROR. Its chunks await collection."""
-        if work.done("publish"):
+        if work.done("publish") or work.done("undo:mark"):  # after the mark its id may be a new image's
             return
         with self._database.read() as session:
             row = images.load(session, work.target)
         try:
             with self._chunks.open(work.project, work.target) as store:
                 store.delete_index(work.id)
-            with storage_faults(row.name):
+            with storage_faults(row.name, row.display_name):
                 self._staging.remove(row.upload_key)
         except StoreIoFailed:
             # After the last try a collection deletes the index, and the image's deletion the file.
@@ -134,15 +136,18 @@ class ImportImage:
         return content
 
     def _inspect(self, work: Work, row: ImageRow, content: content_pb2.Content) -> image_pb2.Image:
-        """The findings on the system disk; they are recorded, and never a reason to refuse an import."""
-        if row.kind != ImageKind.SYSTEM_DISK:
-            return image_pb2.Image()
+        """R67: judges a system disk like a source, and only records the findings; refuses content of another
+        kind.
+        """
         index = content.disks[0].index
         # From the store: a compressed file is not decompressed once more.
         with self._chunks.open(work.project, work.target) as store:
             ref = IndexRef(index.id, index.digest, content.disks[0].size_bytes)
             source = store.reader(store.read_index(ref))
-            return image_from_report(self._inspector.inspect(source))
+            report = self._inspector.inspect(source)
+        kind = ImageKind(row.kind)
+        decide_content(row.display_name, kind, content_from_report(report))
+        return image_from_report(report, kind)
 
     def _publish(
         self, tx: Transaction, name: str, content: content_pb2.Content, report: image_pb2.Image
