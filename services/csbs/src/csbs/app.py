@@ -98,7 +98,7 @@ class App:
                     operations_pb2_grpc.add_OperationsServicer_to_server,
                     OperationsServicer(operations, Waits(operations)),
                     PEOPLE,
-                    {"ims": FOLLOWING},
+                    {"ims": (*FOLLOWING, "ListOperations")},
                 ),
             ],
             server_credentials(settings),
