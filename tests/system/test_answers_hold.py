@@ -98,22 +98,36 @@ def test_a_backup_cannot_be_deleted_after_the_answer_of_its_image(main: Tenant) 
 
 
 @pytest.mark.rule("R23")
-@pytest.mark.parametrize("source", ["backup", "server"])
-def test_a_stopped_source_cannot_be_started_after_the_answer(main: Tenant, source: str) -> None:
-    """From the answer on the server is held, for an image of its unfinished backup and for one of itself."""
-    name = f"held-at-once-{source}"
-    main.create_server(name, leave_stopped=True)
-    with main.unfinished_backup(name, name) as backup, main.cloud.work_held("ims", "CreateImage"):
-        if source == "server":
-            answer = main.start_image(name, "x", backup="", server=main.server(name))
-        else:
-            answer = main.start_image(name, name)
+def test_a_stopped_source_cannot_be_started_after_the_answer(main: Tenant) -> None:
+    """From the answer on the server of an unfinished backup is held."""
+    main.create_server("held-at-once", leave_stopped=True)
+    start = ecs_pb.StartServerRequest(name=main.server("held-at-once"))
+    with (
+        main.unfinished_backup("held-at-once", "held-at-once") as backup,
+        main.cloud.work_held("ims", "CreateImage"),
+    ):
+        answer = main.start_image("held-at-once", "held-at-once")
         with refused("SERVER_IN_IMAGE_CREATION", rule="R23"):
-            main.recast.servers.StartServer(ecs_pb.StartServerRequest(name=main.server(name)))
+            main.recast.servers.StartServer(start)
+        with refused("SERVER_BEING_BACKED_UP"):
+            main.start_image("held-second", "x", backup="", server=main.server("held-at-once"))
         main.cancel(answer.operation, "ims")
         main.end(answer.operation, "ims")
     main.wait(backup.operation, "csbs")
-    main.recast.servers.StartServer(ecs_pb.StartServerRequest(name=main.server(name)))
+    main.recast.servers.StartServer(start)
+
+
+@pytest.mark.rule("R23")
+def test_a_server_cannot_be_started_after_the_answer_of_its_own_image(main: Tenant) -> None:
+    """From the answer on the server is held, before its backup has begun."""
+    main.create_server("held-itself", leave_stopped=True)
+    start = ecs_pb.StartServerRequest(name=main.server("held-itself"))
+    with main.cloud.work_held("ims", "CreateImage"):
+        answer = main.start_image("held-itself", "x", backup="", server=main.server("held-itself"))
+        with refused("SERVER_IN_IMAGE_CREATION", rule="R23"):
+            main.recast.servers.StartServer(start)
+    main.wait(answer.operation, "ims")
+    main.recast.servers.StartServer(start)
 
 
 def test_a_repeated_request_has_the_promise_of_the_first(main: Tenant) -> None:

@@ -5,7 +5,7 @@ it allows and forbids.
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -188,12 +188,18 @@ def test_one_backup_of_a_server_at_a_time(running: Tenant) -> None:
     """While a server is being backed up another backup of it is refused, and so is an image straight from it
     (V16).
     """
-    with running.unfinished_backup("single", "live") as answer:
-        with refused("SERVER_BEING_BACKED_UP", backup=running.backup("single"), vendor_code="CSBS.1001"):
+    straight = {"backup": None, "server": running.server("live")}
+    with ExitStack() as unfinished:
+        with running.cloud.work_held("ims", "CreateImage"):
+            early = running.start_image("straight", "", **straight).operation
+            answer = unfinished.enter_context(running.unfinished_backup("single", "live"))
+        wanted = {"backup": running.backup("single"), "vendor_code": "CSBS.1001"}
+        with refused("SERVER_BEING_BACKED_UP", **wanted):
             running.start_backup("single-2", "live")
-        operation = running.start_image("straight", "", backup=None, server=running.server("live")).operation
+        with refused("SERVER_BEING_BACKED_UP", **wanted):
+            running.start_image("straight-2", "", **straight)
         with refused("SERVER_BEING_BACKED_UP") as seen:
-            running.wait(operation, "ims")
+            running.wait(early, "ims")
         image = running.get_image("straight")
         assert (state_of(image), image.error.message) == ("ERROR", seen[0].text)
     running.wait(answer.operation, "csbs")

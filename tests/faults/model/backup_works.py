@@ -112,7 +112,7 @@ def _image_failed(work: Work, name: str, backup: str, w: World, seen: Seen | Non
 
 
 def _image_of_server(world: World, request: Any, answer: Any) -> Work:
-    """Backs the server up first; the backup stays, whatever becomes of the image."""
+    """Backs the server up first; the backup goes when the image fails, unless it got another one."""
     name, server = answer.image.name, request.server
     found = world.things.get(server)
     world.put(Image(name, "FULL_SERVER", "CREATING", server=server))
@@ -150,8 +150,8 @@ def _image_of_server(world: World, request: Any, answer: Any) -> Work:
 
     def failed(w: World, seen: Seen | None) -> None:
         if seen is not None:
-            adopted = adopt(w, seen, "")
-            w.edit(name, backup=adopted if adopted in w.things else "")
+            adopt(w, seen, "")
+            w.edit(name, backup=seen.get(name, {}).get("backup", ""))
         else:
             w.edit(name, backup="?")
         _image_failed(work, name, "", w, seen)

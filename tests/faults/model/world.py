@@ -358,19 +358,27 @@ class World:
 
     def check_CreateImage(self, request: Any) -> None:
         """Of a backup that is ready (R02), unlocked (R09), whole (R07) and has no shared disk (R08); named
-        (R54) and agreed to (R59). What a server comes to is for the work to find out.
+        (R54) and agreed to (R59); or straight from a server, as a backup of it now would be judged.
         """
         require(request.disclaimer_accepted, "DISCLAIMER_NOT_ACCEPTED")
         require(request.image.display_name, "IMAGE_NAME_INVALID")
         if request.backup:
             self.check_image_source(self.find(request.backup))
         else:
-            require(request.server.startswith(f"{self.parent}/"), "PROJECT_NOT_FOUND")
+            self._check_image_of_server(request.server)
         name = f"{self.parent}/images/{request.image_id}"
         require(self.is_free(name), "IMAGE_ID_TAKEN")
         others = [each for each in self.all(Image) if each.name != name and each.state != "ERROR"]
         is_alone = all(each.backup != request.backup for each in others)
         require(not request.backup or is_alone, "BACKUP_ALREADY_HAS_IMAGE")
+
+    def _check_image_of_server(self, name: str) -> None:
+        server: Server = self.find(name)
+        require(server.state in {"RUNNING", "STOPPED"}, "SERVER_STATE_FORBIDS_BACKUP")
+        shared = [disk for disk in server.disks.values() if self.things[disk].shared]
+        require(not shared, "SERVER_HAS_SHARED_DISK")
+        others = [each for each in self.all(Backup) if each.server == name]
+        require(all(each.state != "CREATING" for each in others), "SERVER_BEING_BACKED_UP")
 
     def is_free(self, image: str) -> bool:
         """Whether an image may have the name: also one whose creation failed leaves it."""

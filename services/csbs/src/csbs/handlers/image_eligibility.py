@@ -6,7 +6,7 @@ import grpc
 from google.rpc import status_pb2
 
 from csbs.domain.backup import SEALED, decide_backup, image_obstacles, server_disk_obstacles
-from csbs.domain.refusals import BackupNotFound, ServerNotFound
+from csbs.domain.refusals import BackupNotFound, ServerBeingBackedUp, ServerNotFound
 from csbs.peers.ecs import Servers
 from csbs.storage import backups
 from csbs.storage.tables import BackupRow
@@ -38,7 +38,7 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
         with self.database.read() as session:
             rows = backups.find(session, request.backups)
         results = [self._result(name, rows.get(name)) for name in request.backups]
-        results += [self._server_result(name) for name in request.servers]
+        results += [self._server_result(project, name) for name in request.servers]
         return pb.CheckImageEligibilityResponse(results=results)
 
     def _result(self, name: str, row: BackupRow | None) -> pb.ImageEligibility:
@@ -53,12 +53,16 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
             sealed=row.state in SEALED,
         )
 
-    def _server_result(self, name: str) -> pb.ImageEligibility:
+    def _server_result(self, project: str, name: str) -> pb.ImageEligibility:
         """As of a backup of the server that would be made now."""
         try:
-            obstacles = _server_obstacles(self.servers.describe(name))
+            described = self.servers.describe(name)
         except ServerNotFound as absent:
             return pb.ImageEligibility(violations=_statuses([absent]))
+        obstacles = _server_obstacles(described)
+        with self.database.read() as session:
+            if other := backups.unfinished_backup_of(session, project, name):
+                obstacles.append(ServerBeingBackedUp(server=name, backup=other))
         return pb.ImageEligibility(server=name, eligible=not obstacles, violations=_statuses(obstacles))
 
 
