@@ -24,7 +24,6 @@ from recast.database import Database
 from recast.imagelock.v1 import image_eligibility_service_pb2_grpc, image_lock_service_pb2_grpc
 from recast.migrations.migrate import migrate
 from recast.operations import Expiries, Operations, OperationsServicer, Schedule, Waits, Worker
-from recast.operations.peer import FOLLOWING
 from recast.rpc.access import NOBODY, PEOPLE
 from recast.rpc.channel import connect
 from recast.rpc.identity import ServiceTokens, Signer, Verifier
@@ -98,7 +97,7 @@ class App:
                     operations_pb2_grpc.add_OperationsServicer_to_server,
                     OperationsServicer(operations, Waits(operations)),
                     PEOPLE,
-                    {"ims": (*FOLLOWING, "ListOperations")},
+                    {"ims": ("GetOperation", "WaitOperation", "CancelOperation", "ListOperations")},
                 ),
             ],
             server_credentials(settings),

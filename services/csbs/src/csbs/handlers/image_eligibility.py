@@ -31,7 +31,7 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
     def CheckImageEligibility(
         self, request: pb.CheckImageEligibilityRequest, context: grpc.ServicerContext
     ) -> pb.CheckImageEligibilityResponse:
-        enter_project(parse_parent(request.parent))
+        project = enter_project(parse_parent(request.parent))
         if not request.backups and not request.servers:
             problem = "at least one backup or server is to be named"
             raise RequestInvalid(problem=problem, fields=[FieldViolation("backups", problem)])
