@@ -8,13 +8,15 @@ import pytest
 
 pytest.register_assert_rewrite("tests.harness")  # before the first import of one of its modules
 
+from tests.harness.fuzzing import seed_of_the_commit  # noqa: E402
 from tests.harness.thirds import Third  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--prove R35`: the tests that prove that rule. `--databases postgresql`: tests/system on PostgreSQL.
 
-    `--third 2/3`: a third of the slow tests; `--whole FILE` exempts a file from it.
+    `--third 2/3`: a third of the slow tests; `--whole FILE` exempts a file from it. `--fuzz-seed SEED`: the
+    seed of the requests made at random, by default of the commit.
     """
     parser.addoption("--prove", metavar="RULE", default="", help="only the tests that prove a rule, like R35")
     parser.addoption("--fault", metavar="FAULT", default="", help="only the tests of a fault, like FAULT-F08")
@@ -27,7 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--third", metavar="K/3", type=Third.parse, default=Third(), help="a third of the slow tests"
     )
+    parser.addoption("--fuzz-seed", metavar="SEED", default=seed_of_the_commit(Path(__file__).parent))
     parser.addoption("--whole", metavar="FILE", type=Path, action="append", default=[], help="run it whole")
+
+
+@pytest.fixture(scope="session")
+def fuzz_seed(request: pytest.FixtureRequest) -> str:
+    """The seed of the requests made at random."""
+    return str(request.config.getoption("--fuzz-seed"))
 
 
 @pytest.fixture

@@ -106,11 +106,16 @@ class Cloud:
         """A client of the project in a role, or as one of the services."""
         key = (project, role, service)
         if key not in self._clients:
-            settings = Settings(endpoints=self.endpoints, project=project, keys=self.root / "keys")
-            self._clients[key] = Recast.from_settings(
-                settings, mint(settings, project, role=role, service=service)
-            )
+            token = self.token(project, role, service)
+            self._clients[key] = Recast.from_settings(self._settings_of(project), token)
         return self._clients[key]
+
+    def token(self, project: str, role: str = "user", service: Service | None = None) -> str:
+        """A token of the project in a role, or of one of the services."""
+        return mint(self._settings_of(project), project, role=role, service=service)
+
+    def _settings_of(self, project: str) -> Settings:
+        return Settings(endpoints=self.endpoints, project=project, keys=self.root / "keys")
 
     def _common(self, service: Service) -> dict[str, Any]:
         keys = self.root / "keys"

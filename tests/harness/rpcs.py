@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 from google.protobuf import descriptor_pb2, message_factory, symbol_database
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
@@ -21,6 +22,7 @@ from recast.ecs.v1 import disk_pb2, server_pb2
 from recast.ecs.v1 import disk_service_pb2 as disks
 from recast.ecs.v1 import image_source_service_pb2 as holds
 from recast.ecs.v1 import server_service_pb2 as servers
+from recast.faults import RemoteRefusal
 from recast.imagelock.v1 import image_eligibility_service_pb2 as eligibility
 from recast.imagelock.v1 import image_lock_service_pb2 as locks
 from recast.ims.v1 import image_pb2
@@ -85,6 +87,15 @@ class Rpc:
             return stream(iter([request]))
         return channel.unary_unary(path, type(request).SerializeToString, answer.FromString)(request)
 
+    def call_raw(self, channel: grpc.Channel, token: str, request: bytes) -> None:
+        """Calls it over a bare channel with bytes that need not be a request."""
+        path = f"/{self.method.containing_service.full_name}/{self.name}"
+        metadata = (("authorization", f"Bearer {token}"),)
+        if self.method.client_streaming:
+            channel.stream_unary(path)(iter([request]), metadata=metadata)
+        else:
+            channel.unary_unary(path)(request, metadata=metadata)
+
     def client(self, tenant: Tenant) -> Recast:
         """A client of the project that may call it."""
         return client_of(tenant, min(self.allowed, key=PRINCIPALS.index))
@@ -136,6 +147,17 @@ def set_stage(tenant: Tenant) -> None:
         server=tenant.server("frozen"), freeze_id="stage", backup=tenant.backup("frozen")
     )
     tenant.as_service("csbs").sources.FreezeServer(freeze)
+
+
+def own_everything(tenant: Tenant) -> None:
+    """Makes, once, the project's own image, stopped server, disk and backup, each with the id `own`."""
+    try:
+        tenant.get_backup("own")
+    except RemoteRefusal:
+        tenant.import_image("own", "old.raw")
+        tenant.create_server("own", "own", leave_stopped=True)
+        tenant.create_disk("own", 512)
+        tenant.create_backup("own", "own")
 
 
 def requests(tenant: Tenant) -> dict[str, Message]:

@@ -17,6 +17,8 @@ NIGHTLY, SPARE = f"{DEMO}/backups/nightly", f"{DEMO}/backups/spare"
 DEBIAN, SHOP_DATA, WEB_IMAGE = (f"{DEMO}/images/{name}" for name in ("debian", "shop-data", "web-image"))
 WEB_SYSTEM, WEB_DATA = f"{DEMO}/disks/web-system", f"{DEMO}/disks/web-data-1"
 IDLE_SYSTEM, IDLE_DATA = f"{DEMO}/disks/idle-system", f"{DEMO}/disks/idle-data-1"
+LOAD = f"{DEMO}/backups/load-0"
+"""The first backup of the server `idle`."""
 LOOSE = f"{DEMO}/disks/loose"
 
 
@@ -56,6 +58,11 @@ class Patient:
         """Has nothing hold any backup."""
         self.sql("csbs", "UPDATE image_lock SET state = 'RELEASED'")
         self.sql("csbs", "UPDATE backup SET image = ''")
+
+    def forget_messages(self) -> None:
+        """Has the messages of backups and images made of their rows, as before they were stored."""
+        self.sql("csbs", "UPDATE backup SET serialized = x''")
+        self.sql("ims", "UPDATE image SET serialized = x''")
 
     def copy_row(self, service: str, table: str, key: str, **changes: Any) -> None:
         """Adds a copy of the first row whose first column is `key`, with some columns changed."""

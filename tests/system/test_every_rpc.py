@@ -13,7 +13,7 @@ from recast.client import Recast
 from recast.faults import Kind, RemoteRefusal
 from tests.harness.expectations import refused
 from tests.harness.project import Tenant
-from tests.harness.rpcs import ACCESS, PRINCIPALS, RPCS, Rpc, client_of, header_of, requests
+from tests.harness.rpcs import ACCESS, PRINCIPALS, RPCS, Rpc, client_of, header_of, own_everything, requests
 
 # Of these nothing has to be there: they list, end what may have ended, or begin with nothing but a project.
 NEEDS_NOTHING = {
@@ -115,17 +115,6 @@ def test_another_projects_resource_is_not_used(
     json_format.Parse(text, request)
     with refused("PROJECT_NOT_FOUND", Kind.NOT_FOUND, project=stage.parent):
         RPCS[name].call(RPCS[name].client(thief), request)
-
-
-def own_everything(tenant: Tenant) -> None:
-    """Makes, once, the project's own image, stopped server, disk and backup, each with the id `own`."""
-    try:
-        tenant.get_backup("own")
-    except RemoteRefusal:
-        tenant.import_image("own", "old.raw")
-        tenant.create_server("own", "own", leave_stopped=True)
-        tenant.create_disk("own", 512)
-        tenant.create_backup("own", "own")
 
 
 @pytest.mark.parametrize("name", RPCS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
@@ -11,17 +12,19 @@ from sqlmodel import Session
 
 from recast.database import postgresql, sqlite
 from recast.database.engines import open_engine
+from recast.database.sqlite.reserve import Reserve
 from recast.database.transaction import FAILED, Transaction
-from recast.faults import Conflict, Unavailable
+from recast.faults import Conflict, StorageFull, Unavailable
 
 
 class Database:
     """One database; `url` is SQLAlchemy's.
 
-    DatabaseUnusable when the URL cannot be read or names an unsupported engine.
+    DatabaseUnusable when the URL cannot be read or names an unsupported engine. `reserve_bytes` is the size
+    of the reserve for a full storage, beside a file of SQLite; 0 for none.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, reserve_bytes: int = 0) -> None:
         self.engine = open_engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         event.listen(self.engine, "handle_error", _mark_failed)
@@ -30,6 +33,12 @@ class Database:
         self._snapshots = self.engine.execution_options(**snapshots)
         self._writes = self.engine.execution_options(is_write=True)
         self._queue = sqlite.WriteQueue() if self.is_sqlite else None
+        file = self.engine.url.database
+        self._reserve = (
+            Reserve(Path(file), reserve_bytes) if self.is_sqlite and file and reserve_bytes else None
+        )
+        if self._reserve:
+            self._reserve.prepare(takes_space=False)  # even to open the file may take space
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -41,26 +50,45 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Transaction]:
+    def write(self, *, takes_space: bool = False) -> Iterator[Transaction]:
         """A transaction that rolls back unless it is committed; never held across a call to a peer.
 
+        `takes_space`: it begins what takes space, and gets StorageFull when the storage has none; any other
+        write may use the reserve.
         Conflict when another write inserted a row with the same key meanwhile: a second attempt finds it.
         Unavailable when the database does not answer.
         """
         queue = self._queue.turn() if self._queue else nullcontext()
-        with _unavailable(), queue, self._writes.connect() as connection:
-            transaction = Transaction(connection)
-            try:
-                yield transaction
-            except IntegrityError as problem:
-                if not postgresql.is_unique_violation(problem):  # SQLite has no concurrent writes
-                    raise
-                raise Conflict(resource="the resource") from problem
-            finally:
-                transaction.close()
+        with _unavailable(), queue:
+            if self._reserve:
+                self._reserve.prepare(takes_space)
+            with self._full_storage(takes_space), self._writes.connect() as connection:
+                transaction = Transaction(connection)
+                try:
+                    yield transaction
+                except IntegrityError as problem:
+                    if not postgresql.is_unique_violation(problem):  # SQLite has no concurrent writes
+                        raise
+                    raise Conflict(resource="the resource") from problem
+                finally:
+                    transaction.close()
         if transaction.is_committed:
             for action in transaction.actions:
                 action()
+
+    @contextmanager
+    def _full_storage(self, takes_space: bool) -> Iterator[None]:
+        """Frees the reserve when the storage filled up during a write: a second attempt has room."""
+        try:
+            yield
+        except OperationalError as problem:
+            if not (sqlite.is_full(problem) or postgresql.is_full(problem)):
+                raise
+            if self._reserve:
+                self._reserve.free()
+            if takes_space:
+                raise self._reserve.full() if self._reserve else StorageFull(free_bytes=0) from problem
+            raise
 
     def truncate_log(self) -> bool:
         """Removes deleted bytes from SQLite's write-ahead log; False when it is in use: to be repeated.

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from recast.diskimage import DiskImageError
+from recast.diskimage.qcow2_header import read_header
 from recast.doctor.contents import Sealed
 from recast.doctor.findings import Code, Findings
 from recast.doctor.rows import Operation
@@ -33,11 +35,24 @@ def check_bases(
             findings.add(
                 Code.BASE_WRITABLE, str(path), f"its mode is {path.stat().st_mode & 0o777:o}, not 444"
             )
+        if is_template and (what := _template_problem(path, name, int(size))):
+            findings.add(Code.TEMPLATE_WRONG, str(path), what)
     for name, path in bases.items():
         if name in contents and contents[name].disk.size_bytes != path.stat().st_size:
             what = f"it has {path.stat().st_size} bytes, its content {contents[name].disk.size_bytes}"
             findings.add(Code.BASE_SIZE_WRONG, str(path), what)
     return bases
+
+
+def _template_problem(path: Path, base: str, size_bytes: int) -> str:
+    """The problem of the overlay that disks on a base are copied from; empty when there is none."""
+    try:
+        header = read_header(path)
+    except (DiskImageError, OSError) as problem:
+        return f"it cannot be read: {problem}"
+    expected = (size_bytes, f"../../bases/{base}.raw", "raw")
+    found = (header.size_bytes, header.backing_file, header.backing_format)
+    return "" if found == expected else f"it has {found}, its name {expected}"
 
 
 def _maker(seen: Snapshots, path: Path) -> Operation | None:

@@ -1,5 +1,6 @@
 """Checks of the chunk stores: the content that the databases reference."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -31,6 +32,9 @@ from recast.doctor.snapshots import Snapshots
 
 _SETTINGS = "recast-chunkstore.json"
 _KEY_BYTES = 32
+_CHUNK = re.compile(r"[0-9a-f]{64}")
+# More than compression adds to a chunk that does not compress.
+_MOST_OVERHEAD_BYTES = 1 << 20
 _MOST_OPEN_CHUNKS = 1  # each chunk is read once: a cache is useless
 
 
@@ -41,14 +45,17 @@ class Sealed:
     owner: str
     project: str
     disk: content_pb2.DiskContent
+    data_bytes: int | None = None
+    """The bytes of its chunks as the row has them; None where it does not."""
 
 
 def sealed_contents(seen: Snapshots) -> tuple[list[Sealed], list[Sealed]]:
     """The contents that the rows of CSBS reference, and those of IMS."""
     of_backups = [
-        Sealed(backup.name, backup.project, disk)
+        Sealed(backup.name, backup.project, disk, data_bytes.get(disk.id))
         for backup in seen.csbs.backups.values()
         if backup.state in {"AVAILABLE", "RESTORING"}
+        for data_bytes in [{each.id: each.data_bytes for each in backup.described}]
         for disk in backup.contents
     ]
     of_images = [
@@ -71,12 +78,18 @@ class OpenStore:
         """By project: the size of each chunk's object, by the chunk's id."""
         self.indexes: dict[str, set[str]] = defaultdict(set)
         """By project: the ids of all indexes."""
+        self.unknown: list[str] = []
+        """The names of objects that the format does not have."""
         for name, size in objects.list("") if objects else ():
             match name.split("/"):
-                case [project, "chunks", _, digits] if len(digits) == 2 * _KEY_BYTES:
+                case [project, "chunks", shard, digits] if _CHUNK.fullmatch(digits) and shard == digits[:2]:
                     self.chunks[project][bytes.fromhex(digits)] = size
                 case [project, "indexes", index_id]:
                     self.indexes[project].add(index_id)
+                case [_, "checkpoints", _] | ["recast-chunkstore.json"]:
+                    pass
+                case _:
+                    self.unknown.append(name)
 
     @classmethod
     def open(cls, service: str, store: Store, stack: ExitStack) -> Self:
@@ -141,6 +154,8 @@ def check_store(store: OpenStore, url: str, sealed: list[Sealed], findings: Find
             continue
         named[each.project].update(chunk_id for _, chunk_id in index.data_chunks())
         _check_chunks(store, each, index, findings, sound if deep else None)
+    for name in store.unknown:
+        findings.add(Code.OBJECT_UNKNOWN, f"{url}/{name}", "the format of the chunk store has no such object")
     _count(store, sealed, named, findings)
 
 
@@ -157,6 +172,9 @@ def _read_index(store: OpenStore, sealed: Sealed, findings: Findings) -> DiskInd
     else:
         if index.size_bytes != sealed.disk.size_bytes:
             what = f"disk {sealed.disk.id} has {sealed.disk.size_bytes} bytes, its index {index.size_bytes}"
+            findings.add(Code.INDEX_SIZE_WRONG, sealed.owner, what)
+        elif sealed.data_bytes not in {None, index.data_bytes}:
+            what = f"disk {sealed.disk.id} has {sealed.data_bytes} data bytes, its index {index.data_bytes}"
             findings.add(Code.INDEX_SIZE_WRONG, sealed.owner, what)
         return index
     return None
@@ -175,7 +193,7 @@ def _check_chunks(
     wrong: dict[Code, list[str]] = defaultdict(list)
     reader = store.partition(sealed.project).reader(index, cache_chunks=_MOST_OPEN_CHUNKS)
     for position, chunk_id in index.data_chunks():
-        code, reason = _chunk_problem(store, sealed.project, chunk_id)
+        code, reason = _chunk_problem(store, sealed.project, chunk_id, index.chunk_bytes)
         if code is None and sound is not None and (sealed.project, chunk_id) not in sound:
             try:
                 reader.pread(position * index.chunk_bytes, index.length_at(position))
@@ -192,11 +210,17 @@ def _check_chunks(
         findings.add(code, sealed.owner, what)
 
 
-def _chunk_problem(store: OpenStore, project: str, chunk_id: bytes) -> tuple[Code | None, str]:
+def _chunk_problem(
+    store: OpenStore, project: str, chunk_id: bytes, chunk_bytes: int
+) -> tuple[Code | None, str]:
     size = store.chunks[project].get(chunk_id)
     if size is None:
         return Code.CHUNK_MISSING, f"{chunk_id.hex()} is not in the store"
-    return (Code.CHUNK_CORRUPT, f"{chunk_id.hex()} is empty") if size == 0 else (None, "")
+    if size == 0:
+        return Code.CHUNK_CORRUPT, f"{chunk_id.hex()} is empty"
+    if size > chunk_bytes + _MOST_OVERHEAD_BYTES:
+        return Code.CHUNK_CORRUPT, f"{chunk_id.hex()} has {size} bytes, more than a chunk can have"
+    return None, ""
 
 
 def _count(

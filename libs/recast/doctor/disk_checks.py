@@ -131,8 +131,11 @@ class Disks:
             what = "and no layer is beneath its active one"
         elif freeze is not None and freeze.backup != name:
             what = f"and the layer beneath its active one is of {freeze.backup}"
-        elif backup and freeze and backup.create_time <= freeze.create_time and not backup.contents:
-            what = f"which is {backup.state} and has no content"
+        elif backup and freeze and backup.create_time <= freeze.create_time:
+            if not backup.contents:
+                what = f"which is {backup.state} and has no content"
+            elif disk.row.name not in {each.disk for each in backup.described}:
+                what = "which has no content of this disk"
         if what:
             findings.add(
                 Code.TRACKED_BACKUP_WRONG, disk.row.name, f"its changes are known since {name}, {what}"

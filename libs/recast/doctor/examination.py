@@ -14,6 +14,7 @@ from recast.doctor.file_checks import check_secrets, check_staging
 from recast.doctor.findings import Findings, Report
 from recast.doctor.installation import Installation, Unreadable
 from recast.doctor.operation_checks import check_operations, check_states
+from recast.doctor.row_checks import check_messages, check_projects, check_results
 from recast.doctor.server_checks import check_attachments, check_freezes, check_holds, check_servers
 from recast.doctor.snapshots import Snapshots, read_databases
 
@@ -51,6 +52,9 @@ def _examine_once(installation: Installation, *, deep: bool, at_rest: bool) -> R
     seen = read_databases(installation)
     check_operations(seen, findings, at_rest=at_rest)
     check_states(seen, findings)
+    check_projects(seen, findings)
+    check_messages(seen, findings)
+    check_results(seen, findings)
     check_backups(seen, findings)
     check_locks(seen, findings)
     check_images(seen, findings)

@@ -17,9 +17,16 @@ class Code(StrEnum):
     OPERATION_KEEPS_LEASE = "OPERATION_KEEPS_LEASE"
     OPERATION_WITHOUT_RESOURCE = "OPERATION_WITHOUT_RESOURCE"
     OPERATION_NOT_ENDED = "OPERATION_NOT_ENDED"
+    OPERATION_PARENT_WRONG = "OPERATION_PARENT_WRONG"
     STEP_WITHOUT_OPERATION = "STEP_WITHOUT_OPERATION"
     USE_WITHOUT_WORK = "USE_WITHOUT_WORK"
+    USE_CONFLICT = "USE_CONFLICT"
     STATE_NEVER_ENDS = "STATE_NEVER_ENDS"
+    STATE_UNKNOWN = "STATE_UNKNOWN"
+    RESULT_WRONG = "RESULT_WRONG"
+    MESSAGE_WRONG = "MESSAGE_WRONG"
+    REFERENCE_FOREIGN = "REFERENCE_FOREIGN"
+    RESERVATION_REUSED = "RESERVATION_REUSED"
 
     BACKUP_CONTENT_MISSING = "BACKUP_CONTENT_MISSING"
     BACKUP_CONTENT_LEFT = "BACKUP_CONTENT_LEFT"
@@ -35,6 +42,7 @@ class Code(StrEnum):
     INDEX_MISSING = "INDEX_MISSING"
     INDEX_CORRUPT = "INDEX_CORRUPT"
     INDEX_SIZE_WRONG = "INDEX_SIZE_WRONG"
+    OBJECT_UNKNOWN = "OBJECT_UNKNOWN"
     CHUNK_MISSING = "CHUNK_MISSING"
     CHUNK_CORRUPT = "CHUNK_CORRUPT"
 
@@ -52,7 +60,9 @@ class Code(StrEnum):
     SERVER_FREEZE_WRONG = "SERVER_FREEZE_WRONG"
     FREEZE_WITHOUT_SERVER = "FREEZE_WITHOUT_SERVER"
     FREEZE_WITHOUT_WORK = "FREEZE_WITHOUT_WORK"
+    FREEZE_BACKUP_WRONG = "FREEZE_BACKUP_WRONG"
     HOLD_WITHOUT_WORK = "HOLD_WITHOUT_WORK"
+    HOLD_SERVER_WRONG = "HOLD_SERVER_WRONG"
     ATTACHMENT_DANGLING = "ATTACHMENT_DANGLING"
     DISK_USE_WRONG = "DISK_USE_WRONG"
     DISK_SHARED_WRONG = "DISK_SHARED_WRONG"
@@ -61,6 +71,7 @@ class Code(StrEnum):
     DISK_FILES_MISSING = "DISK_FILES_MISSING"
     DISK_FILES_LEFT = "DISK_FILES_LEFT"
     DISK_FILES_UNSOUND = "DISK_FILES_UNSOUND"
+    DISK_HOST_WRONG = "DISK_HOST_WRONG"
     DISK_SIZE_WRONG = "DISK_SIZE_WRONG"
     DISK_BASE_WRONG = "DISK_BASE_WRONG"
     DISK_FREEZE_WRONG = "DISK_FREEZE_WRONG"
@@ -69,6 +80,7 @@ class Code(StrEnum):
     BASE_WRITABLE = "BASE_WRITABLE"
     BASE_SIZE_WRONG = "BASE_SIZE_WRONG"
     BASE_CONTENT_WRONG = "BASE_CONTENT_WRONG"
+    TEMPLATE_WRONG = "TEMPLATE_WRONG"
     FILE_UNOWNED = "FILE_UNOWNED"
 
     KEY_EXPOSED = "KEY_EXPOSED"
@@ -85,9 +97,16 @@ REMEDIES: Mapping[Code, str] = {
     _C.OPERATION_KEEPS_LEASE: _REPORT,
     _C.OPERATION_WITHOUT_RESOURCE: "cancel the operation",
     _C.OPERATION_NOT_ENDED: "wait for it, or cancel it",
+    _C.OPERATION_PARENT_WRONG: "cancel the operation",
     _C.STEP_WITHOUT_OPERATION: _REPORT,
     _C.USE_WITHOUT_WORK: "report it: work that waits for this resource will wait for ever",
+    _C.USE_CONFLICT: _REPORT,
     _C.STATE_NEVER_ENDS: _REPORT,
+    _C.STATE_UNKNOWN: _REPORT,
+    _C.RESULT_WRONG: _REPORT,
+    _C.MESSAGE_WRONG: "change its description: that writes the message anew; report it if it persists",
+    _C.REFERENCE_FOREIGN: "report it: two projects share a resource",
+    _C.RESERVATION_REUSED: _REPORT,
     _C.BACKUP_CONTENT_MISSING: _FULL_BACKUP,
     _C.BACKUP_CONTENT_LEFT: "delete it",
     _C.BACKUP_CONTENT_WRONG: _FULL_BACKUP,
@@ -101,6 +120,7 @@ REMEDIES: Mapping[Code, str] = {
     _C.INDEX_MISSING: "restore the object from a copy of the store; without it the content is lost",
     _C.INDEX_CORRUPT: "check that the store's key is the right one; else restore the object from a copy",
     _C.INDEX_SIZE_WRONG: _FULL_BACKUP,
+    _C.OBJECT_UNKNOWN: _BY_HAND,
     _C.CHUNK_MISSING: "restore it from a copy of the store, or back the same bytes up anew with --full",
     _C.CHUNK_CORRUPT: "restore it from a copy of the store, or back the same bytes up anew with --full",
     _C.IMAGE_WITHOUT_LOCK: "make another image of the backup, and delete this one",
@@ -116,6 +136,8 @@ REMEDIES: Mapping[Code, str] = {
     _C.SERVER_FREEZE_WRONG: "thaw it: `recast source thaw`",
     _C.FREEZE_WITHOUT_SERVER: "thaw it: `recast source thaw`",
     _C.FREEZE_WITHOUT_WORK: "thaw it: `recast source thaw`; until then the server is not backed up",
+    _C.FREEZE_BACKUP_WRONG: "thaw it: `recast source thaw`; then back the server up with --full",
+    _C.HOLD_SERVER_WRONG: "free it: `recast hold free`; delete the image when it was made meanwhile",
     _C.HOLD_WITHOUT_WORK: "free it: `recast hold free`; until then the server cannot be started",
     _C.ATTACHMENT_DANGLING: _REPORT,
     _C.DISK_USE_WRONG: _REPORT,
@@ -124,6 +146,7 @@ REMEDIES: Mapping[Code, str] = {
     _C.DISK_FILES_MISSING: "restore the server from a backup",
     _C.DISK_FILES_LEFT: "delete the disk",
     _C.DISK_FILES_UNSOUND: "read the problem; stop the server, and restore it from a backup",
+    _C.DISK_HOST_WRONG: _REPORT,
     _C.DISK_SIZE_WRONG: "restore the server from a backup",
     _C.DISK_BASE_WRONG: "restore the server from a backup, or change its OS",
     _C.DISK_FREEZE_WRONG: "thaw it: `recast source thaw`; until then the disk cannot be backed up",
@@ -132,6 +155,7 @@ REMEDIES: Mapping[Code, str] = {
     _C.BASE_WRITABLE: "chmod 444, and run recast doctor --deep",
     _C.BASE_SIZE_WRONG: "every disk on it is in doubt: restore their servers from backups",
     _C.BASE_CONTENT_WRONG: "every disk on it is in doubt: restore their servers from backups",
+    _C.TEMPLATE_WRONG: "remove it: it is made anew; restore disks made from it",
     _C.FILE_UNOWNED: _BY_HAND,
     _C.KEY_EXPOSED: "chmod 600, and make a new key if others may have read it",
 }

@@ -19,6 +19,7 @@ class Operation:
     project: str
     verb: str
     target: str
+    parent: str
     request: bytes
     state: str
     ended: bool
@@ -49,6 +50,7 @@ class Use:
 
     resource: str
     operation_id: str
+    exclusive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +59,34 @@ class Backup:
 
     name: str
     project: str
+    version: int
+    display_name: str
+    description: str
+    server: str
     state: str
+    image_ready: bool
+    incremental: bool
+    size_bytes: int
+    stored_bytes: int
     image: str
     lock_sequence: int
     disks: bytes
     content: bytes | None
+    error: bytes | None
     create_time: datetime
+    freeze_time: datetime | None
+    finish_time: datetime | None
+    serialized: bytes
 
     @property
     def described(self) -> Sequence[backup_pb2.BackupDisk]:
         """Its disks as the API returns them."""
         return backup_pb2.Backup.FromString(self.disks).disks
+
+    @property
+    def answer(self) -> backup_pb2.Backup:
+        """The message that the API answers with; empty when it is made of the row at each call."""
+        return backup_pb2.Backup.FromString(self.serialized)
 
     @property
     def contents(self) -> Sequence[content_pb2.DiskContent]:
@@ -91,15 +110,26 @@ class Image:
 
     name: str
     project: str
+    version: int
+    display_name: str
+    description: str
     kind: str
     state: str
     source_backup: str
+    source_server: str
+    held_server: str
     lock_token: int
+    min_disk_bytes: int
     size_bytes: int
     disk_count: int
+    os_name: str
+    defaults: bytes
     content: bytes | None
+    error: bytes | None
+    finish_time: datetime | None
     upload_key: str
     upload_is_complete: bool
+    serialized: bytes
 
     @property
     def contents(self) -> Sequence[content_pb2.DiskContent]:
@@ -118,6 +148,15 @@ class Pin:
 
     image: str
     pin_id: str
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndedPin:
+    """The tombstone of a released pin."""
+
+    image: str
+    pin_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +164,13 @@ class Server:
     """A server."""
 
     name: str
+    project: str
     state: str
+    image: str
+    host: str
     frozen_for: str
     freeze_id: str
+    error: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +178,14 @@ class Disk:
     """A disk."""
 
     name: str
+    project: str
     role: str
     state: str
     size_bytes: int
     shared: bool
     folder: str
     base: str
+    source_image: str
     host: str
     tracked_backup: str
     error: bytes | None
@@ -167,6 +212,21 @@ class Hold:
     server: str
     image: str
     hold_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndedHold:
+    """The tombstone of a released hold."""
+
+    server: str
+    hold_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine with disks."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

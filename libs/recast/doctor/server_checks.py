@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 from recast.doctor.findings import Code, Findings
-from recast.doctor.rows import Attachment, Disk, Freeze, Operation
+from recast.doctor.rows import Attachment, Disk, Freeze, Operation, Server
 from recast.doctor.snapshots import Snapshots
 
 _HAVING_PLACES = {"IN_USE", "ATTACHING", "DETACHING"}
@@ -25,9 +25,10 @@ def check_servers(seen: Snapshots, findings: Findings) -> None:
             what = f"a server has one system disk, at position 0; this one has them at: {positions}"
             findings.add(Code.SERVER_SYSTEM_DISK_WRONG, server.name, what, ecs.work.on(server.name))
         key = (server.name, server.freeze_id)
-        if server.freeze_id and live.get(key) != server.frozen_for:
+        if (server.freeze_id or server.frozen_for) and live.get(key) != server.frozen_for:
             known = f"is for {live[key]}" if key in live else "is not known, or over"
-            what = f"it is frozen for {server.frozen_for} by {server.freeze_id}, a freeze that {known}"
+            by = server.freeze_id or "no freeze"
+            what = f"it is frozen for {server.frozen_for or 'no backup'} by {by}, a freeze that {known}"
             findings.add(Code.SERVER_FREEZE_WRONG, server.name, what)
 
 
@@ -46,6 +47,20 @@ def check_freezes(seen: Snapshots, findings: Findings) -> None:
             findings.add(Code.SERVER_FREEZE_WRONG, freeze.server, what, work)
         what = f"it is frozen for {freeze.backup}" + ("" if work else ", which no work is making")
         findings.add(Code.FREEZE_WITHOUT_WORK, freeze.server, what, work)
+        if server is not None:
+            _check_frozen(seen, freeze, findings)
+
+
+def _check_frozen(seen: Snapshots, freeze: Freeze, findings: Findings) -> None:
+    """A freeze is for a backup of its server, and of disks that the server has."""
+    backup = seen.csbs.backups.get(freeze.backup)
+    if backup is not None and backup.server != freeze.server:
+        what = f"it is frozen for {freeze.backup}, a backup of {backup.server}"
+        findings.add(Code.FREEZE_BACKUP_WRONG, freeze.server, what)
+    attached = {place.disk for place in seen.ecs.attachments if place.server == freeze.server}
+    for disk in set(freeze.disks) - attached:
+        what = f"freeze {freeze.freeze_id} is of {disk}, which is not attached to it"
+        findings.add(Code.FREEZE_BACKUP_WRONG, freeze.server, what)
 
 
 def work_of_freeze(seen: Snapshots, freeze: Freeze) -> Operation | None:
@@ -53,13 +68,25 @@ def work_of_freeze(seen: Snapshots, freeze: Freeze) -> Operation | None:
     thaw = seen.ecs.work.on(freeze.server)
     if thaw is not None and thaw.verb == "ThawServer":
         return thaw
-    return seen.csbs.work.unended.get(freeze.freeze_id)
+    work = seen.csbs.work.unended.get(freeze.freeze_id)
+    is_its_backup = work is not None and (work.verb, work.target) == ("CreateBackup", freeze.backup)
+    return work if is_its_backup else None
 
 
 def check_holds(seen: Snapshots, findings: Findings) -> None:
-    """A server is held for an image that is being made."""
+    """A server is held for an image that is being made from it; one that runs may run on (R23)."""
+    ended = {(each.server, each.hold_id) for each in seen.ecs.ended_holds}
     for hold in seen.ecs.holds:
+        image = seen.ims.images.get(hold.image)
+        if hold.hold_id and (hold.server, hold.hold_id) in ended:
+            what = f"hold {hold.hold_id} was released, and is in force"
+            findings.add(Code.RESERVATION_REUSED, hold.server, what)
+        if image is not None and image.held_server != hold.server:
+            what = f"it is held for {hold.image}, which holds {image.held_server or 'no server'}"
+            findings.add(Code.HOLD_SERVER_WRONG, hold.server, what)
         work = seen.ims.work.on(hold.image)
+        if work is not None and work.verb not in {"CreateImage", "DeleteImage"}:
+            work = None
         by = f" by hold {hold.hold_id}" if hold.hold_id else ""
         what = f"it is held for {hold.image}{by}" + ("" if work else ", which no work is making")
         findings.add(Code.HOLD_WITHOUT_WORK, hold.server, what, work)
@@ -80,8 +107,22 @@ def check_attachments(seen: Snapshots, findings: Findings) -> None:
         if missing:
             what = f"it is attached to {place.server}; {missing[0]} is gone"
             findings.add(Code.ATTACHMENT_DANGLING, place.disk, what)
+        else:
+            _check_host(ecs.servers[place.server], ecs.disks[place.disk], findings)
+    hosts = {host.name for host in ecs.hosts}
     for disk in ecs.disks.values():
+        if disk.host not in hosts and disk.state in {"AVAILABLE", *_HAVING_PLACES}:
+            findings.add(
+                Code.DISK_HOST_WRONG, disk.name, f"it is on host {disk.host or '-'}, which is not known"
+            )
         _check_use(disk, [place.server for place in places[disk.name]], ecs.work.on(disk.name), findings)
+
+
+def _check_host(server: Server, disk: Disk, findings: Findings) -> None:
+    """The disks of a server are on its host."""
+    if server.host != disk.host:
+        what = f"it is on host {disk.host or '-'}, and attached to {server.name} on host {server.host or '-'}"
+        findings.add(Code.DISK_HOST_WRONG, disk.name, what)
 
 
 def _check_use(disk: Disk, servers: list[str], work: Operation | None, findings: Findings) -> None:

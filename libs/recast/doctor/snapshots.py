@@ -18,6 +18,7 @@ from sqlalchemy import (
     LargeBinary,
     Select,
     String,
+    TextClause,
     column,
     create_engine,
     func,
@@ -25,6 +26,7 @@ from sqlalchemy import (
     or_,
     select,
     table,
+    text,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,8 +37,11 @@ from recast.doctor.rows import (
     Attachment,
     Backup,
     Disk,
+    EndedHold,
+    EndedPin,
     Freeze,
     Hold,
+    Host,
     Image,
     Lock,
     Operation,
@@ -61,6 +66,14 @@ _TYPES: Mapping[Any, Any] = {
 }
 
 
+# A lock was released that has a token beyond the last one of its backup. A backup that was made anew counts
+# its tokens from the beginning: older tombstones are of another one.
+_HAS_AN_UNKNOWN_TOKEN = text(
+    "state = 'RELEASED' AND EXISTS (SELECT 1 FROM backup WHERE backup.name = image_lock.backup"
+    " AND backup.lock_sequence < image_lock.fencing_token AND backup.create_time <= image_lock.create_time)"
+)
+
+
 @dataclass(frozen=True)
 class Csbs:
     """The rows of CSBS."""
@@ -68,6 +81,8 @@ class Csbs:
     work: Work
     backups: Mapping[str, Backup]
     locks: list[Lock]
+    released: list[Lock]
+    """Tombstones of locks that were taken on a backup of today, with a token that it did not give."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +92,8 @@ class Ims:
     work: Work
     images: Mapping[str, Image]
     pins: list[Pin]
+    ended_pins: list[EndedPin]
+    """Tombstones under the ids of pins in force."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +106,9 @@ class Ecs:
     attachments: list[Attachment]
     holds: list[Hold]
     freezes: list[Freeze]
+    ended_holds: list[EndedHold]
+    """Tombstones under the ids of holds in force."""
+    hosts: list[Host]
 
 
 @dataclass(frozen=True)
@@ -110,22 +130,30 @@ def read_databases(installation: Installation) -> Snapshots:
 
 
 def read_csbs(url: str) -> Csbs:
-    """Reads the database of CSBS. Tombstones of locks are not read."""
+    """Reads the database of CSBS. Of the tombstones of locks only those with a wrong token are read."""
     with _reading("csbs", url) as connection:
         locks = _rows(connection, "image_lock", Lock, column("state") != "RELEASED")
-        return Csbs(_work(connection), _named(_rows(connection, "backup", Backup)), locks)
+        released = _rows(connection, "image_lock", Lock, _HAS_AN_UNKNOWN_TOKEN)
+        return Csbs(_work(connection), _named(_rows(connection, "backup", Backup)), locks, released)
 
 
 def read_ims(url: str) -> Ims:
     """Reads the database of IMS."""
     with _reading("ims", url) as connection:
         images = _named(_rows(connection, "image", Image))
-        return Ims(_work(connection), images, _rows(connection, "image_pin", Pin))
+        ended = column("pin_id").in_(select(column("pin_id")).select_from(table("image_pin")))
+        return Ims(
+            _work(connection),
+            images,
+            _rows(connection, "image_pin", Pin),
+            _rows(connection, "ended_pin", EndedPin, ended),
+        )
 
 
 def read_ecs(url: str) -> Ecs:
     """Reads the database of ECS. Tombstones of freezes are read: they identify the freeze of a layer."""
     with _reading("ecs", url) as connection:
+        ended = column("hold_id").in_(select(column("hold_id")).select_from(table("image_hold")))
         return Ecs(
             _work(connection),
             _named(_rows(connection, "server", Server)),
@@ -133,6 +161,8 @@ def read_ecs(url: str) -> Ecs:
             _rows(connection, "attachment", Attachment),
             _rows(connection, "image_hold", Hold),
             _rows(connection, "freeze", Freeze),
+            _rows(connection, "ended_hold", EndedHold, ended),
+            _rows(connection, "host", Host),
         )
 
 
@@ -189,6 +219,7 @@ def _work(connection: Connection) -> Work:
         operations,
         steps=_rows(connection, "operation_step", Step, owner.in_(live)),
         lost_steps=_rows(connection, "operation_step", Step, owner.not_in(known)),
+        uses=_rows(connection, "operation_use", Use, owner.in_(live)),
         lost_uses=_rows(connection, "operation_use", Use, owner.not_in(live)),
     )
 
@@ -197,7 +228,7 @@ def _rows(
     connection: Connection,
     name: str,
     row: type[R],
-    where: ColumnElement[bool] | None = None,
+    where: ColumnElement[bool] | TextClause | None = None,
     computed: Mapping[str, ColumnElement[Any]] | None = None,
 ) -> list[R]:
     """The rows of a table as values of a class of `rows`; `computed` are the fields without a column."""

@@ -19,10 +19,11 @@ class Work:
     operations: Sequence[Operation]
     steps: Sequence[Step]
     lost_steps: Sequence[Step]
+    uses: Sequence[Use]
     lost_uses: Sequence[Use]
     unended: Mapping[str, Operation] = field(init=False)
     """By id."""
-    _about: Mapping[str, Operation] = field(init=False)
+    _about: Mapping[str, list[Operation]] = field(init=False)
     _decided: Set[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -30,16 +31,19 @@ class Work:
         results: dict[str, dict[str, bytes]] = defaultdict(dict)
         for step in self.steps:
             results[step.operation_id][step.name] = step.result
-        self._about = {
-            resource: operation
-            for operation in self.unended.values()
-            for resource in _resources(operation, results[operation.id])
-        }
+        self._about = defaultdict(list)
+        for operation in self.unended.values():
+            for resource in _resources(operation, results[operation.id]):
+                self._about[resource].append(operation)
         self._decided = {step.operation_id for step in self.steps if step.name == ":decided"}
 
     def on(self, resource: str) -> Operation | None:
         """The work on a resource that has not ended, if there is any."""
-        return self._about.get(resource)
+        return next(reversed(self._about.get(resource, [])), None)
+
+    def verbs_on(self, resource: str) -> Set[str]:
+        """The verbs of all work on a resource that has not ended."""
+        return {operation.verb for operation in self._about.get(resource, [])}
 
     def is_decided(self, operation: Operation) -> bool:
         """Whether the operation is past its point of no return."""

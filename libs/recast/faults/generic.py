@@ -124,6 +124,17 @@ class TooManyWaits(Refusal):
     retry_seconds = 1.0
 
 
+class StorageFull(Refusal):
+    """The storage has no room for what would take space. What frees space works, from a reserve."""
+
+    kind = Kind.RESOURCE_EXHAUSTED
+    reason = "STORAGE_FULL"
+    message = (
+        "the storage of the service is full: {free_bytes} bytes are free; delete backups, images, servers or "
+        "disks that are not needed, which works, or let the operator add storage, then repeat the request"
+    )
+
+
 class Unavailable(Refusal):
     """A dependency of the call is unavailable for now."""
 

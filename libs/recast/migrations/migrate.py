@@ -33,6 +33,8 @@ _FINAL = (
     "readonly database",
 )
 
+_FULL = "disk is full"  # SQLite's; what a reserve would have freed is used up
+
 
 def migrate(
     database: Database, location: str, revision: str = "head", *, wait_seconds: float = START_SECONDS
@@ -147,6 +149,8 @@ def _await_revision(database: Database, wait_seconds: float) -> str | None:
             raise DatabaseUnusable(one_line(problem)) from problem
         except Unavailable as error:
             message = one_line(error.__cause__) if isinstance(error.__cause__, DBAPIError) else error.text
+            if _FULL in message:
+                raise DatabaseUnusable(f"{message}; free some space, then start it again") from error
             if any(final in message for final in _FINAL):
                 raise DatabaseUnusable(message) from error
             if time.monotonic() >= end:

@@ -87,6 +87,10 @@ class Schedule:
             due = min(row.due_time, next_due)
             self._set(name, row.due_time, due_time=due, interval_seconds=entry.interval.total_seconds())
             return False
+        # Written while the clock was ahead. A jump by one interval alone has work run later, not twice.
+        if row.due_time > max(next_due + entry.interval, now + _CLAIM):
+            self._set(name, row.due_time, due_time=next_due)
+            return False
         if row.due_time > now or not self._set(name, row.due_time, due_time=now + _CLAIM):
             return False
         try:

@@ -13,6 +13,7 @@ from sqlalchemy import Select, literal, select, text, update
 
 from recast.faultpoints import within
 from recast.faults import Cancelled, Internal, Kind, Refusal, Unavailable
+from recast.operations.clocks import shorten_leases
 from recast.operations.lease import Lease, LeaseLost
 from recast.operations.registry import Operations
 from recast.operations.shares import Shares
@@ -163,6 +164,7 @@ class Worker:
         if not waiting and full:
             waiting, full = self._is_waiting(), []
         if not waiting:
+            shorten_leases(self._database, self._lease_seconds)
             return None
         with self._database.write() as tx:
             oldest = self._claimable(full).limit(1).with_for_update(skip_locked=True)

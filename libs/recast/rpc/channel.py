@@ -8,12 +8,13 @@ Deadlines are set by an interceptor, because the service config's timeout is not
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import grpc
 import structlog
 
 from recast.faultpoints import reach
+from recast.faults import Refusal, RemoteRefusal
 from recast.rpc.status import refusal_from_rpc_error
 
 DEADLINE_SECONDS = 20.0
@@ -54,6 +55,15 @@ class _Details(NamedTuple):
     compression: Any
 
 
+@runtime_checkable
+class TokensOfAService(Protocol):
+    """Makes tokens for calls to peers. Not ServiceTokens itself: a client need not load its libraries."""
+
+    def refusal(self, refusal: RemoteRefusal) -> Refusal:
+        """The refusal of a call, as its caller must act on it."""
+        ...
+
+
 # The stubs call these generic, but grpcio's classes take no type arguments.
 class _Outgoing(
     grpc.UnaryUnaryClientInterceptor,  # type: ignore[type-arg]
@@ -81,6 +91,10 @@ class _Outgoing(
             details.compression,
         )
 
+    def _refusal(self, error: grpc.RpcError) -> Refusal:
+        refusal = refusal_from_rpc_error(error)
+        return self._token.refusal(refusal) if isinstance(self._token, TokensOfAService) else refusal
+
     def _single(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
         name = details.method.rpartition("/")[2]
         reach(f"call {name}")
@@ -88,7 +102,7 @@ class _Outgoing(
         try:
             call.result()
         except grpc.RpcError as error:
-            raise refusal_from_rpc_error(error) from None
+            raise self._refusal(error) from None
         reach(f"answered {name}")
         return call
 
@@ -114,7 +128,7 @@ class _Outgoing(
         try:
             yield from continuation(self._details(details), request)
         except grpc.RpcError as error:
-            raise refusal_from_rpc_error(error) from None
+            raise self._refusal(error) from None
 
 
 def _identified(request: Any) -> Any:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 
 import jwt
@@ -19,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from recast.contracts.services import SERVICES
-from recast.faults import TokenInvalid
+from recast.faults import Refusal, RemoteRefusal, TokenInvalid, Unavailable
 from recast.rpc.trust import Keys, TrustFile
 
 ISSUER = AUDIENCE = "recast"
@@ -100,12 +102,35 @@ class ServiceTokens:
     def __call__(self) -> str:
         """A valid token; each is reused for half its life."""
         project, now = _project.get(), self._now()
-        token, until = self._made.get(project, ("", 0.0))
-        if now >= until:
+        token, made = self._made.get(project, ("", -inf))
+        # Older than now as well: after this clock was set back the token would be reused beyond its end.
+        if not made <= now < made + self._LIFETIME_SECONDS / 2:
             caller = Caller(self._service, project, "service")
             token = self._signer.token(caller, now=now, lifetime_seconds=self._LIFETIME_SECONDS)
-            self._made[project] = (token, now + self._LIFETIME_SECONDS / 2)
+            self._made[project] = (token, now)
         return token
+
+    def refusal(self, refusal: RemoteRefusal) -> Refusal:
+        """A peer's refusal of a call: that of this service's token is a reason to wait.
+
+        A clock that is wrong, or a trust file that is being replaced, is put right; work that was
+        acknowledged must not end meanwhile.
+        """
+        if refusal.reason != TokenInvalid.reason:
+            return refusal
+        self._made.clear()
+        peer = refusal.domain.partition(".")[0] or "a peer"
+        return Unavailable(problem=f"{peer} refuses {self._service}'s token: {self._reason(peer, refusal)}")
+
+    def _reason(self, peer: str, refusal: RemoteRefusal) -> str:
+        try:
+            ahead = datetime.fromisoformat(refusal.facts["server_time"]).timestamp() - self._now()
+        except (KeyError, ValueError):
+            return refusal.facts.get("problem", refusal.text)
+        if abs(ahead) < _SKEW_SECONDS:
+            return refusal.facts.get("problem", refusal.text)
+        direction = "ahead of" if ahead > 0 else "behind"
+        return f"{peer}'s clock is {duration_text(abs(ahead))} {direction} {self._service}'s"
 
 
 class Verifier:
@@ -162,23 +187,58 @@ class Verifier:
                 algorithms=["ES256"],
                 audience=AUDIENCE,
                 issuer=ISSUER,
-                # The time of issue does not affect trust, and the issuer's clock may be ahead.
-                options={"require": ["exp", "sub"], "verify_iat": False},
+                # The time of issue does not affect trust, and the issuer's clock may be ahead. The time of
+                # expiry is compared below: the refusal has both clocks.
+                options={"require": ["exp", "sub"], "verify_iat": False, "verify_exp": False},
             )
             caller = Caller(str(claims["sub"]), str(claims["project"]), str(claims["role"]))
+            issued, expires = int(float(claims.get("iat", 0))), int(float(claims["exp"]))
         except KeyError as missing:
             raise TokenInvalid(problem=f"the token's key or claim {missing} is unknown") from None
-        except jwt.ExpiredSignatureError:
-            raise TokenInvalid(problem="the token has expired") from None
-        except jwt.PyJWTError as problem:
+        except (jwt.PyJWTError, TypeError, ValueError, OverflowError) as problem:
             raise TokenInvalid(problem=f"the token cannot be trusted: {problem}") from None
         if caller.role not in jwk["roles"] or jwk.get("subject", caller.subject) != caller.subject:
             raise TokenInvalid(problem=f"key {key_id} may not speak for {caller.role} {caller.subject}")
+        self._check_times(caller, issued, expires)
+        return caller, float(expires)
+
+    def _check_times(self, caller: Caller, issued: int, expires: int) -> None:
+        """TokenInvalid with the token's times and this service's, so that a wrong clock can be named."""
+        now = self._now()
         longest = self._service_seconds if caller.role == "service" else self._people_seconds
-        expires = float(claims["exp"])
-        if expires - self._now() > longest + _SKEW_SECONDS:
-            raise TokenInvalid(problem=f"the token is valid for more than {longest:.0f} s")
-        return caller, expires
+        if expires <= now:
+            ago = duration_text(now - expires)
+            problem = f"the token of {caller.subject} has expired, {ago} ago by this service's clock"
+        elif expires - now > longest + _SKEW_SECONDS:
+            problem = f"the token is valid for more than {longest:.0f} s"
+            if issued > now + _SKEW_SECONDS:
+                ahead = duration_text(issued - now)
+                problem += f": it is of {caller.subject}, issued {ahead} ahead of this service's clock"
+        else:
+            return
+        raise TokenInvalid(
+            problem=problem,
+            token_subject=caller.subject,
+            token_issue_time=_time_text(issued),
+            token_expire_time=_time_text(expires),
+            server_time=_time_text(now),
+        )
+
+
+def duration_text(seconds: float) -> str:
+    """A duration for people, in one unit."""
+    for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def _time_text(seconds: float) -> str:
+    """A time in ISO 8601; that of a token may be any number."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)
 
 
 def create_keys(folder: Path) -> None:

@@ -1,14 +1,15 @@
 """A service as a process: logs, metrics, serving until a signal."""
 
 import argparse
+import io
 import logging
 import os
 import sys
-from typing import Protocol, TypeVar
+from typing import Protocol, TextIO, TypeVar, cast
 
 import grpc
 import structlog
-from prometheus_client import start_http_server
+from prometheus_client import Counter, start_http_server
 from pydantic import ValidationError
 
 from recast.rpc.settings import ServiceSettings, problems_text
@@ -55,8 +56,31 @@ def read_settings(service: str, kind: type[S]) -> S:
         sys.exit(problems_text(service, problems))
 
 
+_LOST = Counter("recast_log_lines_lost_total", "Log lines that could not be written, on a full storage.")
+
+
+class LogStream(io.TextIOBase):
+    """A stream for logs: a line that cannot be written is counted, and fails no call."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes the text, or drops it."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # full, a closed pipe, a closed stream: the log has no other place
+            _LOST.inc()
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing to do: each line is flushed when it is written."""
+
+
 def configure_logs(settings: ServiceSettings) -> None:
     """Logs to stdout, one event a line, with the bound request, operation and project."""
+    stream = cast(TextIO, LogStream(sys.stdout))
     for_people = settings.log_format == "console"
     processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -69,10 +93,11 @@ def configure_logs(settings: ServiceSettings) -> None:
         processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=processors,
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level)),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, stream=stream, format="%(message)s")
 
 
 def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | None:

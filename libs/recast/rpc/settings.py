@@ -21,6 +21,9 @@ class ServiceSettings(BaseSettings):
     """`sqlite:////absolute/path.db` or `postgresql+psycopg://...`."""
     database_url_file: Path | None = None
     """A file with the database's URL, for one that holds a password."""
+    database_reserve_bytes: int = Field(default=16 << 20, ge=0)
+    """The size of a file beside a SQLite database that is removed when the storage is full, so that deleting
+    works; 0 for none."""
     trusted_keys_file: Path
     """The JWK set of the trusted keys."""
     signing_key_file: Path

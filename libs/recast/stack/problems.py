@@ -1,6 +1,10 @@
 """The reasons why a stack does not run, as messages for people."""
 
+import os
 from pathlib import Path
+
+_FULL_BYTES = 1 << 20
+"""With less a service may be unable to open its database."""
 
 
 class StackProblem(Exception):
@@ -31,4 +35,13 @@ class ServiceNotServing(StackProblem):
         log_text = (
             f"the warnings and errors in {log}:\n{tail}" if tail else f"{log} has no warning or error of it"
         )
-        super().__init__(f"{service} {what}; {log_text}")
+        super().__init__(f"{service} {what}; {log_text}{_storage_text(log.parent)}")
+
+
+def _storage_text(folder: Path) -> str:
+    """A full storage as a reason: no log could say it."""
+    room = os.statvfs(folder)
+    free = room.f_bavail * room.f_frsize
+    if free >= _FULL_BYTES:
+        return ""
+    return f"\nthe storage of {folder} is full, {free} bytes are free: free some space, then start it again"

@@ -254,3 +254,42 @@ class TestWorkers:
         bench.drive(bench.worker(find_waiting), first)
         find_waiting(bench)
         assert found == [True, False, False]
+
+
+DAY = 86400
+
+
+class TestWrongClocks:
+    """Times that a clock which was ahead has written (FAULT-N06)."""
+
+    @pytest.mark.fault("FAULT-N06")
+    @pytest.mark.parametrize("ahead", [3600, DAY, 400 * DAY])
+    def test_a_lease_of_the_future_ends_with_a_whole_one(self, bench: Any, ahead: int) -> None:
+        """The work of a dead owner whose clock was ahead is taken over after one lease from now."""
+        operation = bench.record()
+        bench.kill_at(operation, bench.die)
+        bench.execute(f"UPDATE operation SET lease_until = {bench.clock() + ahead} WHERE id = '{operation}'")
+        worker = bench.worker(bench.nothing)
+        assert not worker.run_once()
+        assert bench.clock() < bench.row(operation).lease_until < bench.clock() + 120
+        bench.expire(operation)
+        assert worker.run_once()
+        assert bench.row(operation).state == State.SUCCEEDED
+
+    @pytest.mark.fault("FAULT-N06")
+    def test_a_delay_of_the_future_is_over(self, bench: Any) -> None:
+        """Work that was given back by a clock that was ahead is claimed at once."""
+        operation = bench.record()
+        bench.execute(f"UPDATE operation SET not_before = {bench.clock() + DAY} WHERE id = '{operation}'")
+        worker = bench.worker(bench.nothing)
+        assert [worker.run_once(), worker.run_once()] == [False, True]
+
+    @pytest.mark.fault("FAULT-N06")
+    def test_leases_and_delays_of_now_stay(self, bench: Any) -> None:
+        """A lease and a delay that can be are not changed."""
+        leased, parked = bench.record(), bench.record()
+        until = bench.clock() + 100
+        bench.execute(f"UPDATE operation SET lease_until = {until} WHERE id = '{leased}'")
+        bench.execute(f"UPDATE operation SET not_before = {until} WHERE id = '{parked}'")
+        assert not bench.worker(bench.nothing).run_once()
+        assert (bench.row(leased).lease_until, bench.row(parked).not_before) == (until, until)

@@ -55,6 +55,21 @@ def row(database: Database) -> ScheduleRow:
 class TestDueTimes:
     """When work is run."""
 
+    @pytest.mark.fault("FAULT-N06")
+    def test_a_due_time_of_the_far_future_is_an_interval_ahead(
+        self, bench: Any, clock: Clock, replica: Any
+    ) -> None:
+        """A due time that was written while the clock was a year ahead delays a run by one interval."""
+        schedule, runs = replica()
+        clock.time += 365 * DAY
+        schedule.run_due()
+        clock.time -= 365 * DAY
+        schedule.run_due()
+        assert row(bench.database).due_time == clock.time + DAY
+        clock.time += DAY
+        schedule.run_due()
+        assert len(runs) == 2
+
     def test_work_is_run_when_it_is_due(self, bench: Any, clock: Clock, replica: Any) -> None:
         """Work is due one interval after it was added, and then one interval after it was run."""
         schedule, runs = replica()

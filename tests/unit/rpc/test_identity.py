@@ -5,13 +5,19 @@ import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from recast.faults import TokenInvalid
+from recast.csbs.v1.backup_service_pb2 import GetBackupRequest
+from recast.csbs.v1.backup_service_pb2_grpc import BackupServiceStub
+from recast.faults import Kind, Refusal, RemoteRefusal, RequestInvalid, TokenInvalid
+from recast.rpc.channel import connect
 from recast.rpc.identity import Caller, ServiceTokens, Signer, Verifier, acting_for, create_keys
+from recast.rpc.status import refusal_from_status, status_from_refusal
 from recast.rpc.trust import Keys, TrustFile
 
 ME = Caller("me", "demo", "user")
@@ -118,7 +124,8 @@ class TestTokens:
         assert [verifier.verify(token) for _ in range(5)] == [ME] * 5
         assert verifier.count == 1
         clock.now += 61
-        verifier.verify(token)
+        with pytest.raises(TokenInvalid, match="the token of me has expired"):
+            verifier.verify(token)
         assert verifier.count == 2
 
     def test_a_token_that_is_not_trusted_is_not_remembered(self, verifier: CountsVerifications) -> None:
@@ -159,6 +166,86 @@ class TestTokens:
             assert tokens() == first
             clock.now += 2
             assert tokens() != first
+
+
+DAY, HOUR = 86400.0, 3600.0
+
+
+class TestClocks:
+    """Clocks that are wrong (FAULT-N06)."""
+
+    @pytest.mark.fault("FAULT-N06")
+    @pytest.mark.parametrize(
+        ("ahead", "text"),
+        [
+            (DAY, "csbs's clock is 24 h ahead of ims's"),
+            (-DAY, "csbs's clock is 24 h behind ims's"),
+            (-HOUR, "csbs's clock is 60 min behind ims's"),
+            (9 * DAY, "csbs's clock is 9 days ahead of ims's"),
+        ],
+    )
+    def test_the_clock_of_a_peer_is_named(self, keys: Path, clock: Clock, ahead: float, text: str) -> None:
+        """A service's token that a peer refuses is a reason to wait; the text has the difference."""
+        tokens = ServiceTokens(Signer.load(keys / "ims.pem"), "ims", clock)
+        peer = Verifier(TrustFile(keys / "trusted.json").keys, Clock(clock.now + ahead))
+        with acting_for("demo"), pytest.raises(TokenInvalid) as caught:
+            peer.verify(tokens())
+        assert caught.value.facts["token_subject"] == "ims"
+        assert {"token_issue_time", "token_expire_time", "server_time"} < caught.value.facts.keys()
+        arrived = refusal_from_status(status_from_refusal(caught.value, "csbs.recast"))
+        refusal = tokens.refusal(arrived)
+        assert (refusal.kind, refusal.text) == (Kind.UNAVAILABLE, f"csbs refuses ims's token: {text}")
+
+    @pytest.mark.fault("FAULT-N06")
+    def test_a_call_to_a_peer_with_another_clock_is_unavailable(self, server: Any, clock: Clock) -> None:
+        """Over the wire, too: a service that is a day behind waits; a person's token is refused as before."""
+        clock.now -= DAY
+        tokens = ServiceTokens(Signer.load(server.keys / "ims.pem"), "ims", clock)
+        stub = BackupServiceStub(connect(server.target, tokens))
+        with acting_for("demo"), pytest.raises(Refusal) as caught:
+            stub.GetBackup(GetBackupRequest(name="projects/demo/backups/b"))
+        assert caught.value.kind is Kind.UNAVAILABLE
+        assert caught.value.text.endswith("clock is 24 h ahead of ims's")
+        stale = server.token(ME, now=clock.now)
+        with pytest.raises(RemoteRefusal, match="the token of me has expired, 24 h ago") as caught:
+            server.backups(stale).GetBackup(GetBackupRequest(name="projects/demo/backups/b"))
+        assert caught.value.kind is Kind.UNAUTHENTICATED
+
+    @pytest.mark.fault("FAULT-N06")
+    def test_an_unknown_key_is_a_reason_to_wait(self, keys: Path, tmp_path: Path, clock: Clock) -> None:
+        """A trust file that is being replaced ends no work either; other refusals stay as they are."""
+        create_keys(tmp_path / "others")
+        tokens = ServiceTokens(Signer.load(keys / "ims.pem"), "ims", clock)
+        peer = Verifier(TrustFile(tmp_path / "others" / "trusted.json").keys, clock)
+        with acting_for("demo"), pytest.raises(TokenInvalid) as caught:
+            peer.verify(tokens())
+        arrived = refusal_from_status(status_from_refusal(caught.value, "csbs.recast"))
+        assert tokens.refusal(arrived).kind is Kind.UNAVAILABLE
+        other = refusal_from_status(status_from_refusal(RequestInvalid(problem="x"), "csbs.recast"))
+        assert tokens.refusal(other) is other
+
+    @pytest.mark.fault("FAULT-N06")
+    def test_after_a_clock_was_set_back_a_token_is_made_anew(self, keys: Path, clock: Clock) -> None:
+        """A token made while the clock was ahead is not reused until that time comes again."""
+        tokens = ServiceTokens(Signer.load(keys / "ims.pem"), "ims", clock)
+        with acting_for("demo"):
+            first = tokens()
+            clock.now -= DAY
+            assert tokens() != first
+
+    @pytest.mark.fault("FAULT-N06")
+    @pytest.mark.parametrize(
+        "expires",
+        [float("nan"), float("inf"), None, "soon", [1], 10**400],
+        ids=["nan", "inf", "none", "text", "list", "huge"],
+    )
+    def test_a_time_of_expiry_is_a_number(self, keys: Path, verifier: Verifier, expires: object) -> None:
+        """A token whose expiry is no time is not valid for ever."""
+        people = (keys / "people.pem").read_bytes()
+        claims = {"iss": "recast", "aud": "recast", "sub": "me", "project": "demo", "role": "user"}
+        made = jwt.encode(claims | {"exp": expires}, people, algorithm="ES256", headers={"kid": "people"})
+        with pytest.raises(TokenInvalid):
+            verifier.verify(made)
 
 
 class TestLifetimes:

@@ -46,6 +46,7 @@ HINTS: Mapping[str, str] = {
     "OPERATION_NOT_FOUND": "recast operation list",
     "OPERATION_RUNNING": "recast operation wait {operation}, or recast operation cancel {operation}",
     "TOO_MANY_WAITS": "try again in a moment",
+    "STORAGE_FULL": "delete what is not needed: recast backup list, recast image list, recast disk list",
     "UNAVAILABLE": "`recast status` shows which is down; `make up` or `docker compose up` starts them",
     "INTERNAL": "a bug: look for the request id in the service's log",
     "CONFLICT": "try again",

@@ -3,7 +3,7 @@
 import hashlib
 
 from sqlalchemy import URL, Engine, create_engine, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlmodel import Session
 
 CLOCK = "extract(epoch from clock_timestamp())"  # SQL: seconds since 1970, with a fraction
@@ -19,6 +19,7 @@ _PATIENCE = {
     "tcp_user_timeout": 10_000,
 }
 _UNIQUE_VIOLATION = "23505"
+_DISK_FULL = "53100"
 
 
 def open_engine(url: URL) -> Engine:
@@ -52,6 +53,11 @@ def lock_name(session: Session, name: str) -> None:
     if bind.dialect.name == "postgresql" and bind.get_execution_options().get("is_write"):
         number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
         session.connection().execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+
+def is_full(problem: OperationalError) -> bool:
+    """Whether the server's storage has no room for a write."""
+    return getattr(problem.orig, "sqlstate", None) == _DISK_FULL
 
 
 def is_unique_violation(problem: IntegrityError) -> bool:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
 
 from recast.faults import Unavailable
 
@@ -51,6 +52,11 @@ def open_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
 
     return engine
+
+
+def is_full(problem: OperationalError) -> bool:
+    """Whether the storage has no room for a write."""
+    return getattr(problem.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def truncate_log(engine: Engine) -> bool:

@@ -40,7 +40,7 @@ class App:
 
     def __init__(self, settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
         self._works = settings.works
-        database = self._database = Database(settings.database_url)
+        database = self._database = Database(settings.database_url, settings.database_reserve_bytes)
         migrate(database, "csbs.storage:migrations")
         operations = self._operations = Operations(database, now, new_id)
         tokens = ServiceTokens(Signer.load(settings.signing_key_file), "csbs")

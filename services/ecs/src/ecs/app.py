@@ -58,7 +58,7 @@ class App:
     """ECS, ready to start. `now` and `new_id` are the only sources of time and chance."""
 
     def __init__(self, settings: Settings, now: Callable[[], datetime], new_id: Callable[[], str]) -> None:
-        database = self._database = Database(settings.database_url)
+        database = self._database = Database(settings.database_url, settings.database_reserve_bytes)
         migrate(database, "ecs.storage:migrations")
         operations = self._operations = Operations(database, now, new_id)
         waits = Waits(operations, query_seconds=0.1)  # a freeze on another host is awaited

@@ -68,6 +68,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The caller's project, or its address, is at this server's limit of calls; RetryInfo has the delay before a retry."""
     ERROR_REASON_STORE_NOT_ALLOWED: _ErrorReason.ValueType  # 20
     """A peer named a chunk store that is not among those that this service opens for peers; nothing was opened."""
+    ERROR_REASON_STORAGE_FULL: _ErrorReason.ValueType  # 21
+    """The service's storage has no room for what would take space. Deleting works, from a reserve; then repeat the request."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Sent, without the prefix, in google.rpc.ErrorInfo.reason, like the reasons of the answering service; the domain there
@@ -120,4 +122,6 @@ ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 19
 """The caller's project, or its address, is at this server's limit of calls; RetryInfo has the delay before a retry."""
 ERROR_REASON_STORE_NOT_ALLOWED: ErrorReason.ValueType  # 20
 """A peer named a chunk store that is not among those that this service opens for peers; nothing was opened."""
+ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 21
+"""The service's storage has no room for what would take space. Deleting works, from a reserve; then repeat the request."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -53,7 +53,7 @@ class Backups(grpc_pb.BackupServiceServicer):
         decide_backup(
             described.name, server_pb2.ServerState.Name(described.state).removeprefix("SERVER_STATE_")
         )
-        with self.database.write() as tx:
+        with self.database.write(takes_space=True) as tx:
             if answer := find_replay(tx.session, project, request, pb.CreateBackupResponse):
                 return answer
             if other := backups.unfinished_backup_of(tx.session, project, described.name):
@@ -135,7 +135,7 @@ class Backups(grpc_pb.BackupServiceServicer):
         planned = pb.RestoreBackupRequest(name=row.name, server=str(server), power_on=request.power_on)
         for disk, target in plan.items():
             planned.mappings.add(backup_disk=disk, disk=target)
-        with self.database.write() as tx:
+        with self.database.write(takes_space=True) as tx:
             if answer := find_replay(tx.session, project, request, pb.RestoreBackupResponse):
                 return answer
             row = backups.load(tx.session, request.name, lock=True)

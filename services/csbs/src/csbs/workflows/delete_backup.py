@@ -54,6 +54,7 @@ class DeleteBackup:
         row = tx.session.get(BackupRow, name)
         if row is not None:
             row.error = status_from_refusal(error, DOMAIN).SerializeToString()
+            row.image_ready = False
             backups.move(tx, row, BackupEvent.FAILED, self._now())
 
     def _remove(self, tx: Transaction, name: str) -> list[str]:

@@ -58,7 +58,7 @@ class Disks(grpc_pb.DiskServiceServicer):
             source = resolved.disks()[0]
         image_bytes = source.size_bytes if source else 0
         size = fitting_size(request.disk.size_bytes, image_bytes, display_name, "disk.size_bytes")
-        with self.database.write() as tx:
+        with self.database.write(takes_space=True) as tx:
             if answer := find_replay(tx.session, project, request, pb.CreateDiskResponse):
                 return answer
             now = self.now()

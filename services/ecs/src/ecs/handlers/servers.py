@@ -80,7 +80,7 @@ class Servers(grpc_pb.ServerServiceServicer):
             if answer := find_replay(session, project, request, pb.CreateServersResponse):
                 return answer
         plan = self._plan(project, request)
-        with self.database.write() as tx:
+        with self.database.write(takes_space=True) as tx:
             if answer := find_replay(tx.session, project, request, pb.CreateServersResponse):
                 return answer
             size = sum(disk.size_bytes for disk in plan)
@@ -237,7 +237,7 @@ class Servers(grpc_pb.ServerServiceServicer):
         resolved = self.images.resolve(change.image)
         check_kind(change.image, resolved.kind)
         source = resolved.system_disk()
-        with self.database.write() as tx:
+        with self.database.write(takes_space=True) as tx:
             if answer := find_replay(tx.session, project, request, answer_type):
                 return answer
             row = servers.load(tx.session, request.name, lock=True)

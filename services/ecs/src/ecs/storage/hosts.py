@@ -69,8 +69,9 @@ class Reporter:
 
 
 def candidates(database: Database, session: Session) -> list[Candidate]:
-    """All hosts that ever reported."""
-    query = text(f"SELECT name, free_bytes, seen > {database.now_sql()} - {_UNREACHABLE_SECONDS} FROM host")
+    """All hosts that ever reported. A report of the future was written while the clock was ahead."""
+    is_alive = f"abs(seen - {database.now_sql()}) < {_UNREACHABLE_SECONDS}"
+    query = text(f"SELECT name, free_bytes, {is_alive} FROM host")
     return [
         Candidate(name, free_bytes, bool(is_alive))
         for name, free_bytes, is_alive in session.connection().execute(query)

@@ -88,7 +88,7 @@ class Images(grpc_pb.ImageServiceServicer):
         enter_project(parse_name(server, "servers", "server").project)
         if request.server:
             self.backups.check_server(project, server)
-        with self.database.write() as tx:
+        with self.database.write(takes_space=True) as tx:
             if answer := find_replay(tx.session, project, request, pb.CreateImageResponse):
                 return answer
             row = images.new_row(

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from ims.domain.image import ImageState, check_disclaimer, check_texts, importable_kind
-from ims.domain.refusals import ImageBusy, TooManyUploads, UploadIncomplete
+from ims.domain.refusals import ImageBusy, NotEnoughSpace, TooManyUploads, UploadIncomplete
 from ims.domain.upload import new_bytes
 from ims.storage import images
 from ims.storage.chunks import storage_faults
 from ims.storage.space import Space
-from ims.storage.staging import StagedFile, Staging
+from ims.storage.staging import StagedFile, Staging, is_zeros
 from ims.storage.tables import ImageRow
 from recast.database import Database
-from recast.faults import RequestIdReused
+from recast.faults import RequestIdReused, StoreIoFailed
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as pb
 from recast.operations import Operations
@@ -94,8 +94,16 @@ class Upload:
         with self._lock:
             row, file = self._opened()
             new = new_bytes(file.size_bytes, self._header.size_bytes, chunk.offset, len(chunk.data))
-            with storage_faults(row.name, row.display_name):
-                file.append(memoryview(chunk.data)[new])
+            try:
+                data = memoryview(chunk.data)[new]
+                if not is_zeros(data):
+                    self._space.check_write(self._staging.folder, len(data))
+                with storage_faults(row.name, row.display_name):
+                    file.append(data)
+            except (NotEnoughSpace, StoreIoFailed):
+                # Bytes of an upload that does not fit would hold the space that others need.
+                file.drop()
+                raise
 
     def finish(self) -> pb.ImportImageResponse:
         """Makes the file durable and records the work that makes an image of it."""
@@ -135,7 +143,7 @@ class Upload:
         is_raw = header.disk_format == image_pb2.DISK_FORMAT_RAW
         kind = importable_kind(_kind_name(header.image.kind), is_raw)
         body = header.SerializeToString(deterministic=True)
-        with self._database.write() as tx:
+        with self._database.write(takes_space=True) as tx:
             if answer := find_replay(tx.session, project, header, pb.ImportImageResponse):
                 return answer.image.name, answer  # also when the image was deleted since
             if found := images.find_upload(tx.session, project, header.request_id):

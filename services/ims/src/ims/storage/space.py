@@ -6,6 +6,9 @@ from pathlib import Path
 from ims.domain.refusals import NotEnoughSpace
 from recast.diskimage import free_bytes
 
+# An upload leaves so much free that databases can lay their reserve.
+_LEAST_FREE_BYTES = 32 << 20
+
 
 class Space:
     """Refuses what would leave less than `reserve_bytes` free.
@@ -29,3 +32,9 @@ class Space:
             free = max(free_bytes(folders[device]) - self._reserve_bytes, 0)
             if size_bytes > free:
                 raise NotEnoughSpace(needed_bytes=size_bytes, free_bytes=free)
+
+    def check_write(self, folder: Path, size_bytes: int) -> None:
+        """NotEnoughSpace when writing the next bytes of an upload would fill the storage."""
+        free = max(free_bytes(folder) - min(self._reserve_bytes, _LEAST_FREE_BYTES), 0)
+        if size_bytes > free:
+            raise NotEnoughSpace(needed_bytes=size_bytes, free_bytes=free)

@@ -14,6 +14,11 @@ _PIECE_BYTES = 1 << 20
 _ZEROS = memoryview(bytes(_PIECE_BYTES))
 
 
+def is_zeros(data: bytes | memoryview) -> bool:
+    """Whether a piece of an upload takes no space: it becomes a hole."""
+    return data == _ZEROS[: len(data)]
+
+
 class StagedFile:
     """One file that is being uploaded."""
 
@@ -27,7 +32,7 @@ class StagedFile:
 
         Zeros become a hole: most of a raw disk is zeros, and need not reach the storage.
         """
-        if data == _ZEROS[: len(data)]:
+        if is_zeros(data):
             self.size_bytes += len(data)
             os.ftruncate(self._fd, self.size_bytes)
             return
@@ -35,6 +40,11 @@ class StagedFile:
             written = os.pwrite(self._fd, data, self.size_bytes)
             self.size_bytes += written
             data = memoryview(data)[written:]
+
+    def drop(self) -> None:
+        """Drops the bytes: the upload begins anew."""
+        os.ftruncate(self._fd, 0)
+        self.size_bytes = 0
 
     def make_durable(self) -> None:
         """fsync of the file: after this the row may say that the upload is complete."""
