@@ -14,6 +14,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_tools import protoc
 from protovalidate._gen.buf.validate import validate_pb
 
+from operations_comments import add_comments
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -61,6 +63,9 @@ def generate(out: Path) -> None:
     (out / "recast" / "contracts").mkdir(exist_ok=True)
     target = out / "recast" / "contracts" / "descriptor_set.binpb"
     run([*inputs, f"--descriptor_set_out={target}", "--include_imports", "--include_source_info", *ours])
+    described = descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes())
+    add_comments(described)
+    target.write_bytes(described.SerializeToString(deterministic=True))
     wheels.unlink()
 
 

@@ -9,13 +9,15 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from recast.client import Recast
 from recast.csbs.v1 import backup_pb2, backup_service_pb2
 from recast.ecs.v1 import disk_pb2, disk_service_pb2, server_pb2, server_service_pb2
-from recast.faults import Kind, RemoteRefusal
+from recast.faults import Kind, Refusal, RemoteRefusal
 from recast.ims.v1 import image_pb2, image_service_pb2
 from tests.harness import disks
+from tests.harness.expectations import NeverCame, until
 
 PROJECT = "projects/demo"
 MIB = 1 << 20
@@ -37,7 +39,10 @@ def seed(recast: Recast, folder: Path) -> None:
         disk=disk_pb2.Disk(display_name="loose", size_bytes=64 * MIB),
         request_id=f"{RUN}-loose",
     )
-    _unless_there(lambda: recast.wait(recast.disks.CreateDisk(loose).operation, "ecs"))
+    _unless_there(
+        lambda: recast.disks.GetDisk(disk_service_pb2.GetDiskRequest(name=f"{PROJECT}/disks/loose")).disk,
+        lambda: recast.wait(recast.disks.CreateDisk(loose).operation, "ecs"),
+    )
     _backup(recast, "nightly")
     _backup(recast, "spare")
     image = image_service_pb2.CreateImageRequest(
@@ -48,7 +53,14 @@ def seed(recast: Recast, folder: Path) -> None:
         disclaimer_accepted=True,
         request_id=f"{RUN}-web-image",
     )
-    _unless_there(lambda: recast.wait(recast.images.CreateImage(image).operation, "ims"))
+    _unless_there(
+        lambda: (
+            recast.images.GetImage(
+                image_service_pb2.GetImageRequest(name=f"{PROJECT}/images/web-image")
+            ).image
+        ),
+        lambda: recast.wait(recast.images.CreateImage(image).operation, "ims"),
+    )
 
 
 def import_image(recast: Recast, path: Path, image_id: str, kind: image_pb2.ImageKind.ValueType) -> None:
@@ -63,7 +75,14 @@ def import_image(recast: Recast, path: Path, image_id: str, kind: image_pb2.Imag
         disclaimer_accepted=True,
         request_id=f"{RUN}-{image_id}",
     )
-    _unless_there(lambda: recast.wait(recast.import_image(path, header).operation, "ims"))
+    _unless_there(
+        lambda: (
+            recast.images.GetImage(
+                image_service_pb2.GetImageRequest(name=f"{PROJECT}/images/{image_id}")
+            ).image
+        ),
+        lambda: recast.wait(recast.import_image(path, header).operation, "ims"),
+    )
 
 
 def _server(recast: Recast, server_id: str, *, leave_stopped: bool) -> None:
@@ -76,7 +95,14 @@ def _server(recast: Recast, server_id: str, *, leave_stopped: bool) -> None:
         leave_stopped=leave_stopped,
         request_id=f"{RUN}-{server_id}",
     )
-    _unless_there(lambda: recast.wait(recast.servers.CreateServers(request).operation, "ecs"))
+    _unless_there(
+        lambda: (
+            recast.servers.GetServer(
+                server_service_pb2.GetServerRequest(name=f"{PROJECT}/servers/{server_id}")
+            ).server
+        ),
+        lambda: recast.wait(recast.servers.CreateServers(request).operation, "ecs"),
+    )
 
 
 def _backup(recast: Recast, backup_id: str) -> None:
@@ -86,16 +112,41 @@ def _backup(recast: Recast, backup_id: str) -> None:
         backup=backup_pb2.Backup(server=f"{PROJECT}/servers/web", display_name=backup_id),
         request_id=f"{RUN}-{backup_id}",
     )
-    _unless_there(lambda: recast.wait(recast.backups.CreateBackup(request).operation, "csbs"))
+    _unless_there(
+        lambda: (
+            recast.backups.GetBackup(
+                backup_service_pb2.GetBackupRequest(name=f"{PROJECT}/backups/{backup_id}")
+            ).backup
+        ),
+        lambda: recast.wait(recast.backups.CreateBackup(request).operation, "csbs"),
+    )
 
 
-def _unless_there(make: Callable[[], object]) -> None:
-    """Makes something; if it is there already it stays as it is."""
+def _unless_there(read: Callable[[], Any], make: Callable[[], object]) -> None:
+    """Makes a resource. If it is there already, or another seed is making it, it stays, once it is made."""
     try:
-        make()
+        until(lambda: _made(make), "the end of another backup of the server", pause=0.2)
     except RemoteRefusal as refusal:
         if refusal.kind is not Kind.ALREADY_EXISTS:
             raise
+        until(lambda: _state(read()) != "CREATING", f"the end of what makes it ({refusal.text})", pause=0.2)
+
+
+def _made(make: Callable[[], object]) -> bool:
+    """Whether it was made: not while another seed backs the server up."""
+    try:
+        make()
+    except RemoteRefusal as refusal:
+        if refusal.reason != "SERVER_BEING_BACKED_UP":
+            raise
+        return False
+    return True
+
+
+def _state(resource: Any) -> str:
+    """The state of a resource, without the prefix of its enum."""
+    states = resource.DESCRIPTOR.fields_by_name["state"].enum_type
+    return str(states.values_by_number[resource.state].name).rpartition("_STATE_")[2]
 
 
 def main() -> str | None:
@@ -107,7 +158,9 @@ def main() -> str | None:
         ):
             recast.servers.ListServers(server_service_pb2.ListServersRequest(parent=PROJECT))
             seed(recast, Path(folder))
-    except RemoteRefusal as refusal:
+    except NeverCame as late:
+        return f"make seed: {late}; remove it, or start over"
+    except Refusal as refusal:
         hint = (
             "; start the services with `make up` in another terminal"
             if refusal.kind is Kind.UNAVAILABLE

@@ -184,6 +184,7 @@ def requests(tenant: Tenant) -> dict[str, Message]:
         images.UpdateImageRequest(image=image_pb2.Image(name=whole, description="new")),
         images.DeleteImageRequest(name=whole),
         images.GetProvisioningDefaultsRequest(name=whole),
+        images.GetDisclaimerRequest(parent=t.parent),
         provisioning.ResolveImageRequest(image=whole),
         provisioning.PinImageRequest(image=whole, pin_id="pin", holder=run),
         provisioning.UnpinImageRequest(image=whole, pin_id="pin"),

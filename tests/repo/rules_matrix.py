@@ -6,6 +6,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -104,9 +105,19 @@ def _numbers(node: ast.ClassDef | ast.FunctionDef) -> list[str]:
     ]
 
 
+class _Output(Console):
+    """A console whose reader may end first: `make rules | head` is no error."""
+
+    def on_broken_pipe(self) -> None:
+        """Ends the program with 0."""
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+        raise SystemExit(0)
+
+
 def main() -> None:
     """Prints the matrix, a block a rule."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _Output(highlight=False, soft_wrap=True)
     rules = read_rules().values()
     for rule in rules:
         colour = "green" if rule.state == "kept" else "dim"

@@ -232,6 +232,20 @@ def test_a_service_is_given_its_own_secrets_alone() -> None:
         assert name == "postgres" or others == set(), name
 
 
+@pytest.mark.fault("FAULT-N24")
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_busy_host_makes_no_service_unhealthy(service: str) -> None:
+    """A probe, a process of its own, may take half a minute, and six in a row must fail: three minutes."""
+    text = (ROOT / "services" / service / "Dockerfile").read_text()
+    [(timeout, retries)] = re.findall(
+        r"^HEALTHCHECK .*--timeout=(\d+)s .*--retries=(\d+)", text, re.MULTILINE
+    )
+    waits = sum(int(each) for each in re.findall(r"-(?:connect|rpc)-timeout=(\d+)s", text))
+    assert int(timeout) >= 30
+    assert int(timeout) * int(retries) >= 180
+    assert 20 <= waits < int(timeout)  # the probe ends by itself, with its reason
+
+
 @pytest.mark.parametrize(
     ("profile", "suffix", "hosts"), [("local", "", ["ecs"]), ("scale", "-replica", ["ecs-a", "ecs-b"])]
 )

@@ -1,9 +1,11 @@
 """The documents agree with the code."""
 
+import re
 import tomllib
 
 import pytest
 
+from ims.domain import disclaimer
 from recast.contracts.services import SERVICES
 from tests.repo.state_diagrams import ROOT, TABLES, drawn  # the diagrams are drawn by a program as well
 
@@ -47,3 +49,18 @@ def test_no_registry_and_no_path_of_a_machine_is_named() -> None:
         ROOT / "requirements.lock",
     ]
     assert [str(path) for path in texts for host in hosts if host in path.read_text()] == []
+
+
+@pytest.mark.fault("FAULT-W11")
+def test_the_disclaimer_that_is_shown_is_the_document() -> None:
+    """IMS shows DISCLAIMER.md, and the text names its version."""
+    assert (ROOT / "DISCLAIMER.md").read_text() == disclaimer.TEXT
+    assert f"\nVersion {disclaimer.VERSION}.\n" in disclaimer.TEXT
+
+
+@pytest.mark.fault("FAULT-W12")
+def test_the_readme_has_the_rules_that_are_pending() -> None:
+    """The README says which rules are not kept yet: those that RULES.md calls pending."""
+    section = (ROOT / "README.md").read_text().partition("## Not built yet\n")[2].partition("\n## ")[0]
+    pending = re.findall(r"^\| (R\d+) \| pending \|", (ROOT / "RULES.md").read_text(), re.MULTILINE)
+    assert sorted(re.findall(r"R\d+", section)) == pending

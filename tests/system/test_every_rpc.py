@@ -18,6 +18,7 @@ from tests.harness.rpcs import ACCESS, PRINCIPALS, RPCS, Rpc, client_of, header_
 # Of these nothing has to be there: they list, end what may have ended, or begin with nothing but a project.
 NEEDS_NOTHING = {
     "CheckImageEligibility",
+    "GetDisclaimer",
     "ListBackups",
     "ListImages",
     "ListServers",

@@ -262,6 +262,19 @@ def test_the_disclaimer_is_agreed_to_first(backed: Tenant) -> None:
         backed.get_image("silent")
 
 
+@pytest.mark.rule("R59")
+@pytest.mark.fault("FAULT-W11")
+def test_the_disclaimer_that_is_agreed_to_is_the_one_that_is_shown(backed: Tenant) -> None:
+    """The text is shown with its version; the agreement to another version is refused, that to it is not."""
+    shown = backed.recast.images.GetDisclaimer(ims_pb.GetDisclaimerRequest(parent=backed.parent))
+    assert shown.text.startswith("# The Image Disclaimer\n")
+    for version in ("0", f"{shown.version} ", "latest"):
+        with refused("DISCLAIMER_NOT_ACCEPTED", rule="R59", version=shown.version):
+            backed.start_image("silent", "made", disclaimer_version=version)
+    backed.create_backup("read", "made")
+    backed.start_image("read", "read", disclaimer_version=shown.version, validate_only=True)
+
+
 def test_an_id_that_is_taken_is_refused_and_the_backup_stays_free(backed: Tenant) -> None:
     """An image's id is used once; a refused request takes no lock."""
     with refused("IMAGE_ID_TAKEN", Kind.ALREADY_EXISTS, image=backed.image("sys")):

@@ -282,6 +282,8 @@ def test_nothing_is_imported_without_the_disclaimer(main: Tenant, noise: Path) -
     """An import without the agreement to the Image Disclaimer is refused."""
     with refused("DISCLAIMER_NOT_ACCEPTED", rule="R59"):
         Upload(main, noise, "unread", {"disclaimer_accepted": False}).send()
+    with refused("DISCLAIMER_NOT_ACCEPTED", rule="R59"):
+        Upload(main, noise, "unread", {"disclaimer_version": "0"}).send()
 
 
 def _backing(folder: Path) -> Path:

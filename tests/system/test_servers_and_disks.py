@@ -134,9 +134,10 @@ def test_an_os_is_changed_of_a_stopped_server_alone(main: Tenant) -> None:
 
 
 @pytest.mark.rule("R35")
+@pytest.mark.fault("FAULT-N21")
 def test_a_new_system_disk_is_as_large_as_the_larger_and_grows_on_request(main: Tenant) -> None:
     """A changed system disk has the larger of the old size and the image's, or more on request; never less
-    (V2, V7).
+    (V2, V7). Its id is the server's, and a part of the operation's.
     """
     system = pb.SystemDiskSpec(size_bytes=72 * MIB)
     main.create_server("grown", leave_stopped=True, system_disk=system)
@@ -147,6 +148,8 @@ def test_a_new_system_disk_is_as_large_as_the_larger_and_grows_on_request(main: 
         answer = main.recast.servers.ChangeServerOs(request)
         server = main.result(answer.operation, "ecs", server_pb2.Server)
         assert server.disks[0].size_bytes == wanted * MIB
+        changed_by = answer.operation.name.rpartition("/")[2]
+        assert server.disks[0].disk == main.disk(f"grown-system-{changed_by[:8]}")
         assert main.digests("grown") == [file_digest(main.sources / "sys.raw", wanted * MIB)]
         with refused("DISK_NOT_FOUND", Kind.NOT_FOUND):
             main.get_disk(before.rpartition("/")[2])

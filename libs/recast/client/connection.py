@@ -10,7 +10,7 @@ from typing import Any, Self
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
-from recast.client.settings import Settings
+from recast.client.settings import Settings, read_file
 from recast.client.tokens import token_source
 from recast.client.upload import OnBytes, import_image
 from recast.client.waiting import OnProgress, wait_for_end
@@ -68,7 +68,9 @@ class Recast:
     @classmethod
     def from_settings(cls, settings: Settings, token: str | Callable[[], str]) -> Self:
         """A client of the services that `settings` names."""
-        trusted = settings.ca_file and grpc.ssl_channel_credentials(settings.ca_file.read_bytes())
+        trusted = settings.ca_file and grpc.ssl_channel_credentials(
+            read_file("RECAST_CA_FILE", settings.ca_file)
+        )
         ends = settings.endpoints
         return cls(
             csbs=ends["csbs"], ims=ends["ims"], ecs=ends["ecs"], token=token, credentials=trusted or None

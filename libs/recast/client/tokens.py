@@ -21,6 +21,14 @@ class NoToken(Refusal):
     message = "no token for {caller}: none was given, and there is no key {key} to make one"
 
 
+class KeyUnreadable(Refusal):
+    """The key to make a token with cannot be read."""
+
+    kind = Kind.FAILED_PRECONDITION
+    reason = "KEY_UNREADABLE"
+    message = "the key {key} cannot be read: {problem}"
+
+
 class MintedToken:
     """Makes tokens for one caller; an argument of `connect`, which calls it before each call."""
 
@@ -62,7 +70,11 @@ def mint(
     key = settings.keys / f"{service or 'people'}.pem"
     if not key.exists():
         raise NoToken(caller=f"{caller.role} {caller.subject}", key=key)
-    return MintedToken(Signer.load(key), caller, lifetime_seconds=lifetime_seconds)
+    try:
+        signer = Signer.load(key)
+    except (OSError, ValueError) as problem:  # the text of the library names no file, and may be long
+        raise KeyUnreadable(key=key, problem=getattr(problem, "strerror", None) or "it is no key") from None
+    return MintedToken(signer, caller, lifetime_seconds=lifetime_seconds)
 
 
 def token_source(

@@ -36,13 +36,16 @@ class DiskHost:
         """Return the ids of all disks, sorted."""
         return sorted(path.name for path in self._disks.iterdir() if not path.name.startswith("."))
 
-    def create_disks(self, new_disks: Sequence[NewDisk]) -> None:
+    def create_disks(
+        self, new_disks: Sequence[NewDisk], built_count: Callable[[int], None] = lambda _: None
+    ) -> None:
         """Make many disks with one wait for the storage; existing ones are left as they are.
 
         Sizes are bytes. Durable on return. After a kill or failure each disk is whole or absent, and a
-        repeat makes the rest. Raises SizeRefused, BaseNotFound.
+        repeat makes the rest. `built_count` is called with the number of disks built so far; none of
+        them exists before the last. Raises SizeRefused, BaseNotFound.
         """
-        create_disks(self._disks, self._bases, new_disks, self._step)
+        create_disks(self._disks, self._bases, new_disks, self._step, built_count)
 
     def freeze_disks(self, disk_ids: Sequence[str], freeze_id: str) -> None:
         """Freeze several disks at one instant; see `freezing`."""

@@ -3,7 +3,7 @@
 import errno
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,13 @@ def new_folder(disks: Path, disk_id: str) -> Path:
     return disks / f".new-{checked_id(disk_id)}"
 
 
-def create_disks(disks: Path, bases: Bases, new_disks: Sequence[NewDisk], step: Step) -> None:
+def create_disks(
+    disks: Path,
+    bases: Bases,
+    new_disks: Sequence[NewDisk],
+    step: Step,
+    built_count: Callable[[int], None] = lambda _: None,
+) -> None:
     """Make those of the disks that do not exist; all are durable on return. See `DiskHost.create_disks`.
 
     Another worker may make the same disks: one that lost its lease while suspended continues when it resumes.
@@ -52,6 +58,7 @@ def create_disks(disks: Path, bases: Bases, new_disks: Sequence[NewDisk], step: 
                 _begin(folder)
                 mine.append(folder)
                 bases.write_overlay(folder / ACTIVE, new.size_bytes, new.base)
+                built_count(len(mine))
             step("create.built")
             _sync_content(disks, list(built.values()))
             step("create.durable")

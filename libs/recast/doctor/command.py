@@ -24,6 +24,9 @@ _UNLIMITED_WIDTH = 10_000
 def run(root: Path, *, deep: bool, at_rest: bool, as_json: bool, out: Console | None = None) -> int:
     """Examines the installation under a root, prints the report, and returns the exit code."""
     out = out or Console(width=None if sys.stdout.isatty() else _UNLIMITED_WIDTH)
+    if not as_json:
+        # Flushed before the examination, which may take long.
+        out.print(f"examining {root.absolute()}", style="dim", markup=False, highlight=False, soft_wrap=True)
     try:
         report = examine(Installation.local(root), deep=deep, at_rest=at_rest)
     except Unreadable as problem:
@@ -32,7 +35,7 @@ def run(root: Path, *, deep: bool, at_rest: bool, as_json: bool, out: Console | 
         )
         return UNREADABLE
     if as_json:
-        out.print(_json(report), markup=False, highlight=False, soft_wrap=True)
+        out.print(_json(root, report), markup=False, highlight=False, soft_wrap=True)
     else:
         _print(report, out)
     return PROBLEMS if report.problems else CLEAN
@@ -59,11 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(given.root, deep=given.deep, at_rest=given.at_rest, as_json=given.output == "json")
 
 
-def _json(report: Report) -> str:
+def _json(root: Path, report: Report) -> str:
     problems = [asdict(problem) | {"remedy": problem.remedy} for problem in report.problems]
     in_progress = [asdict(each) for each in report.in_progress]
     counts = asdict(report.counts)
-    return json.dumps({"problems": problems, "in_progress": in_progress, "counts": counts}, indent=2)
+    found = {"root": str(root.absolute()), "problems": problems, "in_progress": in_progress, "counts": counts}
+    return json.dumps(found, indent=2)
 
 
 def _print(report: Report, out: Console) -> None:
@@ -94,15 +98,24 @@ def _table(*headings: str) -> Table:
 
 
 def _summary(counts: Counts) -> str:
-    waiting = f"{counts.collectable_indexes} indexes and {counts.collectable_chunks} chunks await collection"
+    waiting = (
+        f"{_count(counts.collectable_indexes, 'index', 'indexes')} and "
+        f"{_count(counts.collectable_chunks, 'chunk')} await collection"
+    )
     if not counts.collectable_indexes and not counts.collectable_chunks:
         waiting = "nothing awaits collection"
     elif counts.collectable_bytes:
         waiting += f" ({_size(counts.collectable_bytes)})"
     return (
-        f"{counts.backups} backups, {counts.images} images, {counts.servers} servers, {counts.disks} disks; "
-        f"{counts.chunks} chunks of {_size(counts.stored_bytes)} stored, {waiting}"
+        f"{_count(counts.backups, 'backup')}, {_count(counts.images, 'image')}, "
+        f"{_count(counts.servers, 'server')}, {_count(counts.disks, 'disk')}; "
+        f"{_count(counts.chunks, 'chunk')} of {_size(counts.stored_bytes)} stored, {waiting}"
     )
+
+
+def _count(number: int, noun: str, plural: str = "") -> str:
+    """`1 disk`, `2 disks`."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def _size(number: int) -> str:

@@ -1,5 +1,6 @@
 """The report of an examination."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -146,8 +147,16 @@ class Problem:
 
     @property
     def remedy(self) -> str:
-        """The remedy."""
-        return REMEDIES[self.code]
+        """The remedy; the command that frees a hold is whole, because the problem names its parts."""
+        return REMEDIES[self.code].replace("`recast hold free`", f"`{self._hold_command()}`")
+
+    def _hold_command(self) -> str:
+        command = f"recast hold free {self.resource.rpartition('/')[2]}"
+        if image := re.search(r"/images/([a-z0-9-]+)", self.what):
+            command += f" --image {image[1]}"
+        if hold := re.search(r" by hold ([\w-]+)", self.what):
+            command += f" --hold-id {hold[1]}"
+        return command
 
 
 @dataclass(frozen=True)

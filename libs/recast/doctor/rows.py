@@ -166,6 +166,7 @@ class Hold:
 
     server: str
     image: str
+    hold_id: str
 
 
 @dataclass(frozen=True, slots=True)

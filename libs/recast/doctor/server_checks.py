@@ -60,7 +60,8 @@ def check_holds(seen: Snapshots, findings: Findings) -> None:
     """A server is held for an image that is being made."""
     for hold in seen.ecs.holds:
         work = seen.ims.work.on(hold.image)
-        what = f"it is held for {hold.image}" + ("" if work else ", which no work is making")
+        by = f" by hold {hold.hold_id}" if hold.hold_id else ""
+        what = f"it is held for {hold.image}{by}" + ("" if work else ", which no work is making")
         findings.add(Code.HOLD_WITHOUT_WORK, hold.server, what, work)
 
 

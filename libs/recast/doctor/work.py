@@ -56,7 +56,10 @@ def _resources(operation: Operation, results: dict[str, bytes]) -> Iterator[str]
         result = CreateServersResult.FromString(operation.request)
         yield from (outcome.server for outcome in result.outcomes)
     if operation.verb in _OS_CHANGES:
+        # The new disk has one of these names, by the length of the server's id and the version of ECS.
+        server = operation.target.rpartition("/")[2]
         yield f"projects/{operation.project}/disks/{operation.id}"
+        yield f"projects/{operation.project}/disks/{server}-system-{operation.id[:8]}"
     for step in _TAKING_STEPS:
         taken = json.loads(results.get(step, b"[]"))
         yield from [taken] if isinstance(taken, str) else taken

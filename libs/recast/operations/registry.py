@@ -160,10 +160,16 @@ def part_id(operation_id: str, position: int) -> str:
     return f"{operation_id}-{position:04d}"
 
 
+def _words(step: str) -> str:
+    """The name of a step for people: `thaw` for `thaw:begin`, which is recorded by itself."""
+    return step.partition(":")[0]
+
+
 def metadata_from_row(row: OperationRow) -> pb.OperationMetadata:
     """The state and the progress of the work. A part without an end of its own has the state of the work."""
     metadata = pb.OperationMetadata.FromString(row.progress or b"")
-    metadata.verb, metadata.target, metadata.step = row.verb, row.target, row.step
+    metadata.verb, metadata.target = row.verb, row.target
+    metadata.step = "" if row.ended else _words(row.step)
     metadata.state = pb.OperationState.Value(f"OPERATION_STATE_{row.state}")
     metadata.cancel_requested = row.cancel_requested
     metadata.retries, metadata.last_retry_reason = row.retries, row.last_retry_reason

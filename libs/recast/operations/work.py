@@ -214,7 +214,16 @@ class Work:
             total_bytes=total,
             disks=disks,
             parts=self._progress.parts,
+            parts_done=self._progress.parts_done,
         )
+        self._write_progress()
+
+    def count_parts(self, done: int) -> None:
+        """Reports how many parts of a batch are made, from inside a step. The number does not decrease.
+
+        It does not check for a cancel: the parts are made together, and undone together.
+        """
+        self._progress.parts_done = max(self._progress.parts_done, done)
         self._write_progress()
 
     def wait_for(self, what: str, progress: pb.OperationMetadata, seconds: float) -> None:
@@ -230,6 +239,7 @@ class Work:
             total_bytes=progress.total_bytes,
             disks=progress.disks,
             parts=self._progress.parts,
+            parts_done=self._progress.parts_done,
         )
         self._write_progress()
         self.pause(seconds)
@@ -243,6 +253,7 @@ class Work:
 
         Written with the progress. Parts of which this is not said end as the whole work does.
         """
+        self._progress.parts_done = len(self._progress.parts)
         for part in self._progress.parts:
             part.state = pb.OPERATION_STATE_SUCCEEDED
             if part.target in errors:
@@ -283,6 +294,7 @@ class Work:
         for part in self._progress.parts:
             if part.id in ended:
                 part.CopyFrom(ended[part.id])
+        self._progress.parts_done = sum(bool(part.state) for part in self._progress.parts)
 
     def pause(self, seconds: float) -> None:
         """Waits between two polls; ends early by an exception, like `check`."""

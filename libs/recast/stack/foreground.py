@@ -1,28 +1,27 @@
 """The stack in the foreground, for people: endpoints, warnings, Ctrl-C to stop."""
 
-import json
+import shlex
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from recast.client import SERVICES, Service, Settings
+from recast.client import SERVICES, Service
 from recast.contracts.services import PORTS
 from recast.rpc.shutdown import ShutdownSignal
 from recast.stack.local import LocalStack
+from recast.stack.log_lines import LOUD, entry_of
 from recast.stack.problems import StackProblem
+from recast.stack.supervisor import Supervisor
 
 _POLL_SECONDS = 0.3
 _COLOURS = dict(zip(SERVICES, cycle(("cyan", "magenta", "blue", "green", "yellow")), strict=False))
-_LOUD = ("warning", "error", "critical")
-# The token of the printed example: valid long enough to try it.
 
 
 def run(root: Path, first_port: int = PORTS[SERVICES[0]], console: Console | None = None) -> int:
-    """Runs the stack until SIGINT or SIGTERM; returns 0, or 1 when it could not run or a service ended.
+    """Runs the stack until SIGINT or SIGTERM; returns 0, or 1 when it could not run.
 
     `first_port` is the first service's port, and the others get the following ones; 0 takes free ports.
     """
@@ -32,25 +31,33 @@ def run(root: Path, first_port: int = PORTS[SERVICES[0]], console: Console | Non
     stack = LocalStack(root, ports=following if first_port else None)
     try:
         return _run(stack, root, console, shutdown)
+    except StackProblem as problem:
+        return _fail(console, str(problem))
+    except OSError as problem:  # of the root: a file, or a folder in which nothing can be written
+        return _fail(console, f"{root} cannot be used: {problem}; give another folder by --root")
     finally:
         shutdown.restore()
+
+
+def _fail(console: Console, text: str) -> int:
+    console.print(Text(text, style="red"), highlight=False)
+    return 1
 
 
 def _run(stack: LocalStack, root: Path, console: Console, shutdown: ShutdownSignal) -> int:
     console.print(f"starting {', '.join(SERVICES)} ...", style="dim")
     # Made before the start, so that warnings of the start are printed too.
     logs = [LogFollower(service, stack.log(service)) for service in SERVICES]
-    try:
-        with stack:
-            console.print(_welcome(stack, root), highlight=False)
-            while not shutdown.wait(_POLL_SECONDS):
-                for line in (line for log in logs for line in log.new_lines()):
-                    console.print(line, highlight=False)
-                stack.check()
-            console.print("stopping ...", style="dim")
-    except StackProblem as problem:
-        console.print(Text(str(problem), style="red"), highlight=False)
-        return 1
+    with stack:
+        console.print(_welcome(stack, root), highlight=False)
+        supervisor = Supervisor(
+            stack, root, lambda line, style: console.print(Text(line, style=style), highlight=False)
+        )
+        while not shutdown.wait(_POLL_SECONDS):
+            for line in (line for log in logs for line in log.new_lines()):
+                console.print(line, highlight=False)
+            supervisor.step()
+        console.print("stopping ...", style="dim")
     console.print(f"stopped; the data stays in {root}", style="dim")
     return 0
 
@@ -61,11 +68,8 @@ def _welcome(stack: LocalStack, root: Path) -> Text:
     for service in SERVICES:
         text.append(f"  {service:5}", style=_COLOURS[service])
         text.append(f"{ends[service]}   log {root}/logs/{service}.log\n", style="not bold default")
-    usual = Settings().endpoints
-    needed = {f"RECAST_{each.upper()}_ENDPOINT": ends[each] for each in SERVICES if ends[each] != usual[each]}
-    if root != Path(".recast"):
-        needed["RECAST_KEYS"] = f"{root}/keys"
-    setting = "".join(f"{name}={value} " for name, value in needed.items())
+    # The endpoints are beside the keys: one variable leads to both.
+    setting = "" if root == Path(".recast") else f"RECAST_KEYS={shlex.quote(str(root.absolute() / 'keys'))} "
     text.append("\nin another terminal:\n", style="not bold default")
     text.append(f"  {setting}recast server list\n", style="not bold default")
     text.append(
@@ -104,9 +108,9 @@ class LogFollower:
                 yield text
 
     def _text(self, line: str) -> Text | None:
-        entry = _entry(line)
+        entry = entry_of(line)
         level = entry.pop("level", "")
-        if entry and level not in _LOUD:
+        if entry and level not in LOUD:
             return None
         text = Text(f"{self._service:5}", style=_COLOURS[self._service])
         if not entry:
@@ -117,11 +121,3 @@ class LogFollower:
         trace = entry.pop("exception", None)
         text.append("".join(f" {key}={value}" for key, value in entry.items()), style="default not bold")
         return text.append(f"\n{trace}", style="default not bold") if trace else text
-
-
-def _entry(line: str) -> dict[str, Any]:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return {}
-    return entry if isinstance(entry, dict) else {}

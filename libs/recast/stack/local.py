@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from recast.client import SERVICES, Recast, Service, Settings
+from recast.client.local_stack import write_endpoints
 from recast.client.tokens import mint
 from recast.rpc.identity import create_keys
 from recast.stack.layout import Layout, environment_of, private
@@ -62,6 +63,7 @@ class LocalStack:
         try:
             self._hold_ports()
             create_keys(self._layout.keys)
+            write_endpoints(self._layout.keys, self._endpoints)
             for service in SERVICES:
                 self._run(service)
             for service in SERVICES:
@@ -117,12 +119,21 @@ class LocalStack:
         self._run(service)
         self._running[service].wait_until_serving(self._endpoints[service], self._start_seconds)
 
-    def check(self) -> None:
-        """Raises ServiceNotServing when a service has ended by itself."""
-        for service, process in self._running.items():
-            code = process.exit_code()
-            if code is not None:
-                raise ServiceNotServing(service, f"ended with code {code}", process.log, process.tail())
+    def exit_code(self, service: Service) -> int | None:
+        """The exit code of a service's process, negative for a signal; None while it runs."""
+        return self._running[service].exit_code()
+
+    def signal(self, service: Service, number: signal.Signals) -> None:
+        """Sends a signal to a service; none to one that has ended."""
+        self._running[service].signal(number)
+
+    def start_again(self, service: Service) -> None:
+        """Starts a service that ended, on its port, and does not wait until it is SERVING."""
+        self._run(service)
+
+    def is_serving(self, service: Service) -> bool:
+        """Whether a service is SERVING now."""
+        return self._running[service].is_serving(self._endpoints[service])
 
     def wait_for_end(self, service: Service, seconds: float = 20.0) -> None:
         """Returns when a service's process has ended by itself; ServiceNotServing when it has not."""

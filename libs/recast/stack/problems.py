@@ -28,5 +28,7 @@ class ServiceNotServing(StackProblem):
     """A service ended, or did not start in time; the text has the end of its log."""
 
     def __init__(self, service: str, what: str, log: Path, tail: str) -> None:
-        log_text = f"the end of {log}:\n{tail}" if tail else f"{log} is empty"
+        log_text = (
+            f"the warnings and errors in {log}:\n{tail}" if tail else f"{log} has no warning or error of it"
+        )
         super().__init__(f"{service} {what}; {log_text}")

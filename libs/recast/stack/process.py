@@ -6,11 +6,13 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from recast.stack.layout import private
+from recast.stack.log_lines import is_loud
 from recast.stack.problems import ServiceNotServing
 
 _TAIL_LINES, _TAIL_BYTES = 20, 16_384
@@ -78,23 +80,42 @@ class ServiceProcess:
             while clock() < end:
                 code = self.exit_code()
                 if code is not None:
-                    raise ServiceNotServing(self.service, f"ended with code {code}", self.log, self.tail())
-                try:
-                    # `wait_for_ready` waits for the port: no sleep is needed here.
-                    answer = health.Check(
-                        health_pb2.HealthCheckRequest(), timeout=_CHECK_SECONDS, wait_for_ready=True
-                    )
-                except grpc.RpcError:  # not up yet; the deadline or the child's end stops the loop
-                    continue
-                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                    raise ServiceNotServing(self.service, how_it_ended(code), self.log, self.tail())
+                # `wait_for_ready` waits for the port: no sleep is needed here.
+                if _is_serving(health, wait_for_ready=True):
                     return
                 self.wait(0.05)
         raise ServiceNotServing(self.service, f"did not serve within {seconds:g} s", self.log, self.tail())
 
+    def is_serving(self, endpoint: str) -> bool:
+        """Whether the service is SERVING now."""
+        with grpc.insecure_channel(endpoint, options=_QUICK) as channel:
+            return _is_serving(health_pb2_grpc.HealthStub(channel), wait_for_ready=False)
+
     def tail(self) -> str:
-        """The last lines that this process wrote."""
+        """The last warnings, errors and tracebacks that this process wrote."""
         with self.log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._begin, size - _TAIL_BYTES))
             lines = log.read().decode(errors="replace").splitlines()
-        return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
+        loud = [line for line in lines if is_loud(line)]
+        return "\n".join(f"  {line}" for line in loud[-_TAIL_LINES:])
+
+
+def how_it_ended(code: int) -> str:
+    """`ended by SIGKILL`, `ended with code 1`."""
+    if code >= 0:
+        return f"ended with code {code}"
+    known = {number.value: number.name for number in signal.Signals}
+    return f"ended by {known.get(-code, f'signal {-code}')}"
+
+
+def _is_serving(health: Any, *, wait_for_ready: bool) -> bool:
+    """Whether the answer is SERVING; no answer within half a second is none."""
+    try:
+        answer = health.Check(
+            health_pb2.HealthCheckRequest(), timeout=_CHECK_SECONDS, wait_for_ready=wait_for_ready
+        )
+    except grpc.RpcError:
+        return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -106,3 +106,46 @@ def test_the_parts_of_children_are_those_of_their_parent(bench: Any) -> None:
     bench.worker(bench.nothing).run_once()
     joins.run_once()
     assert ends(bench, batch) == [failed, ("SUCCEEDED", 0)]
+
+
+@pytest.mark.fault("FAULT-N16")
+def test_parts_are_counted_while_they_are_made(bench: Any, batch: str) -> None:
+    """A step counts the parts that it has made; the number does not decrease, also not with the progress."""
+    seen = []
+
+    def make(work: Work) -> None:
+        for done in (1, 0):
+            work.count_parts(done)
+            work.progress([pb.DiskProgress(disk="d", done_bytes=done, total_bytes=2)])
+            seen.append(work.last_progress().parts_done)
+
+    def run(work: Work) -> Message:
+        work.step("make", lambda: make(work))
+        work.end_parts({TARGETS[1]: status_pb2.Status(code=9)})
+        message: Message = bench.nothing(work)
+        return message
+
+    bench.worker(run).run_once()
+    assert (seen, bench.metadata(batch).parts_done) == ([1, 1], len(TARGETS))
+
+
+@pytest.mark.fault("FAULT-N13")
+@pytest.mark.parametrize(("step", "words"), [("thaw:begin", "thaw"), ("write a", "write a"), ("end", "end")])
+def test_a_step_is_in_words_and_ends_with_the_work(bench: Any, step: str, words: str) -> None:
+    """The step of running work has no inner name; work that has ended, well or not, has none."""
+    seen = []
+
+    def run(work: Work) -> Message:
+        work.step(step, lambda: seen.append(bench.metadata(work.id).step))
+        message: Message = bench.nothing(work)
+        return message
+
+    def fail(work: Work) -> Message:
+        work.step(step, lambda: None)
+        raise Conflict(resource="x")
+
+    for each in (run, fail):
+        operation = bench.record()
+        bench.worker(each).run_once()
+        assert bench.metadata(operation).step == ""
+    assert seen == [words]

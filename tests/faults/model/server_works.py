@@ -76,7 +76,8 @@ def change_os(world: World, request: Any, answer: Any, before: World) -> Work:
     image = world.recall(server.image if verb_of(request) == "ReinstallServerOs" else request.image)
     system = next(disk for disk in image.disks if disk.is_system)
     position, old = next((p, world.things[d]) for p, d in server.disks.items() if world.things[d].is_system)
-    name = f"{world.parent}/disks/{answer.operation.name.rpartition('/')[2]}"
+    operation = answer.operation.name.rpartition("/")[2]
+    name = f"{world.parent}/disks/{server.name.rpartition('/')[2]}-system-{operation[:8]}"
     size = max(old.size, system.size)
     world.put(Disk(name, "CREATING", True, size, False, system.content, image.name))
     world.edit(server.name, state="CHANGING_OS")

@@ -1,10 +1,12 @@
 """The output of answers: tables, JSON, names, pages."""
 
+import io
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -12,7 +14,9 @@ import grpc
 import pytest
 from google.longrunning import operations_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
 
+from recast.client.cli.progress import amount, work_bars
 from recast.csbs.v1.backup_pb2 import Backup, BackupDisk, BackupState
 from recast.csbs.v1.backup_service_pb2 import CreateBackupResponse, GetBackupResponse, ListBackupsResponse
 from recast.ecs.v1.disk_pb2 import Disk
@@ -195,22 +199,111 @@ def test_batch_with_a_failure(run: Any, services: Any, operation: Any) -> None:
     assert found.err.startswith("not made: projects/demo/servers/shop-0001: CONFLICT: ")
 
 
-def test_operations_of_all_services_are_one_list(run: Any, services: Any) -> None:
-    """Without --service the work of all three services is listed."""
-    work = OperationMetadata(
-        verb="CreateBackup", target="projects/demo/backups/b", state=OperationState.OPERATION_STATE_RUNNING
-    )
+def _listed(services: Any, works: Mapping[str, list[OperationMetadata]], tokens: Mapping[str, str]) -> None:
+    """Answers ListOperations of each service by its work, as ended operations where there is an end."""
 
     def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
         list(requests)
-        listed = operations_pb2.Operation(name="projects/demo/operations/o")
-        listed.metadata.Pack(work)
-        return operations_pb2.ListOperationsResponse(operations=[listed])
+        service = services.calls[-1].service
+        listed = []
+        for number, work in enumerate(works[service]):
+            one = operations_pb2.Operation(name=f"projects/demo/operations/{service}-{number}")
+            one.metadata.Pack(work)
+            if work.state == OperationState.OPERATION_STATE_FAILED:
+                one.error.CopyFrom(status_from_refusal(Conflict(resource="r"), "ecs.recast"))
+            listed.append(one)
+        return operations_pb2.ListOperationsResponse(
+            operations=listed, next_page_token=tokens.get(service, "")
+        )
 
     services.answers["Operations.ListOperations"] = answer
+
+
+def _work(verb: str, began: int, lasted: float | None = None, **fields: Any) -> OperationMetadata:
+    work = OperationMetadata(verb=verb, target="projects/demo/backups/b", **fields)
+    work.create_time.FromSeconds(1_800_000_000 + began)
+    if lasted is not None:
+        work.end_time.FromNanoseconds(int((1_800_000_000 + began + lasted) * 1e9))
+    return work
+
+
+@pytest.mark.fault("FAULT-N13")
+def test_operations_of_all_services_are_one_history(run: Any, services: Any) -> None:
+    """Without --service the work of all three is one list, newest first, with service, time and duration;
+    failed work has its reason, a batch its count.
+    """
+    succeeded, failed = OperationState.OPERATION_STATE_SUCCEEDED, OperationState.OPERATION_STATE_FAILED
+    batch = [OperationPart(id=str(n), target=f"projects/demo/servers/s-{n}") for n in range(60)]
+    works = {
+        "csbs": [
+            _work("CreateBackup", 30, 200, state=succeeded, progress_percent=100),
+            _work("DeleteBackup", 0, 0.25, state=failed),
+        ],
+        "ims": [_work("ImportImage", 20, 7500, state=succeeded, progress_percent=100)],
+        "ecs": [_work("CreateServers", 10, 12, parts=batch, parts_done=23, step="disks", state=succeeded)],
+    }
+    _listed(services, works, {})
     found = run("operation", "list")
     assert [call.service for call in services.calls] == ["csbs", "ims", "ecs"]
-    assert found.out.count("o   RUNNING  CreateBackup  backups/b  0 %\n") == 3
+    heading, *rows = [re.split(r"  +", line) for line in found.out.splitlines()]
+    assert heading == ["ID", "SERVICE", "STATE", "WORK", "ON", "CREATED", "DURATION", "DONE", "STEP"]
+    assert [row[:2] + row[6:] for row in rows] == [
+        ["csbs-0", "csbs", "3 min 20 s", "100 %"],
+        ["ims-0", "ims", "2 h 05 min", "100 %"],
+        ["ecs-0", "ecs", "12 s", "23 of 60", "disks"],
+        ["csbs-1", "csbs", "0.2 s", "0 %", "CONFLICT"],
+    ]
+    assert rows[0][5] == "2027-01-15 08:00:30Z"
+    assert found.err == ""
+
+
+@pytest.mark.fault("FAULT-N13")
+@pytest.mark.parametrize("output", ["table", "json", "name"])
+def test_pages_of_three_services_are_named(output: str, run: Any, services: Any) -> None:
+    """A service that has more is named with its own token; --limit counts over all three, newest first."""
+    works = {each: [_work("W", n)] for n, each in enumerate(("csbs", "ims", "ecs"))}
+    _listed(services, works, {"ims": "T"})
+    found = run("operation", "list", "-o", output)
+    assert found.err == "there are more of ims: --all, or --service ims --page-token T\n"
+    found = run("operation", "list", "--limit", "2", "-o", output)
+    assert re.findall(r"(?:csbs|ims|ecs)-0", found.out) == ["ecs-0", "ims-0"]
+    found = run("operation", "list", "--service", "ims", "-o", "json")
+    assert json.loads(found.out)["next_page_token"] == "T"
+
+
+@pytest.mark.fault("FAULT-N13")
+@pytest.mark.parametrize("option", ["--page-size 1", "--page-token T", "--order-by create_time"])
+def test_a_page_of_three_services_is_refused(option: str, run: Any, services: Any) -> None:
+    """What one service alone can do is refused before any is called, and the text names the way out."""
+    found = run("operation", "list", *option.split())
+    assert (found.code, services.calls) == (2, [])
+    assert (
+        "--service too; --limit counts over all three" in found.err or "newest are listed first" in found.err
+    )
+
+
+@pytest.mark.fault("FAULT-N16")
+@pytest.mark.parametrize(
+    ("work", "shown"),
+    [
+        ({"parts": 60, "parts_done": 0, "done_bytes": 256, "total_bytes": 256}, (0, 60, False)),
+        ({"parts": 60, "parts_done": 23, "done_bytes": 256, "total_bytes": 256}, (23, 60, False)),
+        ({"parts": 60, "parts_done": 0, "done_bytes": 100, "total_bytes": 256}, (100, 256, True)),
+        ({"parts": 60, "parts_done": 0}, (0, 60, False)),
+        ({"parts": 1, "done_bytes": 100, "total_bytes": 256}, (100, 256, True)),
+        ({"parts": 0, "progress_percent": 40}, (40, 100, False)),
+    ],
+)
+def test_a_batch_is_measured_in_its_parts(work: dict[str, int], shown: tuple[int, int, bool]) -> None:
+    """The bar of a batch is full when its servers are made, not when the bytes of its image are there."""
+    parts = [OperationPart(id=str(n)) for n in range(work.pop("parts"))]
+    metadata = OperationMetadata(parts=parts, **work)  # type: ignore[arg-type]
+    assert amount(metadata) == shown
+    printed = io.StringIO()
+    with work_bars(Console(file=printed, force_terminal=True, width=120)) as show:
+        assert show is not None
+        show(metadata)
+    assert (f"{shown[0]} of {shown[1]}" in printed.getvalue()) == (len(parts) > 1 and not shown[2])
 
 
 @pytest.mark.parametrize(("verb", "method"), [("get", "GetOperation"), ("wait", "WaitOperation")])

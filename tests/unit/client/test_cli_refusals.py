@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +15,10 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import descriptor_pb2
+from google.rpc import status_pb2
 
-from recast.client.cli.failure import HINTS
+from recast.client.cli.failure import HINTS, hint
+from recast.client.local_stack import write_endpoints
 from recast.contracts import descriptor_set
 from recast.faults import (
     EtagMismatch,
@@ -28,6 +32,7 @@ from recast.faults import (
     Unavailable,
     Violation,
 )
+from recast.rpc.status import refusal_from_status
 
 HAS_IMAGE = RemoteRefusal(
     Kind.FAILED_PRECONDITION,
@@ -175,7 +180,18 @@ def test_hints_are_for_reasons_that_exist() -> None:
         if enum.name == "ErrorReason"
         for value in enum.value
     }
-    assert set(HINTS) - reasons == {"ARGUMENT_INVALID", "NO_TOKEN", "WAIT_TIMED_OUT"}
+    assert set(HINTS) - reasons == {
+        "ARGUMENT_INVALID",
+        "ENDPOINTS_INVALID",
+        "FILE_UNREADABLE",
+        "KEY_UNREADABLE",
+        "NOT_RESTARTED",
+        "NO_STACK",
+        "NO_TOKEN",
+        "OTHER_INSTALLATION",
+        "USAGE_INVALID",
+        "WAIT_TIMED_OUT",
+    }
 
 
 def test_hint_without_facts(run: Any, services: Any) -> None:
@@ -220,3 +236,137 @@ def test_ctrl_c_while_waiting(services: Any, operation: Any) -> None:
     assert "the work goes on" in err
     assert "recast operation wait op-1 --service ims --project shop\n" in err
     assert "recast operation cancel op-1 --service ims --project shop\n" in err
+
+
+@pytest.mark.fault("FAULT-N18")
+@pytest.mark.parametrize(
+    "arguments", ["disk create --size big", "backup get a/b/c", "image update i", "call Nonsense"]
+)
+@pytest.mark.parametrize("output", [[], ["-o", "json"]], ids=["table", "json"])
+def test_a_mistake_that_left_nothing_has_no_request_id(arguments: str, output: list[str], run: Any) -> None:
+    """A refusal of the command itself has no request id: no service's log has it."""
+    found = run(*arguments.split(), *output)
+    assert found.code == 2
+    assert not re.search("request.id", found.err)
+
+
+@pytest.mark.fault("FAULT-N08")
+def test_the_endpoints_are_found_beside_the_keys(run: Any, services: Any, tmp_path: Path) -> None:
+    """The command finds the services of the stack whose keys it has; a variable takes precedence."""
+    shutil.copytree(services.settings.keys, tmp_path / "keys")
+    write_endpoints(tmp_path / "keys", services.settings.endpoints)
+    unset = dict.fromkeys(("RECAST_CSBS_ENDPOINT", "RECAST_IMS_ENDPOINT", "RECAST_ECS_ENDPOINT"), "")
+    beside = unset | {"RECAST_KEYS": str(tmp_path / "keys")}
+    assert run("backup", "list", environment=beside).code == 0
+    assert services.calls[-1].service == "csbs"
+    given = beside | {"RECAST_CSBS_ENDPOINT": "127.0.0.1:1"}
+    assert run("backup", "list", environment=given).code == 5
+    assert run("image", "list", environment=given).code == 0
+
+
+@pytest.mark.fault("FAULT-N08")
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"csbs": "h:1"}', '{"csbs": 1, "ims": 2, "ecs": 3}'])
+@pytest.mark.parametrize("arguments", ["backup list", "status", "token", "doctor", "stack restart csbs"])
+def test_damaged_endpoints_are_named(arguments: str, content: str, run: Any, tmp_path: Path) -> None:
+    """A file of endpoints that is not whole is named, with the way out; no command prints a traceback."""
+    (tmp_path / "endpoints.json").write_text(content)
+    unset = dict.fromkeys(("RECAST_CSBS_ENDPOINT", "RECAST_IMS_ENDPOINT", "RECAST_ECS_ENDPOINT"), "")
+    found = run(*arguments.split(), environment=unset | {"RECAST_KEYS": str(tmp_path)})
+    assert found.code == (2 if arguments == "doctor" else 4)
+    assert f"{tmp_path}/endpoints.json cannot be read" in found.err
+
+
+@pytest.mark.fault("FAULT-N20")
+@pytest.mark.parametrize("variable", ["RECAST_TOKEN_FILE", "RECAST_CA_FILE"])
+@pytest.mark.parametrize("path", ["missing", "."], ids=["missing", "a folder"])
+def test_a_variable_with_an_unreadable_file_is_named(
+    variable: str, path: str, run: Any, tmp_path: Path
+) -> None:
+    """A file that a variable names and nobody can read is a refusal with both names."""
+    found = run("backup", "list", environment={variable: str(tmp_path / path)})
+    assert found.code == 4
+    assert f"{variable} names {tmp_path / path}, which cannot be read: " in found.err
+
+
+@pytest.mark.fault("FAULT-N05")
+@pytest.mark.parametrize("output", [[], ["-o", "json"]], ids=["table", "json"])
+def test_the_doctor_refuses_another_installation(
+    output: list[str], run: Any, services: Any, tmp_path: Path
+) -> None:
+    """Without --root the doctor examines the root of the commands' keys, and refuses when the commands reach
+    other services than those of that root.
+    """
+    write_endpoints(tmp_path, services.settings.endpoints)
+    found = run("doctor", *output, environment={"RECAST_KEYS": str(tmp_path)})
+    assert (found.code, "is not the root of a stack" in found.err) == (2, True)
+    other = {"RECAST_KEYS": str(tmp_path), "RECAST_ECS_ENDPOINT": "127.0.0.1:7133"}
+    found = run("doctor", *output, environment=other)
+    assert (found.code, "OTHER_INSTALLATION" in found.err, found.out) == (2, True, "")
+    found = run("doctor", "--root", str(tmp_path / "given"), *output, environment=other)
+    assert (found.code, "given is not the root of a stack" in found.err) == (2, True)
+
+
+@pytest.mark.fault("FAULT-N07")
+def test_a_restart_needs_a_stack(run: Any, tmp_path: Path) -> None:
+    """`recast stack restart` without a running stack names the folder, and leaves no request in it."""
+    found = run("stack", "restart", "csbs", "--root", str(tmp_path))
+    assert (found.code, list(tmp_path.iterdir())) == (5, [])
+    assert f"no stack runs on {tmp_path}" in found.err
+
+
+@pytest.mark.fault("FAULT-N18")
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("RUNNING", "recast server stop web --wait"),
+        ("STOPPED", "recast server start web --wait"),
+        ("ERROR", "recast server get web has the reason; recast server delete web removes it"),
+        ("CHANGING_OS", "wait for the work on it: recast operation list --service ecs"),
+    ],
+)
+def test_the_hint_is_the_command_that_changes_the_state(
+    state: str, expected: str, run: Any, services: Any
+) -> None:
+    """What a server's state forbids has the command that ends that state."""
+    facts = {"server": "projects/demo/servers/web", "state": state}
+    services.answers["ServerService.ChangeServerOs"] = RemoteRefusal(
+        Kind.FAILED_PRECONDITION, "SERVER_STATE_FORBIDS", "server web is so", metadata=facts
+    )
+    found = run("server", "change-os", "web", "--image", "i")
+    assert f"\n  next: {expected}\n" in found.err
+
+
+@pytest.mark.fault("FAULT-N18")
+def test_a_wrong_endpoint_is_named(services: Any) -> None:
+    """A method that another service's endpoint does not have points to the endpoints."""
+    refused = refusal_from_status(status_pb2.Status(code=12, message="Method not found!"))
+    assert hint(refused).startswith("another service answers there: compare RECAST_*_ENDPOINT")
+
+
+@pytest.mark.fault("FAULT-N20")
+@pytest.mark.parametrize("content", ["garbage", "", "-----BEGIN PRIVATE KEY-----\nAAAA\n"])
+@pytest.mark.parametrize("arguments", ["backup list", "token"])
+def test_a_damaged_key_is_named(arguments: str, content: str, run: Any, tmp_path: Path) -> None:
+    """A key that is none is a refusal with its path."""
+    (tmp_path / "people.pem").write_text(content)
+    found = run(*arguments.split(), environment={"RECAST_KEYS": str(tmp_path)})
+    assert (found.code, f"{tmp_path}/people.pem cannot be read: it is no key" in found.err) == (4, True)
+
+
+@pytest.mark.fault("FAULT-N20")
+@pytest.mark.parametrize("text", ["Ü", "a\nb", "a\x7f"])
+def test_what_is_no_metadata_is_named(text: str, run: Any, services: Any) -> None:
+    """A token or a request id that no call can carry is refused by its name, and nothing is called."""
+    found = run("backup", "list", environment={"RECAST_TOKEN": text})
+    assert (found.code, "RECAST_TOKEN must be printable ASCII" in found.err) == (2, True)
+    found = run("backup", "list", "--request-id", text)
+    assert (found.code, "--request-id must be printable ASCII" in found.err) == (2, True)
+    assert services.calls == []
+
+
+@pytest.mark.fault("FAULT-N20")
+def test_a_file_that_cannot_be_read_to_its_end_is_named(run: Any, services: Any) -> None:
+    """An error of reading a file is the file's, not that of the answer."""
+    found = run("image", "import", "/proc/self/mem", "x", "--kind", "iso", "--format", "raw")
+    assert (found.code, services.calls) == (2, [])
+    assert "/proc/self/mem cannot be read: Input/output error" in found.err

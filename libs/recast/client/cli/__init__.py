@@ -13,6 +13,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from recast.client.cli.groups import Command, CommandLine
 from recast.client.cli.help_text import reflowed
 
 __all__ = ["build", "main"]
@@ -34,6 +35,7 @@ ENTRIES: Mapping[str, _Entry] = {
     "disk": _Entry("disks", "Disks, apart from the servers they are attached to (ECS).", _RESOURCES),
     "operation": _Entry("operations", "Long-running work: show, wait, cancel.", _WORK),
     "status": _Entry("status", "Show the health of the three services.", _WORK),
+    "stack": _Entry("stack", "Restart a service of the stack that `make up` runs.", _WORK),
     "doctor": _Entry("doctor", "Check the installation on this machine.", _WORK),
     "call": _Entry("call", "Call any method of the contracts by name, JSON in and out.", _WORK),
     "token": _Entry("token", "Print a token, for grpcurl and other programs.", _WORK),
@@ -56,9 +58,10 @@ Bare ids stand for names in the project: `nightly` for `projects/demo/backups/ni
 unavailable, 1 else.
 """
 _EPILOG = """
-Environment: RECAST_PROJECT (demo), RECAST_CSBS_ENDPOINT (127.0.0.1:7101), RECAST_IMS_ENDPOINT
-(127.0.0.1:7102), RECAST_ECS_ENDPOINT (127.0.0.1:7103), RECAST_CA_FILE; RECAST_TOKEN or RECAST_TOKEN_FILE,
-else a token is made with the keys in RECAST_KEYS (.recast/keys).
+Environment: RECAST_PROJECT (demo); RECAST_KEYS (.recast/keys), a folder with the keys and the endpoints of a
+stack; RECAST_CSBS_ENDPOINT, RECAST_IMS_ENDPOINT and RECAST_ECS_ENDPOINT, else the endpoints beside the keys,
+else 127.0.0.1:7101 to 7103; RECAST_CA_FILE; RECAST_TOKEN or RECAST_TOKEN_FILE, else a token is made with the
+keys.
 """
 
 
@@ -66,6 +69,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     """The command line, complete for the groups that `arguments` names."""
     app = typer.Typer(
         name="recast",
+        cls=CommandLine,
         help=reflowed(_HELP),
         epilog=reflowed(_EPILOG),
         no_args_is_help=True,
@@ -76,7 +80,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         if name in arguments:
             import_module(f"{__name__}.{entry.module}").register(app, name, entry.help, entry.panel)
         else:
-            app.command(name, help=entry.help, rich_help_panel=entry.panel)(_not_loaded)
+            app.command(name, help=entry.help, rich_help_panel=entry.panel, cls=Command)(_not_loaded)
     app.callback()(_before_all)
     return app
 

@@ -6,8 +6,10 @@ import typer
 
 from recast.client.cli.arguments import pair, update_mask
 from recast.client.cli.command import command, group
+from recast.client.cli.deletions import Deletion, Selection, delete_all
 from recast.client.cli.options import (
     BackupId,
+    BackupsToDelete,
     Change,
     CheckedBackupIds,
     CheckedServerIds,
@@ -27,6 +29,7 @@ from recast.csbs.v1.backup_pb2 import Backup
 from recast.csbs.v1.backup_service_pb2 import (
     CreateBackupRequest,
     DeleteBackupRequest,
+    DeleteBackupResponse,
     GetBackupRequest,
     ListBackupsRequest,
     RestoreBackupRequest,
@@ -144,19 +147,36 @@ def update(
 
 
 @command(app, "delete")
-def delete(session: Session, backup: BackupId, work: Work, etag: Etag = "") -> None:
-    """Delete a backup. Refused while an image stands on it (R15).
+def delete(
+    session: Session,
+    *,
+    work: Work,
+    selection: Selection,
+    backups: BackupsToDelete = None,
+    etag: Etag = "",
+) -> None:
+    """Delete backups. A backup is refused while an image stands on it (R15).
 
     \b
     recast backup delete nightly --wait
+    recast backup delete monday tuesday
+    recast backup delete --filter 'create_time < "2026-01-01T00:00:00Z"' --validate-only
     """
-    request = DeleteBackupRequest(
-        name=session.name(backup, "backups"),
-        etag=etag,
-        request_id=session.request_id,
-        validate_only=work.validate_only,
+
+    def call(name: str, request_id: str) -> DeleteBackupResponse:
+        request = DeleteBackupRequest(
+            name=name, etag=etag, request_id=request_id, validate_only=work.validate_only
+        )
+        return session.recast.backups.DeleteBackup(request)
+
+    deletion = Deletion(
+        "backups",
+        "csbs",
+        session.recast.backups.ListBackups,
+        lambda: ListBackupsRequest(parent=session.parent),
+        call,
     )
-    session.begun(session.recast.backups.DeleteBackup(request), "csbs", work)
+    delete_all(session, deletion, backups or (), selection.filter, work, etag)
 
 
 @command(app, "restore")

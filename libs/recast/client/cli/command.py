@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_type_hints
 import typer
 
 from recast.client.cli.failure import report
+from recast.client.cli.groups import Command, Group
 from recast.client.cli.help_text import reflowed
 from recast.client.cli.options import Common
 from recast.client.cli.session import Session
@@ -59,7 +60,9 @@ def command(
         run.__name__ = function.__name__
         run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # read by Typer
         run.__annotations__ = {each.name: each.annotation for each in options}
-        app.command(name, help=reflowed(f"{help or ''}\n\n{function.__doc__}"), rich_help_panel=panel)(run)
+        app.command(
+            name, help=reflowed(f"{help or ''}\n\n{function.__doc__}"), rich_help_panel=panel, cls=Command
+        )(run)
         return function
 
     return register
@@ -67,7 +70,7 @@ def command(
 
 def group(app: typer.Typer, parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
     """Adds the commands of `app` to `parent` as the group `name`."""
-    parent.add_typer(app, name=name, help=help_line, rich_help_panel=panel, no_args_is_help=True)
+    parent.add_typer(app, name=name, cls=Group, help=help_line, rich_help_panel=panel, no_args_is_help=True)
 
 
 def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:

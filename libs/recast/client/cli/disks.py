@@ -6,8 +6,10 @@ import typer
 
 from recast.client.cli.arguments import size_bytes
 from recast.client.cli.command import command, group
+from recast.client.cli.deletions import Deletion, Selection, delete_all
 from recast.client.cli.options import (
     DiskId,
+    DisksToDelete,
     DisplayName,
     Etag,
     NewId,
@@ -23,6 +25,7 @@ from recast.ecs.v1.disk_service_pb2 import (
     AttachDiskRequest,
     CreateDiskRequest,
     DeleteDiskRequest,
+    DeleteDiskResponse,
     DetachDiskRequest,
     GetDiskConnectionRequest,
     GetDiskRequest,
@@ -30,6 +33,9 @@ from recast.ecs.v1.disk_service_pb2 import (
 )
 
 app = typer.Typer()
+
+# An attached disk is IN_USE.
+_UNATTACHED = 'role = "DATA" AND state = "AVAILABLE"'
 
 
 def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
@@ -88,15 +94,42 @@ def list_(session: Session, paging: Paging) -> None:
 
 
 @command(app, "delete")
-def delete(session: Session, disk: DiskId, work: Work, etag: Etag = "") -> None:
-    """Delete a disk that is attached to no server. Backups of it stay."""
-    request = DeleteDiskRequest(
-        name=session.name(disk, "disks"),
-        etag=etag,
-        request_id=session.request_id,
-        validate_only=work.validate_only,
+def delete(
+    session: Session,
+    *,
+    work: Work,
+    selection: Selection,
+    disks: DisksToDelete = None,
+    unattached: Annotated[
+        bool, typer.Option("--unattached", help="Delete all data disks that are attached to no server.")
+    ] = False,
+    etag: Etag = "",
+) -> None:
+    """Delete disks that are attached to no server. Backups of them stay.
+
+    \b
+    recast disk delete scratch copy --wait
+    recast disk delete --unattached --validate-only
+    recast disk delete --unattached --filter 'display_name = "shop*"'
+    """
+
+    def call(name: str, request_id: str) -> DeleteDiskResponse:
+        request = DeleteDiskRequest(
+            name=name, etag=etag, request_id=request_id, validate_only=work.validate_only
+        )
+        return session.recast.disks.DeleteDisk(request)
+
+    deletion = Deletion(
+        "disks",
+        "ecs",
+        session.recast.disks.ListDisks,
+        lambda: ListDisksRequest(parent=session.parent),
+        call,
     )
-    session.begun(session.recast.disks.DeleteDisk(request), "ecs", work)
+    conditions = [_UNATTACHED] if unattached else []
+    if selection.filter:
+        conditions.append(selection.filter)
+    delete_all(session, deletion, disks or (), " AND ".join(conditions), work, etag)
 
 
 @command(app, "attach")

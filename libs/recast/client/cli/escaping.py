@@ -4,7 +4,10 @@ A display name, a refusal or a log line can hold bytes of another tenant. Printe
 sequence moves the cursor, and a bidirectional override shows other characters than are there.
 """
 
+import json
 import re
+import sys
+from typing import Any
 
 # U+0000 to U+001F, U+007F to U+009F (Cc); marks, separators, embeddings, overrides and isolates of UAX 9.
 _CONTROLS, _OTHERS = r"\x00-\x1f", r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
@@ -20,6 +23,12 @@ def escaped(text: str) -> str:
 def escaped_json(text: str) -> str:
     """JSON text of the same value; `json` itself escapes U+0000 to U+001F."""
     return _UNSAFE_IN_JSON.sub(_escape, text)
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON for people: letters are written as they are where stdout and stderr can encode them."""
+    is_unicode = all("utf" in (stream.encoding or "").lower() for stream in (sys.stdout, sys.stderr))
+    return escaped_json(json.dumps(value, indent=2, ensure_ascii=not is_unicode))
 
 
 def _escape(found: re.Match[str]) -> str:

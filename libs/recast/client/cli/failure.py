@@ -1,13 +1,15 @@
 """Renders a refusal: the block on stderr, the JSON, the exit code, and the next command."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
-from recast.client.cli.escaping import escaped, escaped_json
-from recast.faults import Kind, Refusal
+from recast.client.cli.escaping import escaped, json_text
+from recast.faults import Kind, Refusal, RemoteRefusal
 
 _EXIT_CODES = {
     Kind.INVALID_ARGUMENT: 2,
@@ -24,7 +26,14 @@ _EXIT_CODES = {
 # resource of that collection; without either it is `IMAGE`.
 HINTS: Mapping[str, str] = {
     "ARGUMENT_INVALID": "see --help",
+    "USAGE_INVALID": "see --help",
     "NO_TOKEN": "`make up` makes the keys; or set RECAST_KEYS or RECAST_TOKEN",
+    "ENDPOINTS_INVALID": "or set RECAST_CSBS_ENDPOINT, RECAST_IMS_ENDPOINT and RECAST_ECS_ENDPOINT",
+    "FILE_UNREADABLE": "correct the variable, or unset it",
+    "OTHER_INSTALLATION": "recast doctor --root FOLDER examines a folder all the same; containers have none",
+    "NO_STACK": "start it with `make up`, or give its folder by --root",
+    "NOT_RESTARTED": "the terminal of `make up` has the reason",
+    "KEY_UNREADABLE": "use the keys of this installation: RECAST_KEYS",
     "WAIT_TIMED_OUT": "recast operation wait {operation}",
     # Any service.
     "REQUEST_INVALID": "correct the fields named above; see --help",
@@ -37,7 +46,7 @@ HINTS: Mapping[str, str] = {
     "OPERATION_NOT_FOUND": "recast operation list",
     "OPERATION_RUNNING": "recast operation wait {operation}, or recast operation cancel {operation}",
     "TOO_MANY_WAITS": "try again in a moment",
-    "UNAVAILABLE": "`recast status` shows which is down; `make up` starts all three",
+    "UNAVAILABLE": "`recast status` shows which is down; `make up` or `docker compose up` starts them",
     "INTERNAL": "a bug: look for the request id in the service's log",
     "CONFLICT": "try again",
     # CSBS.
@@ -51,7 +60,7 @@ HINTS: Mapping[str, str] = {
     "BACKUP_HAS_IMAGE": "recast image delete {image} (--delete-backup takes the backup with it)",
     "BACKUP_BUSY": "wait for the work on it: recast operation list --service csbs",
     "SERVER_BEING_BACKED_UP": "wait for that backup: recast operation list --service csbs",
-    "SERVER_STATE_FORBIDS_BACKUP": "recast server get {server}: a backup needs RUNNING or STOPPED",
+    "SERVER_STATE_FORBIDS_BACKUP": "wait until it is RUNNING or STOPPED: recast operation list --service ecs",
     "SERVER_DISKS_CHANGED": "recast backup create --server {server}",
     "BACKUP_ID_TAKEN": "choose another id, or give none",
     "RESTORE_TARGET_INVALID": "say where each disk goes: --map system=DISK --map data-1=DISK",
@@ -60,7 +69,7 @@ HINTS: Mapping[str, str] = {
     "IMAGE_NOT_NORMAL": "recast image get {image}: wait until it is NORMAL",
     "IMAGE_SOURCE_INVALID": "give exactly one of --backup and --server",
     "IMAGE_NAME_INVALID": "set a name for people with --name",
-    "DISCLAIMER_NOT_ACCEPTED": "read the Image Disclaimer, and say so with --accept-disclaimer",
+    "DISCLAIMER_NOT_ACCEPTED": "recast image disclaimer shows it; agree by --accept-disclaimer",
     "IMAGE_CONTENT_MISMATCH": "import the file with the --kind that its content has",
     "SOURCE_NOT_CONFIGURED": "prepare the server as listed above, back it up again, make the image of that",
     "IMAGE_IN_USE": "wait for the servers that are made from it: recast operation list --service ecs",
@@ -73,7 +82,7 @@ HINTS: Mapping[str, str] = {
     # ECS.
     "SERVER_NOT_FOUND": "recast server list",
     "DISK_NOT_FOUND": "recast disk list",
-    "SERVER_STATE_FORBIDS": "recast server get {server}: what it needs is in the message",
+    "SERVER_STATE_FORBIDS": "wait for the work on it: recast operation list --service ecs",
     "SERVER_FROZEN": "wait for its backup: recast operation list --service csbs",
     "SERVER_IN_IMAGE_CREATION": "wait for the image: recast operation list --service ims",
     "SIZE_BELOW_IMAGE": "recast image defaults {image} shows the least sizes",
@@ -83,6 +92,14 @@ HINTS: Mapping[str, str] = {
     "DISK_IN_USE": "recast disk detach {disk} --server {server}",
     "SERVER_ID_TAKEN": "choose another id, or give none",
     "DISK_ID_TAKEN": "choose another id, or give none",
+}
+
+
+# A server in these states refuses what needs the other one; in every other state it is being changed.
+_STATE_HINTS: Mapping[str, str] = {
+    "RUNNING": "recast server stop {server} --wait",
+    "STOPPED": "recast server start {server} --wait",
+    "ERROR": "recast server get {server} has the reason; recast server delete {server} removes it",
 }
 
 
@@ -100,15 +117,26 @@ class _Facts(dict[str, str]):
 
 def hint(refusal: Refusal) -> str:
     """The next command; empty when there is none."""
+    pattern = HINTS.get(refusal.reason, "")
+    if refusal.reason == "SERVER_STATE_FORBIDS":
+        pattern = _STATE_HINTS.get(refusal.facts.get("state", ""), pattern)
+    # Only a service that does not have the method answers so, or a program that is no service of ours.
+    if refusal.reason == "UNIMPLEMENTED":
+        pattern = "another service answers there: compare RECAST_*_ENDPOINT with `recast status`"
     resources = [each.resource for each in refusal.violations] + list(refusal.facts.values())
     split = [each.split("/") for each in resources]
     named = [parts for parts in split if len(parts) == 4 and parts[0] == "projects"]
     facts = _Facts({parts[2].removesuffix("s"): parts[3] for parts in reversed(named)})
-    return HINTS.get(refusal.reason, "").format_map(facts)
+    return pattern.format_map(facts)
 
 
 def as_json(refusal: Refusal, request_id: str) -> str:
     """The refusal as one JSON object."""
+    return json_text({"error": as_fields(refusal, request_id)})
+
+
+def as_fields(refusal: Refusal, request_id: str) -> dict[str, Any]:
+    """The fields of a refusal, without the empty ones."""
     error = {
         "code": refusal.kind.name,
         "reason": refusal.reason,
@@ -120,11 +148,10 @@ def as_json(refusal: Refusal, request_id: str) -> str:
         "fields": [vars(each) for each in refusal.fields],
         "retry_seconds": refusal.retry_seconds,
         "hint": hint(refusal),
-        "request_id": request_id,
+        "request_id": request_id if isinstance(refusal, RemoteRefusal) else "",
         "exit_code": exit_code(refusal),
     }
-    filled = {key: value for key, value in error.items() if value not in ("", None, [], {})}
-    return escaped_json(json.dumps({"error": filled}, indent=2, ensure_ascii=False))
+    return {key: value for key, value in error.items() if value not in ("", None, [], {})}
 
 
 def as_text(refusal: Refusal, request_id: str) -> Text:
@@ -150,8 +177,19 @@ def as_text(refusal: Refusal, request_id: str) -> Text:
     if advice:
         text.append("\n  next: ", style="bold")
         text.append(escaped(advice))
-    text.append(f"\n  request id {request_id}", style="dim")
+    if isinstance(refusal, RemoteRefusal):  # any other never left the client: no log has the id
+        text.append(f"\n  request id {request_id}", style="dim")
     return text
+
+
+@contextmanager
+def reporting(*, json_wanted: bool = False, code: int = 0) -> Iterator[None]:
+    """Reports a refusal of its body, and exits with its code or `code`; for commands without a session."""
+    try:
+        yield
+    except Refusal as refusal:
+        found = report(refusal, "", json_wanted=json_wanted, errors=Console(stderr=True))
+        raise typer.Exit(code or found) from None
 
 
 def report(refusal: Refusal, request_id: str, *, json_wanted: bool, errors: Console) -> int:

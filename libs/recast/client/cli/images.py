@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from recast.client.cli.arguments import ArgumentInvalid, update_mask
 from recast.client.cli.command import command, group
+from recast.client.cli.deletions import Deletion, Selection, delete_all
 from recast.client.cli.escaping import escaped
 from recast.client.cli.options import (
     Change,
@@ -16,6 +18,7 @@ from recast.client.cli.options import (
     DisplayName,
     Etag,
     ImageId,
+    ImagesToDelete,
     NewDescription,
     NewDisplayName,
     NewId,
@@ -26,10 +29,14 @@ from recast.client.cli.options import (
 )
 from recast.client.cli.progress import upload_bar
 from recast.client.cli.session import INTERRUPTED, Session
+from recast.ecs.v1.server_service_pb2 import ListServersRequest
+from recast.faults import RemoteRefusal
 from recast.ims.v1.image_pb2 import DiskFormat, Image, ImageKind
 from recast.ims.v1.image_service_pb2 import (
     CreateImageRequest,
     DeleteImageRequest,
+    DeleteImageResponse,
+    GetDisclaimerRequest,
     GetImageRequest,
     GetProvisioningDefaultsRequest,
     ImportImageHeader,
@@ -39,8 +46,18 @@ from recast.ims.v1.image_service_pb2 import (
 
 app = typer.Typer()
 
+# The servers of an image are counted up to this number.
+_COUNTED = 1000
+
 Disclaimer = Annotated[
-    bool, typer.Option("--accept-disclaimer", help="You have read the Image Disclaimer and agree (R59).")
+    bool,
+    typer.Option(
+        "--accept-disclaimer",
+        help="You have read the Image Disclaimer (recast image disclaimer) and agree (R59).",
+    ),
+]
+DisclaimerVersion = Annotated[
+    str, typer.Option("--disclaimer-version", help="Fail unless this is its current version.")
 ]
 
 
@@ -80,6 +97,7 @@ def import_(
     display_name: DisplayName = "",
     description: Description = "",
     accept_disclaimer: Disclaimer = False,
+    disclaimer_version: DisclaimerVersion = "",
     checksum: Annotated[
         bool, typer.Option("--checksum/--no-checksum", help="Have the service check the SHA-256 of the file.")
     ] = True,
@@ -93,6 +111,12 @@ def import_(
     recast image import debian.qcow2 debian --kind system-disk --format qcow2 --accept-disclaimer --wait
     recast image import data.raw --name data --kind data-disk --format raw --accept-disclaimer
     """
+    sha256 = b""
+    if checksum and not work.validate_only:
+        try:
+            sha256 = _sha256(file)
+        except OSError as problem:
+            raise ArgumentInvalid(str(file), f"cannot be read: {problem.strerror}") from None
     header = ImportImageHeader(
         parent=session.parent,
         image_id=image_id,
@@ -102,8 +126,9 @@ def import_(
             kind=ImageKind.Value(f"IMAGE_KIND_{kind.name.upper()}"),
         ),
         disk_format=DiskFormat.Value(f"DISK_FORMAT_{disk_format.name.upper()}"),
-        sha256=_sha256(file) if checksum and not work.validate_only else b"",
+        sha256=sha256,
         disclaimer_accepted=accept_disclaimer,
+        disclaimer_version=disclaimer_version,
         request_id=session.request_id,
         validate_only=work.validate_only,
     )
@@ -141,6 +166,7 @@ def create(
     display_name: DisplayName = "",
     description: Description = "",
     accept_disclaimer: Disclaimer = False,
+    disclaimer_version: DisclaimerVersion = "",
 ) -> None:
     """Make a full-server image of a backup, or of a server by way of a new backup. Copies nothing.
 
@@ -156,6 +182,7 @@ def create(
             description=description,
         ),
         disclaimer_accepted=accept_disclaimer,
+        disclaimer_version=disclaimer_version,
         request_id=session.request_id,
         validate_only=work.validate_only,
     )
@@ -223,26 +250,64 @@ def update(
 def delete(
     session: Session,
     *,
-    image: ImageId,
     work: Work,
+    selection: Selection,
+    images: ImagesToDelete = None,
     delete_backup: Annotated[
         bool, typer.Option("--delete-backup", help="Delete its backup as well (R44).")
     ] = False,
     etag: Etag = "",
 ) -> None:
-    """Delete an image. Servers made from it stay; its backup stays unless --delete-backup is given.
+    """Delete images. Servers made from an image stay, and are counted; their OS cannot be reinstalled
+    then. Its backup stays unless --delete-backup is given.
 
     \b
     recast image delete web-image --delete-backup --wait
+    recast image delete old older
+    recast image delete --filter 'state = "ERROR"'
     """
-    request = DeleteImageRequest(
-        name=session.name(image, "images"),
-        etag=etag,
-        delete_backup=delete_backup,
-        request_id=session.request_id,
-        validate_only=work.validate_only,
+
+    def call(name: str, request_id: str) -> DeleteImageResponse:
+        request = DeleteImageRequest(
+            name=name,
+            etag=etag,
+            delete_backup=delete_backup,
+            request_id=request_id,
+            validate_only=work.validate_only,
+        )
+        named_by = _servers_of(session, name)
+        answer = session.recast.images.DeleteImage(request)
+        if named_by:
+            session.say(named_by)
+        return answer
+
+    deletion = Deletion(
+        "images",
+        "ims",
+        session.recast.images.ListImages,
+        lambda: ListImagesRequest(parent=session.parent),
+        call,
     )
-    session.begun(session.recast.images.DeleteImage(request), "ims", work)
+    delete_all(session, deletion, images or (), selection.filter, work, etag)
+
+
+def _servers_of(session: Session, image: str) -> str:
+    """A warning with the count of the servers that name the image; empty when there are none."""
+    request = ListServersRequest(parent=session.parent, filter=f'image = "{image}"', page_size=_COUNTED)
+    try:
+        page = session.recast.servers.ListServers(request)
+    except RemoteRefusal as refusal:
+        return f"not known how many servers were made from {image}: {refusal.text}"
+    if not page.servers:
+        return ""
+    count = f"{len(page.servers)}{' or more' if page.next_page_token else ''}"
+    servers = "server was" if count == "1" else "servers were"
+    ids = ", ".join(each.name.rpartition("/")[2] for each in page.servers[:3])
+    more = ", ..." if len(page.servers) > 3 else ""
+    return (
+        f"warning: {count} {servers} made from {image.rpartition('/')[2]} ({ids}{more}): they stay, but "
+        "`recast server reinstall-os` needs it; `recast server change-os` takes another image"
+    )
 
 
 @command(app, "defaults")
@@ -251,3 +316,13 @@ def defaults(session: Session, image: ImageId) -> None:
     request = GetProvisioningDefaultsRequest(name=session.name(image, "images"))
     answer = session.recast.images.GetProvisioningDefaults(request)
     session.show_list(answer, answer.disks)
+
+
+@command(app, "disclaimer")
+def show_disclaimer(session: Session) -> None:
+    """Show the Image Disclaimer, which `create` and `import` need the agreement to (R59)."""
+    answer = session.recast.images.GetDisclaimer(GetDisclaimerRequest(parent=session.parent))
+    if session.table_wanted:
+        session.print_text(Text(answer.text))
+    else:
+        session.show(answer)

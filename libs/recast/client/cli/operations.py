@@ -1,5 +1,6 @@
 """`recast operation`: google.longrunning.Operations, which every service serves for its own work."""
 
+import datetime
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -9,7 +10,9 @@ from google.longrunning import operations_pb2
 from recast.client.cli.arguments import ArgumentInvalid
 from recast.client.cli.command import command, group
 from recast.client.cli.options import Paging
+from recast.client.cli.render import operations_table
 from recast.client.cli.session import Session
+from recast.client.waiting import metadata_of
 from recast.contracts.services import SERVICES, Service
 from recast.faults import Kind, RemoteRefusal
 
@@ -64,20 +67,50 @@ def get(session: Session, operation: OperationId, service: OfService = None) -> 
 
 @command(app, "list")
 def list_(session: Session, paging: Paging, service: OfService = None) -> None:
-    """List the work of one service, or of all three.
+    """List the work of one service, or of all three, newest first.
 
     \b
     recast operation list --filter 'done = "false"'
+    recast operation list --limit 10
     recast operation list --service ims --filter 'verb = "CreateImage" AND state = "FAILED"'
     """
-    if paging.page_token and not service:
-        raise ArgumentInvalid("--page-token", "is of one service: give --service as well")
-    found = operations_pb2.ListOperationsResponse()
-    for each in _services(service):
+    if paging.order_by:
+        raise ArgumentInvalid("--order-by", "is not for operations: the newest are listed first")
+    for name, given in (("--page-token", paging.page_token), ("--page-size", paging.page_size)):
+        if given and not service:
+            raise ArgumentInvalid(
+                name, "is of one service: give --service too; --limit counts over all three"
+            )
+    rows, more = _gathered(session, paging, _services(service))
+    if session.table_wanted:
+        session.print_text(operations_table(rows, datetime.datetime.now(datetime.UTC)))
+    else:
+        answer = operations_pb2.ListOperationsResponse(operations=[each for _, each in rows])
+        answer.next_page_token = more.get(service, "") if service else ""
+        session.show(answer)
+    if not session.json_wanted or not service:
+        for each, token in more.items():
+            session.say(f"there are more of {each}: --all, or --service {each} --page-token {token}")
+
+
+def _gathered(
+    session: Session, paging: Paging, services: Sequence[Service]
+) -> tuple[list[tuple[Service, operations_pb2.Operation]], dict[Service, str]]:
+    """The operations of the services, newest first, and the token of the next page of each that has more."""
+    rows: list[tuple[Service, operations_pb2.Operation]] = []
+    more: dict[Service, str] = {}
+    for each in services:
         request = operations_pb2.ListOperationsRequest(name=session.parent)
         calls = session.recast.operations(each)
-        found.MergeFrom(session.gather(calls.ListOperations, request, "operations", paging))
-    session.show_page(found, "operations")
+        page = session.gather(calls.ListOperations, request, "operations", paging)
+        rows += [(each, operation) for operation in page.operations]
+        if page.next_page_token:
+            more[each] = page.next_page_token
+    # Stable, so that the order within a service stays.
+    rows.sort(key=lambda row: metadata_of(row[1]).create_time.ToNanoseconds(), reverse=True)
+    if paging.limit and len(services) > 1:
+        return rows[: paging.limit], {}  # a token is after the last of a service, which may be cut off
+    return rows, more
 
 
 @command(app, "wait")

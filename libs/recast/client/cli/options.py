@@ -148,6 +148,20 @@ CheckedServerIds = Annotated[
         autocompletion=_ids("servers"),
     ),
 ]
+BackupsToDelete = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="BACKUP...", help="Ids or names.", autocompletion=_ids("backups")),
+]
+ImagesToDelete = Annotated[
+    list[str] | None, typer.Argument(metavar="IMAGE...", help="Ids or names.", autocompletion=_ids("images"))
+]
+ServersToDelete = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SERVER...", help="Ids or names.", autocompletion=_ids("servers")),
+]
+DisksToDelete = Annotated[
+    list[str] | None, typer.Argument(metavar="DISK...", help="Ids or names.", autocompletion=_ids("disks"))
+]
 ImageId = Annotated[
     str, typer.Argument(metavar="IMAGE", help="Its id or name.", autocompletion=_ids("images"))
 ]

@@ -49,13 +49,14 @@ class _WorkBars:
         step = "being undone" if work.state == OperationState.OPERATION_STATE_UNDOING else work.step
         if work.retries and work.last_retry_reason:
             step = f"{step} (tried again: {work.last_retry_reason})"
-        # An operation with bytes is measured in bytes, so that the bar has size and speed.
-        measured = work.total_bytes > 0
+        done, total, measured = amount(work)
+        if not measured and len(work.parts) > 1:
+            step = f"{done} of {total}  {step}"
         self._progress.update(
             self._whole,
             description=f"{work.verb} {work.target.rpartition('/')[2]}",
-            total=work.total_bytes if measured else 100,
-            completed=work.done_bytes if measured else work.progress_percent,
+            total=total,
+            completed=done,
             step=escaped(step),
             bytes=measured,
         )
@@ -66,6 +67,19 @@ class _WorkBars:
                     f"  {name}", total=disk.total_bytes, step="", bytes=True
                 )
             self._progress.update(self._disks[name], completed=disk.done_bytes, total=disk.total_bytes)
+
+
+def amount(work: OperationMetadata) -> tuple[int, int, bool]:
+    """How much is done, of how much, and whether these are bytes.
+
+    An operation with bytes is measured in bytes, so that the bar has size and speed. A batch first brings the
+    bytes of its image, once for all its parts, if they are not there; then it is measured in parts.
+    """
+    if len(work.parts) > 1 and work.done_bytes >= work.total_bytes:
+        return work.parts_done, len(work.parts), False
+    if work.total_bytes > 0:
+        return work.done_bytes, work.total_bytes, True
+    return work.progress_percent, 100, False
 
 
 def _progress(console: Console, *columns: TextColumn) -> Progress:

@@ -1,7 +1,6 @@
 """Renders answers as tables, JSON or names: generically, for every message of the contracts."""
 
 import datetime
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from rich.text import Text
 
-from recast.client.cli.escaping import escaped, escaped_json
+from recast.client.cli.escaping import escaped, json_text
 
 # The types that an operation's Any can hold must be imported before it is printed.
 from recast.csbs.v1 import backup_pb2 as _backups  # noqa: F401
@@ -69,7 +68,7 @@ Row = Sequence[str]
 def as_json(message: Message) -> str:
     """Proto3 JSON with the field names of the contracts, as in the contracts' examples."""
     fields = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    return escaped_json(json.dumps(fields, indent=2, ensure_ascii=False))
+    return json_text(fields)
 
 
 def names_of(message: Message) -> list[str]:
@@ -111,31 +110,50 @@ def list_table(messages: Sequence[Message]) -> Text:
     """A list of one kind of resource."""
     if not messages:
         return Text("none\n")
-    if messages[0].DESCRIPTOR.name == "Operation":
-        return _operations_table(messages)
     columns = _COLUMNS.get(messages[0].DESCRIPTOR.name) or _fields_in_use(messages)
     fields = [messages[0].DESCRIPTOR.fields_by_name[column] for column in columns]
     headings = [_HEADINGS.get(field.name, _heading(field.name)) for field in fields]
     return table(headings, [[_cell(field, message, short=True) for field in fields] for message in messages])
 
 
-def _operations_table(operations: Sequence[Any]) -> Text:
-    rows = []
-    for operation in operations:
-        work = OperationMetadata()
-        operation.metadata.Unpack(work)
-        state = OperationMetadata.DESCRIPTOR.fields_by_name["state"]
-        rows.append(
-            (
-                _short(operation.name),
-                _cell(state, work, short=True),
-                work.verb,
-                "/".join(work.target.split("/")[-2:]),
-                f"{work.progress_percent} %",
-                work.step,
-            )
-        )
-    return table(("ID", "STATE", "WORK", "ON", "DONE", "STEP"), rows)
+def operations_table(operations: Sequence[tuple[str, Any]], now: datetime.datetime) -> Text:
+    """Pieces of work, each with its service. The duration of work that has not ended is that until `now`."""
+    if not operations:
+        return Text("none\n")
+    headings = ("ID", "SERVICE", "STATE", "WORK", "ON", "CREATED", "DURATION", "DONE", "STEP")
+    return table(headings, [_operation_row(service, each, now) for service, each in operations])
+
+
+def _operation_row(service: str, operation: Any, now: datetime.datetime) -> Row:
+    work = OperationMetadata()
+    operation.metadata.Unpack(work)
+    fields = OperationMetadata.DESCRIPTOR.fields_by_name
+    began = work.create_time.ToDatetime(datetime.UTC)
+    end = work.end_time.ToDatetime(datetime.UTC) if work.HasField("end_time") else now
+    is_batch = len(work.parts) > 1
+    return (
+        _short(operation.name),
+        service,
+        _cell(fields["state"], work, short=True),
+        work.verb,
+        escaped("/".join(work.target.split("/")[-2:])),
+        _cell(fields["create_time"], work, short=True),
+        human_duration((end - began).total_seconds()) if work.HasField("create_time") else "",
+        f"{work.parts_done} of {len(work.parts)}" if is_batch else f"{work.progress_percent} %",
+        # Work that ended has no step: the reason of its end is of more use.
+        status_line(operation.error).partition(":")[0] if operation.HasField("error") else escaped(work.step),
+    )
+
+
+def human_duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, part = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {part:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def card(message: Message) -> Text:
@@ -247,6 +265,8 @@ def _scalar_cell(field: Any, value: Any, *, short: bool) -> str:
         return "yes" if value else "no"
     if field.type == descriptor.FieldDescriptor.TYPE_BYTES:  # keys are not printed
         return str(value.hex()) if field.name == "digest" else f"({len(value)} bytes)"
+    if field.name == "size_bytes" and short and not value:
+        return ""  # not known: of an image in ERROR
     if field.name.endswith("_bytes"):
         return human_size(value) if short else f"{human_size(value)} ({value})"
     return escaped(_short(value) if short and isinstance(value, str) else str(value))

@@ -8,6 +8,7 @@ import typer
 from recast.client.cli import render
 from recast.client.cli.arguments import assignments, size_bytes, update_mask
 from recast.client.cli.command import command, group
+from recast.client.cli.deletions import Deletion, Selection, delete_all
 from recast.client.cli.options import (
     Change,
     Description,
@@ -21,9 +22,11 @@ from recast.client.cli.options import (
     Paging,
     PowerOn,
     ServerId,
+    ServersToDelete,
     Work,
 )
 from recast.client.cli.session import Session
+from recast.content.v1.content_pb2 import DISK_ROLE_DATA
 from recast.ecs.v1.server_pb2 import Server
 from recast.ecs.v1.server_service_pb2 import (
     ChangeServerOsRequest,
@@ -32,6 +35,7 @@ from recast.ecs.v1.server_service_pb2 import (
     CreateServersResult,
     DataDiskSpec,
     DeleteServerRequest,
+    DeleteServerResponse,
     GetServerRequest,
     ListServersRequest,
     RebootServerRequest,
@@ -205,25 +209,47 @@ def update(
 @command(app, "delete")
 def delete(
     session: Session,
-    server: ServerId,
+    *,
     work: Work,
+    selection: Selection,
+    servers: ServersToDelete = None,
     delete_data_disks: Annotated[
         bool,
         typer.Option("--delete-data-disks", help="Delete its data disks too, except shared ones."),
     ] = False,
     etag: Etag = "",
 ) -> None:
-    """Delete a server with its system disk. Its data disks are detached and stay, unless --delete-data-disks
-    is given.
+    """Delete servers with their system disks. Their data disks are detached and stay, unless
+    --delete-data-disks is given; those that stay are named.
+
+    \b
+    recast server delete shop-0000 shop-0001 --delete-data-disks --wait
+    recast server delete --filter 'display_name = "shop*"' --validate-only
     """
-    request = DeleteServerRequest(
-        name=session.name(server, "servers"),
-        etag=etag,
-        delete_data_disks=delete_data_disks,
-        request_id=session.request_id,
-        validate_only=work.validate_only,
+
+    def call(name: str, request_id: str) -> DeleteServerResponse:
+        request = DeleteServerRequest(
+            name=name,
+            etag=etag,
+            delete_data_disks=delete_data_disks,
+            request_id=request_id,
+            validate_only=work.validate_only,
+        )
+        return session.recast.servers.DeleteServer(request)
+
+    def leaves(answer: DeleteServerResponse) -> Sequence[str]:
+        data = [each for each in answer.server.disks if each.role == DISK_ROLE_DATA]
+        return [each.disk for each in data if each.shared or not delete_data_disks]
+
+    deletion = Deletion(
+        "servers",
+        "ecs",
+        session.recast.servers.ListServers,
+        lambda: ListServersRequest(parent=session.parent),
+        call,
+        leaves,
     )
-    session.begun(session.recast.servers.DeleteServer(request), "ecs", work)
+    delete_all(session, deletion, servers or (), selection.filter, work, etag)
 
 
 @command(app, "start")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from recast.client.cli import render
-from recast.client.cli.arguments import full_name
+from recast.client.cli.arguments import ArgumentInvalid, full_name
 from recast.client.cli.options import Common, Output, Paging, Work
 from recast.client.cli.progress import work_bars
 from recast.client.connection import Recast
@@ -45,6 +45,11 @@ class Session:
         """Whether answers and refusals are printed as JSON."""
         return self._common.output is Output.json
 
+    @property
+    def table_wanted(self) -> bool:
+        """Whether answers are printed as tables."""
+        return self._common.output is Output.table
+
     @cached_property
     def recast(self) -> Recast:
         """The client; made on first use."""
@@ -53,6 +58,10 @@ class Session:
     def recast_for(self, role: str, service: Service | None) -> Recast:
         """A client; this role or service is the default for a minted token."""
         settings = Settings.from_environment(os.environ)
+        # Both are sent as metadata, which takes printable ASCII alone.
+        for name, text in (("--request-id", self.request_id), ("RECAST_TOKEN", settings.token)):
+            if not (text.isascii() and text.isprintable()):
+                raise ArgumentInvalid(name, "must be printable ASCII, without line breaks")
         token = token_source(
             settings,
             self.project,
@@ -81,8 +90,8 @@ class Session:
 
     def show(self, message: Message, card: Message | None = None) -> None:
         """Prints an answer; as a table only `card`, its main part."""
-        if self._common.output is Output.table:
-            self._print(render.card(card if card is not None else message))
+        if self.table_wanted:
+            self.print_text(render.card(card if card is not None else message))
         else:
             self._print_plain(message)
 
@@ -92,8 +101,8 @@ class Session:
 
     def show_list(self, message: Message, rows: Sequence[Message]) -> None:
         """Prints a list: `message` is the whole answer, `rows` the listed messages."""
-        if self._common.output is Output.table:
-            self._print(render.list_table(rows))
+        if self.table_wanted:
+            self.print_text(render.list_table(rows))
         else:
             self._print_plain(message)
 
@@ -104,7 +113,8 @@ class Session:
         for name in render.names_of(message):
             self.out.print(name, markup=False, highlight=False, soft_wrap=True)
 
-    def _print(self, text: Text) -> None:
+    def print_text(self, text: Text) -> None:
+        """Prints a part of the answer."""
         self.out.print(text, end="", soft_wrap=True)
 
     # Lists.
@@ -152,24 +162,30 @@ class Session:
         if work.wait and not work.validate_only:
             answer.operation.CopyFrom(self.wait(answer.operation.name, service))
             (refresh or _take_result)(answer)
-        if self._common.output is not Output.table:
+        if not self.table_wanted:
             self._print_plain(answer)
             return
         for field, value in answer.ListFields():
             if field.name != "operation":
-                self._print(render.list_table(value) if field.is_repeated else render.card(value))
+                self.print_text(render.list_table(value) if field.is_repeated else render.card(value))
         if work.validate_only:
             self.say("only checked: nothing was changed")
         elif not work.wait:
-            self._print(Text(f"operation {answer.operation.name}\n"))
+            self.print_text(Text(f"operation {answer.operation.name}\n"))
             self.say(f"wait for it:  {self.command('wait', answer.operation.name, service)}")
         elif not [field for field, _ in answer.ListFields() if field.name != "operation"]:
-            self._print(render.card(answer.operation))
+            self.print_text(render.card(answer.operation))
 
     def command(self, verb: str, operation: str, service: Service) -> str:
         """The command line for an operation."""
-        project = f" --project {self.project}" if self._common.project != "demo" else ""
-        return f"recast operation {verb} {operation.rpartition('/')[2]} --service {service}{project}"
+        return (
+            f"recast operation {verb} {operation.rpartition('/')[2]} --service {service}{self.project_option}"
+        )
+
+    @property
+    def project_option(self) -> str:
+        """The option for a printed command, unless the project is the default one."""
+        return f" --project {self.project}" if self.project != "demo" else ""
 
     def wait(
         self, operation: str, service: Service, timeout_seconds: float | None = None

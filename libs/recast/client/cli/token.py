@@ -4,20 +4,20 @@ import os
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from recast.client.cli.failure import report
+from recast.client.cli.failure import reporting
+from recast.client.cli.groups import Command
 from recast.client.cli.help_text import reflowed
 from recast.client.cli.options import Role
 from recast.client.settings import Settings
 from recast.client.tokens import LIFETIME_SECONDS, mint
 from recast.contracts.services import Service
-from recast.faults import Refusal
 
 
 def register(parent: typer.Typer, name: str, help_line: str, panel: str) -> None:
     """Adds the command."""
-    parent.command(name, help=reflowed(f"{help_line}\n\n{token.__doc__}"), rich_help_panel=panel)(token)
+    help_text = reflowed(f"{help_line}\n\n{token.__doc__}")
+    parent.command(name, help=help_text, rich_help_panel=panel, cls=Command)(token)
 
 
 def token(
@@ -41,15 +41,7 @@ def token(
     export RECAST_TOKEN=$(recast token --lifetime 3600)
     grpcurl -plaintext -H "authorization: Bearer $(recast token)" 127.0.0.1:7101 list
     """
-    settings = Settings.from_environment(os.environ)
-    try:
-        source = mint(
-            settings,
-            project,
-            role=role,
-            service=as_service if as_service else None,
-            lifetime_seconds=lifetime,
-        )
-    except Refusal as refusal:
-        raise typer.Exit(report(refusal, "", json_wanted=False, errors=Console(stderr=True))) from None
+    with reporting():
+        settings = Settings.from_environment(os.environ)
+        source = mint(settings, project, role=role, service=as_service, lifetime_seconds=lifetime)
     typer.echo(source())

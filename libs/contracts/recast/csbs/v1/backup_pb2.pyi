@@ -147,7 +147,7 @@ class Backup(_message.Message):
     name: _builtins.str
     """`projects/{project}/backups/{backup}`."""
     display_name: _builtins.str
-    """The name for people: 1 to 255 letters, digits, `_` or `-`."""
+    """The name for people: 1 to 255 letters or digits of any script, `-` or `_`; no spaces, no `.`."""
     description: _builtins.str
     """The description of the backup: up to 255 characters without `<` and `>`."""
     server: _builtins.str

@@ -100,9 +100,9 @@ class BackupServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateBackup(self, request, context):
-        """Changes a backup's display name or description.
+        """Changes a backup's display name or description: without `update_mask` those that are set.
 
-        Example: {"backup": {"name": "projects/demo/backups/nightly", "description": "before the upgrade"}, "update_mask": "description"}
+        Example: {"backup": {"name": "projects/demo/backups/nightly", "description": "before the upgrade"}}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,9 +50,9 @@ class BackupServiceStub:
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "state = \\"AVAILABLE\\"", "order_by": "create_time desc"}
     """
     UpdateBackup: _grpc.UnaryUnaryMultiCallable[_backup_service_pb2.UpdateBackupRequest, _backup_service_pb2.UpdateBackupResponse]
-    """Changes a backup's display name or description.
+    """Changes a backup's display name or description: without `update_mask` those that are set.
 
-    Example: {"backup": {"name": "projects/demo/backups/nightly", "description": "before the upgrade"}, "update_mask": "description"}
+    Example: {"backup": {"name": "projects/demo/backups/nightly", "description": "before the upgrade"}}
     """
     DeleteBackup: _grpc.UnaryUnaryMultiCallable[_backup_service_pb2.DeleteBackupRequest, _backup_service_pb2.DeleteBackupResponse]
     """Deletes a backup that is AVAILABLE or in ERROR. Refused while an image stands on it (R15).
@@ -88,9 +88,9 @@ class BackupServiceAsyncStub(BackupServiceStub):
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "state = \\"AVAILABLE\\"", "order_by": "create_time desc"}
     """
     UpdateBackup: _aio.UnaryUnaryMultiCallable[_backup_service_pb2.UpdateBackupRequest, _backup_service_pb2.UpdateBackupResponse]  # type: ignore[assignment]
-    """Changes a backup's display name or description.
+    """Changes a backup's display name or description: without `update_mask` those that are set.
 
-    Example: {"backup": {"name": "projects/demo/backups/nightly", "description": "before the upgrade"}, "update_mask": "description"}
+    Example: {"backup": {"name": "projects/demo/backups/nightly", "description": "before the upgrade"}}
     """
     DeleteBackup: _aio.UnaryUnaryMultiCallable[_backup_service_pb2.DeleteBackupRequest, _backup_service_pb2.DeleteBackupResponse]  # type: ignore[assignment]
     """Deletes a backup that is AVAILABLE or in ERROR. Refused while an image stands on it (R15).
@@ -147,9 +147,9 @@ class BackupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_service_pb2.UpdateBackupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_service_pb2.UpdateBackupResponse, _abc.Awaitable[_backup_service_pb2.UpdateBackupResponse]]:
-        """Changes a backup's display name or description.
+        """Changes a backup's display name or description: without `update_mask` those that are set.
 
-        Example: {"backup": {"name": "projects/demo/backups/nightly", "description": "before the upgrade"}, "update_mask": "description"}
+        Example: {"backup": {"name": "projects/demo/backups/nightly", "description": "before the upgrade"}}
         """
 
     @_abc_1.abstractmethod

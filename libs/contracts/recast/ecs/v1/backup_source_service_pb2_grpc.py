@@ -81,6 +81,9 @@ class BackupSourceServiceServicer:
         """Freezes every disk of a server at one instant: from then on the server writes to new layers. A repeat of the freeze gets
         the same answer. Only a RUNNING or STOPPED server is frozen (V11), and one at a time.
 
+        The example leaves server `idle` frozen for a backup that does not exist, so that it can be neither changed nor backed up,
+        until the example of ThawServer. Sent again after that, it needs another `freeze_id`.
+
         Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "backup": "projects/demo/backups/example"}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -99,6 +102,8 @@ class BackupSourceServiceServicer:
     def ThawServer(self, request, context):
         """Ends a freeze: folds the frozen layers together. With the sealed backup's name the next backup reads only the changes
         since. Thawing an unfrozen server is no error.
+
+        The example ends the freeze of FreezeServer's example.
 
         Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-thaw"}
         """

@@ -44,6 +44,9 @@ class BackupSourceServiceStub:
     """Freezes every disk of a server at one instant: from then on the server writes to new layers. A repeat of the freeze gets
     the same answer. Only a RUNNING or STOPPED server is frozen (V11), and one at a time.
 
+    The example leaves server `idle` frozen for a backup that does not exist, so that it can be neither changed nor backed up,
+    until the example of ThawServer. Sent again after that, it needs another `freeze_id`.
+
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "backup": "projects/demo/backups/example"}
     """
     ExportDisks: _grpc.UnaryUnaryMultiCallable[_backup_source_service_pb2.ExportDisksRequest, _backup_source_service_pb2.ExportDisksResponse]
@@ -54,6 +57,8 @@ class BackupSourceServiceStub:
     ThawServer: _grpc.UnaryUnaryMultiCallable[_backup_source_service_pb2.ThawServerRequest, _backup_source_service_pb2.ThawServerResponse]
     """Ends a freeze: folds the frozen layers together. With the sealed backup's name the next backup reads only the changes
     since. Thawing an unfrozen server is no error.
+
+    The example ends the freeze of FreezeServer's example.
 
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-thaw"}
     """
@@ -80,6 +85,9 @@ class BackupSourceServiceAsyncStub(BackupSourceServiceStub):
     """Freezes every disk of a server at one instant: from then on the server writes to new layers. A repeat of the freeze gets
     the same answer. Only a RUNNING or STOPPED server is frozen (V11), and one at a time.
 
+    The example leaves server `idle` frozen for a backup that does not exist, so that it can be neither changed nor backed up,
+    until the example of ThawServer. Sent again after that, it needs another `freeze_id`.
+
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "backup": "projects/demo/backups/example"}
     """
     ExportDisks: _aio.UnaryUnaryMultiCallable[_backup_source_service_pb2.ExportDisksRequest, _backup_source_service_pb2.ExportDisksResponse]  # type: ignore[assignment]
@@ -90,6 +98,8 @@ class BackupSourceServiceAsyncStub(BackupSourceServiceStub):
     ThawServer: _aio.UnaryUnaryMultiCallable[_backup_source_service_pb2.ThawServerRequest, _backup_source_service_pb2.ThawServerResponse]  # type: ignore[assignment]
     """Ends a freeze: folds the frozen layers together. With the sealed backup's name the next backup reads only the changes
     since. Thawing an unfrozen server is no error.
+
+    The example ends the freeze of FreezeServer's example.
 
     Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-thaw"}
     """
@@ -125,6 +135,9 @@ class BackupSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Freezes every disk of a server at one instant: from then on the server writes to new layers. A repeat of the freeze gets
         the same answer. Only a RUNNING or STOPPED server is frozen (V11), and one at a time.
 
+        The example leaves server `idle` frozen for a backup that does not exist, so that it can be neither changed nor backed up,
+        until the example of ThawServer. Sent again after that, it needs another `freeze_id`.
+
         Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "backup": "projects/demo/backups/example"}
         """
 
@@ -147,6 +160,8 @@ class BackupSourceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_backup_source_service_pb2.ThawServerResponse, _abc.Awaitable[_backup_source_service_pb2.ThawServerResponse]]:
         """Ends a freeze: folds the frozen layers together. With the sealed backup's name the next backup reads only the changes
         since. Thawing an unfrozen server is no error.
+
+        The example ends the freeze of FreezeServer's example.
 
         Example: {"server": "projects/demo/servers/idle", "freeze_id": "example", "request_id": "example-thaw"}
         """

@@ -120,7 +120,7 @@ class Disk(_message.Message):
     name: _builtins.str
     """`projects/{project}/disks/{disk}`."""
     display_name: _builtins.str
-    """The name for people: up to 128 letters, digits, `-`, `.` or `_`."""
+    """The name for people: 1 to 128 letters or digits of any script, `-`, `.` or `_`; no spaces."""
     role: _content_pb2.DiskRole.ValueType
     """The disk's role."""
     state: Global___DiskState.ValueType

@@ -55,6 +55,9 @@ class ImageSourceServiceServicer:
         """Prevents the start of a stopped server while an image is made from it (R23). A repeat with the same image changes
         nothing. A running server is held as well: once stopped it cannot be started until it is freed.
 
+        The example leaves server `idle` held by an image that does not exist, so that it cannot be started, until the example of
+        FreeServer.
+
         Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -63,6 +66,8 @@ class ImageSourceServiceServicer:
 
     def FreeServer(self, request, context):
         """Ends a hold. An unknown hold, or a deleted server, is no error.
+
+        The example ends the hold of HoldServer's example.
 
         Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
         """

@@ -37,10 +37,15 @@ class ImageSourceServiceStub:
     """Prevents the start of a stopped server while an image is made from it (R23). A repeat with the same image changes
     nothing. A running server is held as well: once stopped it cannot be started until it is freed.
 
+    The example leaves server `idle` held by an image that does not exist, so that it cannot be started, until the example of
+    FreeServer.
+
     Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
     """
     FreeServer: _grpc.UnaryUnaryMultiCallable[_image_source_service_pb2.FreeServerRequest, _image_source_service_pb2.FreeServerResponse]
     """Ends a hold. An unknown hold, or a deleted server, is no error.
+
+    The example ends the hold of HoldServer's example.
 
     Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
     """
@@ -54,10 +59,15 @@ class ImageSourceServiceAsyncStub(ImageSourceServiceStub):
     """Prevents the start of a stopped server while an image is made from it (R23). A repeat with the same image changes
     nothing. A running server is held as well: once stopped it cannot be started until it is freed.
 
+    The example leaves server `idle` held by an image that does not exist, so that it cannot be started, until the example of
+    FreeServer.
+
     Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
     """
     FreeServer: _aio.UnaryUnaryMultiCallable[_image_source_service_pb2.FreeServerRequest, _image_source_service_pb2.FreeServerResponse]  # type: ignore[assignment]
     """Ends a hold. An unknown hold, or a deleted server, is no error.
+
+    The example ends the hold of HoldServer's example.
 
     Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
     """
@@ -74,6 +84,9 @@ class ImageSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         """Prevents the start of a stopped server while an image is made from it (R23). A repeat with the same image changes
         nothing. A running server is held as well: once stopped it cannot be started until it is freed.
 
+        The example leaves server `idle` held by an image that does not exist, so that it cannot be started, until the example of
+        FreeServer.
+
         Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
         """
 
@@ -84,6 +97,8 @@ class ImageSourceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_image_source_service_pb2.FreeServerResponse, _abc.Awaitable[_image_source_service_pb2.FreeServerResponse]]:
         """Ends a hold. An unknown hold, or a deleted server, is no error.
+
+        The example ends the hold of HoldServer's example.
 
         Example: {"server": "projects/demo/servers/idle", "image": "projects/demo/images/example"}
         """

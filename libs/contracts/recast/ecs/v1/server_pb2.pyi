@@ -146,7 +146,7 @@ class Server(_message.Message):
     name: _builtins.str
     """`projects/{project}/servers/{server}`."""
     display_name: _builtins.str
-    """The name for people: 1 to 128 letters, digits, `-`, `.` or `_`."""
+    """The name for people: 1 to 128 letters or digits of any script, `-`, `.` or `_`; no spaces."""
     description: _builtins.str
     """The description of the server: up to 255 characters without `<` and `>`."""
     state: Global___ServerState.ValueType

@@ -121,9 +121,9 @@ class ServerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateServer(self, request, context):
-        """Changes a server's display name or description.
+        """Changes a server's display name or description: without `update_mask` those that are set.
 
-        Example: {"server": {"name": "projects/demo/servers/web", "description": "the shop"}, "update_mask": "description"}
+        Example: {"server": {"name": "projects/demo/servers/web", "description": "the shop"}}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,9 +51,9 @@ class ServerServiceStub:
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "state = \\"RUNNING\\""}
     """
     UpdateServer: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.UpdateServerRequest, _server_service_pb2.UpdateServerResponse]
-    """Changes a server's display name or description.
+    """Changes a server's display name or description: without `update_mask` those that are set.
 
-    Example: {"server": {"name": "projects/demo/servers/web", "description": "the shop"}, "update_mask": "description"}
+    Example: {"server": {"name": "projects/demo/servers/web", "description": "the shop"}}
     """
     DeleteServer: _grpc.UnaryUnaryMultiCallable[_server_service_pb2.DeleteServerRequest, _server_service_pb2.DeleteServerResponse]
     """Deletes a server with its system disk, and with `delete_data_disks` its data disks; otherwise they are detached and stay.
@@ -110,9 +110,9 @@ class ServerServiceAsyncStub(ServerServiceStub):
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "state = \\"RUNNING\\""}
     """
     UpdateServer: _aio.UnaryUnaryMultiCallable[_server_service_pb2.UpdateServerRequest, _server_service_pb2.UpdateServerResponse]  # type: ignore[assignment]
-    """Changes a server's display name or description.
+    """Changes a server's display name or description: without `update_mask` those that are set.
 
-    Example: {"server": {"name": "projects/demo/servers/web", "description": "the shop"}, "update_mask": "description"}
+    Example: {"server": {"name": "projects/demo/servers/web", "description": "the shop"}}
     """
     DeleteServer: _aio.UnaryUnaryMultiCallable[_server_service_pb2.DeleteServerRequest, _server_service_pb2.DeleteServerResponse]  # type: ignore[assignment]
     """Deletes a server with its system disk, and with `delete_data_disks` its data disks; otherwise they are detached and stay.
@@ -190,9 +190,9 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _server_service_pb2.UpdateServerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_server_service_pb2.UpdateServerResponse, _abc.Awaitable[_server_service_pb2.UpdateServerResponse]]:
-        """Changes a server's display name or description.
+        """Changes a server's display name or description: without `update_mask` those that are set.
 
-        Example: {"server": {"name": "projects/demo/servers/web", "description": "the shop"}, "update_mask": "description"}
+        Example: {"server": {"name": "projects/demo/servers/web", "description": "the shop"}}
         """
 
     @_abc_1.abstractmethod

@@ -67,6 +67,9 @@ class ImageLockServiceServicer:
         """Locks a backup for one image. Of many callers one wins; the refusal of the others names the image that won (R09, R10).
         The same request again gets the same lock; after the release of that lock, the request is refused for ever.
 
+        The example leaves backup `spare` locked by an image that does not exist, until the example of ReleaseLock. Sent again after
+        that, it needs another `request_id`.
+
         Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "request_id": "0f0e1c52-5f6b-4f0a-9a77-3a3a0c1f5f01"}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -76,6 +79,8 @@ class ImageLockServiceServicer:
     def ConfirmLock(self, request, context):
         """Makes a lock last: the image is NORMAL.
 
+        The example is for the lock of LockBackup's example: `token` is the one in its answer. It leaves the lock CONFIRMED.
+
         Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -84,6 +89,8 @@ class ImageLockServiceServicer:
 
     def ReleaseLock(self, request, context):
         """Releases a lock: the image failed, or was deleted. Releasing what is released is no error.
+
+        The example releases the lock of LockBackup's example: `token` is the one in its answer.
 
         Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
         """

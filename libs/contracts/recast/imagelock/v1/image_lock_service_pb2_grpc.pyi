@@ -41,15 +41,22 @@ class ImageLockServiceStub:
     """Locks a backup for one image. Of many callers one wins; the refusal of the others names the image that won (R09, R10).
     The same request again gets the same lock; after the release of that lock, the request is refused for ever.
 
+    The example leaves backup `spare` locked by an image that does not exist, until the example of ReleaseLock. Sent again after
+    that, it needs another `request_id`.
+
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "request_id": "0f0e1c52-5f6b-4f0a-9a77-3a3a0c1f5f01"}
     """
     ConfirmLock: _grpc.UnaryUnaryMultiCallable[_image_lock_service_pb2.ConfirmLockRequest, _image_lock_service_pb2.ConfirmLockResponse]
     """Makes a lock last: the image is NORMAL.
 
+    The example is for the lock of LockBackup's example: `token` is the one in its answer. It leaves the lock CONFIRMED.
+
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
     """
     ReleaseLock: _grpc.UnaryUnaryMultiCallable[_image_lock_service_pb2.ReleaseLockRequest, _image_lock_service_pb2.ReleaseLockResponse]
     """Releases a lock: the image failed, or was deleted. Releasing what is released is no error.
+
+    The example releases the lock of LockBackup's example: `token` is the one in its answer.
 
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
     """
@@ -71,15 +78,22 @@ class ImageLockServiceAsyncStub(ImageLockServiceStub):
     """Locks a backup for one image. Of many callers one wins; the refusal of the others names the image that won (R09, R10).
     The same request again gets the same lock; after the release of that lock, the request is refused for ever.
 
+    The example leaves backup `spare` locked by an image that does not exist, until the example of ReleaseLock. Sent again after
+    that, it needs another `request_id`.
+
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "request_id": "0f0e1c52-5f6b-4f0a-9a77-3a3a0c1f5f01"}
     """
     ConfirmLock: _aio.UnaryUnaryMultiCallable[_image_lock_service_pb2.ConfirmLockRequest, _image_lock_service_pb2.ConfirmLockResponse]  # type: ignore[assignment]
     """Makes a lock last: the image is NORMAL.
 
+    The example is for the lock of LockBackup's example: `token` is the one in its answer. It leaves the lock CONFIRMED.
+
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
     """
     ReleaseLock: _aio.UnaryUnaryMultiCallable[_image_lock_service_pb2.ReleaseLockRequest, _image_lock_service_pb2.ReleaseLockResponse]  # type: ignore[assignment]
     """Releases a lock: the image failed, or was deleted. Releasing what is released is no error.
+
+    The example releases the lock of LockBackup's example: `token` is the one in its answer.
 
     Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
     """
@@ -104,6 +118,9 @@ class ImageLockServiceServicer(metaclass=_abc_1.ABCMeta):
         """Locks a backup for one image. Of many callers one wins; the refusal of the others names the image that won (R09, R10).
         The same request again gets the same lock; after the release of that lock, the request is refused for ever.
 
+        The example leaves backup `spare` locked by an image that does not exist, until the example of ReleaseLock. Sent again after
+        that, it needs another `request_id`.
+
         Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "request_id": "0f0e1c52-5f6b-4f0a-9a77-3a3a0c1f5f01"}
         """
 
@@ -115,6 +132,8 @@ class ImageLockServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_image_lock_service_pb2.ConfirmLockResponse, _abc.Awaitable[_image_lock_service_pb2.ConfirmLockResponse]]:
         """Makes a lock last: the image is NORMAL.
 
+        The example is for the lock of LockBackup's example: `token` is the one in its answer. It leaves the lock CONFIRMED.
+
         Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
         """
 
@@ -125,6 +144,8 @@ class ImageLockServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_image_lock_service_pb2.ReleaseLockResponse, _abc.Awaitable[_image_lock_service_pb2.ReleaseLockResponse]]:
         """Releases a lock: the image failed, or was deleted. Releasing what is released is no error.
+
+        The example releases the lock of LockBackup's example: `token` is the one in its answer.
 
         Example: {"backup": "projects/demo/backups/spare", "image": "projects/demo/images/other", "token": 1}
         """

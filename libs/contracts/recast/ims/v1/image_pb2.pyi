@@ -210,7 +210,7 @@ class Image(_message.Message):
     name: _builtins.str
     """`projects/{project}/images/{image}`."""
     display_name: _builtins.str
-    """The name for people (R54): 1 to 128 letters, digits, spaces, `-`, `.` or `_`, no space at either end. Need not be unique."""
+    """The name for people (R54): 1 to 128 letters or digits of any script, spaces, `-`, `.` or `_`; no space at either end. Need not be unique."""
     description: _builtins.str
     """The description of the image (R58): up to 1024 characters, no line breaks, no `<` or `>`."""
     kind: Global___ImageKind.ValueType

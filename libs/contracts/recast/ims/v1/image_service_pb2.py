@@ -28,7 +28,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from recast.ims.v1 import image_pb2 as recast_dot_ims_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!recast/ims/v1/image_service.proto\x12\rrecast.ims.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#google/longrunning/operations.proto\x1a google/protobuf/field_mask.proto\x1a\x19recast/ims/v1/image.proto\"\xf7\x02\n\x11ImportImageHeader\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x35\n\x08image_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12+\n\x05image\x18\x03 \x01(\x0b\x32\x14.recast.ims.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x0b\x64isk_format\x18\x04 \x01(\x0e\x32\x19.recast.ims.v1.DiskFormatB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1b\n\nsize_bytes\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x17\n\x06sha256\x18\x06 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18 \x12\x1b\n\x13\x64isclaimer_accepted\x18\x07 \x01(\x08\x12\x1d\n\nrequest_id\x18\x08 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x15\n\rvalidate_only\x18\t \x01(\x08\"F\n\x10ImportImageChunk\x12\x17\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80@\"\x89\x01\n\x12ImportImageRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .recast.ims.v1.ImportImageHeaderH\x00\x12\x30\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1f.recast.ims.v1.ImportImageChunkH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"l\n\x13ImportImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xc0\x03\n\x12\x43reateImageRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x35\n\x08image_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12+\n\x05image\x18\x03 \x01(\x0b\x32\x14.recast.ims.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12\\\n\x06\x62\x61\x63kup\x18\x04 \x01(\tBL\xbaHIrG2E^(projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62})?$\x12\\\n\x06server\x18\x05 \x01(\tBL\xbaHIrG2E^(projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62})?$\x12\x1b\n\x13\x64isclaimer_accepted\x18\x06 \x01(\x08\x12\x1b\n\nrequest_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x08 \x01(\x08\"l\n\x13\x43reateImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"i\n\x0fGetImageRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\"7\n\x10GetImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\"\xbe\x01\n\x11ListImagesRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"S\n\x12ListImagesResponse\x12$\n\x06images\x18\x01 \x03(\x0b\x32\x14.recast.ims.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa6\x01\n\x12UpdateImageRequest\x12+\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\":\n\x13UpdateImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\"\xcf\x01\n\x12\x44\x65leteImageRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\rdelete_backup\x18\x03 \x01(\x08\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"l\n\x13\x44\x65leteImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"x\n\x1eGetProvisioningDefaultsRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\"L\n\x1fGetProvisioningDefaultsResponse\x12)\n\x05\x64isks\x18\x01 \x03(\x0b\x32\x1a.recast.ims.v1.DefaultDisk2\x82\x05\n\x0cImageService\x12V\n\x0bImportImage\x12!.recast.ims.v1.ImportImageRequest\x1a\".recast.ims.v1.ImportImageResponse(\x01\x12T\n\x0b\x43reateImage\x12!.recast.ims.v1.CreateImageRequest\x1a\".recast.ims.v1.CreateImageResponse\x12K\n\x08GetImage\x12\x1e.recast.ims.v1.GetImageRequest\x1a\x1f.recast.ims.v1.GetImageResponse\x12Q\n\nListImages\x12 .recast.ims.v1.ListImagesRequest\x1a!.recast.ims.v1.ListImagesResponse\x12T\n\x0bUpdateImage\x12!.recast.ims.v1.UpdateImageRequest\x1a\".recast.ims.v1.UpdateImageResponse\x12T\n\x0b\x44\x65leteImage\x12!.recast.ims.v1.DeleteImageRequest\x1a\".recast.ims.v1.DeleteImageResponse\x12x\n\x17GetProvisioningDefaults\x12-.recast.ims.v1.GetProvisioningDefaultsRequest\x1a..recast.ims.v1.GetProvisioningDefaultsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!recast/ims/v1/image_service.proto\x12\rrecast.ims.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#google/longrunning/operations.proto\x1a google/protobuf/field_mask.proto\x1a\x19recast/ims/v1/image.proto\"\x9c\x03\n\x11ImportImageHeader\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x35\n\x08image_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12+\n\x05image\x18\x03 \x01(\x0b\x32\x14.recast.ims.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x0b\x64isk_format\x18\x04 \x01(\x0e\x32\x19.recast.ims.v1.DiskFormatB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1b\n\nsize_bytes\x18\x05 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x17\n\x06sha256\x18\x06 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18 \x12\x1b\n\x13\x64isclaimer_accepted\x18\x07 \x01(\x08\x12#\n\x12\x64isclaimer_version\x18\n \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1d\n\nrequest_id\x18\x08 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x15\n\rvalidate_only\x18\t \x01(\x08\"F\n\x10ImportImageChunk\x12\x17\n\x06offset\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x19\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80@\"\x89\x01\n\x12ImportImageRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .recast.ims.v1.ImportImageHeaderH\x00\x12\x30\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1f.recast.ims.v1.ImportImageChunkH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"l\n\x13ImportImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xe5\x03\n\x12\x43reateImageRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x35\n\x08image_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12+\n\x05image\x18\x03 \x01(\x0b\x32\x14.recast.ims.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12\\\n\x06\x62\x61\x63kup\x18\x04 \x01(\tBL\xbaHIrG2E^(projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62})?$\x12\\\n\x06server\x18\x05 \x01(\tBL\xbaHIrG2E^(projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62})?$\x12\x1b\n\x13\x64isclaimer_accepted\x18\x06 \x01(\x08\x12#\n\x12\x64isclaimer_version\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\nrequest_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x08 \x01(\x08\"l\n\x13\x43reateImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"i\n\x0fGetImageRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\"7\n\x10GetImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\"\xbe\x01\n\x11ListImagesRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"S\n\x12ListImagesResponse\x12$\n\x06images\x18\x01 \x03(\x0b\x32\x14.recast.ims.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa6\x01\n\x12UpdateImageRequest\x12+\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.ImageB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\":\n\x13UpdateImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\"\xcf\x01\n\x12\x44\x65leteImageRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\rdelete_backup\x18\x03 \x01(\x08\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"l\n\x13\x44\x65leteImageResponse\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x14.recast.ims.v1.Image\x12\x30\n\toperation\x18\x02 \x01(\x0b\x32\x1d.google.longrunning.Operation\"x\n\x1eGetProvisioningDefaultsRequest\x12V\n\x04name\x18\x01 \x01(\tBH\xbaHErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$\"L\n\x1fGetProvisioningDefaultsResponse\x12)\n\x05\x64isks\x18\x01 \x03(\x0b\x32\x1a.recast.ims.v1.DefaultDisk\"Q\n\x14GetDisclaimerRequest\x12\x39\n\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$\"6\n\x15GetDisclaimerResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t2\xde\x05\n\x0cImageService\x12V\n\x0bImportImage\x12!.recast.ims.v1.ImportImageRequest\x1a\".recast.ims.v1.ImportImageResponse(\x01\x12T\n\x0b\x43reateImage\x12!.recast.ims.v1.CreateImageRequest\x1a\".recast.ims.v1.CreateImageResponse\x12K\n\x08GetImage\x12\x1e.recast.ims.v1.GetImageRequest\x1a\x1f.recast.ims.v1.GetImageResponse\x12Q\n\nListImages\x12 .recast.ims.v1.ListImagesRequest\x1a!.recast.ims.v1.ListImagesResponse\x12T\n\x0bUpdateImage\x12!.recast.ims.v1.UpdateImageRequest\x1a\".recast.ims.v1.UpdateImageResponse\x12T\n\x0b\x44\x65leteImage\x12!.recast.ims.v1.DeleteImageRequest\x1a\".recast.ims.v1.DeleteImageResponse\x12x\n\x17GetProvisioningDefaults\x12-.recast.ims.v1.GetProvisioningDefaultsRequest\x1a..recast.ims.v1.GetProvisioningDefaultsResponse\x12Z\n\rGetDisclaimer\x12#.recast.ims.v1.GetDisclaimerRequest\x1a$.recast.ims.v1.GetDisclaimerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +47,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMPORTIMAGEHEADER'].fields_by_name['size_bytes']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_IMPORTIMAGEHEADER'].fields_by_name['sha256']._loaded_options = None
   _globals['_IMPORTIMAGEHEADER'].fields_by_name['sha256']._serialized_options = b'\272H\004z\002\030 '
+  _globals['_IMPORTIMAGEHEADER'].fields_by_name['disclaimer_version']._loaded_options = None
+  _globals['_IMPORTIMAGEHEADER'].fields_by_name['disclaimer_version']._serialized_options = b'\272H\004r\002\030@'
   _globals['_IMPORTIMAGEHEADER'].fields_by_name['request_id']._loaded_options = None
   _globals['_IMPORTIMAGEHEADER'].fields_by_name['request_id']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_IMPORTIMAGECHUNK'].fields_by_name['offset']._loaded_options = None
@@ -65,6 +67,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEIMAGEREQUEST'].fields_by_name['backup']._serialized_options = b'\272HIrG2E^(projects/[a-z0-9][a-z0-9-]{0,62}/backups/[a-z0-9][a-z0-9-]{0,62})?$'
   _globals['_CREATEIMAGEREQUEST'].fields_by_name['server']._loaded_options = None
   _globals['_CREATEIMAGEREQUEST'].fields_by_name['server']._serialized_options = b'\272HIrG2E^(projects/[a-z0-9][a-z0-9-]{0,62}/servers/[a-z0-9][a-z0-9-]{0,62})?$'
+  _globals['_CREATEIMAGEREQUEST'].fields_by_name['disclaimer_version']._loaded_options = None
+  _globals['_CREATEIMAGEREQUEST'].fields_by_name['disclaimer_version']._serialized_options = b'\272H\004r\002\030@'
   _globals['_CREATEIMAGEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATEIMAGEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_GETIMAGEREQUEST'].fields_by_name['name']._loaded_options = None
@@ -91,38 +95,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEIMAGEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_GETPROVISIONINGDEFAULTSREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETPROVISIONINGDEFAULTSREQUEST'].fields_by_name['name']._serialized_options = b'\272HErC2A^projects/[a-z0-9][a-z0-9-]{0,62}/images/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_GETDISCLAIMERREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_GETDISCLAIMERREQUEST'].fields_by_name['parent']._serialized_options = b'\272H&r$2\"^projects/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_IMPORTIMAGEHEADER']._serialized_start=180
-  _globals['_IMPORTIMAGEHEADER']._serialized_end=555
-  _globals['_IMPORTIMAGECHUNK']._serialized_start=557
-  _globals['_IMPORTIMAGECHUNK']._serialized_end=627
-  _globals['_IMPORTIMAGEREQUEST']._serialized_start=630
-  _globals['_IMPORTIMAGEREQUEST']._serialized_end=767
-  _globals['_IMPORTIMAGERESPONSE']._serialized_start=769
-  _globals['_IMPORTIMAGERESPONSE']._serialized_end=877
-  _globals['_CREATEIMAGEREQUEST']._serialized_start=880
-  _globals['_CREATEIMAGEREQUEST']._serialized_end=1328
-  _globals['_CREATEIMAGERESPONSE']._serialized_start=1330
-  _globals['_CREATEIMAGERESPONSE']._serialized_end=1438
-  _globals['_GETIMAGEREQUEST']._serialized_start=1440
-  _globals['_GETIMAGEREQUEST']._serialized_end=1545
-  _globals['_GETIMAGERESPONSE']._serialized_start=1547
-  _globals['_GETIMAGERESPONSE']._serialized_end=1602
-  _globals['_LISTIMAGESREQUEST']._serialized_start=1605
-  _globals['_LISTIMAGESREQUEST']._serialized_end=1795
-  _globals['_LISTIMAGESRESPONSE']._serialized_start=1797
-  _globals['_LISTIMAGESRESPONSE']._serialized_end=1880
-  _globals['_UPDATEIMAGEREQUEST']._serialized_start=1883
-  _globals['_UPDATEIMAGEREQUEST']._serialized_end=2049
-  _globals['_UPDATEIMAGERESPONSE']._serialized_start=2051
-  _globals['_UPDATEIMAGERESPONSE']._serialized_end=2109
-  _globals['_DELETEIMAGEREQUEST']._serialized_start=2112
-  _globals['_DELETEIMAGEREQUEST']._serialized_end=2319
-  _globals['_DELETEIMAGERESPONSE']._serialized_start=2321
-  _globals['_DELETEIMAGERESPONSE']._serialized_end=2429
-  _globals['_GETPROVISIONINGDEFAULTSREQUEST']._serialized_start=2431
-  _globals['_GETPROVISIONINGDEFAULTSREQUEST']._serialized_end=2551
-  _globals['_GETPROVISIONINGDEFAULTSRESPONSE']._serialized_start=2553
-  _globals['_GETPROVISIONINGDEFAULTSRESPONSE']._serialized_end=2629
-  _globals['_IMAGESERVICE']._serialized_start=2632
-  _globals['_IMAGESERVICE']._serialized_end=3274
+  _globals['_IMPORTIMAGEHEADER']._serialized_end=592
+  _globals['_IMPORTIMAGECHUNK']._serialized_start=594
+  _globals['_IMPORTIMAGECHUNK']._serialized_end=664
+  _globals['_IMPORTIMAGEREQUEST']._serialized_start=667
+  _globals['_IMPORTIMAGEREQUEST']._serialized_end=804
+  _globals['_IMPORTIMAGERESPONSE']._serialized_start=806
+  _globals['_IMPORTIMAGERESPONSE']._serialized_end=914
+  _globals['_CREATEIMAGEREQUEST']._serialized_start=917
+  _globals['_CREATEIMAGEREQUEST']._serialized_end=1402
+  _globals['_CREATEIMAGERESPONSE']._serialized_start=1404
+  _globals['_CREATEIMAGERESPONSE']._serialized_end=1512
+  _globals['_GETIMAGEREQUEST']._serialized_start=1514
+  _globals['_GETIMAGEREQUEST']._serialized_end=1619
+  _globals['_GETIMAGERESPONSE']._serialized_start=1621
+  _globals['_GETIMAGERESPONSE']._serialized_end=1676
+  _globals['_LISTIMAGESREQUEST']._serialized_start=1679
+  _globals['_LISTIMAGESREQUEST']._serialized_end=1869
+  _globals['_LISTIMAGESRESPONSE']._serialized_start=1871
+  _globals['_LISTIMAGESRESPONSE']._serialized_end=1954
+  _globals['_UPDATEIMAGEREQUEST']._serialized_start=1957
+  _globals['_UPDATEIMAGEREQUEST']._serialized_end=2123
+  _globals['_UPDATEIMAGERESPONSE']._serialized_start=2125
+  _globals['_UPDATEIMAGERESPONSE']._serialized_end=2183
+  _globals['_DELETEIMAGEREQUEST']._serialized_start=2186
+  _globals['_DELETEIMAGEREQUEST']._serialized_end=2393
+  _globals['_DELETEIMAGERESPONSE']._serialized_start=2395
+  _globals['_DELETEIMAGERESPONSE']._serialized_end=2503
+  _globals['_GETPROVISIONINGDEFAULTSREQUEST']._serialized_start=2505
+  _globals['_GETPROVISIONINGDEFAULTSREQUEST']._serialized_end=2625
+  _globals['_GETPROVISIONINGDEFAULTSRESPONSE']._serialized_start=2627
+  _globals['_GETPROVISIONINGDEFAULTSRESPONSE']._serialized_end=2703
+  _globals['_GETDISCLAIMERREQUEST']._serialized_start=2705
+  _globals['_GETDISCLAIMERREQUEST']._serialized_end=2786
+  _globals['_GETDISCLAIMERRESPONSE']._serialized_start=2788
+  _globals['_GETDISCLAIMERRESPONSE']._serialized_end=2842
+  _globals['_IMAGESERVICE']._serialized_start=2845
+  _globals['_IMAGESERVICE']._serialized_end=3579
 # @@protoc_insertion_point(module_scope)

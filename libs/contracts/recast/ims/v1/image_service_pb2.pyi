@@ -34,6 +34,7 @@ class ImportImageHeader(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     DISCLAIMER_ACCEPTED_FIELD_NUMBER: _builtins.int
+    DISCLAIMER_VERSION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
@@ -48,6 +49,8 @@ class ImportImageHeader(_message.Message):
     """The SHA-256 of the file, 32 bytes; checked at the end when given."""
     disclaimer_accepted: _builtins.bool
     """Whether the Image Disclaimer was read and agreed to (R59)."""
+    disclaimer_version: _builtins.str
+    """The version that was read, from GetDisclaimer; another than the current one is refused. Empty agrees to the current one."""
     request_id: _builtins.str
     """Identifies the upload: a header with the same id resumes it. Required."""
     validate_only: _builtins.bool
@@ -66,12 +69,13 @@ class ImportImageHeader(_message.Message):
         size_bytes: _builtins.int = ...,
         sha256: _builtins.bytes = ...,
         disclaimer_accepted: _builtins.bool = ...,
+        disclaimer_version: _builtins.str = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disclaimer_accepted", b"disclaimer_accepted", "disk_format", b"disk_format", "image", b"image", "image_id", b"image_id", "parent", b"parent", "request_id", b"request_id", "sha256", b"sha256", "size_bytes", b"size_bytes", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disclaimer_accepted", b"disclaimer_accepted", "disclaimer_version", b"disclaimer_version", "disk_format", b"disk_format", "image", b"image", "image_id", b"image_id", "parent", b"parent", "request_id", b"request_id", "sha256", b"sha256", "size_bytes", b"size_bytes", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -177,6 +181,7 @@ class CreateImageRequest(_message.Message):
     BACKUP_FIELD_NUMBER: _builtins.int
     SERVER_FIELD_NUMBER: _builtins.int
     DISCLAIMER_ACCEPTED_FIELD_NUMBER: _builtins.int
+    DISCLAIMER_VERSION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
@@ -191,6 +196,8 @@ class CreateImageRequest(_message.Message):
     """`projects/{project}/servers/{server}`: a backup of it is made first, and the image is made of that."""
     disclaimer_accepted: _builtins.bool
     """Whether the Image Disclaimer was read and agreed to (R59)."""
+    disclaimer_version: _builtins.str
+    """The version that was read, from GetDisclaimer; another than the current one is refused. Empty agrees to the current one."""
     request_id: _builtins.str
     """Repeats of a request carry the same id and get the same answer."""
     validate_only: _builtins.bool
@@ -208,12 +215,13 @@ class CreateImageRequest(_message.Message):
         backup: _builtins.str = ...,
         server: _builtins.str = ...,
         disclaimer_accepted: _builtins.bool = ...,
+        disclaimer_version: _builtins.str = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup", "disclaimer_accepted", b"disclaimer_accepted", "image", b"image", "image_id", b"image_id", "parent", b"parent", "request_id", b"request_id", "server", b"server", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backup", b"backup", "disclaimer_accepted", b"disclaimer_accepted", "disclaimer_version", b"disclaimer_version", "image", b"image", "image_id", b"image_id", "parent", b"parent", "request_id", b"request_id", "server", b"server", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -536,3 +544,51 @@ class GetProvisioningDefaultsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetProvisioningDefaultsResponse: _TypeAlias = GetProvisioningDefaultsResponse  # noqa: Y015
+
+@_typing.final
+class GetDisclaimerRequest(_message.Message):
+    """The request of GetDisclaimer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`projects/{project}`."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDisclaimerRequest: _TypeAlias = GetDisclaimerRequest  # noqa: Y015
+
+@_typing.final
+class GetDisclaimerResponse(_message.Message):
+    """The Image Disclaimer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """The version of the text; another text has another version."""
+    text: _builtins.str
+    """The text, in Markdown."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDisclaimerResponse: _TypeAlias = GetDisclaimerResponse  # noqa: Y015

@@ -70,6 +70,11 @@ class ImageServiceStub:
                 request_serializer=recast_dot_ims_dot_v1_dot_image__service__pb2.GetProvisioningDefaultsRequest.SerializeToString,
                 response_deserializer=recast_dot_ims_dot_v1_dot_image__service__pb2.GetProvisioningDefaultsResponse.FromString,
                 _registered_method=True)
+        self.GetDisclaimer = channel.unary_unary(
+                '/recast.ims.v1.ImageService/GetDisclaimer',
+                request_serializer=recast_dot_ims_dot_v1_dot_image__service__pb2.GetDisclaimerRequest.SerializeToString,
+                response_deserializer=recast_dot_ims_dot_v1_dot_image__service__pb2.GetDisclaimerResponse.FromString,
+                _registered_method=True)
 
 
 class ImageServiceServicer:
@@ -130,9 +135,9 @@ class ImageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateImage(self, request, context):
-        """Changes an image's display name or description.
+        """Changes an image's display name or description: without `update_mask` those that are set.
 
-        Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}, "update_mask": "description"}
+        Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,6 +156,15 @@ class ImageServiceServicer:
         """Returns the default disks of a server made from the image (R39).
 
         Example: {"name": "projects/demo/images/web-image"}
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDisclaimer(self, request, context):
+        """Returns the Image Disclaimer, which CreateImage and ImportImage need the agreement to (R59).
+
+        Example: {"parent": "projects/demo"}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,6 +207,11 @@ def add_ImageServiceServicer_to_server(servicer, server):
                     servicer.GetProvisioningDefaults,
                     request_deserializer=recast_dot_ims_dot_v1_dot_image__service__pb2.GetProvisioningDefaultsRequest.FromString,
                     response_serializer=recast_dot_ims_dot_v1_dot_image__service__pb2.GetProvisioningDefaultsResponse.SerializeToString,
+            ),
+            'GetDisclaimer': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDisclaimer,
+                    request_deserializer=recast_dot_ims_dot_v1_dot_image__service__pb2.GetDisclaimerRequest.FromString,
+                    response_serializer=recast_dot_ims_dot_v1_dot_image__service__pb2.GetDisclaimerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -385,6 +404,33 @@ class ImageService:
             '/recast.ims.v1.ImageService/GetProvisioningDefaults',
             recast_dot_ims_dot_v1_dot_image__service__pb2.GetProvisioningDefaultsRequest.SerializeToString,
             recast_dot_ims_dot_v1_dot_image__service__pb2.GetProvisioningDefaultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDisclaimer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recast.ims.v1.ImageService/GetDisclaimer',
+            recast_dot_ims_dot_v1_dot_image__service__pb2.GetDisclaimerRequest.SerializeToString,
+            recast_dot_ims_dot_v1_dot_image__service__pb2.GetDisclaimerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,9 +71,9 @@ class ImageServiceStub:
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "kind = \\"FULL_SERVER\\" AND state = \\"NORMAL\\""}
     """
     UpdateImage: _grpc.UnaryUnaryMultiCallable[_image_service_pb2.UpdateImageRequest, _image_service_pb2.UpdateImageResponse]
-    """Changes an image's display name or description.
+    """Changes an image's display name or description: without `update_mask` those that are set.
 
-    Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}, "update_mask": "description"}
+    Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}}
     """
     DeleteImage: _grpc.UnaryUnaryMultiCallable[_image_service_pb2.DeleteImageRequest, _image_service_pb2.DeleteImageResponse]
     """Deletes an image, and with `delete_backup` then its backup (R44). Servers made from it stay (V8).
@@ -84,6 +84,11 @@ class ImageServiceStub:
     """Returns the default disks of a server made from the image (R39).
 
     Example: {"name": "projects/demo/images/web-image"}
+    """
+    GetDisclaimer: _grpc.UnaryUnaryMultiCallable[_image_service_pb2.GetDisclaimerRequest, _image_service_pb2.GetDisclaimerResponse]
+    """Returns the Image Disclaimer, which CreateImage and ImportImage need the agreement to (R59).
+
+    Example: {"parent": "projects/demo"}
     """
 
 @_typing.type_check_only
@@ -129,9 +134,9 @@ class ImageServiceAsyncStub(ImageServiceStub):
     Example: {"parent": "projects/demo", "page_size": 10, "filter": "kind = \\"FULL_SERVER\\" AND state = \\"NORMAL\\""}
     """
     UpdateImage: _aio.UnaryUnaryMultiCallable[_image_service_pb2.UpdateImageRequest, _image_service_pb2.UpdateImageResponse]  # type: ignore[assignment]
-    """Changes an image's display name or description.
+    """Changes an image's display name or description: without `update_mask` those that are set.
 
-    Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}, "update_mask": "description"}
+    Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}}
     """
     DeleteImage: _aio.UnaryUnaryMultiCallable[_image_service_pb2.DeleteImageRequest, _image_service_pb2.DeleteImageResponse]  # type: ignore[assignment]
     """Deletes an image, and with `delete_backup` then its backup (R44). Servers made from it stay (V8).
@@ -142,6 +147,11 @@ class ImageServiceAsyncStub(ImageServiceStub):
     """Returns the default disks of a server made from the image (R39).
 
     Example: {"name": "projects/demo/images/web-image"}
+    """
+    GetDisclaimer: _aio.UnaryUnaryMultiCallable[_image_service_pb2.GetDisclaimerRequest, _image_service_pb2.GetDisclaimerResponse]  # type: ignore[assignment]
+    """Returns the Image Disclaimer, which CreateImage and ImportImage need the agreement to (R59).
+
+    Example: {"parent": "projects/demo"}
     """
 
 class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -214,9 +224,9 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _image_service_pb2.UpdateImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_image_service_pb2.UpdateImageResponse, _abc.Awaitable[_image_service_pb2.UpdateImageResponse]]:
-        """Changes an image's display name or description.
+        """Changes an image's display name or description: without `update_mask` those that are set.
 
-        Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}, "update_mask": "description"}
+        Example: {"image": {"name": "projects/demo/images/web-image", "description": "the web server as of last night"}}
         """
 
     @_abc_1.abstractmethod
@@ -239,6 +249,17 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the default disks of a server made from the image (R39).
 
         Example: {"name": "projects/demo/images/web-image"}
+        """
+
+    @_abc_1.abstractmethod
+    def GetDisclaimer(
+        self,
+        request: _image_service_pb2.GetDisclaimerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_service_pb2.GetDisclaimerResponse, _abc.Awaitable[_image_service_pb2.GetDisclaimerResponse]]:
+        """Returns the Image Disclaimer, which CreateImage and ImportImage need the agreement to (R59).
+
+        Example: {"parent": "projects/demo"}
         """
 
 def add_ImageServiceServicer_to_server(servicer: ImageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -69,6 +69,9 @@ class ProvisioningServiceServicer:
         """Prevents the deletion of an image while its bytes are read. A repeat with the same id changes nothing; a repeat after
         the release is refused (PIN_RELEASED), so that a late request leaves no pin behind.
 
+        The example leaves image `web-image` pinned, so that it cannot be deleted, until the example of UnpinImage. Sent again after
+        that, it needs another `pin_id`.
+
         Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -77,6 +80,8 @@ class ProvisioningServiceServicer:
 
     def UnpinImage(self, request, context):
         """Releases a pin. An unknown pin is no error.
+
+        The example releases the pin of PinImage's example.
 
         Example: {"image": "projects/demo/images/web-image", "pin_id": "example"}
         """

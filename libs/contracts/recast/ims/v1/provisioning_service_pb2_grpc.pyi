@@ -42,10 +42,15 @@ class ProvisioningServiceStub:
     """Prevents the deletion of an image while its bytes are read. A repeat with the same id changes nothing; a repeat after
     the release is refused (PIN_RELEASED), so that a late request leaves no pin behind.
 
+    The example leaves image `web-image` pinned, so that it cannot be deleted, until the example of UnpinImage. Sent again after
+    that, it needs another `pin_id`.
+
     Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
     """
     UnpinImage: _grpc.UnaryUnaryMultiCallable[_provisioning_service_pb2.UnpinImageRequest, _provisioning_service_pb2.UnpinImageResponse]
     """Releases a pin. An unknown pin is no error.
+
+    The example releases the pin of PinImage's example.
 
     Example: {"image": "projects/demo/images/web-image", "pin_id": "example"}
     """
@@ -64,10 +69,15 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     """Prevents the deletion of an image while its bytes are read. A repeat with the same id changes nothing; a repeat after
     the release is refused (PIN_RELEASED), so that a late request leaves no pin behind.
 
+    The example leaves image `web-image` pinned, so that it cannot be deleted, until the example of UnpinImage. Sent again after
+    that, it needs another `pin_id`.
+
     Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
     """
     UnpinImage: _aio.UnaryUnaryMultiCallable[_provisioning_service_pb2.UnpinImageRequest, _provisioning_service_pb2.UnpinImageResponse]  # type: ignore[assignment]
     """Releases a pin. An unknown pin is no error.
+
+    The example releases the pin of PinImage's example.
 
     Example: {"image": "projects/demo/images/web-image", "pin_id": "example"}
     """
@@ -95,6 +105,9 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         """Prevents the deletion of an image while its bytes are read. A repeat with the same id changes nothing; a repeat after
         the release is refused (PIN_RELEASED), so that a late request leaves no pin behind.
 
+        The example leaves image `web-image` pinned, so that it cannot be deleted, until the example of UnpinImage. Sent again after
+        that, it needs another `pin_id`.
+
         Example: {"image": "projects/demo/images/web-image", "pin_id": "example", "holder": "projects/demo/servers/web"}
         """
 
@@ -105,6 +118,8 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_provisioning_service_pb2.UnpinImageResponse, _abc.Awaitable[_provisioning_service_pb2.UnpinImageResponse]]:
         """Releases a pin. An unknown pin is no error.
+
+        The example releases the pin of PinImage's example.
 
         Example: {"image": "projects/demo/images/web-image", "pin_id": "example"}
         """

@@ -26,19 +26,19 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.recast/longrunning/v1/operation_metadata.proto\x12\x15recast.longrunning.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"E\n\x0c\x44iskProgress\x12\x0c\n\x04\x64isk\x18\x01 \x01(\t\x12\x12\n\ndone_bytes\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\"\x84\x01\n\rOperationPart\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.recast.longrunning.v1.OperationState\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status\"\xf7\x03\n\x11OperationMetadata\x12\x0c\n\x04verb\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.recast.longrunning.v1.OperationState\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\x18\n\x10progress_percent\x18\x05 \x01(\x05\x12\x12\n\ndone_bytes\x18\x06 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x07 \x01(\x03\x12\x32\n\x05\x64isks\x18\x08 \x03(\x0b\x32#.recast.longrunning.v1.DiskProgress\x12\x18\n\x10\x63\x61ncel_requested\x18\t \x01(\x08\x12\x0f\n\x07retries\x18\n \x01(\x05\x12\x19\n\x11last_retry_reason\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x05parts\x18\x0f \x03(\x0b\x32$.recast.longrunning.v1.OperationPart*\xe2\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_STATE_PENDING\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1b\n\x17OPERATION_STATE_UNDOING\x10\x03\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x04\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x05\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.recast/longrunning/v1/operation_metadata.proto\x12\x15recast.longrunning.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"E\n\x0c\x44iskProgress\x12\x0c\n\x04\x64isk\x18\x01 \x01(\t\x12\x12\n\ndone_bytes\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\"\x84\x01\n\rOperationPart\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.recast.longrunning.v1.OperationState\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status\"\x8b\x04\n\x11OperationMetadata\x12\x0c\n\x04verb\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x34\n\x05state\x18\x03 \x01(\x0e\x32%.recast.longrunning.v1.OperationState\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\x18\n\x10progress_percent\x18\x05 \x01(\x05\x12\x12\n\ndone_bytes\x18\x06 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x07 \x01(\x03\x12\x32\n\x05\x64isks\x18\x08 \x03(\x0b\x32#.recast.longrunning.v1.DiskProgress\x12\x18\n\x10\x63\x61ncel_requested\x18\t \x01(\x08\x12\x0f\n\x07retries\x18\n \x01(\x05\x12\x19\n\x11last_retry_reason\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x05parts\x18\x0f \x03(\x0b\x32$.recast.longrunning.v1.OperationPart\x12\x12\n\nparts_done\x18\x10 \x01(\x05*\xe2\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_STATE_PENDING\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1b\n\x17OPERATION_STATE_UNDOING\x10\x03\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x04\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x05\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recast.longrunning.v1.operation_metadata_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPERATIONSTATE']._serialized_start=844
-  _globals['_OPERATIONSTATE']._serialized_end=1070
+  _globals['_OPERATIONSTATE']._serialized_start=864
+  _globals['_OPERATIONSTATE']._serialized_end=1090
   _globals['_DISKPROGRESS']._serialized_start=131
   _globals['_DISKPROGRESS']._serialized_end=200
   _globals['_OPERATIONPART']._serialized_start=203
   _globals['_OPERATIONPART']._serialized_end=335
   _globals['_OPERATIONMETADATA']._serialized_start=338
-  _globals['_OPERATIONMETADATA']._serialized_end=841
+  _globals['_OPERATIONMETADATA']._serialized_end=861
 # @@protoc_insertion_point(module_scope)

@@ -148,6 +148,7 @@ class OperationMetadata(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
+    PARTS_DONE_FIELD_NUMBER: _builtins.int
     verb: _builtins.str
     """What is done: `CreateBackup`, `ChangeServerOs`..."""
     target: _builtins.str
@@ -155,7 +156,7 @@ class OperationMetadata(_message.Message):
     state: Global___OperationState.ValueType
     """Where the work stands."""
     step: _builtins.str
-    """The step that is under way, in words."""
+    """The step that is under way, in words; empty when the work has ended."""
     progress_percent: _builtins.int
     """How far the work is, 0 to 100. It does not go back, except when the work is undone."""
     done_bytes: _builtins.int
@@ -168,6 +169,8 @@ class OperationMetadata(_message.Message):
     """How often a step had to be tried again because something it needs was away."""
     last_retry_reason: _builtins.str
     """The last reason for a retry, empty when there was none."""
+    parts_done: _builtins.int
+    """How many parts of a batch are made so far. The parts of one host end together."""
     @_builtins.property
     def disks(self) -> _containers.RepeatedCompositeFieldContainer[Global___DiskProgress]:
         """Each disk that is worked on."""
@@ -206,10 +209,11 @@ class OperationMetadata(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         parts: _abc.Iterable[Global___OperationPart] | None = ...,
+        parts_done: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "create_time", b"create_time", "disks", b"disks", "done_bytes", b"done_bytes", "end_time", b"end_time", "last_retry_reason", b"last_retry_reason", "parts", b"parts", "progress_percent", b"progress_percent", "retries", b"retries", "state", b"state", "step", b"step", "target", b"target", "total_bytes", b"total_bytes", "update_time", b"update_time", "verb", b"verb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_requested", b"cancel_requested", "create_time", b"create_time", "disks", b"disks", "done_bytes", b"done_bytes", "end_time", b"end_time", "last_retry_reason", b"last_retry_reason", "parts", b"parts", "parts_done", b"parts_done", "progress_percent", b"progress_percent", "retries", b"retries", "state", b"state", "step", b"step", "target", b"target", "total_bytes", b"total_bytes", "update_time", b"update_time", "verb", b"verb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -20,6 +20,8 @@ from csbs.domain.refusals import (
 )
 from recast.faults import FieldViolation, Refusal, RequestInvalid, all_of
 
+DISPLAY_NAME = "1 to 255 letters or digits of any script, `-` or `_`; no spaces, no `.`"
+"""The rule for display names; a test compares it with the contracts."""
 _DISPLAY_NAME = re.compile(r"[\w-]{1,255}", re.UNICODE)
 
 
@@ -151,7 +153,7 @@ def check_texts(display_name: str, description: str) -> None:
     """Refuses a malformed name or description (domain.md 1.5: vendor CSBS.9001)."""
     fields = []
     if not _DISPLAY_NAME.fullmatch(display_name):
-        fields.append(FieldViolation("backup.display_name", "must be 1 to 255 letters, digits, `_` or `-`"))
+        fields.append(FieldViolation("backup.display_name", f"must be {DISPLAY_NAME}"))
     if len(description) > 255 or "<" in description or ">" in description:
         fields.append(FieldViolation("backup.description", "must be at most 255 characters without < and >"))
     if fields:

@@ -8,6 +8,8 @@ from enum import StrEnum
 from ecs.domain.refusals import DiskStateForbids, ServerFrozen, ServerInImageCreation, ServerStateForbids
 from recast.faults import FieldViolation, RequestInvalid, Unavailable, all_of
 
+DISPLAY_NAME = "1 to 128 letters or digits of any script, `-`, `.` or `_`; no spaces"
+"""The rule for display names; a test compares it with the contracts."""
 _DISPLAY_NAME = re.compile(r"[\w.-]{1,128}", re.UNICODE)
 
 
@@ -155,9 +157,7 @@ def check_texts(display_name: str, description: str, noun: str = "server") -> No
     """Refuses a malformed name or description."""
     fields = []
     if not _DISPLAY_NAME.fullmatch(display_name):
-        fields.append(
-            FieldViolation(f"{noun}.display_name", "must be 1 to 128 letters, digits, `-`, `.` or `_`")
-        )
+        fields.append(FieldViolation(f"{noun}.display_name", f"must be {DISPLAY_NAME}"))
     if len(description) > 255 or "<" in description or ">" in description:
         fields.append(FieldViolation(f"{noun}.description", "must be at most 255 characters without < and >"))
     if fields:

@@ -254,7 +254,7 @@ class Servers(grpc_pb.ServerServiceServicer):
             size = fitting_size(requested, source.size_bytes, "system disk", "system_disk_bytes")
             operation_id = self.new_id()
             plan = PlannedDisk(True, 0, size, False, old.display_name, source)
-            tx.session.add(self._disk_row(row, plan, new_disk_name(project, operation_id)))
+            tx.session.add(self._disk_row(row, plan, new_disk_name(tx.session, row.name, operation_id)))
             operation = self.operations.record(
                 tx,
                 project=project,

@@ -1,6 +1,6 @@
 """The disks of this host, and the cache of their bases. Errors of both are turned into refusals."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -86,9 +86,9 @@ class Host:
             disk.thaw(left.freeze_id)
             disk.replace(size_bytes, base)
 
-    def create(self, disks: Sequence[NewDisk]) -> None:
-        """Makes the disks that do not exist. Durable when it returns."""
-        self._disks.create_disks(disks)
+    def create(self, disks: Sequence[NewDisk], built_count: Callable[[int], None] = lambda _: None) -> None:
+        """Makes the disks that do not exist. Durable when it returns. See `DiskHost.create_disks`."""
+        self._disks.create_disks(disks, built_count)
 
     def delete(self, folder: str) -> None:
         """Removes a disk, if it is there."""

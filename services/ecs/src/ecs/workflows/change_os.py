@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from google.protobuf.message import Message
+from sqlmodel import Session
 
 from ecs.domain.disk import DiskEvent
 from ecs.domain.refusals import DiskIoFailed
@@ -24,6 +25,9 @@ from recast.diskimage import NewDisk
 from recast.ecs.v1 import server_service_pb2 as pb
 from recast.faults import Refusal
 from recast.operations import Work
+from recast.rpc.names import parse_name
+
+_LONGEST_ID = 63
 
 
 class ChangeServerOs:
@@ -54,7 +58,8 @@ class ChangeServerOs:
         ERROR.
         """
         request = pb.ChangeServerOsRequest.FromString(work.request)
-        new = new_disk_name(work.project, work.id)
+        with self._database.read() as session:
+            new = _new_disk_name(session, work)
         if work.done("swap"):
             old = work.recall("swap")
             work.transact("undo:disk", lambda tx: fail_disk(tx, old, error, self._now()))
@@ -70,7 +75,7 @@ class ChangeServerOs:
 
     def _new_disk(self, work: Work) -> DiskRow:
         with self._database.read() as session:
-            return disks.load(session, new_disk_name(work.project, work.id))
+            return disks.load(session, _new_disk_name(session, work))
 
     def _build(self, new: DiskRow) -> None:
         with disk_faults():
@@ -82,7 +87,7 @@ class ChangeServerOs:
         place, old = next(
             pair for pair in disks.attached_to(tx.session, row.name) if pair[1].role == disks.SYSTEM
         )
-        new = disks.load(tx.session, new_disk_name(work.project, work.id), lock=True)
+        new = disks.load(tx.session, _new_disk_name(tx.session, work), lock=True)
         position = place.position
         disks.move(tx, old, DiskEvent.RELEASED, self._now())
         tx.session.delete(place)
@@ -110,6 +115,30 @@ class ChangeServerOs:
         servers.move(tx, row, ServerEvent.DOWN, self._now())
 
 
-def new_disk_name(project: str, operation: str) -> str:
-    """The name of the system disk that an OS change makes: its id is the work's."""
-    return f"projects/{project}/disks/{operation}"
+def new_disk_name(session: Session, server: str, operation: str) -> str:
+    """The free name of the system disk that an OS change makes: `web-system-1f3a9c02`, by the work's id.
+
+    If that is too long, or there is such a disk, the id is the work's.
+    """
+    readable = _readable_disk_name(server, operation)
+    is_free = session.get(DiskRow, readable) is None
+    return (
+        readable
+        if is_free and len(readable.rpartition("/")[2]) <= _LONGEST_ID
+        else _disk_name(server, operation)
+    )
+
+
+def _new_disk_name(session: Session, work: Work) -> str:
+    """The name that `new_disk_name` gave, by the disk that has its id: work of older versions has its own."""
+    own = _disk_name(work.target, work.id)
+    return own if session.get(DiskRow, own) is not None else _readable_disk_name(work.target, work.id)
+
+
+def _readable_disk_name(server: str, operation: str) -> str:
+    return _disk_name(server, f"{server.rpartition('/')[2]}-system-{operation[:8]}")
+
+
+def _disk_name(server: str, disk_id: str) -> str:
+    name = parse_name(server, "servers")
+    return f"projects/{name.project}/disks/{disk_id}"

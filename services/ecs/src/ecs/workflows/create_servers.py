@@ -53,7 +53,7 @@ class CreateServers:
                 work.step(f"pin {image}", lambda image=image: self._images.pin(image, work.id, names[0]))  # type: ignore[misc]
             resolved = {image: self._images.resolve(image) for image in wanted}
             bring_bases(work, self._host, resolved, self._disks_of(names))
-        failed = work.step("disks", lambda: self._make_disks(names))
+        failed = work.step("disks", lambda: self._make_disks(work, names))
         work.transact("up", lambda tx: self._bring_up(tx, names, failed), decides=True)
         for name in failed:
             work.step(f"clear {name}", lambda name=name: self._clear([name]))  # type: ignore[misc]
@@ -96,14 +96,15 @@ class CreateServers:
         with self._database.read() as session:
             return [disk for name in names for _, disk in disks.attached_to(session, name)]
 
-    def _make_disks(self, names: Sequence[str]) -> dict[str, str]:
+    def _make_disks(self, work: Work, names: Sequence[str]) -> dict[str, str]:
         """Makes all disks with one sync of the storage; if that fails, server by server.
 
         Gives the status, in hex, of each server that failed.
         """
         try:
             with disk_faults():
-                self._host.create([_new_disk(disk) for disk in self._disks_of(names)])
+                wanted = [_new_disk(disk) for disk in self._disks_of(names)]
+                self._host.create(wanted, lambda built: work.count_parts(built * len(names) // len(wanted)))
         except Unavailable:
             raise
         except Refusal:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ims.domain.disclaimer import VERSION
 from ims.domain.refusals import (
     DisclaimerNotAccepted,
     ImageBusy,
@@ -18,6 +19,8 @@ from ims.domain.refusals import (
 )
 from recast.faults import FieldViolation, all_of
 
+DISPLAY_NAME = "1 to 128 letters or digits of any script, spaces, `-`, `.` or `_`; no space at either end"
+"""The rule for display names; a test compares it with the contracts."""
 _DISPLAY_NAME = re.compile(r"[\w.-]([\w .-]{0,126}[\w.-])?", re.UNICODE)
 
 
@@ -131,7 +134,7 @@ def importable_kind(kind: str, is_raw: bool) -> ImageKind:
 def check_texts(display_name: str, description: str) -> None:
     """Refuses a malformed name (R54) or description (R58)."""
     if not _DISPLAY_NAME.fullmatch(display_name):
-        problem = "must be 1 to 128 letters, digits, spaces, `-`, `.` or `_`, with no space at either end"
+        problem = f"must be {DISPLAY_NAME}"
         raise ImageNameInvalid(problem=problem, fields=[FieldViolation("image.display_name", problem)])
     if len(description) > 1024 or re.search(r"[<>\r\n]", description):
         problem = "must be at most 1024 characters without line breaks, < and >"
@@ -145,7 +148,12 @@ def check_source(backup: str, server: str) -> None:
         raise ImageSourceInvalid(fields=[FieldViolation(name, problem) for name in ("backup", "server")])
 
 
-def check_disclaimer(accepted: bool) -> None:
-    """Refuses a request without the agreement to the Image Disclaimer (R59)."""
+def check_disclaimer(accepted: bool, version: str = "") -> None:
+    """Refuses a request without the agreement to the Image Disclaimer, or to another version of it (R59)."""
     if not accepted:
-        raise DisclaimerNotAccepted()
+        raise DisclaimerNotAccepted(
+            problem="was not agreed to; read it (GetDisclaimer), and set disclaimer_accepted", version=VERSION
+        )
+    if version not in ("", VERSION):
+        problem = f"has version {VERSION}, and version {version} was agreed to; read it (GetDisclaimer)"
+        raise DisclaimerNotAccepted(problem=problem, version=VERSION)

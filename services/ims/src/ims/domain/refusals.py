@@ -72,7 +72,7 @@ class DisclaimerNotAccepted(Refusal):
 
     reason = "DISCLAIMER_NOT_ACCEPTED"
     rule = "R59"
-    message = "the Image Disclaimer (DISCLAIMER.md) was not agreed to; read it, and set disclaimer_accepted"
+    message = "the Image Disclaimer {problem}"
 
 
 class SourceNotConfigured(Refusal):

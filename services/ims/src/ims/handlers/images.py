@@ -6,6 +6,7 @@ from datetime import datetime
 
 import grpc
 
+from ims.domain import disclaimer
 from ims.domain.image import check_disclaimer, check_source, check_texts, decide_use, deletion_event
 from ims.domain.refusals import DeleteBackupUnsupported
 from ims.handlers.uploads import Upload, UploadLimit
@@ -74,7 +75,7 @@ class Images(grpc_pb.ImageServiceServicer):
     def _create(self, request: pb.CreateImageRequest) -> pb.CreateImageResponse:
         project = enter_project(parse_parent(request.parent))
         check_source(request.backup, request.server)
-        check_disclaimer(request.disclaimer_accepted)
+        check_disclaimer(request.disclaimer_accepted, request.disclaimer_version)
         check_texts(request.image.display_name, request.image.description)
         with self.database.read() as session:
             if answer := find_replay(session, project, request, pb.CreateImageResponse):
@@ -174,6 +175,12 @@ class Images(grpc_pb.ImageServiceServicer):
             row = images.load(session, request.name)
             decide_use(images.value_from_row(session, row))
             return pb.GetProvisioningDefaultsResponse.FromString(row.defaults)
+
+    def GetDisclaimer(
+        self, request: pb.GetDisclaimerRequest, context: grpc.ServicerContext
+    ) -> pb.GetDisclaimerResponse:
+        enter_project(parse_parent(request.parent))
+        return pb.GetDisclaimerResponse(version=disclaimer.VERSION, text=disclaimer.TEXT)
 
     def _message(self, row: ImageRow) -> image_pb2.Image:
         return images.message_from_row(row, self.staging.size_bytes(row.upload_key))

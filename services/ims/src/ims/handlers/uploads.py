@@ -76,7 +76,7 @@ class Upload:
     def begin(self, project: str) -> pb.ImportImageResponse | None:
         """Finds or records the image and opens its file; gives an answer when no bytes are needed."""
         with self._lock:
-            check_disclaimer(self._header.disclaimer_accepted)
+            check_disclaimer(self._header.disclaimer_accepted, self._header.disclaimer_version)
             check_texts(self._header.image.display_name, self._header.image.description)
             name, answer = self._find_or_record(project)
             if answer:
