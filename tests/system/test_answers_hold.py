@@ -169,9 +169,9 @@ def test_a_server_with_a_shared_disk_gets_no_backup_for_an_image(main: Tenant) -
 def test_a_backup_that_was_made_for_an_image_goes_with_it(main: Tenant) -> None:
     """When the server is refused by the bytes of the backup, the backup that was made for that goes too."""
     main.import_image("of-old", "old.raw")
-    main.create_server("old", "of-old")
-    answer = main.start_image("of-unprepared", "x", backup="", server=main.server("old"))
+    main.create_server("of-old", "of-old")
+    answer = main.start_image("of-unprepared", "x", backup="", server=main.server("of-old"))
     main.end(answer.operation, "ims")
     main.wait_until_idle("csbs")
     listed = main.recast.backups.ListBackups(csbs_pb.ListBackupsRequest(parent=main.parent))
-    assert main.server("old") not in {each.server for each in listed.backups}
+    assert main.server("of-old") not in {each.server for each in listed.backups}
