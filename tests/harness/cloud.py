@@ -183,12 +183,14 @@ class Cloud:
     @contextmanager
     def work_held(self, service: Service, verb: str) -> Iterator[None]:
         """Work of this verb that is recorded in the block begins at its end, or once it is cancelled."""
-        later = "UPDATE operation SET not_before = 1e12 WHERE id = NEW.id"
+        # A delay of over two minutes would be taken for that of a wrong clock.
+        now = self.databases[service].now_sql()
+        later = f"UPDATE operation SET not_before = {now} + 110 WHERE id = NEW.id"
         with self.trigger(service, f"AFTER INSERT ON operation WHEN NEW.verb = '{verb}'", later):
             try:
                 yield
             finally:
-                begin = "UPDATE operation SET not_before = 0 WHERE verb = :verb AND not_before = 1e12"
+                begin = f"UPDATE operation SET not_before = 0 WHERE verb = :verb AND not_before > {now}"
                 self.execute(service, begin, verb=verb)
 
     # Files.
