@@ -5,10 +5,10 @@ whatever their ports. A request to restart a service is an empty file under the 
 removes it when the service was started again.
 """
 
+import errno
 import fcntl
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,10 +27,23 @@ class EndpointsInvalid(Refusal):
 
 
 def write_endpoints(keys: Path, endpoints: Mapping[Service, str]) -> None:
-    """Writes the endpoints beside the keys. Renamed into place, so that the file is whole or absent."""
-    with tempfile.NamedTemporaryFile("w", dir=keys, prefix=f"{_ENDPOINTS}.", delete=False) as whole:
-        json.dump(dict(endpoints), whole, indent=2)
-    os.replace(whole.name, keys / _ENDPOINTS)
+    """Writes the endpoints beside the keys. Renamed into place, so that the file is whole or absent.
+
+    On a full disk a file that is there is overwritten where it lies: a stack must start there, too.
+    """
+    file, text = keys / _ENDPOINTS, json.dumps(dict(endpoints), indent=2)
+    new = keys / f"{_ENDPOINTS}.new"
+    try:
+        new.touch(mode=0o600)
+        new.write_text(text)
+        os.replace(new, file)
+    except OSError as problem:
+        new.unlink(missing_ok=True)
+        if problem.errno != errno.ENOSPC or not file.exists():
+            raise
+        with file.open("r+") as old:
+            old.write(text)
+            old.truncate()
 
 
 def read_endpoints(keys: Path) -> dict[Service, str]:

@@ -170,4 +170,4 @@ def test_a_service_closes_its_database_at_the_end(stack: LocalStack, stack_root:
     """After a service has ended, SQLite has merged its write-ahead log: no connection was left open."""
     stack.stop()
     databases = {path.name for path in (stack_root / "data").iterdir() if ".db" in path.name}
-    assert databases == {f"{service}.db" for service in SERVICES}
+    assert databases == {f"{service}.db{suffix}" for service in SERVICES for suffix in ("", ".reserve")}

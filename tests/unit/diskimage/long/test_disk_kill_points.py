@@ -16,7 +16,7 @@ from recast.diskimage import DiskBusy, DiskHost, NewDisk
 
 MIB = 1 << 20
 CLUSTER = 64 << 10
-FORMAT = Path(__file__).parents[3] / "libs" / "recast" / "diskimage" / "FORMAT.md"
+FORMAT = Path(__file__).parents[4] / "libs" / "recast" / "diskimage" / "FORMAT.md"
 
 
 def nothing(_host: DiskHost) -> None:

@@ -25,7 +25,7 @@ from tests.harness.expectations import refused, state_of
 from tests.harness.postgresql import PostgresqlServer
 from tests.harness.project import Tenant
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 ENGINES = ("sqlite", "postgresql")
 THAWED = ("etag", "update_time", "allocated_bytes", "frozen_for")
 """The fields of its server and disks that the end of the pending backup changes, at any moment."""
