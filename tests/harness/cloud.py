@@ -153,45 +153,19 @@ class Cloud:
 
     def execute(self, service: Service, statement: str, **values: object) -> None:
         """Writes into a service's database, as no call could."""
-        with self.databases[service].write() as tx:
-            tx.session.connection().execute(text(statement), values)
-            tx.commit()
+        _execute(self.databases[service], statement, **values)
 
     def chunks_held(self, service: Service, project: str) -> AbstractContextManager[None]:
         """Excludes all work of the project from its chunk store, as a collection of chunks does."""
         return chunks_held(self.databases[service], project)
 
-    @contextmanager
-    def trigger(self, service: Service, when: str, action: str) -> Iterator[None]:
+    def trigger(self, service: Service, when: str, action: str) -> AbstractContextManager[None]:
         """Has the database do `action` (SQL) `when` something is written: `AFTER INSERT ON disk WHEN ...`."""
-        name = f"test_{uuid.uuid4().hex}"
-        if self.databases[service].is_sqlite:
-            self.execute(service, f"CREATE TRIGGER {name} {when} BEGIN {action}; END")
-            drop = f"DROP TRIGGER {name}"
-        else:
-            event, _, condition = when.partition(" WHEN ")
-            body = f"$$ BEGIN {action}; RETURN NULL; END $$"
-            self.execute(service, f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS {body}")
-            each = f"FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {name}()"
-            self.execute(service, f"CREATE TRIGGER {name} {event} {each}")
-            drop = f"DROP FUNCTION {name} CASCADE"
-        try:
-            yield
-        finally:
-            self.execute(service, drop)
+        return trigger(self.databases[service], when, action)
 
-    @contextmanager
-    def work_held(self, service: Service, verb: str) -> Iterator[None]:
+    def work_held(self, service: Service, verb: str) -> AbstractContextManager[None]:
         """Work of this verb that is recorded in the block begins at its end, or once it is cancelled."""
-        # A delay of over two minutes would be taken for that of a wrong clock.
-        now = self.databases[service].now_sql()
-        later = f"UPDATE operation SET not_before = {now} + 110 WHERE id = NEW.id"
-        with self.trigger(service, f"AFTER INSERT ON operation WHEN NEW.verb = '{verb}'", later):
-            try:
-                yield
-            finally:
-                begin = f"UPDATE operation SET not_before = 0 WHERE verb = :verb AND not_before > {now}"
-                self.execute(service, begin, verb=verb)
+        return work_held(self.databases[service], verb)
 
     # Files.
 
@@ -211,6 +185,46 @@ class Cloud:
         """The names of a project's indexes in a service's store."""
         folder = self.root / f"{service}-store" / project / "indexes"
         return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def trigger(database: Database, when: str, action: str) -> Iterator[None]:
+    """Has the database do `action` (SQL) `when` something is written: `AFTER INSERT ON disk WHEN ...`."""
+    name = f"test_{uuid.uuid4().hex}"
+    if database.is_sqlite:
+        _execute(database, f"CREATE TRIGGER {name} {when} BEGIN {action}; END")
+        drop = f"DROP TRIGGER {name}"
+    else:
+        event, _, condition = when.partition(" WHEN ")
+        body = f"$$ BEGIN {action}; RETURN NULL; END $$"
+        _execute(database, f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS {body}")
+        each = f"FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {name}()"
+        _execute(database, f"CREATE TRIGGER {name} {event} {each}")
+        drop = f"DROP FUNCTION {name} CASCADE"
+    try:
+        yield
+    finally:
+        _execute(database, drop)
+
+
+@contextmanager
+def work_held(database: Database, verb: str) -> Iterator[None]:
+    """Work of this verb that is recorded in the block begins at its end, or once it is cancelled."""
+    # A delay of over two minutes would be taken for that of a wrong clock.
+    now = database.now_sql()
+    later = f"UPDATE operation SET not_before = {now} + 110 WHERE id = NEW.id"
+    with trigger(database, f"AFTER INSERT ON operation WHEN NEW.verb = '{verb}'", later):
+        try:
+            yield
+        finally:
+            begin = f"UPDATE operation SET not_before = 0 WHERE verb = :verb AND not_before > {now}"
+            _execute(database, begin, verb=verb)
+
+
+def _execute(database: Database, statement: str, **values: object) -> None:
+    with database.write() as tx:
+        tx.session.connection().execute(text(statement), values)
+        tx.commit()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from sqlmodel import Session, select
 
 from recast.contracts.times import put_time
 from recast.database import Database, Transaction
+from recast.faultpoints import within
 from recast.faults import OperationNotFound, OperationRunning, Refusal
 from recast.longrunning.v1 import operation_metadata_pb2 as pb
 from recast.operations.tables import OperationRow, State
@@ -88,7 +89,8 @@ class Operations:
             if row.ended or row.id in parents:
                 continue
             try:
-                take(row)
+                with within(f"{row.verb}/reserve"):
+                    take(row)
             except Refusal as refusal:
                 if refusal.reason in RELEASED or self._has_succeeded(row.id):
                     continue  # the work was faster: it has what it needed, and has released it

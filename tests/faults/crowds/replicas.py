@@ -28,7 +28,7 @@ from recast.rpc.identity import create_keys
 from recast.stack.layout import Layout, environment_of
 from recast.stack.ports import address_of, hold_port
 from recast.stack.process import ServiceProcess
-from tests.harness.cloud import chunks_held
+from tests.harness.cloud import chunks_held, work_held
 from tests.harness.expectations import NeverCame, until
 from tests.harness.postgresql import PostgresqlServer
 
@@ -214,12 +214,10 @@ class Replicas:
         return chunks_held(Database(self._databases[service]), project)
 
     @contextmanager
-    def pins_held(self) -> Iterator[None]:
-        """Prevents all work from pinning an image, for some seconds; images can be read."""
-        database = Database(self._databases["ims"])
-        with database.write() as tx:  # on SQLite it has the write lock
-            if not database.is_sqlite:
-                tx.session.connection().execute(text("LOCK TABLE image_pin IN EXCLUSIVE MODE"))
+    def work_held(self, service: Service, verb: str) -> Iterator[None]:
+        """Work of this verb that is recorded in the block begins at its end."""
+        database = Database(self._databases[service])
+        with work_held(database, verb):
             yield
         database.close()
 

@@ -122,6 +122,7 @@ def test_one_of_many_makes_the_image(stage: Stage, figure: Callable[[str], None]
         name = {"name": stage.tenant.backup(f"race-{number}")}
         locks = "SELECT count(*) FROM image_lock WHERE backup = :name AND state <> 'RELEASED'"
         images = "SELECT count(*) FROM image WHERE source_backup = :name AND state <> 'ERROR'"
+        stage.replicas.wait_until_idle()  # what was refused by its answer is undone
         held, rows = stage.replicas.value("csbs", locks, **name), stage.replicas.value("ims", images, **name)
         wins, losses = reasons(makers)[""], reasons(makers) + reasons(deleters)
         deletions = reasons(deleters)[""]
@@ -340,7 +341,8 @@ def test_an_os_is_changed_once_at_a_time(stage: Stage) -> None:
     tenant = stage.tenant
     change = servers_pb.ChangeServerOsRequest(name=tenant.server("idle"), image=tenant.image("sys"))
     for _ in range(4):
-        with stage.replicas.pins_held():  # none has swapped its disk before the last is requested
+        # None has swapped its disk before the last is requested.
+        with stage.replicas.work_held("ecs", "ChangeServerOs"):
             outcomes = all_at_once([partial(tenant.recast.servers.ChangeServerOs, change)] * 4)
         for outcome in outcomes:
             if outcome.answer:

@@ -40,7 +40,7 @@ _TABLES: dict[Service, dict[str, str]] = {
 }
 _TIMES = 4
 # The leftovers of fresh_requests: locks and freezes without an image or a backup.
-_LEFT = ("LOCK_WITHOUT_OWNER", "FREEZE_WITHOUT_WORK")
+_LEFT = ("LOCK_WITHOUT_OWNER", "FREEZE_WITHOUT_WORK", "FREEZE_BACKUP_WRONG")
 
 
 @dataclass(frozen=True)
