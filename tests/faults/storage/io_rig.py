@@ -69,13 +69,17 @@ class IoRig(Rig):
             raise NotRecovered("; ".join(str(problem) for problem in report.problems))
 
     def write_news(self, disk: str) -> None:
-        """Writes 64 KiB on a disk, as its guest would: bytes that no chunk store has yet."""
+        """Writes 64 KiB on a disk, as its guest would: bytes that no chunk store has yet.
+
+        Near the end: an image of the disk is made, and its file system must be read.
+        """
         self.number += 1
         request = disk_service_pb2.GetDiskConnectionRequest(name=f"{PROJECT}/disks/{disk}")
         path = self.recast.disks.GetDiskConnection(request).connection.path
         seed = self.root / "news"
         seed.write_bytes(self.number.to_bytes(8, "little") * 8192)
-        write = f"write -s {seed} {self.number % 8}M 64k"
+        size = self.recast.disks.GetDisk(disk_service_pb2.GetDiskRequest(name=request.name)).disk.size_bytes
+        write = f"write -s {seed} {max(0, size - (10 << 20)) + (self.number % 8 << 20)} 64k"
         subprocess.run(
             ["qemu-io", "-f", "qcow2", "-c", write, path],
             check=True,

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -67,8 +68,12 @@ class Losing:
         self._rebuilt.build(
             self._disk, Loss.ALL, {path: token for path, token in left.items() if path != "data"}
         )
-        for path in (self._root / "data").glob("*.db*"):
-            shutil.copyfile(path, self._rebuilt.root / "data" / path.name)
+        for path in (self._root / "data").glob("*.db"):
+            copy = self._rebuilt.root / "data" / path.name
+            copy.unlink(missing_ok=True)
+            # Not file by file: a service may merge its log meanwhile.
+            with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
         report = examine(Installation.local(self._rebuilt.root), at_rest=True, deep=True)
         return [str(problem) for problem in report.problems]
 
