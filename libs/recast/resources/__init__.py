@@ -2,7 +2,7 @@
 
 from recast.resources.filters import Field, boolean, choice
 from recast.resources.listing import Listing, Page
-from recast.resources.replay import RequestReplay, commit_change, find_replay
+from recast.resources.replay import RequestReplay, commit_change, find_replay, forget_replay
 from recast.resources.resource import ResourceRow, listing_index, lock_row
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "choice",
     "commit_change",
     "find_replay",
+    "forget_replay",
     "listing_index",
     "lock_row",
 ]

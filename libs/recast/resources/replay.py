@@ -48,6 +48,13 @@ def find_replay(session: Session, project: str, request: Any, answer: type[Answe
     return answer.FromString(found.answer)
 
 
+def forget_replay(session: Session, project: str, request: Any) -> None:
+    """Removes the answer to a request that is refused after all: its id may be used again."""
+    key = (project, request.DESCRIPTOR.full_name, request.request_id)
+    if request.request_id and (found := session.get(RequestReplay, key)) is not None:
+        session.delete(found)
+
+
 def commit_change(tx: Transaction, project: str, request: Any, answer: Answer, now: datetime) -> Answer:
     """Commits the handler's write, with its answer for the request's id; returns the answer.
 

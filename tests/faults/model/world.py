@@ -7,7 +7,7 @@ own messages.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -177,10 +177,20 @@ class World:
     def reason(self, request: Message) -> str:
         """Why the request is refused; empty when it is not."""
         try:
+            self._check_projects(request)
             getattr(self, f"check_{verb_of(request)}")(request)
         except Refused as refused:
             return str(refused)
         return ""
+
+    def _check_projects(self, message: Message) -> None:
+        """Every name in a request is of this project (R61)."""
+        for described, value in message.ListFields():
+            for each in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
+                if described.message_type is not None:
+                    self._check_projects(each)
+                elif isinstance(each, str) and each.startswith("projects/"):
+                    require(each == self.parent or each.startswith(f"{self.parent}/"), "PROJECT_NOT_FOUND")
 
     def find(self, name: str) -> Any:
         """The thing of this name in this project (R48, R61)."""

@@ -101,11 +101,23 @@ def test_an_image_whose_deletion_failed_is_not_replaced(database: Database, left
 def test_a_second_image_of_a_backup_is_refused(database: Database, state: ImageState) -> None:
     """A backup has one image, in any state but ERROR; the refusal names it, also without a lock of CSBS."""
     first = new("one")
-    first.state = state
+    first.state, first.lock_token = state, 1
     add(database, first)
     with pytest.raises(BackupAlreadyHasImage) as caught:
         add(database, new("two"))
     assert caught.value.facts == {"image": first.name, "state": state, "backup": _BACKUP}
+
+
+@pytest.mark.fault("FAULT-N01")
+def test_a_refused_image_is_deleted_beside_the_next_of_its_backup(database: Database) -> None:
+    """An image in ERROR, and the deletion of it, stand in no other image's way."""
+    first = new("one")
+    first.state = ImageState.ERROR
+    add(database, first)
+    add(database, new("two"))
+    with database.write() as tx:
+        images.move(tx, images.load(tx.session, first.name), ImageEvent.DELETION_BEGUN, first.create_time)
+        tx.commit()
 
 
 @pytest.mark.fault("FAULT-N01")

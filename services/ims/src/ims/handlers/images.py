@@ -2,12 +2,19 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 import grpc
 
 from ims.domain import disclaimer
-from ims.domain.image import check_disclaimer, check_source, check_texts, decide_use, deletion_event
+from ims.domain.image import (
+    ImageState,
+    check_disclaimer,
+    check_source,
+    check_texts,
+    decide_use,
+    deletion_event,
+)
 from ims.domain.refusals import DeleteBackupUnsupported
 from ims.handlers.uploads import Upload, UploadLimit
 from ims.peers.csbs import Backups
@@ -17,12 +24,12 @@ from ims.storage.space import Space
 from ims.storage.staging import Staging
 from ims.storage.tables import ImageRow
 from recast.database import Database
-from recast.faults import FieldViolation, RequestInvalid
+from recast.faults import FieldViolation, Kind, Refusal, RequestInvalid
 from recast.ims.v1 import image_pb2
 from recast.ims.v1 import image_service_pb2 as pb
 from recast.ims.v1 import image_service_pb2_grpc as grpc_pb
 from recast.operations import OperationRow, Operations
-from recast.resources import commit_change, find_replay
+from recast.resources import commit_change, find_replay, forget_replay, lock_row
 from recast.rpc.call import Call, enter_project
 from recast.rpc.masks import masked
 from recast.rpc.names import parse_name, parse_parent
@@ -69,8 +76,33 @@ class Images(grpc_pb.ImageServiceServicer):
         self, request: pb.CreateImageRequest, context: grpc.ServicerContext
     ) -> pb.CreateImageResponse:
         answer = self._create(request)
-        self.operations.reserve(answer.operation, self._reserve_source)
+        try:
+            self.operations.reserve(answer.operation, self._reserve_source)
+        except Refusal as refusal:
+            is_transient = refusal.kind in {Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED}
+            if is_transient or self._withdraw(request, answer):
+                raise
         return answer
+
+    def _withdraw(self, request: pb.CreateImageRequest, answer: pb.CreateImageResponse) -> bool:
+        """Has the work of a refused request remove its image; false when the work was faster, and made it."""
+        with self.database.write() as tx:
+            row = lock_row(tx.session, ImageRow, answer.image.name)
+            if row is not None and row.create_time == answer.image.create_time.ToDatetime(UTC):
+                if row.state == ImageState.ERROR:
+                    tx.session.delete(row)
+                elif row.state == ImageState.CREATING:
+                    row.withdrawn = True
+                    images.update(tx, row, self.now())
+                    name = parse_name(answer.operation.name, "operations")
+                    self.operations.request_cancel(
+                        tx, self.operations.find(tx.session, name.project, name.id)
+                    )
+                else:
+                    return False
+            forget_replay(tx.session, parse_parent(request.parent), request)
+            tx.commit()
+        return True
 
     def _create(self, request: pb.CreateImageRequest) -> pb.CreateImageResponse:
         project = enter_project(parse_parent(request.parent))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from google.rpc import status_pb2
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, or_
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
@@ -86,7 +86,7 @@ def claim_backup(session: Session, row: ImageRow) -> None:
         ImageRow.project == row.project,  # a backup's images are of its project: by the index of the list
         ImageRow.source_backup == row.source_backup,
         ImageRow.kind == ImageKind.FULL_SERVER,
-        ImageRow.state != ImageState.ERROR,
+        or_(col(ImageRow.state).in_([ImageState.CREATING, ImageState.NORMAL]), col(ImageRow.lock_token) != 0),
         ImageRow.name != row.name,
     )
     with session.no_autoflush:  # the row may have the backup already

@@ -9,8 +9,10 @@ from recast.database import UtcDateTime
 from recast.operations import TABLES as OPERATION_TABLES
 from recast.resources import RequestReplay, ResourceRow, listing_index
 
-# R09: beside the lock of CSBS. An image in ERROR holds nothing.
-_STANDS_ON_BACKUP = text("kind = 'FULL_SERVER' AND source_backup <> '' AND state <> 'ERROR'")
+# R09: beside the lock of CSBS. An image in ERROR holds nothing, nor does one that is deleted after it.
+_STANDS_ON_BACKUP = text(
+    "kind = 'FULL_SERVER' AND source_backup <> '' AND (state IN ('CREATING', 'NORMAL') OR lock_token <> 0)"
+)
 
 
 class ImageRow(ResourceRow, table=True):
@@ -49,6 +51,8 @@ class ImageRow(ResourceRow, table=True):
     lock_token: int = 0
     """The fencing token of the lock on the backup; 0 until the lock is held."""
     lock_request_id: str = ""
+    withdrawn: bool = False
+    """Its request was refused after it was recorded: the undo of the work removes the row."""
     min_disk_bytes: int = Field(default=0, sa_type=BigInteger)
     size_bytes: int = Field(default=0, sa_type=BigInteger)
     disk_count: int = 0

@@ -171,6 +171,9 @@ class CreateImage:
 
     def _fail(self, tx: Transaction, name: str, error: Refusal) -> None:
         row = images.load(tx.session, name, lock=True)
+        if row.withdrawn:  # its request was refused
+            tx.session.delete(row)
+            return
         if row.state == ImageState.ERROR:  # migration 0009 found a second image of its backup
             return
         row.error = status_from_refusal(error, DOMAIN).SerializeToString()

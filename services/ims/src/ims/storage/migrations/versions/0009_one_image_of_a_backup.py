@@ -9,11 +9,15 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-_STANDS_ON_BACKUP = "kind = 'FULL_SERVER' AND source_backup <> '' AND state <> 'ERROR'"
+_STANDS_ON_BACKUP = (
+    "kind = 'FULL_SERVER' AND source_backup <> '' AND (state IN ('CREATING', 'NORMAL') OR lock_token <> 0)"
+)
 
 
 def upgrade() -> None:
     _fail_second_images(op.get_bind())
+    with op.batch_alter_table("image") as batch_op:
+        batch_op.add_column(sa.Column("withdrawn", sa.Boolean(), nullable=False, server_default=sa.false()))
     where = sa.text(_STANDS_ON_BACKUP)
     op.create_index(
         "image_of_backup", "image", ["source_backup"], unique=True, sqlite_where=where, postgresql_where=where
@@ -46,3 +50,5 @@ def _fail_second_images(connection: sa.Connection) -> None:
 
 def downgrade() -> None:
     op.drop_index("image_of_backup", "image")
+    with op.batch_alter_table("image") as batch_op:
+        batch_op.drop_column("withdrawn")
