@@ -51,7 +51,8 @@ class Amid:
             self.ended = self.scenario.act(rig, self.subject)
         except Exception as problem:  # noqa: BLE001  # a thread's end: the test reports it
             self.problem = f"{type(problem).__name__}: {problem}"
-        self.seconds = max(0.0, time.monotonic() - rig.wires[self.pair].heal_time)
+        healed = rig.wires[self.pair].heal_time
+        self.seconds = max(0.0, time.monotonic() - healed) if healed else 0.0  # the work needed no healing
 
 
 @pytest.fixture(scope="module")
