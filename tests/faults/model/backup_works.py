@@ -69,6 +69,9 @@ def create_image(world: World, request: Any, answer: Any, before: World) -> Work
         return _image_of_server(world, request, answer)
     name = answer.image.name
     backup: Backup = world.recall(request.backup)
+    # As the request found it: its backup may have ended since.
+    earlier = before.things.get(backup.name, backup)
+    is_unfinished = "CREATING" in {backup.state, earlier.state}
     world.put(Image(name, "FULL_SERVER", "CREATING", backup=backup.name, server=backup.server))
 
     def locked(w: World, seen: Seen | None) -> None:
@@ -79,7 +82,7 @@ def create_image(world: World, request: Any, answer: Any, before: World) -> Work
         w.edit(name, state="NORMAL", disks=w.recall(backup.name).disks)
 
     def held(w: World, seen: Seen | None) -> None:
-        if backup.state == "CREATING" and backup.server in w.things:
+        if is_unfinished and backup.server in w.things:
             w.edit(backup.server, holds=w.things[backup.server].holds | {name})
 
     doomed = _unprepared(backup.disks)
