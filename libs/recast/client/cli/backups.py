@@ -29,7 +29,6 @@ from recast.csbs.v1.backup_pb2 import Backup
 from recast.csbs.v1.backup_service_pb2 import (
     CreateBackupRequest,
     DeleteBackupRequest,
-    DeleteBackupResponse,
     GetBackupRequest,
     ListBackupsRequest,
     RestoreBackupRequest,
@@ -163,18 +162,13 @@ def delete(
     recast backup delete --filter 'create_time < "2026-01-01T00:00:00Z"' --validate-only
     """
 
-    def call(name: str, request_id: str) -> DeleteBackupResponse:
-        request = DeleteBackupRequest(
-            name=name, etag=etag, request_id=request_id, validate_only=work.validate_only
-        )
-        return session.recast.backups.DeleteBackup(request)
-
     deletion = Deletion(
         "backups",
         "csbs",
         session.recast.backups.ListBackups,
-        lambda: ListBackupsRequest(parent=session.parent),
-        call,
+        ListBackupsRequest(parent=session.parent),
+        session.recast.backups.DeleteBackup,
+        DeleteBackupRequest,
     )
     delete_all(session, deletion, backups or (), selection.filter, work, etag)
 

@@ -1,8 +1,8 @@
 """Deletes one resource or many: by their ids, or all that a filter matches."""
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
@@ -43,12 +43,29 @@ class Deletion:
     service: Service
     list_call: Callable[[Any], Any]
     """The List method."""
-    list_request: Callable[[], Any]
+    list_request: Any
     """An empty List request, with its parent."""
-    call: Callable[[str, str], Any]
-    """The Delete method: of a name, under a request id; gives the answer, with its operation."""
+    delete_call: Callable[[Any], Any]
+    """The Delete method; its answer has the operation."""
+    delete_request: Callable[..., Any]
+    """The type of its request."""
+    options: Mapping[str, bool] = field(default_factory=dict)
+    """What the request has beside name, etag, request id and validate_only."""
     leaves: Callable[[Any], Sequence[str]] = lambda _: ()
     """The resources that the deletion leaves behind, by its answer."""
+    warning: Callable[[str], str] = lambda _: ""
+    """What the owner of a resource, by its name, should know of its deletion; it does not stop it."""
+
+    def begin(self, session: Session, name: str, request_id: str, work: Work, etag: str = "") -> Any:
+        """The answer of the Delete method."""
+        request = self.delete_request(
+            name=name, etag=etag, request_id=request_id, validate_only=work.validate_only, **self.options
+        )
+        warning = self.warning(name)
+        answer = self.delete_call(request)
+        if warning:
+            session.say(warning)
+        return answer
 
 
 @dataclass
@@ -80,7 +97,7 @@ def delete_all(
     if bool(names) == bool(filter_text):
         raise ArgumentInvalid("delete", "needs either ids or --filter")
     if len(names) == 1:
-        answer = deletion.call(names[0], session.request_id)
+        answer = deletion.begin(session, names[0], session.request_id, work, etag)
         session.begun(answer, deletion.service, work)
         _say_leaves(session, [Outcome(names[0], leaves=deletion.leaves(answer))], work)
         return
@@ -88,7 +105,7 @@ def delete_all(
         raise ArgumentInvalid("--etag", "is of one resource: give one id")
     if filter_text:
         names = _matching(session, deletion, filter_text)
-    outcomes = [_begun(session, deletion, name) for name in names]
+    outcomes = [_begun(session, deletion, name, work) for name in names]
     if work.validate_only:
         for each in outcomes:
             each.operation = ""  # there is none
@@ -103,15 +120,15 @@ def delete_all(
 
 def _matching(session: Session, deletion: Deletion, filter_text: str) -> list[str]:
     paging = Paging(filter=filter_text, everything=True)
-    page = session.gather(deletion.list_call, deletion.list_request(), deletion.collection, paging)
+    page = session.gather(deletion.list_call, deletion.list_request, deletion.collection, paging)
     return [each.name for each in getattr(page, deletion.collection)]
 
 
-def _begun(session: Session, deletion: Deletion, name: str) -> Outcome:
+def _begun(session: Session, deletion: Deletion, name: str, work: Work) -> Outcome:
     # Of the session's id and the name: a repeat of the command with the same --request-id repeats each call.
     request_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{session.request_id}/{name}").hex
     try:
-        answer = deletion.call(name, request_id)
+        answer = deletion.begin(session, name, request_id, work)
     except RemoteRefusal as refusal:
         return Outcome(name, refusal=refusal)
     return Outcome(name, operation=answer.operation.name, leaves=deletion.leaves(answer))

@@ -25,7 +25,6 @@ from recast.ecs.v1.disk_service_pb2 import (
     AttachDiskRequest,
     CreateDiskRequest,
     DeleteDiskRequest,
-    DeleteDiskResponse,
     DetachDiskRequest,
     GetDiskConnectionRequest,
     GetDiskRequest,
@@ -113,18 +112,13 @@ def delete(
     recast disk delete --unattached --filter 'display_name = "shop*"'
     """
 
-    def call(name: str, request_id: str) -> DeleteDiskResponse:
-        request = DeleteDiskRequest(
-            name=name, etag=etag, request_id=request_id, validate_only=work.validate_only
-        )
-        return session.recast.disks.DeleteDisk(request)
-
     deletion = Deletion(
         "disks",
         "ecs",
         session.recast.disks.ListDisks,
-        lambda: ListDisksRequest(parent=session.parent),
-        call,
+        ListDisksRequest(parent=session.parent),
+        session.recast.disks.DeleteDisk,
+        DeleteDiskRequest,
     )
     conditions = [_UNATTACHED] if unattached else []
     if selection.filter:

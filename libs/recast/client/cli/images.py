@@ -35,7 +35,6 @@ from recast.ims.v1.image_pb2 import DiskFormat, Image, ImageKind
 from recast.ims.v1.image_service_pb2 import (
     CreateImageRequest,
     DeleteImageRequest,
-    DeleteImageResponse,
     GetDisclaimerRequest,
     GetImageRequest,
     GetProvisioningDefaultsRequest,
@@ -267,26 +266,15 @@ def delete(
     recast image delete --filter 'state = "ERROR"'
     """
 
-    def call(name: str, request_id: str) -> DeleteImageResponse:
-        request = DeleteImageRequest(
-            name=name,
-            etag=etag,
-            delete_backup=delete_backup,
-            request_id=request_id,
-            validate_only=work.validate_only,
-        )
-        named_by = _servers_of(session, name)
-        answer = session.recast.images.DeleteImage(request)
-        if named_by:
-            session.say(named_by)
-        return answer
-
     deletion = Deletion(
         "images",
         "ims",
         session.recast.images.ListImages,
-        lambda: ListImagesRequest(parent=session.parent),
-        call,
+        ListImagesRequest(parent=session.parent),
+        session.recast.images.DeleteImage,
+        DeleteImageRequest,
+        options={"delete_backup": delete_backup},
+        warning=lambda name: _servers_of(session, name),
     )
     delete_all(session, deletion, images or (), selection.filter, work, etag)
 

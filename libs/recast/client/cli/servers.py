@@ -227,16 +227,6 @@ def delete(
     recast server delete --filter 'display_name = "shop*"' --validate-only
     """
 
-    def call(name: str, request_id: str) -> DeleteServerResponse:
-        request = DeleteServerRequest(
-            name=name,
-            etag=etag,
-            delete_data_disks=delete_data_disks,
-            request_id=request_id,
-            validate_only=work.validate_only,
-        )
-        return session.recast.servers.DeleteServer(request)
-
     def leaves(answer: DeleteServerResponse) -> Sequence[str]:
         data = [each for each in answer.server.disks if each.role == DISK_ROLE_DATA]
         return [each.disk for each in data if each.shared or not delete_data_disks]
@@ -245,9 +235,11 @@ def delete(
         "servers",
         "ecs",
         session.recast.servers.ListServers,
-        lambda: ListServersRequest(parent=session.parent),
-        call,
-        leaves,
+        ListServersRequest(parent=session.parent),
+        session.recast.servers.DeleteServer,
+        DeleteServerRequest,
+        options={"delete_data_disks": delete_data_disks},
+        leaves=leaves,
     )
     delete_all(session, deletion, servers or (), selection.filter, work, etag)
 
