@@ -148,8 +148,8 @@ class Worker:
             .order_by(_TABLE.c.create_time)
         )
 
-    def _is_waiting(self, full: Collection[str] = ()) -> int:
-        """How much work waits, up to two; none of the projects in `full`."""
+    def _count_waiting(self, full: Collection[str] = ()) -> int:
+        """How much work waits, counted up to two; none of the projects in `full`."""
         with self._database.read() as session:
             return len(session.connection().execute(self._claimable(full).limit(2)).all())
 
@@ -160,11 +160,10 @@ class Worker:
         """
         begun, full = self._monotonic(), self._shares.full()
         # Most polls find nothing: they take no write lock.
-        waiting = self._is_waiting(full)
+        waiting = self._count_waiting(full)
         if not waiting and full:
-            waiting, full = self._is_waiting(), []
+            waiting, full = self._count_waiting(), []
         if not waiting:
-            shorten_leases(self._database, self._lease_seconds)
             return None
         with self._database.write() as tx:
             oldest = self._claimable(full).limit(1).with_for_update(skip_locked=True)
@@ -203,7 +202,7 @@ class Worker:
             lease.give_back(progress=work.last_progress().SerializeToString())
 
     def _gives_way(self, lease: Lease) -> bool:
-        gives_way = self._shares.gives_way(lease, lambda full: self._is_waiting(full) > 0)
+        gives_way = self._shares.gives_way(lease, lambda full: self._count_waiting(full) > 0)
         if gives_way:
             log.info("gives way to another project")
         return gives_way
@@ -288,20 +287,24 @@ class Worker:
         self._has_deleted = True
 
     def _renew(self) -> None:
-        """Renews every lease, three times in its length, and removes what was deleted from the log."""
         while not self._idle.wait(self._lease_seconds / 3):
-            for lease in self._shares.leases():
-                try:
-                    lease.renew()
-                except Exception:  # an unreachable database costs a renewal, not the thread
-                    log.warning("lease not renewed", exc_info=True)
-            self._truncate_log()
+            self.tend()
 
-    def _truncate_log(self) -> None:
-        if not self._has_deleted:
-            return
-        self._has_deleted = False  # before: work may end meanwhile
+    def tend(self) -> None:
+        """The work of the renewing thread, three times in the length of a lease.
+
+        It renews every lease, shortens those that a wrong clock has written, and removes what was deleted
+        from the log.
+        """
+        for lease in self._shares.leases():
+            try:
+                lease.renew()
+            except Exception:  # an unreachable database costs a renewal, not the thread
+                log.warning("lease not renewed", exc_info=True)
         try:
-            self._has_deleted = not self._database.truncate_log() or self._has_deleted
+            shorten_leases(self._database, self._lease_seconds)
+            if self._has_deleted:
+                self._has_deleted = False  # before: work may end meanwhile
+                self._has_deleted = not self._database.truncate_log() or self._has_deleted
         except Unavailable:  # the next round repeats it
             self._has_deleted = True
