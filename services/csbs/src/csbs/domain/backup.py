@@ -97,8 +97,13 @@ def advance(backup: Backup, event: BackupEvent) -> BackupState:
 
 def decide_backup(server: str, server_state: str) -> None:
     """Refuses the backup of a server in a state that forbids it (V11)."""
-    if server_state not in {"RUNNING", "STOPPED"}:
-        raise ServerStateForbidsBackup(server=server, state=server_state)
+    for refusal in _server_state_obstacles(server, server_state):
+        raise refusal
+
+
+def _server_state_obstacles(server: str, server_state: str) -> list[Refusal]:
+    is_allowed = server_state in {"RUNNING", "STOPPED"}
+    return [] if is_allowed else [ServerStateForbidsBackup(server=server, state=server_state)]
 
 
 def check_disks(backup: Backup, server: str, frozen: Collection[str]) -> None:
@@ -144,9 +149,10 @@ def disk_obstacles(backup: Backup) -> list[Refusal]:
     return obstacles
 
 
-def server_disk_obstacles(server: str, shared_disks: Iterable[str]) -> list[Refusal]:
-    """The refusals of an image straight from a server, because of its disks that are shared now."""
-    return [ServerHasSharedDisk(server=server, disk=disk) for disk in shared_disks]
+def server_obstacles(server: str, server_state: str, shared_disks: Iterable[str]) -> list[Refusal]:
+    """A refusal for every rule that forbids an image straight from a server, as it is now."""
+    shared = [ServerHasSharedDisk(server=server, disk=disk) for disk in shared_disks]
+    return [*_server_state_obstacles(server, server_state), *shared]
 
 
 def check_texts(display_name: str, description: str) -> None:

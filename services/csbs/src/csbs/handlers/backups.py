@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from csbs.domain.backup import BackupEvent, BackupState, advance, check_texts, decide_backup, decide_deletion
 from csbs.domain.refusals import BackupIdTaken, ServerBeingBackedUp
 from csbs.domain.restore import TargetDisk, plan_restore
-from csbs.peers.ecs import Servers
+from csbs.peers.ecs import Servers, state_of
 from csbs.storage import backups
 from csbs.storage.tables import BackupRow
 from csbs.workflows.create_backup import disk_id
@@ -50,9 +50,7 @@ class Backups(grpc_pb.BackupServiceServicer):
             if answer := find_replay(session, project, request, pb.CreateBackupResponse):
                 return answer
         described = self.servers.describe(str(server))
-        decide_backup(
-            described.name, server_pb2.ServerState.Name(described.state).removeprefix("SERVER_STATE_")
-        )
+        decide_backup(described.name, state_of(described))
         with self.database.write(takes_space=True) as tx:
             if answer := find_replay(tx.session, project, request, pb.CreateBackupResponse):
                 return answer

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import grpc
 from google.rpc import status_pb2
 
-from csbs.domain.backup import SEALED, decide_backup, image_obstacles, server_disk_obstacles
+from csbs.domain.backup import SEALED, image_obstacles, server_obstacles
 from csbs.domain.refusals import BackupNotFound, ServerBeingBackedUp, ServerNotFound
-from csbs.peers.ecs import Servers
+from csbs.peers.ecs import Servers, state_of
 from csbs.storage import backups
 from csbs.storage.tables import BackupRow
 from recast.database import Database
-from recast.ecs.v1 import server_pb2
 from recast.faults import FieldViolation, Refusal, RequestInvalid, all_of
 from recast.imagelock.v1 import image_eligibility_service_pb2 as pb
 from recast.imagelock.v1 import image_eligibility_service_pb2_grpc as grpc_pb
@@ -59,23 +58,12 @@ class ImageEligibility(grpc_pb.ImageEligibilityServiceServicer):
             described = self.servers.describe(name)
         except ServerNotFound as absent:
             return pb.ImageEligibility(violations=_statuses([absent]))
-        obstacles = _server_obstacles(described)
+        shared = [disk.disk for disk in described.disks if disk.shared]
+        obstacles = server_obstacles(name, state_of(described), shared)
         with self.database.read() as session:
             if other := backups.unfinished_backup_of(session, project, name):
                 obstacles.append(ServerBeingBackedUp(server=name, backup=other))
         return pb.ImageEligibility(server=name, eligible=not obstacles, violations=_statuses(obstacles))
-
-
-def _server_obstacles(described: server_pb2.Server) -> list[Refusal]:
-    state = server_pb2.ServerState.Name(described.state).removeprefix("SERVER_STATE_")
-    obstacles: list[Refusal] = []
-    try:
-        decide_backup(described.name, state)
-    except Refusal as refusal:
-        obstacles.append(refusal)
-    return obstacles + server_disk_obstacles(
-        described.name, [disk.disk for disk in described.disks if disk.shared]
-    )
 
 
 def _statuses(refusals: list[Refusal]) -> list[status_pb2.Status]:

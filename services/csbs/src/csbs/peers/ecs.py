@@ -16,6 +16,11 @@ from recast.operations import Work
 from recast.operations.peer import await_end, follow
 
 
+def state_of(server: server_pb2.Server) -> str:
+    """The server's state, by its name without the prefix."""
+    return server_pb2.ServerState.Name(server.state).removeprefix("SERVER_STATE_")
+
+
 class Servers:
     """The servers of ECS.
 

@@ -89,8 +89,12 @@ class CreateServers:
         """The images to pin. The first recorded step, because the rows that name them may be deleted before
         the images are unpinned.
         """
-        with self._database.read() as session:
-            return work.step("images", lambda: images_wanted(session, "CreateServers", work.request))
+
+        def wanted() -> list[str]:
+            with self._database.read() as session:
+                return images_wanted(session, "CreateServers", work.request)
+
+        return work.step("images", wanted)
 
     def _disks_of(self, names: Sequence[str]) -> list[DiskRow]:
         with self._database.read() as session:

@@ -4,20 +4,20 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from google.rpc import status_pb2
-from sqlalchemy import bindparam, or_
+from sqlalchemy import bindparam
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
 from ims.domain.image import Image, ImageEvent, ImageKind, ImageState, advance, decide_replacement
 from ims.domain.refusals import BackupAlreadyHasImage, ImageNotFound
-from ims.storage.tables import EndedPinRow, ImagePinRow, ImageRow
+from ims.storage.tables import STANDS_ON_BACKUP, EndedPinRow, ImagePinRow, ImageRow
 from recast.content.v1 import content_pb2
 from recast.contracts.times import put_time
 from recast.database import Transaction, lock_name
 from recast.ims.v1 import image_pb2 as pb
 from recast.ims.v1 import image_service_pb2
 from recast.reservations import Reservation
-from recast.resources import Field, Listing, choice
+from recast.resources import Field, Listing, choice, lock_row
 
 LISTING: Listing[ImageRow] = Listing(
     ImageRow,
@@ -66,7 +66,7 @@ def add(tx: Transaction, row: ImageRow) -> None:
     It replaces an image of the same id whose creation failed; ImageIdTaken for any other image of the id, and
     BackupAlreadyHasImage if its backup has an image.
     """
-    found = tx.session.exec(select(ImageRow).where(ImageRow.name == row.name).with_for_update()).first()
+    found = lock_row(tx.session, ImageRow, row.name)
     if found is not None:
         decide_replacement(value_from_row(tx.session, found))
         tx.session.delete(found)
@@ -83,11 +83,7 @@ def claim_backup(session: Session, row: ImageRow) -> None:
     """
     lock_name(session, row.source_backup)
     query = select(ImageRow.name, ImageRow.state).where(
-        ImageRow.project == row.project,  # a backup's images are of its project: by the index of the list
-        ImageRow.source_backup == row.source_backup,
-        ImageRow.kind == ImageKind.FULL_SERVER,
-        or_(col(ImageRow.state).in_([ImageState.CREATING, ImageState.NORMAL]), col(ImageRow.lock_token) != 0),
-        ImageRow.name != row.name,
+        ImageRow.source_backup == row.source_backup, STANDS_ON_BACKUP, ImageRow.name != row.name
     )
     with session.no_autoflush:  # the row may have the backup already
         other = session.exec(query).first()

@@ -9,10 +9,13 @@ from recast.database import UtcDateTime
 from recast.operations import TABLES as OPERATION_TABLES
 from recast.resources import RequestReplay, ResourceRow, listing_index
 
-# R09: beside the lock of CSBS. An image in ERROR holds nothing, nor does one that is deleted after it.
-_STANDS_ON_BACKUP = text(
+STANDS_ON_BACKUP = text(
     "kind = 'FULL_SERVER' AND source_backup <> '' AND (state IN ('CREATING', 'NORMAL') OR lock_token <> 0)"
 )
+"""Of these images a backup has one, beside the lock of CSBS (R09).
+
+An image in ERROR holds nothing, nor does one that is deleted after it.
+"""
 
 
 class ImageRow(ResourceRow, table=True):
@@ -35,8 +38,8 @@ class ImageRow(ResourceRow, table=True):
             "image_of_backup",
             "source_backup",
             unique=True,
-            sqlite_where=_STANDS_ON_BACKUP,
-            postgresql_where=_STANDS_ON_BACKUP,
+            sqlite_where=STANDS_ON_BACKUP,
+            postgresql_where=STANDS_ON_BACKUP,
         ),
     )
 
