@@ -2,7 +2,6 @@
 
 import os
 import random
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from recast.stack import LocalStack
 from recast.stack.problems import StackProblem
 from tests.demo import seed
 from tests.harness.expectations import refused, until
+from tests.harness.small_storage import MIB, fill, mounted_ext4
 
-MIB = 1 << 20
 DEMO = "projects/demo"
 pytestmark = pytest.mark.fault("FAULT-N03")
 
@@ -28,31 +27,10 @@ pytestmark = pytest.mark.fault("FAULT-N03")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An ext4 file system of 700 MiB."""
     base = tmp_path_factory.mktemp("full")
-    image, folder = base / "disk.raw", base / "mounted"
+    folder = base / "mounted"
     folder.mkdir()
-    with image.open("wb") as file:
-        file.truncate(700 * MIB)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
-    mount = ["mount", "-o", "loop", str(image), str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-    yield folder
-    # The last process of a stack may have an open file for a moment.
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(folder: Path, name: str) -> Path:
-    """Takes every free byte, in the way of a stranger."""
-    path = folder / name
-    with path.open("wb", buffering=0) as file:
-        for piece in (MIB, 4096, 512, 1):
-            try:
-                while file.write(bytes(piece)):
-                    pass
-            except OSError:
-                continue
-    return path
+    with mounted_ext4(folder, base / "disk.raw", 700 * MIB):
+        yield folder
 
 
 def delete_backup(recast: Recast, backup: str) -> None:

@@ -1,7 +1,6 @@
 """The reserve of a SQLite database on a full storage, a tmpfs of a few MiB."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from sqlalchemy import text
 
 from recast.database import Database
 from recast.faults import Kind, StorageFull, Unavailable
+from tests.harness.small_storage import MIB, fill, mounted_tmpfs
 
-MIB = 1 << 20
 SIZE = 32 * MIB
 RESERVE = 8 * MIB
 
@@ -19,12 +18,8 @@ RESERVE = 8 * MIB
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A small file system of its own."""
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "recast-test", str(tmp_path)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-    yield tmp_path
-    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+    with mounted_tmpfs(tmp_path, SIZE):
+        yield tmp_path
 
 
 @pytest.fixture
@@ -36,19 +31,6 @@ def database(folder: Path) -> Iterator[Database]:
         tx.commit()
     yield database
     database.close()
-
-
-def fill(folder: Path) -> Path:
-    """Takes every free byte."""
-    path = folder / "other"
-    with path.open("wb", buffering=0) as file:
-        for piece in (MIB, 4096, 1):
-            try:
-                while file.write(bytes(piece)):
-                    pass
-            except OSError:
-                continue
-    return path
 
 
 def insert(database: Database, *, takes_space: bool = False, size_bytes: int = 1000) -> None:
@@ -68,7 +50,7 @@ def test_a_reserve_has_blocks_and_is_for_its_owner(database: Database, folder: P
 @pytest.mark.fault("FAULT-N03")
 def test_on_a_full_storage_what_takes_space_is_refused(database: Database, folder: Path) -> None:
     """The refusal is RESOURCE_EXHAUSTED with its reason, and leaves the reserve for deletions."""
-    fill(folder)
+    fill(folder, "other")
     with pytest.raises(StorageFull) as caught:
         insert(database, takes_space=True)
     assert (caught.value.kind, caught.value.reason) == (Kind.RESOURCE_EXHAUSTED, "STORAGE_FULL")
@@ -79,7 +61,7 @@ def test_on_a_full_storage_what_takes_space_is_refused(database: Database, folde
 @pytest.mark.parametrize("size_bytes", [1, 1000, 256 << 10])
 def test_on_a_full_storage_other_writes_succeed(database: Database, folder: Path, size_bytes: int) -> None:
     """What frees space is written at the first attempt, many times; what takes space stays refused."""
-    other = fill(folder)
+    other = fill(folder, "other")
     for _ in range(3):
         insert(database, size_bytes=size_bytes)
     with pytest.raises(StorageFull):
@@ -104,7 +86,7 @@ def test_a_storage_that_fills_up_during_a_write(database: Database, folder: Path
 def test_a_database_opens_on_a_full_storage(database: Database, folder: Path) -> None:
     """The reserve is freed to open it: SQLite makes its files anew."""
     database.close()
-    fill(folder)
+    fill(folder, "other")
     again = Database(f"sqlite:///{folder / 'test.db'}", RESERVE)
     insert(again)
     with again.read() as session:
