@@ -19,12 +19,10 @@ from ecs.domain.batch import (
     plan_disks,
     plan_names,
 )
-from ecs.domain.disk import DiskState
 from ecs.domain.placement import place
-from ecs.domain.refusals import ImageGone, ServerIdTaken
+from ecs.domain.refusals import ImageGone
 from ecs.domain.server import (
     ServerEvent,
-    ServerState,
     advance,
     check_free,
     check_texts,
@@ -33,7 +31,8 @@ from ecs.domain.server import (
 )
 from ecs.peers.ims import Images
 from ecs.storage import disks, hosts, servers
-from ecs.storage.tables import AttachmentRow, DiskRow, ServerRow
+from ecs.storage.new_rows import add_server, new_disk_row, new_server_row
+from ecs.storage.tables import ServerRow
 from ecs.workflows.change_os import new_disk_name
 from ecs.workflows.image_pins import ImagePins
 from recast.database import Database, Transaction
@@ -87,8 +86,13 @@ class Servers(grpc_pb.ServerServiceServicer):
             known = hosts.candidates(self.database, tx.session)
             placed = place(len(titles), size, known, request.host)
             rows = [
-                self._add_server(
-                    tx, project, request, title, ids[index] if ids else self.new_id(), host, plan
+                add_server(
+                    tx,
+                    new_server_row(
+                        project, request, ids[index] if ids else self.new_id(), title, host, self.now()
+                    ),
+                    plan,
+                    self.new_id,
                 )
                 for index, (title, host) in enumerate(zip(titles, placed, strict=True))
             ]
@@ -254,7 +258,8 @@ class Servers(grpc_pb.ServerServiceServicer):
             size = fitting_size(requested, source.size_bytes, "system disk", "system_disk_bytes")
             operation_id = self.new_id()
             plan = PlannedDisk(True, 0, size, False, old.display_name, source)
-            tx.session.add(self._disk_row(row, plan, new_disk_name(tx.session, row.name, operation_id)))
+            name = new_disk_name(tx.session, row.name, operation_id)
+            tx.session.add(new_disk_row(row, plan, name, self.new_id(), self.now()))
             operation = self.operations.record(
                 tx,
                 project=project,
@@ -334,63 +339,6 @@ class Servers(grpc_pb.ServerServiceServicer):
                 check_data_kind(disk.image, resolved.kind, field)
                 found[disk.image] = resolved.disks()[0]
         return found
-
-    def _add_server(
-        self,
-        tx: Transaction,
-        project: str,
-        request: pb.CreateServersRequest,
-        title: str,
-        server_id: str,
-        host: str,
-        plan: Sequence[PlannedDisk],
-    ) -> ServerRow:
-        now = self.now()
-        row = ServerRow(
-            name=f"projects/{project}/servers/{server_id}",
-            project=project,
-            display_name=title,
-            description=request.server.description,
-            state=ServerState.CREATING,
-            image=request.image,
-            host=host,
-            leave_stopped=request.leave_stopped,
-            create_time=now,
-            update_time=now,
-        )
-        if tx.session.get(ServerRow, row.name) is not None:
-            raise ServerIdTaken(server=row.name)
-        tx.session.add(row)
-        for disk in plan:
-            suffix = "system" if disk.is_system else f"data-{disk.position}"
-            name = f"projects/{project}/disks/{server_id}-{suffix}"
-            if len(server_id) > 48 or tx.session.get(DiskRow, name) is not None:
-                name = f"projects/{project}/disks/{self.new_id()}"
-            made = self._disk_row(row, disk, name)
-            made.display_name = disk.display_name or f"{title}-{suffix}"
-            tx.session.add(made)
-            tx.session.flush()
-            tx.session.add(AttachmentRow(server=row.name, disk=name, position=disk.position))
-        return row
-
-    def _disk_row(self, server: ServerRow, disk: PlannedDisk, name: str) -> DiskRow:
-        now = self.now()
-        return DiskRow(
-            name=name,
-            project=server.project,
-            display_name=disk.display_name,
-            role=disks.SYSTEM if disk.is_system else disks.DATA,
-            state=DiskState.CREATING,
-            size_bytes=disk.size_bytes,
-            shared=disk.shared,
-            folder=self.new_id(),
-            base=disk.source.base if disk.source else "",
-            source_image=disk.source.image if disk.source else "",
-            source_image_disk=disk.source.id if disk.source else "",
-            host=server.host,
-            create_time=now,
-            update_time=now,
-        )
 
 
 def _check_disk_name(display_name: str, field: str) -> None:
