@@ -14,6 +14,7 @@ from recast.fault.v1 import error_reason_pb2 as fault_reasons
 from recast.faults import FieldViolation, Kind, Refusal, RemoteRefusal, Violation
 from recast.imagelock.v1 import error_reason_pb2 as imagelock_reasons
 from recast.ims.v1 import error_reason_pb2 as ims_reasons
+from recast.reservations import RELEASED
 from recast.rpc.status import refusal_from_status, status_from_refusal
 from recast.rpc.vendor_codes import VENDOR_CODES
 
@@ -55,6 +56,11 @@ def test_refusals_and_reasons_are_the_same(home: str) -> None:
     prefix = "ERROR_REASON_"
     promised = {name.removeprefix(prefix) for module in HOMES[home] for name, _ in module.ErrorReason.items()}
     assert {refusal.reason for refusal in refusals_of(home)} | {"UNSPECIFIED"} == promised
+
+
+def test_released_reservations_are_refused_by_known_reasons() -> None:
+    """The reasons by which work is known to have been faster are refusals of the services."""
+    assert RELEASED <= {refusal.reason for refusal in REFUSALS}
 
 
 def test_each_reason_is_one_refusal() -> None:
